@@ -1,0 +1,65 @@
+//! What a sink delivers: event bodies with their properties.
+
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// What every event says of the records that it holds (`docs/envelope.md`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Envelope {
+    /// The device's name.
+    pub device: Arc<str>,
+    /// The store's random id, in hex.
+    pub store: Arc<str>,
+    /// The stream.
+    pub stream: Arc<str>,
+    /// The epoch of all records of this event.
+    pub epoch: u64,
+    /// The lane within the stream.
+    pub lane: u32,
+    /// The first sequence.
+    pub first: u64,
+    /// The last sequence.
+    pub last: u64,
+    /// How many records.
+    pub count: u32,
+    /// The sequence sent before this event in the lane; 0 when there was none.
+    pub after: u64,
+    /// The configuration that produced the records.
+    pub generation: u64,
+    /// Made by a version on trial.
+    pub in_flight: bool,
+    /// MIME type of the decompressed body.
+    pub content_type: &'static str,
+    /// Compression of the body.
+    pub content_encoding: Option<&'static str>,
+}
+
+/// One event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// What it holds.
+    pub envelope: Envelope,
+    /// The encoded readings.
+    pub body: Bytes,
+}
+
+/// Events of one lane, delivered together.
+#[derive(Debug, Clone, Default)]
+pub struct Batch {
+    /// In order.
+    pub events: Vec<Event>,
+}
+
+impl Batch {
+    /// Bytes of all bodies.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.events.iter().map(|event| event.body.len()).sum()
+    }
+
+    /// Records in all events.
+    #[must_use]
+    pub fn records(&self) -> u64 {
+        self.events.iter().map(|event| u64::from(event.envelope.count)).sum()
+    }
+}

@@ -1,0 +1,58 @@
+//! A decoded reading, and where it goes.
+
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// The largest payload of one record, in bytes (DESIGN.md, "The store, precisely").
+pub const MAX_RECORD: usize = 1 << 20;
+
+/// How much of a payload that is set aside is kept, in bytes.
+pub const DEAD_LETTER_KEEP: usize = 64 << 10;
+
+/// The stream of what could not be decoded or delivered.
+pub const DEAD_LETTERS: &str = "forebay.dead-letters";
+
+/// The stream of Forebay's own events.
+pub const EVENTS: &str = "forebay.events";
+
+/// True for the streams that Forebay writes about itself.
+#[must_use]
+pub fn is_own_stream(name: &str) -> bool {
+    name.starts_with("forebay.")
+}
+
+/// How a payload is to be read. Stored as its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[repr(u8)]
+pub enum PayloadKind {
+    /// One JSON value, verbatim.
+    Json,
+    /// UTF-8 text.
+    Text,
+    /// Any bytes.
+    Bytes,
+}
+
+/// The source says that it may have handed this over before (MQTT `dup`).
+pub const REDELIVERED: u8 = 1;
+/// The broker kept this from before the subscription (MQTT `retain`).
+pub const RETAINED: u8 = 2;
+
+/// One reading, as it is stored and forwarded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// When it arrived, milliseconds since the Unix epoch.
+    pub arrival_ms: i64,
+    /// The time that the device gave, microseconds since the Unix epoch.
+    pub device_time_us: Option<i64>,
+    /// Topic, file path or other key.
+    pub key: Arc<str>,
+    /// `REDELIVERED`, `RETAINED`.
+    pub flags: u8,
+    /// Further names and values.
+    pub attributes: Vec<(Box<str>, Box<str>)>,
+    /// How to read the payload.
+    pub kind: PayloadKind,
+    /// The payload, verbatim; at most `MAX_RECORD` bytes.
+    pub payload: Bytes,
+}

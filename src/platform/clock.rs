@@ -1,0 +1,62 @@
+//! Wall and monotonic time.
+//!
+//! Wall time may jump; only monotonic time orders things inside one boot. A gateway without a
+//! battery-backed clock starts in 1970: such a wall time is recorded, and marked as not trusted.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// Wall times before 2025-01-01T00:00:00Z cannot be right: the format is younger than that.
+const EARLIEST_CREDIBLE_MS: i64 = 1_735_689_600_000;
+
+/// One reading of both clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reading {
+    /// Milliseconds since the Unix epoch; negative before it.
+    pub wall_ms: i64,
+    /// Milliseconds since the process started to look at the clock.
+    pub monotonic_ms: u64,
+    /// False when the wall time cannot be right.
+    pub trusted: bool,
+}
+
+/// The source of time; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Clock {
+    started: Instant,
+}
+
+impl Clock {
+    /// The machine's own clocks.
+    #[must_use]
+    pub fn system() -> Self {
+        Self { started: Instant::now() }
+    }
+
+    /// Both clocks, now.
+    #[must_use]
+    pub fn now(&self) -> Reading {
+        let wall_ms = wall_ms();
+        Reading { wall_ms, monotonic_ms: self.monotonic_ms(), trusted: wall_ms >= EARLIEST_CREDIBLE_MS }
+    }
+
+    /// Milliseconds since this clock was made.
+    #[must_use]
+    pub fn monotonic_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// Milliseconds since the Unix epoch.
+#[must_use]
+pub fn wall_ms() -> i64 {
+    match SystemTime::now().duration_since(UNIX_EPOCH) {
+        Ok(after) => i64::try_from(after.as_millis()).unwrap_or(i64::MAX),
+        Err(before) => i64::try_from(before.duration().as_millis()).map_or(i64::MIN, |ms| -ms),
+    }
+}
+
+/// Seconds since the Unix epoch; zero before it.
+#[must_use]
+pub fn wall_s() -> u64 {
+    u64::try_from(wall_ms() / 1000).unwrap_or(0)
+}

@@ -1,0 +1,178 @@
+//! The disk seam: the few operations that the store makes durable promises with.
+//!
+//! Reads are `pread`, never `mmap` (32-bit address space, SIGBUS on rot). What is assumed of the
+//! device: a flush is honoured and a 512-byte sector is not torn.
+
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// How a file is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// For reading; it must exist.
+    Read,
+    /// For reading and writing; it must exist.
+    Write,
+    /// For reading and writing; made if missing, kept as it is otherwise.
+    Create,
+}
+
+/// A directory tree that can be made durable.
+pub trait Disk: Send + Sync + fmt::Debug {
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn open(&self, path: &Path, mode: Mode) -> io::Result<Arc<dyn DiskFile>>;
+    /// The names in a directory, sorted; empty when there is no such directory.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>>;
+    /// Makes a directory and its parents.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn create_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Renames within one filesystem, replacing the target.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Makes the entries of a directory durable.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+}
+
+/// An open file.
+pub trait DiskFile: Send + Sync + fmt::Debug {
+    /// Reads at an offset; short only at the end of the file.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Writes all of it at an offset.
+    ///
+    /// # Errors
+    /// As the operating system says; part of it may have been written.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Makes contents (and the size) durable: `fdatasync`.
+    ///
+    /// # Errors
+    /// As the operating system says; after an error this file must not be trusted to sync again.
+    fn sync(&self) -> io::Result<()>;
+    /// Reserves blocks and sets the size to at least `length`.
+    ///
+    /// # Errors
+    /// As the operating system says, ENOSPC among it.
+    fn allocate(&self, length: u64) -> io::Result<()>;
+    /// The size in bytes.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn size(&self) -> io::Result<u64>;
+    /// Cuts or extends the file.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn set_size(&self, length: u64) -> io::Result<()>;
+}
+
+/// The real one.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RealDisk;
+
+impl Disk for RealDisk {
+    fn open(&self, path: &Path, mode: Mode) -> io::Result<Arc<dyn DiskFile>> {
+        let write = mode != Mode::Read;
+        let file =
+            OpenOptions::new().read(true).write(write).create(mode == Mode::Create).truncate(false).open(path)?;
+        Ok(Arc::new(RealFile(file)))
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
+        let entries = match std::fs::read_dir(dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut paths = entries.map(|entry| entry.map(|e| e.path())).collect::<io::Result<Vec<_>>>()?;
+        paths.sort();
+        Ok(paths)
+    }
+
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        std::fs::create_dir_all(dir)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_file(path)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        File::open(dir)?.sync_all()
+    }
+}
+
+#[derive(Debug)]
+struct RealFile(File);
+
+impl DiskFile for RealFile {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut done = 0;
+        while done < buffer.len() {
+            match self.0.read_at(&mut buffer[done..], offset + done as u64) {
+                Ok(0) => break,
+                Ok(n) => done += n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(done)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.0.write_all_at(bytes, offset)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn allocate(&self, length: u64) -> io::Result<()> {
+        match rustix::fs::fallocate(&self.0, rustix::fs::FallocateFlags::empty(), 0, length) {
+            Ok(()) => Ok(()),
+            // Filesystems without fallocate: the size is set, the space is best effort.
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
+                if self.size()? < length {
+                    self.0.set_len(length)?;
+                }
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn set_size(&self, length: u64) -> io::Result<()> {
+        self.0.set_len(length)
+    }
+}

@@ -1,0 +1,47 @@
+//! Which machine this is, and which boot of it.
+
+use std::path::Path;
+
+/// The host's name, as the kernel has it; `gateway` when it has none.
+#[must_use]
+pub fn host_name() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().trim().to_string();
+    if name.is_empty() { "gateway".to_string() } else { name }
+}
+
+/// The kernel's random id of this boot; zero where there is none.
+#[must_use]
+pub fn boot_id() -> [u8; 16] {
+    id_from(Path::new("/proc/sys/kernel/random/boot_id"))
+}
+
+/// The machine's id (`/etc/machine-id`); zero where there is none.
+#[must_use]
+pub fn machine_id() -> [u8; 16] {
+    id_from(Path::new("/etc/machine-id"))
+}
+
+fn id_from(path: &Path) -> [u8; 16] {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let digits: Vec<u8> = text.chars().filter_map(|c| c.to_digit(16)).filter_map(|d| u8::try_from(d).ok()).collect();
+    let mut id = [0; 16];
+    for (slot, pair) in id.iter_mut().zip(digits.chunks_exact(2)) {
+        *slot = pair[0] << 4 | pair[1];
+    }
+    id
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_read_from_hex_with_or_without_dashes() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("id");
+        std::fs::write(&path, "00112233-4455-6677-8899-aabbccddeeff\n").unwrap();
+        assert_eq!(id_from(&path)[..3], [0x00, 0x11, 0x22]);
+        assert_eq!(id_from(&path)[15], 0xff);
+        assert_eq!(id_from(&dir.path().join("none")), [0; 16]);
+    }
+}

@@ -1,0 +1,13 @@
+//! The seam to the machine: clock, disk, randomness, signals.
+//!
+//! Everything that a simulation must be able to replace goes through here. Nothing in this
+//! folder knows of streams, sources or sinks.
+
+pub mod clock;
+pub mod disk;
+pub mod machine;
+pub mod process;
+pub mod random;
+pub mod signals;
+#[cfg(test)]
+pub mod sim;

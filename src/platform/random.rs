@@ -1,0 +1,32 @@
+//! Randomness from the operating system, for identities and for jitter.
+
+/// Fills an array with random bytes.
+///
+/// Should the operating system refuse (no such Linux is known since 3.17), the bytes are derived
+/// from time and process id: identities stay distinct in practice, and nothing panics.
+#[must_use]
+pub fn bytes<const N: usize>() -> [u8; N] {
+    let mut out = [0; N];
+    if getrandom::fill(&mut out).is_err() {
+        let mut seed = crate::platform::clock::wall_ms().unsigned_abs() ^ u64::from(std::process::id()).rotate_left(40);
+        for chunk in out.chunks_mut(8) {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let length = chunk.len();
+            chunk.copy_from_slice(&seed.to_le_bytes()[..length]);
+        }
+    }
+    out
+}
+
+/// A random number below `bound`; zero when `bound` is zero.
+#[must_use]
+pub fn below(bound: u64) -> u64 {
+    // The modulo bias is below 2^-32 for the bounds used here (milliseconds).
+    u64::from_le_bytes(bytes()).checked_rem(bound).unwrap_or(0)
+}
+
+/// A random 32-bit number.
+#[must_use]
+pub fn u32() -> u32 {
+    u32::from_le_bytes(bytes())
+}

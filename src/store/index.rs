@@ -1,0 +1,190 @@
+//! The index: redb holds only what the log can give back.
+//!
+//! It knows the sealed segments (what streams, sequences and times they hold), so that a start
+//! need not open each of them, and the last frame at the time of writing, so that a device that
+//! loses settled data is found out. redb does not check its pages on ordinary reads and may
+//! panic on rot: every call runs under `catch_unwind`, and any failure sets the file aside.
+
+use super::log::body::Summary;
+use super::log::recover::Remembered;
+use super::log::segment::Folders;
+use crate::platform::disk::{Disk, DiskFile, Mode};
+use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+const SEGMENTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("segments");
+const NUMBERS: TableDefinition<'_, &str, u64> = TableDefinition::new("numbers");
+const STORE_ID: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("store");
+const CACHE_BYTES: usize = 1 << 20;
+
+/// Why the index is of no use.
+#[derive(Debug, thiserror::Error)]
+pub enum IndexError {
+    /// redb says so.
+    #[error("{0}")]
+    Redb(Box<redb::Error>),
+    /// redb panicked.
+    #[error("the index file made its library panic")]
+    Panic,
+    /// An entry does not decode.
+    #[error("an entry of the index does not decode")]
+    Entry,
+}
+
+impl<E: Into<redb::Error>> From<E> for IndexError {
+    fn from(error: E) -> Self {
+        Self::Redb(Box::new(error.into()))
+    }
+}
+
+/// The open index.
+#[derive(Debug)]
+pub struct Index {
+    database: Database,
+}
+
+/// What is written at a segment roll and at a clean stop.
+#[derive(Debug)]
+pub struct Update<'a> {
+    /// The store's id.
+    pub store: &'a [u8; 16],
+    /// The last durable frame.
+    pub lsn: u64,
+    /// Newly sealed.
+    pub sealed: &'a [Summary],
+    /// Freed.
+    pub freed: &'a [u64],
+}
+
+impl Index {
+    /// Opens the file, or makes it.
+    ///
+    /// # Errors
+    /// When it cannot be opened; it may then be set aside.
+    pub fn open(disk: &dyn Disk, folders: &Folders) -> Result<Self, IndexError> {
+        guarded(|| {
+            let path = folders.root.join("index.redb");
+            let file = disk.open(&path, Mode::Create).map_err(redb::Error::from)?;
+            let database = Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(Backend(file))?;
+            Ok(Self { database })
+        })
+    }
+
+    /// Moves the file to `damaged/`.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    pub fn set_aside(disk: &dyn Disk, folders: &Folders) -> io::Result<()> {
+        let to = folders.damaged.join(format!("index-{:08x}.redb", crate::platform::random::u32()));
+        disk.rename(&folders.root.join("index.redb"), &to)
+    }
+
+    /// All of it.
+    ///
+    /// # Errors
+    /// When anything in it is bad.
+    pub fn load(&self) -> Result<Remembered, IndexError> {
+        guarded(|| {
+            let read = self.database.begin_read()?;
+            let mut remembered = Remembered::default();
+            if let Some(table) = present(read.open_table(STORE_ID))?
+                && let Some(id) = table.get("id")?
+            {
+                remembered.store = Some(id.value().try_into().map_err(|_| IndexError::Entry)?);
+            }
+            if let Some(table) = present(read.open_table(NUMBERS))?
+                && let Some(lsn) = table.get("lsn")?
+            {
+                remembered.lsn = lsn.value();
+            }
+            if let Some(table) = present(read.open_table(SEGMENTS))? {
+                for entry in table.iter()? {
+                    let (number, bytes) = entry?;
+                    let summary = unpack(bytes.value()).filter(|summary| summary.number == number.value());
+                    remembered.summaries.insert(number.value(), summary.ok_or(IndexError::Entry)?);
+                }
+            }
+            Ok(remembered)
+        })
+    }
+
+    /// Writes what changed.
+    ///
+    /// # Errors
+    /// When the disk is full among others; redb then wants to be opened again.
+    pub fn save(&self, update: &Update<'_>) -> Result<(), IndexError> {
+        guarded(|| {
+            let mut write = self.database.begin_write()?;
+            write.set_quick_repair(true);
+            {
+                write.open_table(STORE_ID)?.insert("id", update.store.as_slice())?;
+                write.open_table(NUMBERS)?.insert("lsn", update.lsn)?;
+                let mut segments = write.open_table(SEGMENTS)?;
+                for summary in update.sealed {
+                    segments.insert(summary.number, pack(summary)?.as_slice())?;
+                }
+                for number in update.freed {
+                    segments.remove(number)?;
+                }
+            }
+            write.commit()?;
+            Ok(())
+        })
+    }
+}
+
+/// redb returns a flipped bit as a value: every entry carries its own CRC.
+fn pack(summary: &Summary) -> Result<Vec<u8>, IndexError> {
+    let mut bytes = postcard::to_allocvec(summary).map_err(|_| IndexError::Entry)?;
+    let crc = crc32c::crc32c(&bytes);
+    bytes.extend_from_slice(&crc.to_le_bytes());
+    Ok(bytes)
+}
+
+fn unpack(bytes: &[u8]) -> Option<Summary> {
+    let (body, crc) = bytes.split_last_chunk::<4>()?;
+    (crc32c::crc32c(body) == u32::from_le_bytes(*crc)).then(|| postcard::from_bytes(body).ok())?
+}
+
+fn present<T>(table: Result<T, redb::TableError>) -> Result<Option<T>, IndexError> {
+    match table {
+        Ok(table) => Ok(Some(table)),
+        Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn guarded<T>(run: impl FnOnce() -> Result<T, IndexError>) -> Result<T, IndexError> {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or(Err(IndexError::Panic))
+}
+
+/// redb on the disk seam. The store's own lock keeps a second writer out.
+#[derive(Debug)]
+struct Backend(Arc<dyn DiskFile>);
+
+impl StorageBackend for Backend {
+    fn len(&self) -> io::Result<u64> {
+        self.0.size()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        if self.0.read_at(out, offset)? < out.len() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(())
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        self.0.set_size(length)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.0.write_at(data, offset)
+    }
+}

@@ -1,0 +1,372 @@
+//! Finding out what a store holds, without writing to it.
+//!
+//! Invariants: only the newest segment is walked, at most 8 MiB (older ones only where a
+//! checkpoint or the index is damaged); nothing here refuses a store because bytes are bad.
+
+use super::body::{self, Checkpoint, Close, Commit, Open, Summary};
+use super::layout::{FrameHeader, Heat, Kind, SEGMENT_HEADER};
+use super::segment::{self, Folders, OnDisk, Segment};
+use super::walk::{Found, Step, Walk};
+use crate::platform::disk::{Disk, Mode};
+use crate::store::state::{Missing, State};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+
+/// Something that the user is told of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finding {
+    /// Bytes between good frames are bad; they are copied to `damaged/`.
+    Damage {
+        /// The file.
+        path: PathBuf,
+        /// Its number.
+        segment: u64,
+        /// The first bad byte.
+        from: u64,
+        /// The byte behind the last.
+        to: u64,
+    },
+    /// Sequences that must have been settled are not there.
+    Missing {
+        /// The stream's name.
+        stream: String,
+        /// The first.
+        from: u64,
+        /// The last.
+        to: u64,
+    },
+    /// The end of the log is not a whole frame. After an unclean stop this is a write that was
+    /// never acknowledged; that it was a settled frame which has rotted cannot be ruled out.
+    TailCut {
+        /// The segment.
+        segment: u64,
+        /// Where the log now ends.
+        at: u64,
+        /// The stream, first and last sequence of the sections of the cut frame, where readable.
+        ranges: Vec<(String, u64, u64)>,
+    },
+    /// The index knows of later frames than the log has: the device lost settled data.
+    LostSettled {
+        /// The last frame that the index saw.
+        expected: u64,
+        /// The last frame found.
+        found: u64,
+    },
+    /// A file in `log/` is not of this store or has no good frame; it is moved to `damaged/`.
+    SetAside {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The store was made on another machine.
+    Moved,
+    /// The index was damaged or missing; it was made again from the log.
+    IndexRebuilt,
+}
+
+impl std::fmt::Display for Finding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Damage { path, from, to, .. } => {
+                write!(f, "damaged bytes {from} to {to} of {}, copied to damaged/", path.display())
+            }
+            Self::Missing { stream, from, to } => write!(f, "stream {stream}: sequences {from} to {to} are missing"),
+            Self::TailCut { segment, at, ranges } => {
+                write!(f, "tail cut: segment {segment} ends at {at}; what followed was no whole frame")?;
+                for (stream, first, last) in ranges {
+                    write!(f, "; it held {stream} {first} to {last}")?;
+                }
+                Ok(())
+            }
+            Self::LostSettled { expected, found } => {
+                write!(f, "the device lost settled data: frame {expected} was synced, the log ends at frame {found}")
+            }
+            Self::SetAside { path } => {
+                write!(f, "{} has no good frame of this store, moved to damaged/", path.display())
+            }
+            Self::Moved => f.write_str("store moved: it was made on another machine"),
+            Self::IndexRebuilt => f.write_str("the index was missing or damaged, and was made again from the log"),
+        }
+    }
+}
+
+/// Where appending goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tail {
+    /// The newest segment.
+    pub segment: u64,
+    /// The last good frame.
+    pub lsn: u64,
+    /// Its header CRC.
+    pub crc: u32,
+    /// The last frame says that the store was closed in order.
+    pub clean: bool,
+    /// The segment could not be read to its end: go on in a new one.
+    pub unreadable: bool,
+}
+
+/// What a store holds.
+#[derive(Debug)]
+pub struct Scan {
+    /// The store's id.
+    pub store: [u8; 16],
+    /// All that the frames add up to.
+    pub state: State,
+    /// Every segment, the newest last.
+    pub segments: BTreeMap<u64, Segment>,
+    /// Where appending goes on; none when no frame is good.
+    pub tail: Option<Tail>,
+    /// The highest number ever seen.
+    pub highest: u64,
+    /// What the user is told of.
+    pub findings: Vec<Finding>,
+}
+
+/// What the index remembers; any of it may be missing.
+#[derive(Debug, Default)]
+pub struct Remembered {
+    /// The store's id.
+    pub store: Option<[u8; 16]>,
+    /// Sealed segments.
+    pub summaries: BTreeMap<u64, Summary>,
+    /// The last frame when it was written.
+    pub lsn: u64,
+}
+
+/// Looks at a store; `None` when there is none yet.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn scan(disk: &dyn Disk, folders: &Folders, remembered: &Remembered) -> io::Result<Option<Scan>> {
+    let files = segment::list(disk, folders)?;
+    let newest_id = files.iter().rev().find_map(|file| file.header.map(|header| header.store));
+    let Some(store) = remembered.store.or(newest_id) else {
+        return Ok(None);
+    };
+    let highest = files.iter().map(|file| file.number).max().unwrap_or(0);
+    let mut scanner = Scanner { disk, store, findings: Vec::new(), state: State::default() };
+    let mut known: BTreeMap<u64, OnDisk> = BTreeMap::new();
+    for file in files {
+        let foreign = file.header.is_some_and(|header| header.store != store);
+        if foreign || known.contains_key(&file.number) {
+            scanner.findings.push(Finding::SetAside { path: file.path });
+        } else {
+            known.insert(file.number, file);
+        }
+    }
+    let (mut segments, tail) = scanner.newest(&mut known)?;
+    scanner.sealed(&known, remembered, &mut segments)?;
+    if let Some(tail) = tail.filter(|tail| tail.lsn < remembered.lsn) {
+        scanner.findings.push(Finding::LostSettled { expected: remembered.lsn, found: tail.lsn });
+    }
+    let Scanner { state, findings, .. } = scanner;
+    Ok(Some(Scan { store, state, segments, tail, highest, findings }))
+}
+
+struct Scanner<'a> {
+    disk: &'a dyn Disk,
+    store: [u8; 16],
+    findings: Vec<Finding>,
+    state: State,
+}
+
+impl Scanner<'_> {
+    /// Walks from the newest segment with a good checkpoint to the end of the log.
+    fn newest(&mut self, known: &mut BTreeMap<u64, OnDisk>) -> io::Result<(BTreeMap<u64, Segment>, Option<Tail>)> {
+        while let Some((&last, _)) = known.last_key_value() {
+            let start =
+                known.iter().rev().find(|(_, file)| self.checkpoint_of(file).is_some()).map(|(number, _)| *number);
+            let first = start.or_else(|| known.keys().next().copied()).unwrap_or(last);
+            self.state = State::default();
+            let mut segments = BTreeMap::new();
+            let mut tail = None;
+            for (number, file) in known.range(first..) {
+                let limit = known.get(&(number + 1)).and_then(|next| end_from(next, *number)).unwrap_or(file.size);
+                let (segment, end) = self.walk(file, limit, *number == last);
+                segments.insert(*number, segment);
+                tail = end.or(tail);
+            }
+            if tail.is_some_and(|tail| tail.segment == last) {
+                return Ok((segments, tail));
+            }
+            // The newest file has no good frame at all: it is set aside and the one before it is the newest.
+            if let Some(file) = known.remove(&last) {
+                self.findings.push(Finding::SetAside { path: file.path });
+            }
+        }
+        Ok((BTreeMap::new(), None))
+    }
+
+    /// The summaries of all segments that were not walked.
+    fn sealed(
+        &mut self,
+        known: &BTreeMap<u64, OnDisk>,
+        remembered: &Remembered,
+        segments: &mut BTreeMap<u64, Segment>,
+    ) -> io::Result<()> {
+        for (number, file) in known {
+            if segments.contains_key(number) {
+                continue;
+            }
+            let next = known.range(number + 1..).next().map(|(_, next)| next);
+            let from_next = || next.and_then(|next| self.checkpoint_of(next)?.sealed).filter(|s| s.number == *number);
+            let summary = match remembered.summaries.get(number).cloned().or_else(from_next) {
+                Some(summary) => summary,
+                None => self.summarise(file, next.and_then(|next| end_from(next, *number)).unwrap_or(file.size))?,
+            };
+            segments.insert(*number, Segment { path: file.path.clone(), summary });
+        }
+        Ok(())
+    }
+
+    fn checkpoint_of(&self, file: &OnDisk) -> Option<Checkpoint> {
+        let handle = self.disk.open(&file.path, Mode::Read).ok()?;
+        let mut walk = Walk::new(self.store, handle, file.number, 0, file.size, true);
+        if let Some(header) = file.header {
+            walk = walk.after(header.first_lsn.saturating_sub(1), header.previous_crc);
+        }
+        match walk.step().ok()? {
+            Step::Frame(found) if found.header.kind == Kind::Checkpoint && found.offset == SEGMENT_HEADER as u64 => {
+                body::decode(&self.store, &found.body).map(|(checkpoint, _)| checkpoint)
+            }
+            _ => None,
+        }
+    }
+
+    /// A sealed segment that nothing remembers: all its directories are read.
+    fn summarise(&self, file: &OnDisk, end: u64) -> io::Result<Summary> {
+        let handle = self.disk.open(&file.path, Mode::Read)?;
+        let mut summary = empty(file);
+        let mut walk = Walk::new(self.store, handle, file.number, 0, end, false);
+        // An unreadable rest is found again, and reported, by whoever reads the segment.
+        while let Ok(step) = walk.step() {
+            match step {
+                Step::Frame(found) => self.note(&found, &mut summary),
+                Step::Damage { .. } => {}
+                Step::End { .. } => break,
+            }
+        }
+        summary.end = end;
+        Ok(summary)
+    }
+
+    fn note(&self, found: &Found, summary: &mut Summary) {
+        if matches!(found.header.kind, Kind::Commit | Kind::Carry)
+            && let Some((commit, _)) = body::decode::<Commit>(&self.store, &found.body)
+        {
+            commit.sections.iter().for_each(|head| summary.add(head));
+        }
+    }
+
+    /// Applies every frame of a segment; returns where the log goes on when it is the newest.
+    fn walk(&mut self, file: &OnDisk, limit: u64, newest: bool) -> (Segment, Option<Tail>) {
+        let mut summary = empty(file);
+        let mut tail = None;
+        let mut clean = false;
+        let mut unreadable = false;
+        if let Ok(handle) = self.disk.open(&file.path, Mode::Read) {
+            let mut walk = Walk::new(self.store, handle, file.number, 0, limit, true);
+            if let Some(header) = file.header {
+                walk = walk.after(header.first_lsn.saturating_sub(1), header.previous_crc);
+            }
+            loop {
+                match walk.step() {
+                    Ok(Step::Frame(found)) => {
+                        summary.end = walk.offset();
+                        clean = found.header.kind == Kind::Close;
+                        tail = Some((found.header.lsn, found.header.crc(&self.store)));
+                        if !found.whole {
+                            let to = found.offset + found.header.span();
+                            self.damage(file, found.offset, to);
+                        }
+                        self.note(&found, &mut summary);
+                        self.apply(&found);
+                    }
+                    Ok(Step::Damage { from, to }) => self.damage(file, from, to),
+                    Ok(Step::End { at, torn }) => {
+                        if let Some(header) = torn.filter(|_| newest) {
+                            let ranges = self.torn_ranges(file, at, &header);
+                            self.findings.push(Finding::TailCut { segment: file.number, at, ranges });
+                        }
+                        break;
+                    }
+                    Err(_) => {
+                        unreadable = true;
+                        break;
+                    }
+                }
+            }
+        }
+        let tail = tail.map(|(lsn, crc)| Tail { segment: file.number, lsn, crc, clean, unreadable });
+        (Segment { path: file.path.clone(), summary }, tail)
+    }
+
+    fn damage(&mut self, file: &OnDisk, from: u64, to: u64) {
+        self.findings.push(Finding::Damage { path: file.path.clone(), segment: file.number, from, to });
+    }
+
+    fn apply(&mut self, found: &Found) {
+        let bytes = &found.body;
+        match found.header.kind {
+            Kind::Checkpoint => {
+                if let Some((checkpoint, _)) = body::decode::<Checkpoint>(&self.store, bytes) {
+                    // Only the first one counts: later ones repeat what the frames said.
+                    if self.state.streams.is_empty() && self.state.epoch == 0 {
+                        self.state = State::from_checkpoint(&checkpoint);
+                    }
+                }
+            }
+            Kind::Open => {
+                if let Some((open, _)) = body::decode::<Open>(&self.store, bytes) {
+                    self.state.epoch = self.state.epoch.max(open.epoch);
+                }
+            }
+            Kind::Commit => {
+                if let Some((commit, _)) = body::decode::<Commit>(&self.store, bytes) {
+                    let missing = self.state.apply(&commit);
+                    self.findings.extend(missing.iter().map(|range| missing_finding(&self.state, range)));
+                }
+            }
+            Kind::Carry => {}
+            Kind::Close => {
+                let _ = body::decode::<Close>(&self.store, bytes);
+            }
+        }
+    }
+
+    fn torn_ranges(&self, file: &OnDisk, at: u64, header: &FrameHeader) -> Vec<(String, u64, u64)> {
+        let read = || {
+            let handle = self.disk.open(&file.path, Mode::Read).ok()?;
+            let mut bytes = vec![0; usize::try_from(header.length).ok()?];
+            handle.read_at(&mut bytes, at + super::layout::FRAME_HEADER as u64).ok()?;
+            body::decode::<Commit>(&self.store, &bytes).map(|(commit, _)| commit)
+        };
+        let commit = if header.kind == Kind::Commit { read() } else { None };
+        let sections = commit.map(|commit| commit.sections).unwrap_or_default();
+        sections.iter().map(|head| (stream_name(&self.state, head.stream), head.first, head.last())).collect()
+    }
+}
+
+/// A range with the stream's name.
+#[must_use]
+pub fn missing_finding(state: &State, range: &Missing) -> Finding {
+    Finding::Missing { stream: stream_name(state, range.stream), from: range.from, to: range.to }
+}
+
+fn stream_name(state: &State, id: body::StreamId) -> String {
+    state.streams.get(&id).map_or_else(|| format!("#{id}"), |stream| stream.name.clone())
+}
+
+fn end_from(next: &OnDisk, number: u64) -> Option<u64> {
+    next.header.filter(|header| header.previous == number).map(|header| header.previous_end)
+}
+
+fn empty(file: &OnDisk) -> Summary {
+    Summary {
+        number: file.number,
+        heat: file.header.map_or(Heat::Hot, |header| header.heat),
+        size: file.size,
+        end: SEGMENT_HEADER as u64,
+        holdings: Vec::new(),
+    }
+}

@@ -1,0 +1,185 @@
+//! Reading frames in order, and getting past damage.
+//!
+//! Where a frame does not pass its checks, the walk looks on every 512-byte boundary up to the
+//! end of the file for a good header of the same segment with a higher lsn. Found: what lies
+//! between is damage. Not found: the log ends there.
+
+use super::body;
+use super::layout::{ALIGN, FRAME_HEADER, FrameHeader, SEGMENT_HEADER, checksum};
+use crate::platform::disk::DiskFile;
+use std::io;
+use std::sync::Arc;
+
+/// How much is read at once to see a header and, mostly, all of its directory.
+const FIRST_READ: usize = 4096;
+/// How much is read at once when looking for the next good header.
+const SCAN_READ: usize = 64 << 10;
+
+/// A frame that passed its checks.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// Where it starts.
+    pub offset: u64,
+    /// Its header.
+    pub header: FrameHeader,
+    /// The first bytes of the body: at least the directory, as far as it could be read.
+    pub body: Vec<u8>,
+    /// False when the body's CRC is wrong although later frames are good; only with `bodies`.
+    pub whole: bool,
+}
+
+/// What comes next.
+#[derive(Debug)]
+pub enum Step {
+    /// A frame.
+    Frame(Found),
+    /// Bytes that are no frame, between frames.
+    Damage {
+        /// The first bad byte.
+        from: u64,
+        /// The next good frame.
+        to: u64,
+    },
+    /// Nothing more: where the next frame would go, and whether bytes of a frame lie there.
+    End {
+        /// The offset.
+        at: u64,
+        /// The header of a frame whose body is torn.
+        torn: Option<FrameHeader>,
+    },
+}
+
+/// Goes through one segment.
+#[derive(Debug)]
+pub struct Walk {
+    store: [u8; 16],
+    file: Arc<dyn DiskFile>,
+    segment: u64,
+    at: u64,
+    end: u64,
+    bodies: bool,
+    last: Option<(u64, u32)>,
+}
+
+impl Walk {
+    /// From an offset to `end`; with `bodies`, every body is read and checked.
+    #[must_use]
+    pub fn new(store: [u8; 16], file: Arc<dyn DiskFile>, segment: u64, at: u64, end: u64, bodies: bool) -> Self {
+        Self { store, file, segment, at: at.max(SEGMENT_HEADER as u64), end, bodies, last: None }
+    }
+
+    /// The next frame must follow this one.
+    #[must_use]
+    pub fn after(mut self, lsn: u64, crc: u32) -> Self {
+        self.last = Some((lsn, crc));
+        self
+    }
+
+    /// Where the next step looks.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.at
+    }
+
+    /// The lsn and header CRC of the last good frame.
+    #[must_use]
+    pub fn last(&self) -> Option<(u64, u32)> {
+        self.last
+    }
+
+    /// Moves on.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn step(&mut self) -> io::Result<Step> {
+        let (header, follows) = match self.header_at(self.at)? {
+            Some(header) => (Some(header), self.follows(&header)),
+            None => (None, false),
+        };
+        if let Some(header) = header.filter(|_| follows) {
+            let (body, whole) = self.body_of(&header)?;
+            if whole {
+                return Ok(Step::Frame(self.take(header, body, true)));
+            }
+            // Later frames prove that this one was synced once: its directory may still serve.
+            if self.find_after(self.at + ALIGN, header.lsn)?.is_some() && body::directory_length(&body).is_some() {
+                return Ok(Step::Frame(self.take(header, body, false)));
+            }
+            return Ok(Step::End { at: self.at, torn: Some(header) });
+        }
+        let lsn = self.last.map_or(0, |(lsn, _)| lsn);
+        match self.find_after(self.at + ALIGN, lsn)? {
+            Some(to) => {
+                let from = std::mem::replace(&mut self.at, to);
+                self.last = None;
+                Ok(Step::Damage { from, to })
+            }
+            None => Ok(Step::End { at: self.at, torn: None }),
+        }
+    }
+
+    fn take(&mut self, header: FrameHeader, body: Vec<u8>, whole: bool) -> Found {
+        let offset = self.at;
+        self.at += header.span();
+        self.last = Some((header.lsn, header.crc(&self.store)));
+        Found { offset, header, body, whole }
+    }
+
+    fn follows(&self, header: &FrameHeader) -> bool {
+        self.last.is_none_or(|(lsn, crc)| header.lsn == lsn + 1 && header.previous == crc)
+    }
+
+    fn header_at(&self, offset: u64) -> io::Result<Option<FrameHeader>> {
+        if offset + FRAME_HEADER as u64 > self.end {
+            return Ok(None);
+        }
+        let mut bytes = [0; FRAME_HEADER];
+        let n = self.file.read_at(&mut bytes, offset)?;
+        Ok(FrameHeader::decode(&self.store, &bytes[..n])
+            .filter(|header| header.segment == self.segment && offset + header.span() <= self.end))
+    }
+
+    /// The body, or just its directory; and whether what was asked for is good.
+    fn body_of(&self, header: &FrameHeader) -> io::Result<(Vec<u8>, bool)> {
+        let start = self.at + FRAME_HEADER as u64;
+        let length = usize::try_from(header.length).unwrap_or(usize::MAX);
+        if self.bodies {
+            let mut bytes = vec![0; length];
+            let n = self.file.read_at(&mut bytes, start)?;
+            let whole = n == length && checksum(&self.store, &bytes) == header.body;
+            return Ok((bytes, whole));
+        }
+        let mut bytes = vec![0; length.min(FIRST_READ)];
+        let n = self.file.read_at(&mut bytes, start)?;
+        bytes.truncate(n);
+        let need = body::directory_length(&bytes).map_or(0, |n| n.saturating_add(body::PREFIX)).min(length);
+        if need > bytes.len() {
+            bytes = vec![0; need];
+            let n = self.file.read_at(&mut bytes, start)?;
+            bytes.truncate(n);
+        }
+        // A directory with a wrong CRC shows when it is decoded.
+        Ok((bytes, true))
+    }
+
+    /// The first boundary at or behind `from` with a good header of this segment above `lsn`.
+    fn find_after(&self, from: u64, lsn: u64) -> io::Result<Option<u64>> {
+        let mut buffer = vec![0; SCAN_READ];
+        let mut at = from;
+        while at < self.end {
+            let n = self.file.read_at(&mut buffer, at)?;
+            if n == 0 {
+                break;
+            }
+            for (offset, sector) in (at..).step_by(ALIGN as usize).zip(buffer[..n].chunks(ALIGN as usize)) {
+                let good = FrameHeader::decode(&self.store, sector)
+                    .is_some_and(|h| h.segment == self.segment && h.lsn > lsn && offset + h.span() <= self.end);
+                if good {
+                    return Ok(Some(offset));
+                }
+            }
+            at += SCAN_READ as u64;
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,202 @@
+//! Appending frames.
+//!
+//! One frame is written with one `pwrite` and made durable with one `fdatasync`. A file whose
+//! write or sync failed is never synced again: the next frame goes to a new segment, whose
+//! header says where the old one ends.
+
+use super::body::{self, Checkpoint, Summary};
+use super::layout::{
+    FRAME_HEADER, FrameHeader, Heat, Kind, MAX_BODY, SEGMENT_HEADER, SegmentHeader, TAIL_RESERVE, checksum,
+};
+use super::segment::{Folders, Segment, Spares};
+use crate::platform::disk::{Disk, DiskFile};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// What the device was asked to do, for the flash's sake.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Written {
+    /// Bytes.
+    pub bytes: u64,
+    /// Flushes of files and folders.
+    pub syncs: u64,
+}
+
+/// The segment that is appended to.
+#[derive(Debug)]
+pub struct Current {
+    /// Its path.
+    pub path: PathBuf,
+    /// Its file.
+    pub file: Arc<dyn DiskFile>,
+    /// What it holds and where it ends.
+    pub summary: Summary,
+    /// A write or sync failed: nothing more goes here.
+    pub failed: bool,
+}
+
+/// Appends to the log.
+#[derive(Debug)]
+pub struct Writer {
+    disk: Arc<dyn Disk>,
+    folders: Folders,
+    store: [u8; 16],
+    size: u64,
+    /// Files for the next segments.
+    pub spares: Spares,
+    /// The highest number that a segment ever had.
+    pub highest: u64,
+    /// The segment that is appended to; none in a new store.
+    pub current: Option<Current>,
+    lsn: u64,
+    crc: u32,
+    /// Since the store was opened.
+    pub written: Written,
+}
+
+impl Writer {
+    /// Goes on behind the frame `lsn` with header CRC `crc`.
+    #[must_use]
+    pub fn new(
+        disk: Arc<dyn Disk>,
+        folders: Folders,
+        store: [u8; 16],
+        size: u64,
+        spares: Spares,
+        highest: u64,
+        current: Option<Current>,
+        last: (u64, u32),
+    ) -> Self {
+        let (lsn, crc) = last;
+        Self { disk, folders, store, size, spares, highest, current, lsn, crc, written: Written::default() }
+    }
+
+    /// The store's id.
+    #[must_use]
+    pub fn store(&self) -> [u8; 16] {
+        self.store
+    }
+
+    /// The lsn of the last durable frame.
+    #[must_use]
+    pub fn lsn(&self) -> u64 {
+        self.lsn
+    }
+
+    /// Whether a body of this length fits in the current segment; Forebay's own frames may use
+    /// the tail that is kept for them.
+    #[must_use]
+    pub fn fits(&self, length: usize, own: bool) -> bool {
+        let reserve = if own { 0 } else { TAIL_RESERVE };
+        self.current.as_ref().is_some_and(|current| {
+            let need = super::layout::aligned((FRAME_HEADER + length) as u64);
+            !current.failed && current.summary.end + need + reserve <= current.summary.size
+        })
+    }
+
+    /// Writes a frame and syncs it.
+    ///
+    /// # Errors
+    /// When the body is too large or does not fit, and when the disk fails: the frame is then not
+    /// durable, and the current segment is closed to further frames.
+    pub fn append(&mut self, kind: Kind, bytes: &[u8]) -> io::Result<u64> {
+        let (header, frame) = self.frame(kind, self.segment_number()?, bytes)?;
+        let current = self.current.as_mut().ok_or(io::ErrorKind::NotFound)?;
+        if current.failed || current.summary.end + header.span() > current.summary.size {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let at = current.summary.end;
+        let done = current.file.write_at(&frame, at).and_then(|()| current.file.sync());
+        self.written.bytes += frame.len() as u64;
+        self.written.syncs += 1;
+        if let Err(error) = done {
+            current.failed = true;
+            return Err(error);
+        }
+        current.summary.end += header.span();
+        self.lsn = header.lsn;
+        self.crc = header.crc(&self.store);
+        Ok(at)
+    }
+
+    /// Starts a new segment with a checkpoint; returns the one that it seals.
+    ///
+    /// The new file is complete and synced before its name appears in `log/`.
+    ///
+    /// # Errors
+    /// When the disk fails: the current segment stays.
+    pub fn roll(&mut self, checkpoint: &Checkpoint, heat: Heat) -> io::Result<Option<Segment>> {
+        let number = self.highest + 1;
+        let bytes = body::encode(&self.store, checkpoint, &[]).map_err(io::Error::other)?;
+        let (frame_header, frame) = self.frame(Kind::Checkpoint, number, &bytes)?;
+        if SEGMENT_HEADER as u64 + frame_header.span() + TAIL_RESERVE > self.size {
+            return Err(io::Error::other(
+                "the checkpoint does not fit in a segment: too many streams, cursors or positions",
+            ));
+        }
+        let header = SegmentHeader {
+            store: self.store,
+            number,
+            heat,
+            size: self.size,
+            first_lsn: frame_header.lsn,
+            previous: self.current.as_ref().map_or(0, |current| current.summary.number),
+            previous_end: self.current.as_ref().map_or(0, |current| current.summary.end),
+            previous_crc: self.crc,
+        };
+        let (from, file) = self.spares.take(&*self.disk, &self.folders, self.size)?;
+        let path = self.folders.segment(number);
+        let mut start = header.encode().to_vec();
+        start.extend_from_slice(&frame);
+        let done = file
+            .write_at(&start, 0)
+            .and_then(|()| file.sync())
+            .and_then(|()| self.disk.rename(&from, &path))
+            .and_then(|()| self.disk.sync_dir(&self.folders.log));
+        if let Err(error) = done {
+            // Whichever name it has now: this file is not used again.
+            let _ = self.disk.remove(&from);
+            let _ = self.disk.remove(&path);
+            return Err(error);
+        }
+        self.written.bytes += start.len() as u64;
+        self.written.syncs += 2;
+        self.highest = number;
+        self.lsn = frame_header.lsn;
+        self.crc = frame_header.crc(&self.store);
+        let summary = Summary {
+            number,
+            heat,
+            size: self.size,
+            end: SEGMENT_HEADER as u64 + frame_header.span(),
+            holdings: Vec::new(),
+        };
+        let old = self.current.replace(Current { path, file, summary, failed: false });
+        Ok(old.map(|old| Segment { path: old.path, summary: old.summary }))
+    }
+
+    fn segment_number(&self) -> io::Result<u64> {
+        self.current.as_ref().map(|current| current.summary.number).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// A frame with its padding.
+    fn frame(&self, kind: Kind, segment: u64, bytes: &[u8]) -> io::Result<(FrameHeader, Vec<u8>)> {
+        let length = u32::try_from(bytes.len()).ok().filter(|length| *length <= MAX_BODY);
+        let length = length.ok_or_else(|| io::Error::other("a frame of more than 4 MiB"))?;
+        let header = FrameHeader {
+            kind,
+            segment,
+            lsn: self.lsn + 1,
+            previous: self.crc,
+            length,
+            body: checksum(&self.store, bytes),
+        };
+        let span = usize::try_from(header.span()).unwrap_or(usize::MAX);
+        let mut frame = Vec::with_capacity(span);
+        frame.extend_from_slice(&header.encode(&self.store));
+        frame.extend_from_slice(bytes);
+        frame.resize(span, 0);
+        Ok((header, frame))
+    }
+}

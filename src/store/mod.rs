@@ -1,0 +1,239 @@
+//! Durable streams on the device: the log is the truth, redb is its index.
+//!
+//! Invariants, per stream: floor <= lowest cursor <= durable, except across a logged drop; a
+//! sequence names one record for life; `Durable` is made after `fdatasync` returned, and only then.
+//!
+//! How it works: `offer` puts an atom into the pending group; one committer thread
+//! writes groups, cursors and floors as frames, one unsynced frame at a time; readers read what
+//! is durable and release what was delivered. `docs/format.md` has the bytes.
+
+mod commit;
+pub mod group;
+pub mod index;
+pub mod inspect;
+pub mod lock;
+pub mod log;
+mod open;
+pub mod reader;
+mod shared;
+pub mod space;
+pub mod state;
+#[cfg(test)]
+mod tests;
+
+pub use group::{Atom, Part};
+pub use log::body::StreamId;
+pub use log::recover::Finding;
+pub use open::OpenError;
+pub use reader::{Gap, GapReason, Item, ReadError, Reader, Span};
+pub use shared::{Backlog, Release};
+pub use space::Keep;
+
+use crate::flow::receipt::{Durable, Ticket};
+use crate::platform::clock::Clock;
+use crate::platform::disk::{Disk, RealDisk};
+use crate::telemetry::Metrics;
+use shared::Inner;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use tokio::sync::watch;
+
+/// A group is committed when it has this many bytes.
+pub const GROUP_BYTES: usize = 256 << 10;
+/// Nothing more is taken in while this many bytes wait.
+pub const PENDING_BYTES: usize = 1 << 20;
+/// The largest atom, in bytes; with what waits it stays below a frame's 4 MiB.
+pub const MAX_ATOM: usize = 2 << 20;
+
+/// How a store behaves.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Segments together are no larger, in bytes; at least four segments.
+    pub cap: u64,
+    /// Held by files allocated in advance, in bytes.
+    pub reserve: u64,
+    /// A group waits this long for more, in milliseconds.
+    pub linger_ms: u64,
+    /// At most this many early commits a second for stalled sources.
+    pub max_commits_per_second: u32,
+    /// The size of new segments, in bytes.
+    pub segment: u64,
+    /// What is kept of released data, by stream name.
+    pub keep: Vec<(String, Keep)>,
+    /// Where time comes from.
+    pub clock: Clock,
+    /// Where the files are.
+    pub disk: Arc<dyn Disk>,
+    /// Where numbers go.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Options {
+    /// Nothing more is taken in while this many bytes wait, so that any group fits in a segment.
+    #[must_use]
+    pub fn pending_limit(&self) -> usize {
+        PENDING_BYTES.min(usize::try_from(self.segment / 4).unwrap_or(PENDING_BYTES))
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            cap: 1 << 30,
+            reserve: 64 << 20,
+            linger_ms: 1000,
+            max_commits_per_second: 50,
+            segment: log::layout::SEGMENT_BYTES,
+            keep: Vec::new(),
+            clock: Clock::system(),
+            disk: Arc::new(RealDisk),
+            metrics: Metrics::new(),
+        }
+    }
+}
+
+/// Which streams a reader reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selection {
+    /// All but Forebay's own.
+    All,
+    /// These.
+    Named(Vec<String>),
+}
+
+/// A reader as configured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReaderRule {
+    /// Its name; cursors are kept under it.
+    pub name: String,
+    /// What it reads.
+    pub streams: Selection,
+    /// Where it begins when it has no cursor: the newest record, or the oldest.
+    pub newest: bool,
+}
+
+/// Why an atom was not taken in.
+#[derive(Debug, thiserror::Error)]
+pub enum OfferError {
+    /// Enough waits already: try again when `room` says so. The atom comes back.
+    #[error("the store has no room at the moment")]
+    Full(Box<Atom>),
+    /// More than `MAX_ATOM`.
+    #[error("an atom of {0} bytes is larger than the limit of {MAX_ATOM}")]
+    TooLarge(usize),
+    /// The store is closed.
+    #[error("the store is closed")]
+    Closed,
+}
+
+/// A store that is open for writing; clones share it.
+#[derive(Debug, Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+    committer: Arc<Mutex<Option<JoinHandle<()>>>>,
+}
+
+impl Store {
+    /// Opens a store, making it if there is none, and starts its committer.
+    ///
+    /// # Errors
+    /// When another process has it, or the folder cannot be written.
+    pub fn open(dir: &Path, options: Options, readers: Vec<ReaderRule>) -> Result<(Self, Vec<Finding>), OpenError> {
+        let opened = open::open(dir, &options, readers)?;
+        let inner = opened.inner.clone();
+        let committer = opened.committer;
+        let thread = std::thread::Builder::new()
+            .name("committer".into())
+            .spawn(move || committer.run())
+            .map_err(OpenError::Io)?;
+        let store = Self { inner, committer: Arc::new(Mutex::new(Some(thread))) };
+        Ok((store, opened.findings))
+    }
+
+    /// The number of a stream; a new name gets one with its first commit.
+    pub fn stream(&self, name: &str) -> StreamId {
+        self.inner.stream(name)
+    }
+
+    /// Puts an atom into the next commit, without waiting.
+    ///
+    /// # Errors
+    /// When there is no room, when it is too large, or when the store is closed.
+    pub fn offer(&self, atom: Atom) -> Result<Ticket, OfferError> {
+        self.inner.offer(atom)
+    }
+
+    /// Says that a source waits for the commit of what it offered.
+    pub fn hurry(&self) {
+        self.inner.hurry();
+    }
+
+    /// Follows what is durable.
+    #[must_use]
+    pub fn durable(&self) -> watch::Receiver<Durable> {
+        self.inner.durable.subscribe()
+    }
+
+    /// Changes whenever there may be room after an offer was refused.
+    #[must_use]
+    pub fn room(&self) -> watch::Receiver<u64> {
+        self.inner.room.subscribe()
+    }
+
+    /// Where a source's parts stood at the last commit.
+    #[must_use]
+    pub fn positions(&self, source: &str) -> Vec<(String, Vec<u8>)> {
+        self.inner.positions(source)
+    }
+
+    /// The streams that a reader reads, so far.
+    #[must_use]
+    pub fn streams_of(&self, reader: &str) -> Vec<(StreamId, String)> {
+        self.inner.streams_of(reader)
+    }
+
+    /// Reads a stream from a reader's cursor on.
+    #[must_use]
+    pub fn reader(&self, reader: &str, stream: StreamId) -> Reader {
+        Reader::new(self.inner.clone(), reader, stream)
+    }
+
+    /// Moves a reader's cursor over what was delivered.
+    pub fn release(&self, release: Release) {
+        self.inner.release(release);
+    }
+
+    /// The store's id in hex.
+    #[must_use]
+    pub fn id(&self) -> String {
+        inspect::hex(&self.inner.id)
+    }
+
+    /// What a reader has not released.
+    #[must_use]
+    pub fn backlog(&self, reader: &str) -> Backlog {
+        self.inner.backlog(reader)
+    }
+
+    /// Commits what waits, saves cursors, writes a close frame.
+    pub fn close(&self) {
+        self.inner.ask_to_close(false);
+        self.join();
+    }
+
+    /// Stops the committer as a crash would: nothing more is written.
+    #[cfg(test)]
+    pub fn abandon(&self) {
+        self.inner.ask_to_close(true);
+        self.join();
+    }
+
+    fn join(&self) {
+        let thread = self.committer.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            // A panic of the committer was logged by the panic hook; there is nothing to add.
+            let _ = thread.join();
+        }
+    }
+}

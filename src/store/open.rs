@@ -1,0 +1,237 @@
+//! Opening a store for writing.
+//!
+//! Order: lock, scan (reads only), set bad things aside, the `open` frame with a new epoch. Its
+//! sync also covers a tail that a killed process left in the page cache: no reader sees a
+//! recovered frame before it.
+
+use super::commit::Committer;
+use super::group::Group;
+use super::index::Index;
+use super::lock::{Lock, LockError};
+use super::log::body::{self, Open, Stamp};
+use super::log::layout::{Heat, Kind};
+use super::log::recover::{Finding, Remembered, Scan, scan};
+use super::log::segment::{Folders, Segment, Spares};
+use super::log::writer::{Current, Writer};
+use super::shared::{Inner, Shared};
+use super::state::State;
+use super::{Options, ReaderRule};
+use crate::flow::receipt::Durable;
+use crate::platform::disk::{Disk, Mode};
+use crate::platform::{machine, random};
+use crate::telemetry::{Metric, event};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex};
+use tokio::sync::watch;
+
+/// Why a store did not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it.
+    #[error(transparent)]
+    Locked(#[from] LockError),
+    /// The folder cannot be read or written.
+    #[error("cannot open the store: {0}")]
+    Io(#[from] io::Error),
+}
+
+pub(super) struct Opened {
+    pub inner: Arc<Inner>,
+    pub committer: Committer,
+    pub findings: Vec<Finding>,
+}
+
+pub(super) fn open(dir: &Path, options: &Options, readers: Vec<ReaderRule>) -> Result<Opened, OpenError> {
+    let folders = Folders::of(dir);
+    let disk = options.disk.clone();
+    folders.create(&*disk)?;
+    // The simulated disk has no real folder to lock; nor has it a second process.
+    let lock = dir.is_dir().then(|| Lock::take(dir)).transpose()?;
+    let mut findings = Vec::new();
+    let (index, remembered) = open_index(&*disk, &folders, &mut findings);
+    let found = scan(&*disk, &folders, &remembered)?;
+    let fresh = found.is_none();
+    let scan = found.unwrap_or_else(|| Scan {
+        store: random::bytes(),
+        state: State { machine: machine::machine_id(), ..State::default() },
+        segments: BTreeMap::new(),
+        tail: None,
+        highest: 0,
+        findings: Vec::new(),
+    });
+    findings.extend(scan.findings.iter().cloned());
+    if fresh {
+        // A new store has no index to miss.
+        findings.retain(|finding| *finding != Finding::IndexRebuilt);
+    }
+    set_aside(&*disk, &folders, &findings);
+    if scan.state.machine != machine::machine_id() {
+        findings.push(Finding::Moved);
+    }
+    let mut writer = writer(options, &folders, &scan)?;
+    let mut state = scan.state;
+    state.epoch = next_epoch(state.epoch);
+    let mut segments = scan.segments;
+    open_frame(options, &mut writer, &mut state, &mut segments)?;
+    report(&findings, &options.metrics);
+    let now = options.clock.now().wall_ms;
+    let mut shared = Shared {
+        state,
+        segments,
+        readers,
+        cursors: BTreeMap::new(),
+        unborn: BTreeMap::new(),
+        pending: Group::new(1),
+        refused: false,
+        closing: false,
+        abandoned: false,
+    };
+    place_readers(&mut shared, now);
+    options.metrics.set(Metric::StoreSegments, shared.segments.len() as u64);
+    options.metrics.add(Metric::StoreWrittenBytes, writer.written.bytes);
+    options.metrics.add(Metric::StoreSyncs, writer.written.syncs);
+    writer.written = super::log::writer::Written::default();
+    let inner = Arc::new(Inner {
+        id: scan.store,
+        options: options.clone(),
+        shared: Mutex::new(shared),
+        wake: Condvar::new(),
+        durable: watch::Sender::new(Durable::synced(0)),
+        room: watch::Sender::new(0),
+    });
+    let committer = Committer::new(inner.clone(), folders, writer, index, lock)?;
+    Ok(Opened { inner, committer, findings })
+}
+
+fn open_index(disk: &dyn Disk, folders: &Folders, findings: &mut Vec<Finding>) -> (Option<Index>, Remembered) {
+    let existed = disk.open(&folders.root.join("index.redb"), Mode::Read).is_ok();
+    let first = Index::open(disk, folders).and_then(|index| index.load().map(|remembered| (index, remembered)));
+    match first {
+        Ok((index, remembered)) => {
+            if !existed {
+                findings.push(Finding::IndexRebuilt);
+            }
+            return (Some(index), remembered);
+        }
+        Err(error) => tracing::warn!(event = event::STORE_INDEX, %error, "the index is set aside"),
+    }
+    findings.push(Finding::IndexRebuilt);
+    let again = Index::set_aside(disk, folders).map_err(|e| e.to_string());
+    let again = again.and_then(|()| Index::open(disk, folders).map_err(|e| e.to_string()));
+    match again {
+        Ok(index) => (Some(index), Remembered::default()),
+        Err(error) => {
+            tracing::warn!(event = event::STORE_INDEX, error, "going on without an index");
+            (None, Remembered::default())
+        }
+    }
+}
+
+/// Copies damaged bytes to `damaged/` and moves files there that have no place in the log.
+fn set_aside(disk: &dyn Disk, folders: &Folders, findings: &[Finding]) {
+    for finding in findings {
+        let done = match finding {
+            Finding::Damage { path, segment, from, to } => copy_out(disk, folders, path, *segment, *from, *to),
+            Finding::SetAside { path } => {
+                let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("file");
+                disk.rename(path, &folders.damaged.join(format!("{name}-{:08x}", random::u32())))
+            }
+            _ => Ok(()),
+        };
+        if let Err(error) = done {
+            tracing::warn!(event = event::STORE_FINDING, %error, %finding, "cannot be set aside");
+        }
+    }
+}
+
+fn copy_out(disk: &dyn Disk, folders: &Folders, path: &Path, segment: u64, from: u64, to: u64) -> io::Result<()> {
+    let mut bytes = vec![0; usize::try_from(to - from).map_err(io::Error::other)?];
+    let n = disk.open(path, Mode::Read)?.read_at(&mut bytes, from)?;
+    let copy = disk.open(&folders.damaged.join(format!("{segment:012}-{from}-{to}.bytes")), Mode::Create)?;
+    copy.write_at(&bytes[..n], 0)?;
+    copy.sync()
+}
+
+fn writer(options: &Options, folders: &Folders, scan: &Scan) -> io::Result<Writer> {
+    let disk = &options.disk;
+    let mut spares = Spares::load(&**disk, folders, options.segment)?;
+    let reserve = usize::try_from(options.reserve / options.segment).unwrap_or(usize::MAX).max(1);
+    if let Err(error) = spares.fill(&**disk, folders, options.segment, reserve) {
+        tracing::warn!(event = event::STORE_FINDING, %error, "the reserve could not be allocated; going on with less");
+    }
+    let tail = scan.tail;
+    let current = tail.and_then(|tail| {
+        let segment = scan.segments.get(&tail.segment)?;
+        let file = disk.open(&segment.path, Mode::Write);
+        // A tail that cannot be read or opened is left as it is: writing goes on in a new segment.
+        let failed = tail.unreadable || file.is_err();
+        let file = file.or_else(|_| disk.open(&segment.path, Mode::Read)).ok()?;
+        Some(Current { path: segment.path.clone(), file, summary: segment.summary.clone(), failed })
+    });
+    let last = tail.map_or((0, 0), |tail| (tail.lsn, tail.crc));
+    Ok(Writer::new(disk.clone(), folders.clone(), scan.store, options.segment, spares, scan.highest, current, last))
+}
+
+/// The counter goes up by one; the lower half is random, so that a restored copy of a store
+/// never repeats an identity.
+fn next_epoch(highest: u64) -> u64 {
+    ((highest >> 32) + 1) << 32 | u64::from(random::u32())
+}
+
+fn open_frame(
+    options: &Options,
+    writer: &mut Writer,
+    state: &mut State,
+    segments: &mut BTreeMap<u64, Segment>,
+) -> io::Result<()> {
+    let now = options.clock.now();
+    let stamp =
+        Stamp { boot: machine::boot_id(), monotonic_ms: now.monotonic_ms, wall_ms: now.wall_ms, trusted: now.trusted };
+    let open = Open { stamp, machine: machine::machine_id(), epoch: state.epoch };
+    let store = writer.store();
+    let bytes = body::encode(&store, &open, &[]).map_err(io::Error::other)?;
+    let fits = writer.fits(bytes.len(), true);
+    let done =
+        if fits { writer.append(Kind::Open, &bytes).map(|_| ()) } else { Err(io::ErrorKind::StorageFull.into()) };
+    if done.is_err() {
+        let sealed = writer.current.as_ref().map(|current| current.summary.clone());
+        writer.roll(&state.checkpoint(stamp, sealed), Heat::Hot)?;
+        writer.append(Kind::Open, &bytes)?;
+    }
+    if let Some(current) = &writer.current {
+        let segment = Segment { path: current.path.clone(), summary: current.summary.clone() };
+        segments.insert(current.summary.number, segment);
+    }
+    Ok(())
+}
+
+fn place_readers(shared: &mut Shared, now: i64) {
+    let rules = shared.readers.clone();
+    let streams: Vec<_> = shared.state.streams.values().map(|s| (s.id, s.name.clone(), s.next)).collect();
+    for rule in rules {
+        for (id, name, next) in &streams {
+            if !super::shared::reads(&rule, name) {
+                continue;
+            }
+            let known = shared.state.cursors.contains_key(&(rule.name.clone(), *id));
+            shared.ensure_cursor(&rule.name, *id, now);
+            if let Some(live) = shared.cursors.get_mut(&(rule.name.clone(), *id))
+                && !known
+                && rule.newest
+            {
+                live.entry.next = *next;
+            }
+        }
+    }
+}
+
+fn report(findings: &[Finding], metrics: &crate::telemetry::Metrics) {
+    for finding in findings {
+        if matches!(finding, Finding::Damage { .. } | Finding::Missing { .. } | Finding::LostSettled { .. }) {
+            metrics.add(Metric::StoreDamage, 1);
+        }
+        tracing::warn!(event = event::STORE_FINDING, "{finding}");
+    }
+}

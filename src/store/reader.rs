@@ -1,0 +1,273 @@
+//! Reading a stream in order.
+//!
+//! `read` returns records or a gap; a section's CRC is checked on every read. What cannot be
+//! read is a gap of known range, never a wrong value and never the end of the stream.
+
+use super::log::body::{self, Commit, Reason, SectionHead, StreamId};
+use super::log::layout::{FRAME_HEADER, Kind, checksum};
+use super::log::section::{RecordRef, Records, decompress};
+use super::log::walk::{Found, Step, Walk};
+use super::shared::Inner;
+use crate::platform::disk::{DiskFile, Mode};
+use crate::telemetry::{Metric, event};
+use std::io;
+use std::sync::Arc;
+
+/// Why sequences are not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GapReason {
+    /// Below the floor because every reader had released them.
+    Trimmed,
+    /// Given up because the store was full.
+    Dropped,
+    /// The bytes are bad or gone.
+    Damaged,
+}
+
+/// Sequences that cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gap {
+    /// The first.
+    pub from: u64,
+    /// The last.
+    pub to: u64,
+    /// Why.
+    pub reason: GapReason,
+}
+
+/// A run of records out of one section.
+#[derive(Debug, Clone)]
+pub struct Span {
+    /// The section that they come from.
+    pub head: SectionHead,
+    /// The first sequence of this run.
+    pub first: u64,
+    raw: Vec<u8>,
+}
+
+impl Span {
+    /// Sequence and record, in order.
+    pub fn records(&self) -> impl Iterator<Item = (u64, RecordRef<'_>)> {
+        let numbered = (self.head.first..=self.head.last()).zip(Records::new(&self.raw));
+        numbered.filter(|(sequence, _)| *sequence >= self.first)
+    }
+
+    /// The last sequence.
+    #[must_use]
+    pub fn last(&self) -> u64 {
+        self.head.last()
+    }
+
+    /// Bytes held in memory.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.raw.len()
+    }
+}
+
+/// What comes next in a stream.
+#[derive(Debug)]
+pub enum Item {
+    /// Records.
+    Span(Span),
+    /// Sequences without records.
+    Gap(Gap),
+}
+
+/// Why nothing could be read.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read the store: {0}")]
+pub struct ReadError(#[from] io::Error);
+
+/// Reads one stream for one reader.
+#[derive(Debug)]
+pub struct Reader {
+    inner: Arc<Inner>,
+    stream: StreamId,
+    next: u64,
+    after: u64,
+    place: Option<(u64, u64)>,
+    file: Option<(u64, Arc<dyn DiskFile>)>,
+}
+
+impl Reader {
+    pub(super) fn new(inner: Arc<Inner>, reader: &str, stream: StreamId) -> Self {
+        let now = inner.options.clock.now().wall_ms;
+        let (next, after) = {
+            let mut shared = inner.lock();
+            shared.ensure_cursor(reader, stream, now);
+            let lanes = shared.cursors.get(&(reader.to_string(), stream)).map(|live| live.entry.lanes.clone());
+            let after = lanes.and_then(|lanes| lanes.first().map(|lane| lane.after)).unwrap_or(0);
+            (shared.cursor(reader, stream), after)
+        };
+        Self { inner, stream, next, after, place: None, file: None }
+    }
+
+    /// The next sequence that `read` returns.
+    #[must_use]
+    pub fn next_sequence(&self) -> u64 {
+        self.next
+    }
+
+    /// The last sequence that was sent before this reader's cursor; 0 for none.
+    #[must_use]
+    pub fn sent_before(&self) -> u64 {
+        self.after
+    }
+
+    /// Goes back: the next read starts at this sequence.
+    pub fn rewind(&mut self, next: u64) {
+        self.next = next;
+        self.place = None;
+    }
+
+    /// Reads on; `None` when everything durable was read.
+    ///
+    /// # Errors
+    /// When a file cannot be opened or read although it should be there.
+    pub fn read(&mut self) -> Result<Option<Item>, ReadError> {
+        loop {
+            let (number, path, end) = {
+                let shared = self.inner.lock();
+                let Some(stream) = shared.state.streams.get(&self.stream) else {
+                    return Ok(None);
+                };
+                let (durable, floor, reason) = (stream.next, stream.floor, stream.reason);
+                if self.next >= durable {
+                    return Ok(None);
+                }
+                if self.next < floor {
+                    let reason = if reason == Reason::Drop { GapReason::Dropped } else { GapReason::Trimmed };
+                    drop(shared);
+                    return Ok(Some(self.gap(floor - 1, reason)));
+                }
+                match shared.locate(self.stream, self.next) {
+                    Some(segment) => (segment.summary.number, segment.path.clone(), segment.summary.end),
+                    None => {
+                        drop(shared);
+                        return Ok(Some(self.gap(durable - 1, GapReason::Damaged)));
+                    }
+                }
+            };
+            let file = match &self.file {
+                Some((held, file)) if *held == number => file.clone(),
+                _ => {
+                    let file = self.inner.options.disk.open(&path, Mode::Read);
+                    match file {
+                        Ok(file) => self.file.insert((number, file)).1.clone(),
+                        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                            return Ok(Some(self.lost_segment(number)));
+                        }
+                        Err(error) => return Err(error.into()),
+                    }
+                }
+            };
+            let from = self.place.filter(|(held, _)| *held == number).map_or(0, |(_, at)| at);
+            if let Some(item) = self.search(&file, number, from, end)? {
+                return Ok(Some(item));
+            }
+        }
+    }
+
+    /// Looks for the stream's next section in one segment.
+    fn search(
+        &mut self,
+        file: &Arc<dyn DiskFile>,
+        number: u64,
+        from: u64,
+        end: u64,
+    ) -> Result<Option<Item>, ReadError> {
+        let mut walk = Walk::new(self.inner.id, file.clone(), number, from, end, false);
+        loop {
+            match walk.step()? {
+                Step::Frame(found) if matches!(found.header.kind, Kind::Commit | Kind::Carry) => {
+                    if let Some(item) = self.frame(file, &found)? {
+                        // More sections of the stream may follow in the same frame.
+                        self.place = Some((number, found.offset));
+                        return Ok(Some(item));
+                    }
+                    self.place = Some((number, walk.offset()));
+                }
+                Step::Frame(_) | Step::Damage { .. } => self.place = Some((number, walk.offset())),
+                Step::End { .. } => {
+                    self.place = None;
+                    let last = {
+                        let shared = self.inner.lock();
+                        let segment = shared.segments.get(&number);
+                        let now_at = segment.map(|segment| segment.summary.end);
+                        if now_at.is_some_and(|now_at| now_at > end) {
+                            // Frames were appended meanwhile: look again.
+                            return Ok(None);
+                        }
+                        segment.and_then(|segment| segment.summary.of(self.stream)).map(|holding| holding.last)
+                    };
+                    // The segment should hold it and does not: damaged to the end of what it holds,
+                    // unless another segment continues earlier.
+                    return Ok(last.filter(|last| *last >= self.next).map(|last| self.gap(last, GapReason::Damaged)));
+                }
+            }
+        }
+    }
+
+    fn frame(&mut self, file: &Arc<dyn DiskFile>, found: &Found) -> Result<Option<Item>, ReadError> {
+        let Some((commit, mut at)) = body::decode::<Commit>(&self.inner.id, &found.body) else {
+            return Ok(None);
+        };
+        for head in commit.sections {
+            let offset = found.offset + (FRAME_HEADER + at) as u64;
+            at += usize::try_from(head.length).unwrap_or(usize::MAX / 2);
+            if head.stream != self.stream || head.last() < self.next || head.count == 0 {
+                continue;
+            }
+            if head.first > self.next {
+                return Ok(Some(self.gap(head.first - 1, GapReason::Damaged)));
+            }
+            let first = self.next;
+            return Ok(Some(match self.section(file, offset, &head)? {
+                Some(raw) => {
+                    self.next = head.last() + 1;
+                    Item::Span(Span { head, first, raw })
+                }
+                None => self.gap(head.last(), GapReason::Damaged),
+            }));
+        }
+        Ok(None)
+    }
+
+    fn section(&self, file: &Arc<dyn DiskFile>, offset: u64, head: &SectionHead) -> io::Result<Option<Vec<u8>>> {
+        let mut stored = vec![0; usize::try_from(head.length.min(super::log::layout::MAX_BODY)).unwrap_or(0)];
+        let n = file.read_at(&mut stored, offset)?;
+        if n < stored.len() || checksum(&self.inner.id, &stored) != head.crc {
+            return Ok(None);
+        }
+        Ok(decompress(head.codec, &stored, head.raw).filter(|raw| whole(raw, head.count)))
+    }
+
+    fn lost_segment(&mut self, number: u64) -> Item {
+        let last = {
+            let shared = self.inner.lock();
+            shared.segments.get(&number).and_then(|segment| segment.summary.of(self.stream)).map(|holding| holding.last)
+        };
+        self.gap(last.unwrap_or(self.next).max(self.next), GapReason::Damaged)
+    }
+
+    fn gap(&mut self, to: u64, reason: GapReason) -> Item {
+        let gap = Gap { from: self.next, to, reason };
+        self.next = to + 1;
+        self.inner.options.metrics.add(Metric::SinkGaps, 1);
+        tracing::warn!(
+            event = event::STORE_GAP,
+            stream = self.stream,
+            from = gap.from,
+            to = gap.to,
+            reason = ?gap.reason,
+            "sequences cannot be read"
+        );
+        Item::Gap(gap)
+    }
+}
+
+/// Whether the bytes hold exactly the records that the directory promises.
+fn whole(raw: &[u8], count: u32) -> bool {
+    Records::new(raw).count() == usize::try_from(count).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,285 @@
+//! What the committer, the offerers and the readers share.
+
+use super::group::{Atom, Group};
+use super::log::body::{CursorEntry, LaneMark, StreamId};
+use super::log::layout::Heat;
+use super::log::segment::Segment;
+use super::space::{Hold, Keep};
+use super::state::{State, new_stream};
+use super::{GROUP_BYTES, MAX_ATOM, OfferError, Options, ReaderRule, Selection};
+use crate::flow::receipt::{Accepted, Durable, Ticket};
+use crate::flow::record::is_own_stream;
+use std::collections::BTreeMap;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
+
+/// Cursor progress is saved at the latest after this many milliseconds.
+const CURSOR_MS: u64 = 5000;
+/// Cursor progress is saved at the latest after this many bytes of event bodies.
+const CURSOR_BYTES: u64 = 4 << 20;
+
+/// What a reader has not released.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Backlog {
+    /// Records.
+    pub records: u64,
+    /// Stored bytes, in proportion.
+    pub bytes: u64,
+    /// When the oldest arrived, milliseconds since the Unix epoch; to the segment exactly.
+    pub oldest_ms: Option<i64>,
+}
+
+/// A reader's progress in one stream.
+#[derive(Debug)]
+pub struct Release {
+    /// The reader.
+    pub reader: String,
+    /// The stream.
+    pub stream: StreamId,
+    /// Everything below is delivered, filtered or set aside.
+    pub next: u64,
+    /// The last sequence that was sent in the lane.
+    pub after: u64,
+    /// Bytes that would be sent again without this.
+    pub bytes: u64,
+    /// The proof.
+    pub proof: Accepted,
+}
+
+/// A cursor as it is now, and what of it is not saved.
+#[derive(Debug, Clone)]
+pub(super) struct Live {
+    pub entry: CursorEntry,
+    pub unsaved: u64,
+    pub since_ms: Option<u64>,
+}
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    /// As durable.
+    pub state: State,
+    /// As durable; the last one is appended to.
+    pub segments: BTreeMap<u64, Segment>,
+    pub readers: Vec<ReaderRule>,
+    pub cursors: BTreeMap<(String, StreamId), Live>,
+    /// Streams that have a number and no record yet.
+    pub unborn: BTreeMap<StreamId, String>,
+    pub pending: Group,
+    /// An offer was refused since there was room last.
+    pub refused: bool,
+    pub closing: bool,
+    pub abandoned: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub id: [u8; 16],
+    pub options: Options,
+    pub shared: Mutex<Shared>,
+    /// Wakes the committer.
+    pub wake: Condvar,
+    pub durable: watch::Sender<Durable>,
+    pub room: watch::Sender<u64>,
+}
+
+impl Inner {
+    pub fn lock(&self) -> MutexGuard<'_, Shared> {
+        // No code that holds the lock leaves it half changed: a panic elsewhere does not matter.
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn stream(&self, name: &str) -> StreamId {
+        let mut shared = self.lock();
+        let unborn = shared.unborn.iter().find(|(_, n)| *n == name).map(|(id, _)| *id);
+        if let Some(id) = shared.state.find(name).or(unborn) {
+            return id;
+        }
+        let highest = shared.state.streams.keys().chain(shared.unborn.keys()).max().copied().unwrap_or(0);
+        shared.unborn.insert(highest + 1, name.to_string());
+        highest + 1
+    }
+
+    pub fn offer(&self, atom: Atom) -> Result<Ticket, OfferError> {
+        let weight = atom.weight();
+        if weight > MAX_ATOM {
+            return Err(OfferError::TooLarge(weight));
+        }
+        let mut shared = self.lock();
+        if shared.closing {
+            return Err(OfferError::Closed);
+        }
+        if shared.pending.weight >= self.options.pending_limit() {
+            shared.refused = true;
+            return Err(OfferError::Full(Box::new(atom)));
+        }
+        let before = shared.pending.weight;
+        let first = shared.pending.is_empty();
+        shared.pending.push(atom, self.options.clock.monotonic_ms());
+        let ticket = Ticket::new(shared.pending.number);
+        if first || (before < GROUP_BYTES && shared.pending.weight >= GROUP_BYTES) {
+            self.wake.notify_one();
+        }
+        Ok(ticket)
+    }
+
+    pub fn hurry(&self) {
+        let mut shared = self.lock();
+        if !shared.pending.is_empty() && !shared.pending.urgent {
+            shared.pending.urgent = true;
+            self.wake.notify_one();
+        }
+    }
+
+    pub fn positions(&self, source: &str) -> Vec<(String, Vec<u8>)> {
+        let shared = self.lock();
+        let own = shared.state.positions.iter().filter(|((name, _), _)| name == source);
+        own.map(|((_, part), value)| (part.clone(), value.clone())).collect()
+    }
+
+    pub fn streams_of(&self, reader: &str) -> Vec<(StreamId, String)> {
+        let shared = self.lock();
+        let Some(rule) = shared.readers.iter().find(|rule| rule.name == reader) else {
+            return Vec::new();
+        };
+        let streams = shared.state.streams.values().filter(|stream| reads(rule, &stream.name));
+        streams.map(|stream| (stream.id, stream.name.clone())).collect()
+    }
+
+    pub fn release(&self, release: Release) {
+        let now = self.options.clock.now();
+        let mut shared = self.lock();
+        shared.ensure_cursor(&release.reader, release.stream, now.wall_ms);
+        if let Some(live) = shared.cursors.get_mut(&(release.reader, release.stream)) {
+            live.entry.next = live.entry.next.max(release.next);
+            live.entry.lanes = vec![LaneMark { lane: 0, next: live.entry.next, after: release.after }];
+            live.entry.seen_ms = now.wall_ms;
+            live.unsaved += release.bytes;
+            live.since_ms.get_or_insert(now.monotonic_ms);
+        }
+        // The committer decides whether it is worth a frame; it sleeps until the next deadline.
+        self.wake.notify_one();
+    }
+
+    pub fn backlog(&self, reader: &str) -> Backlog {
+        let shared = self.lock();
+        let mut backlog = Backlog::default();
+        let Some(rule) = shared.readers.iter().find(|rule| rule.name == reader) else {
+            return backlog;
+        };
+        for stream in shared.state.streams.values().filter(|stream| reads(rule, &stream.name)) {
+            let next = shared.cursor(reader, stream.id).max(stream.floor);
+            backlog.records += stream.next.saturating_sub(next);
+            for holding in shared.segments.values().filter_map(|segment| segment.summary.of(stream.id)) {
+                if holding.last < next {
+                    continue;
+                }
+                let all = holding.last - holding.first + 1;
+                let left = holding.last - holding.first.max(next) + 1;
+                backlog.bytes +=
+                    u64::try_from(u128::from(holding.bytes) * u128::from(left) / u128::from(all)).unwrap_or(u64::MAX);
+                let oldest = backlog.oldest_ms.unwrap_or(i64::MAX);
+                backlog.oldest_ms = Some(oldest.min(holding.arrival_min));
+            }
+        }
+        backlog
+    }
+
+    pub fn ask_to_close(&self, abandon: bool) {
+        let mut shared = self.lock();
+        shared.closing = true;
+        shared.abandoned |= abandon;
+        self.wake.notify_all();
+    }
+}
+
+impl Shared {
+    /// A reader's next sequence in a stream.
+    pub fn cursor(&self, reader: &str, stream: StreamId) -> u64 {
+        let start = self.state.streams.get(&stream).map_or(1, |stream| stream.floor);
+        self.cursors.get(&(reader.to_string(), stream)).map_or(start, |live| live.entry.next)
+    }
+
+    /// Gives a reader that is new to a stream its first cursor.
+    pub fn ensure_cursor(&mut self, reader: &str, stream: StreamId, wall_ms: i64) {
+        let key = (reader.to_string(), stream);
+        if self.cursors.contains_key(&key) {
+            return;
+        }
+        let floor = self.state.streams.get(&stream).map_or(1, |stream| stream.floor);
+        let entry = self.state.cursors.get(&key).cloned().unwrap_or_else(|| CursorEntry {
+            reader: reader.to_string(),
+            stream,
+            next: floor,
+            lanes: Vec::new(),
+            split: None,
+            seen_ms: wall_ms,
+        });
+        self.cursors.insert(key, Live { entry, unsaved: 0, since_ms: None });
+    }
+
+    /// Who holds a stream back.
+    pub fn hold(&self, stream: StreamId) -> Hold {
+        let Some(state) = self.state.streams.get(&stream) else {
+            return Hold::Nobody;
+        };
+        let readers = self.readers.iter().filter(|rule| reads(rule, &state.name));
+        readers.map(|rule| self.cursor(&rule.name, stream)).min().map_or(Hold::Nobody, Hold::Cursor)
+    }
+
+    /// What is kept of a stream.
+    pub fn keep(&self, stream: StreamId, keep: &[(String, Keep)]) -> Option<Keep> {
+        let name = &self.state.streams.get(&stream)?.name;
+        keep.iter().find(|(n, _)| n == name).map(|(_, keep)| *keep)
+    }
+
+    /// Cursors that have moved since they were saved.
+    pub fn dirty(&self) -> Vec<CursorEntry> {
+        self.cursors.values().filter(|live| live.since_ms.is_some()).map(|live| live.entry.clone()).collect()
+    }
+
+    /// When cursors must be saved for their own sake, monotonic milliseconds.
+    pub fn cursors_due(&self) -> Option<u64> {
+        let unsaved: u64 = self.cursors.values().map(|live| live.unsaved).sum();
+        let since = self.cursors.values().filter_map(|live| live.since_ms).min()?;
+        Some(if unsaved >= CURSOR_BYTES { since } else { since + CURSOR_MS })
+    }
+
+    /// Marks cursors as saved, unless they moved on meanwhile.
+    pub fn saved(&mut self, cursors: &[CursorEntry]) {
+        for cursor in cursors {
+            if let Some(live) = self.cursors.get_mut(&(cursor.reader.clone(), cursor.stream)) {
+                live.unsaved = 0;
+                let moved = live.entry.next != cursor.next;
+                live.since_ms = live.since_ms.filter(|_| moved);
+            }
+        }
+    }
+
+    /// The names of streams that a commit uses for the first time.
+    pub fn births(&self, ids: &[StreamId]) -> Vec<super::log::body::StreamName> {
+        let born = ids.iter().filter_map(|id| self.unborn.get(id).map(|name| (*id, name.clone())));
+        born.map(|(id, name)| super::log::body::StreamName { id, name }).collect()
+    }
+
+    /// Takes a stream out of the unborn ones.
+    pub fn born(&mut self, id: StreamId, name: &str) {
+        self.unborn.remove(&id);
+        self.state.streams.entry(id).or_insert_with(|| new_stream(id, name.to_string()));
+    }
+
+    /// The segment in which a stream goes on at `next`: its number, path and end.
+    pub fn locate(&self, stream: StreamId, next: u64) -> Option<&Segment> {
+        let holds = |segment: &&Segment| segment.summary.of(stream).is_some_and(|holding| holding.last >= next);
+        let first = |segment: &&Segment| segment.summary.of(stream).map_or(u64::MAX, |holding| holding.first.max(next));
+        // Among equals the hot original comes before its cold copy.
+        self.segments.values().filter(holds).min_by_key(|segment| (first(segment), segment.summary.heat == Heat::Cold))
+    }
+}
+
+/// Whether a rule selects a stream.
+pub(super) fn reads(rule: &ReaderRule, stream: &str) -> bool {
+    match &rule.streams {
+        Selection::All => !is_own_stream(stream),
+        Selection::Named(names) => names.iter().any(|name| name == stream),
+    }
+}

@@ -1,0 +1,170 @@
+//! What the log says, added up: streams, cursors, positions, the epoch.
+//!
+//! The committer and the recovery apply the same frames with the same code, so that a start
+//! finds exactly what was running before.
+
+use super::log::body::{Checkpoint, Commit, CursorEntry, FloorEntry, PositionEntry, Reason, StreamId, StreamState};
+use std::collections::BTreeMap;
+
+/// A gone reader's cursor is kept this long, in milliseconds (30 days).
+const CURSOR_KEPT_MS: i64 = 30 * 24 * 3600 * 1000;
+
+/// A range of sequences that should be there and is not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    /// The stream.
+    pub stream: StreamId,
+    /// The first missing sequence.
+    pub from: u64,
+    /// The last missing sequence.
+    pub to: u64,
+}
+
+/// The state of a store.
+#[derive(Debug, Clone, Default)]
+pub struct State {
+    /// The epoch in force.
+    pub epoch: u64,
+    /// The machine that the store was made on.
+    pub machine: [u8; 16],
+    /// By number.
+    pub streams: BTreeMap<StreamId, StreamState>,
+    /// By reader and stream.
+    pub cursors: BTreeMap<(String, StreamId), CursorEntry>,
+    /// By source and part.
+    pub positions: BTreeMap<(String, String), Vec<u8>>,
+}
+
+impl State {
+    /// From a checkpoint.
+    #[must_use]
+    pub fn from_checkpoint(checkpoint: &Checkpoint) -> Self {
+        let mut state = Self { epoch: checkpoint.epoch, machine: checkpoint.machine, ..Self::default() };
+        state.streams = checkpoint.streams.iter().map(|stream| (stream.id, stream.clone())).collect();
+        state.set_cursors(&checkpoint.cursors);
+        state.set_positions(&checkpoint.positions);
+        state
+    }
+
+    /// As a checkpoint.
+    #[must_use]
+    pub fn checkpoint(&self, stamp: super::log::body::Stamp, sealed: Option<super::log::body::Summary>) -> Checkpoint {
+        let fresh = |cursor: &&CursorEntry| stamp.wall_ms.saturating_sub(cursor.seen_ms) < CURSOR_KEPT_MS;
+        Checkpoint {
+            stamp,
+            machine: self.machine,
+            epoch: self.epoch,
+            streams: self.streams.values().cloned().collect(),
+            cursors: self.cursors.values().filter(fresh).cloned().collect(),
+            positions: self
+                .positions
+                .iter()
+                .map(|((source, part), value)| PositionEntry {
+                    source: source.clone(),
+                    part: part.clone(),
+                    value: value.clone(),
+                })
+                .collect(),
+            sealed,
+        }
+    }
+
+    /// Takes a commit into account; returns ranges that its sections show to be missing.
+    pub fn apply(&mut self, commit: &Commit) -> Vec<Missing> {
+        let mut missing = Vec::new();
+        for stream in &commit.streams {
+            self.streams.entry(stream.id).or_insert_with(|| new_stream(stream.id, stream.name.clone()));
+        }
+        for head in &commit.sections {
+            let lost_name = || new_stream(head.stream, format!("forebay.recovered-{}", head.stream));
+            let stream = self.streams.entry(head.stream).or_insert_with(lost_name);
+            if head.first > stream.next {
+                missing.push(Missing { stream: head.stream, from: stream.next, to: head.first - 1 });
+            }
+            stream.next = stream.next.max(head.last() + 1);
+            self.epoch = self.epoch.max(head.epoch);
+        }
+        self.set_positions(&commit.positions);
+        self.set_cursors(&commit.cursors);
+        for floor in &commit.floors {
+            self.raise(*floor);
+        }
+        missing
+    }
+
+    /// Raises a floor; a lower one is ignored.
+    pub fn raise(&mut self, entry: FloorEntry) {
+        if let Some(stream) = self.streams.get_mut(&entry.stream)
+            && entry.floor > stream.floor
+        {
+            stream.floor = entry.floor;
+            stream.reason = entry.reason;
+            stream.next = stream.next.max(entry.floor);
+        }
+    }
+
+    fn set_cursors(&mut self, cursors: &[CursorEntry]) {
+        for cursor in cursors {
+            if let Some(stream) = self.streams.get_mut(&cursor.stream) {
+                // Released records may have been damaged since: their sequences are spent all the same.
+                stream.next = stream.next.max(cursor.next);
+            }
+            self.cursors.insert((cursor.reader.clone(), cursor.stream), cursor.clone());
+        }
+    }
+
+    fn set_positions(&mut self, positions: &[PositionEntry]) {
+        for entry in positions {
+            let key = (entry.source.clone(), entry.part.clone());
+            if entry.value.is_empty() {
+                self.positions.remove(&key);
+            } else {
+                self.positions.insert(key, entry.value.clone());
+            }
+        }
+    }
+
+    /// A stream's number.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<StreamId> {
+        self.streams.values().find(|stream| stream.name == name).map(|stream| stream.id)
+    }
+}
+
+/// A stream without records; the first sequence is 1.
+#[must_use]
+pub fn new_stream(id: StreamId, name: String) -> StreamState {
+    StreamState { id, name, next: 1, floor: 1, reason: Reason::Trim }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::log::body::{Stamp, StreamName};
+
+    #[test]
+    fn floors_and_sequences_never_fall() {
+        let mut state = State::default();
+        state.apply(&Commit { streams: vec![StreamName { id: 1, name: "a".into() }], ..Commit::default() });
+        state.raise(FloorEntry { stream: 1, floor: 9, reason: Reason::Trim });
+        state.raise(FloorEntry { stream: 1, floor: 4, reason: Reason::Drop });
+        assert_eq!((state.streams[&1].floor, state.streams[&1].next, state.streams[&1].reason), (9, 9, Reason::Trim));
+    }
+
+    #[test]
+    fn a_cursor_of_a_reader_that_is_long_gone_leaves_with_the_checkpoint() {
+        let mut state = State::default();
+        let cursor = |reader: &str, seen_ms| CursorEntry {
+            reader: reader.into(),
+            stream: 1,
+            next: 5,
+            lanes: vec![],
+            split: None,
+            seen_ms,
+        };
+        state.set_cursors(&[cursor("old", 0), cursor("new", CURSOR_KEPT_MS)]);
+        let stamp = Stamp { wall_ms: CURSOR_KEPT_MS + 1, ..Stamp::default() };
+        let kept: Vec<String> = state.checkpoint(stamp, None).cursors.into_iter().map(|c| c.reader).collect();
+        assert_eq!(kept, ["new"]);
+    }
+}

@@ -1,0 +1,128 @@
+//! The store as a whole, on a disk that loses power.
+
+mod cuts;
+mod golden;
+mod rot;
+mod rules;
+mod space;
+
+use super::log::recover::Finding;
+use super::*;
+use crate::flow::receipt::Accepted;
+use crate::flow::record::{PayloadKind, Record};
+use crate::platform::sim::SimDisk;
+use bytes::Bytes;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub(super) const SEGMENT: u64 = 192 << 10;
+
+pub(super) fn options(disk: &SimDisk) -> Options {
+    Options {
+        cap: SEGMENT * 8,
+        reserve: SEGMENT * 2,
+        linger_ms: 0,
+        segment: SEGMENT,
+        disk: Arc::new(disk.clone()),
+        ..Options::default()
+    }
+}
+
+pub(super) fn rules() -> Vec<ReaderRule> {
+    vec![ReaderRule { name: "sink".into(), streams: Selection::All, newest: false }]
+}
+
+pub(super) fn root() -> PathBuf {
+    PathBuf::from("/sim/store")
+}
+
+pub(super) fn open(disk: &SimDisk) -> Result<(Store, Vec<Finding>), OpenError> {
+    Store::open(&root(), options(disk), rules())
+}
+
+/// A record that says its own number; the payload does not compress.
+pub(super) fn record(number: u64, size: usize) -> Record {
+    let mut payload = format!("{number} ").into_bytes();
+    let mut seed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    while payload.len() < size {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        payload.extend_from_slice(&seed.to_le_bytes());
+    }
+    Record {
+        arrival_ms: 1_800_000_000_000 + i64::try_from(number).unwrap(),
+        device_time_us: None,
+        key: "k".into(),
+        flags: 0,
+        attributes: vec![],
+        kind: PayloadKind::Bytes,
+        payload: Bytes::from(payload),
+    }
+}
+
+pub(super) fn number_of(payload: &[u8]) -> u64 {
+    let end = payload.iter().position(|byte| *byte == b' ').unwrap();
+    std::str::from_utf8(&payload[..end]).unwrap().parse().unwrap()
+}
+
+/// An atom of consecutive numbers whose source position is the number after the last.
+pub(super) fn atom(stream: StreamId, numbers: std::ops::Range<u64>, size: usize) -> Atom {
+    let end = numbers.end;
+    let records = numbers.map(|number| record(number, size)).collect();
+    Atom {
+        parts: vec![Part { stream, generation: 1, in_flight: false, records }],
+        positions: vec![("source".into(), "part".into(), end.to_le_bytes().to_vec())],
+        ..Atom::default()
+    }
+}
+
+/// Offers and waits until it is durable; false when the power went.
+pub(super) fn put(store: &Store, disk: &SimDisk, atom: Atom) -> bool {
+    let durable = store.durable();
+    let mut atom = Some(atom);
+    let mut ticket = None;
+    for _ in 0..20_000 {
+        if let Some(offered) = atom.take() {
+            match store.offer(offered) {
+                Ok(got) => ticket = Some(got),
+                Err(OfferError::Full(back)) => atom = Some(*back),
+                Err(error) => panic!("{error}"),
+            }
+        }
+        if ticket.is_some_and(|ticket| durable.borrow().covers(ticket)) {
+            return true;
+        }
+        if disk.is_dead() {
+            return false;
+        }
+        std::thread::sleep(Duration::from_micros(50));
+    }
+    false
+}
+
+/// Everything that a reader gets now: epoch, sequence, number; and the gaps.
+pub(super) fn read_all(reader: &mut Reader) -> (Vec<(u64, u64, u64)>, Vec<Gap>) {
+    let (mut records, mut gaps) = (Vec::new(), Vec::new());
+    while let Some(item) = reader.read().unwrap() {
+        match item {
+            Item::Span(span) => {
+                let epoch = span.head.epoch;
+                records.extend(span.records().map(|(sequence, r)| (epoch, sequence, number_of(r.payload))));
+            }
+            Item::Gap(gap) => gaps.push(gap),
+        }
+    }
+    (records, gaps)
+}
+
+pub(super) fn release(store: &Store, stream: StreamId, next: u64) {
+    store.release(Release {
+        reader: "sink".into(),
+        stream,
+        next,
+        after: next - 1,
+        bytes: 5 << 20,
+        proof: Accepted::by_target(),
+    });
+}

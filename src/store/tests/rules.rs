@@ -1,0 +1,71 @@
+//! Readers, identities, reopening.
+
+use super::*;
+
+#[test]
+fn two_readers_go_at_their_own_pace_and_a_new_one_may_begin_at_the_newest() {
+    let disk = SimDisk::new(1);
+    let mut rules = rules();
+    rules.push(ReaderRule { name: "late".into(), streams: Selection::Named(vec!["readings".into()]), newest: true });
+    let (store, _) = open(&disk).unwrap();
+    let stream = store.stream("readings");
+    assert!(put(&store, &disk, atom(stream, 0..10, 50)));
+    release(&store, stream, 6);
+    store.close();
+    let (store, _) = Store::open(&root(), options(&disk), rules).unwrap();
+    assert_eq!(store.reader("sink", stream).next_sequence(), 6);
+    assert_eq!(store.reader("late", stream).next_sequence(), 11);
+    assert_eq!(store.backlog("sink").records, 5);
+    assert_eq!(store.backlog("late").records, 0);
+    store.close();
+}
+
+#[test]
+fn sequences_go_on_and_epochs_rise_over_restarts() {
+    let disk = SimDisk::new(2);
+    let mut epochs = Vec::new();
+    for life in 0..4 {
+        let (store, findings) = open(&disk).unwrap();
+        assert!(findings.is_empty(), "{findings:?}");
+        let stream = store.stream("readings");
+        assert!(put(&store, &disk, atom(stream, life..life + 1, 50)));
+        let (records, _) = read_all(&mut store.reader("sink", stream));
+        let (epoch, sequence, value) = *records.last().unwrap();
+        assert_eq!((sequence, value), (life + 1, life));
+        epochs.push(epoch >> 32);
+        store.close();
+    }
+    assert_eq!(epochs, [1, 2, 3, 4]);
+}
+
+#[test]
+fn what_is_too_large_is_refused_with_its_size() {
+    let disk = SimDisk::new(3);
+    let (store, _) = open(&disk).unwrap();
+    let stream = store.stream("readings");
+    let error = store.offer(atom(stream, 0..3, 900_000)).unwrap_err();
+    assert!(error.to_string().contains("larger than the limit"), "{error}");
+    store.close();
+    assert!(matches!(store.offer(atom(stream, 0..1, 10)), Err(OfferError::Closed)));
+}
+
+#[test]
+fn records_of_different_generations_keep_their_order_and_their_mark() {
+    let disk = SimDisk::new(4);
+    let (store, _) = open(&disk).unwrap();
+    let stream = store.stream("readings");
+    let mut mixed = atom(stream, 0..2, 10);
+    for (generation, numbers) in [(2, 2..3), (1, 3..4)] {
+        let mut part = atom(stream, numbers, 10).parts.remove(0);
+        part.generation = generation;
+        mixed.parts.push(part);
+    }
+    assert!(put(&store, &disk, mixed));
+    let mut reader = store.reader("sink", stream);
+    let mut seen = Vec::new();
+    while let Some(Item::Span(span)) = reader.read().unwrap() {
+        seen.extend(span.records().map(|(_, r)| (span.head.generation, number_of(r.payload))));
+    }
+    assert_eq!(seen, [(1, 0), (1, 1), (2, 2), (1, 3)]);
+    store.close();
+}

@@ -1,0 +1,145 @@
+//! Every metric and every log event, in one table each.
+//!
+//! Counters only rise while the process runs; gauges are set. They are logged once a minute and
+//! at stop (event `status`), and `forebay demo` and `forebay bench` read them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+macro_rules! metrics {
+    ($($variant:ident $name:literal $help:literal)*) => {
+        /// A number that Forebay keeps about itself.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[repr(usize)]
+        pub enum Metric { $(#[doc = $help] $variant),* }
+
+        /// Name and meaning of every metric, in order.
+        pub const METRICS: &[(Metric, &str, &str)] = &[$((Metric::$variant, $name, $help)),*];
+    };
+}
+
+metrics! {
+    SourceFrames "source_frames_total" "Frames that sources handed over."
+    SourceBytes "source_bytes_total" "Payload bytes that sources handed over."
+    SourceRedelivered "source_redelivered_total" "Frames that the source marked as handed over before."
+    SourceRepeatsSkipped "source_repeats_skipped_total" "MQTT QoS 2 repeats that were stored before and not stored again."
+    SourceDropped "source_dropped_total" "MQTT QoS 0 messages dropped because the held-bytes limit was reached."
+    SourceSettled "source_settled_total" "Frames that were told to be safe."
+    SourceReconnects "source_reconnects_total" "Connections to brokers that ended and were made again."
+    SourceStalls "source_stalls_total" "Commits made early because a source had stopped until an acknowledgement."
+    FileTruncated "file_truncated_total" "Files found shorter than read before, and read again from their start."
+    DeadLetters "dead_letters_total" "Records set aside because they could not be decoded or delivered."
+    StoreRecords "store_records_total" "Records made durable."
+    StorePayloadBytes "store_payload_bytes_total" "Payload bytes made durable."
+    StoreCommits "store_commits_total" "Commit frames written."
+    StoreSyncs "store_syncs_total" "Flushes asked of the device."
+    StoreWrittenBytes "store_written_bytes_total" "Bytes handed to the device by the log."
+    StoreWriteErrors "store_write_errors_total" "Writes or flushes of the log that failed."
+    StoreFull "store_full_total" "Times that the store was full and blocked its sources."
+    StoreSegments "store_segments" "Segments in use (gauge)."
+    StoreDamage "store_damage_total" "Damaged places and missing ranges that were found."
+    SinkRecords "sink_records_total" "Records that a target accepted."
+    SinkEvents "sink_events_total" "Events that a target accepted."
+    SinkBodyBytes "sink_body_bytes_total" "Bytes of event bodies that a target accepted."
+    SinkWireBytes "sink_wire_bytes_total" "Bytes of sent messages, event properties included; retries count again."
+    SinkRetries "sink_retries_total" "Deliveries that failed and were tried again."
+    SinkSplits "sink_splits_total" "Batches cut in two because the target found them too large."
+    SinkConnects "sink_connects_total" "Connections made to the target."
+    SinkGaps "sink_gaps_total" "Ranges of sequences that a reader found missing and reported."
+}
+
+/// All metrics of one agent.
+#[derive(Debug)]
+pub struct Metrics {
+    values: Vec<AtomicU64>,
+}
+
+impl Metrics {
+    /// All zero.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self { values: METRICS.iter().map(|_| AtomicU64::new(0)).collect() })
+    }
+
+    /// Adds to a counter.
+    pub fn add(&self, metric: Metric, amount: u64) {
+        self.values[metric as usize].fetch_add(amount, Relaxed);
+    }
+
+    /// Sets a gauge.
+    pub fn set(&self, metric: Metric, value: u64) {
+        self.values[metric as usize].store(value, Relaxed);
+    }
+
+    /// Reads one.
+    #[must_use]
+    pub fn get(&self, metric: Metric) -> u64 {
+        self.values[metric as usize].load(Relaxed)
+    }
+
+    /// `name=value` of all that are not zero.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let parts: Vec<String> = METRICS
+            .iter()
+            .map(|(metric, name, _)| (name, self.get(*metric)))
+            .filter(|(_, value)| *value > 0)
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        parts.join(" ")
+    }
+}
+
+/// Names of log events: the field `event` of every line that Forebay logs.
+pub mod event {
+    /// The agent runs.
+    pub const STARTED: &str = "started";
+    /// The agent was asked to stop.
+    pub const STOPPING: &str = "stopping";
+    /// The agent has stopped; says what stays behind.
+    pub const STOPPED: &str = "stopped";
+    /// All metrics.
+    pub const STATUS: &str = "status";
+    /// A store was opened.
+    pub const STORE_OPENED: &str = "store_opened";
+    /// Something about the store that the user is told of.
+    pub const STORE_FINDING: &str = "store_finding";
+    /// The store cannot be written; it is tried again.
+    pub const STORE_BLOCKED: &str = "store_blocked";
+    /// The store can be written again.
+    pub const STORE_UNBLOCKED: &str = "store_unblocked";
+    /// A range of sequences is gone.
+    pub const STORE_GAP: &str = "store_gap";
+    /// The index of the store is of no use.
+    pub const STORE_INDEX: &str = "store_index";
+    /// A source is connected or has opened its files.
+    pub const SOURCE_UP: &str = "source_up";
+    /// A source lost its connection or cannot read; it is tried again.
+    pub const SOURCE_DOWN: &str = "source_down";
+    /// A source says something that is no failure.
+    pub const SOURCE_NOTE: &str = "source_note";
+    /// Records were set aside.
+    pub const DEAD_LETTER: &str = "dead_letter";
+    /// A sink is connected.
+    pub const SINK_UP: &str = "sink_up";
+    /// A sink cannot deliver; it is tried again.
+    pub const SINK_DOWN: &str = "sink_down";
+    /// The hub serves.
+    pub const HUB_UP: &str = "hub_up";
+    /// The hub refuses a client.
+    pub const HUB_REFUSED: &str = "hub_refused";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_has_a_name_of_its_own_and_its_own_place() {
+        let mut names: Vec<&str> = METRICS.iter().map(|(_, name, _)| *name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), METRICS.len());
+        assert!(METRICS.iter().enumerate().all(|(i, (metric, _, _))| *metric as usize == i));
+    }
+}
