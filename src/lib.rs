@@ -4,8 +4,30 @@
 //! picture. A library only so that tests and benchmarks can reach the parts: its interface
 //! promises nothing.
 
+pub mod source;
+
+pub mod decode;
+
+pub mod intake;
+
 pub mod store;
 
+pub mod encode;
+
+pub mod courier;
+
+pub mod sink;
+
 pub mod flow;
+
 pub mod platform;
+
 pub mod telemetry;
+
+pub mod config;
+
+pub mod agent;
+
+pub mod hub;
+
+pub mod cli;

@@ -5,6 +5,7 @@
 
 pub mod batch;
 pub mod frame;
+pub mod handover;
 pub mod receipt;
 pub mod record;
 pub mod stop;

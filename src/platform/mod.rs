@@ -11,3 +11,4 @@ pub mod random;
 pub mod signals;
 #[cfg(test)]
 pub mod sim;
+pub mod tls;

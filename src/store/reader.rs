@@ -121,6 +121,13 @@ impl Reader {
         self.place = None;
     }
 
+    /// Goes back if it has read further than this.
+    pub fn rewind_if(&mut self, next: u64) {
+        if self.next != next {
+            self.rewind(next);
+        }
+    }
+
     /// Reads on; `None` when everything durable was read.
     ///
     /// # Errors

@@ -1,0 +1,226 @@
+//! Assembly: a checked configuration becomes running parts. No data passes through here.
+//!
+//! Upstream and downstream meet only in the store. At stop the sources end first, then what they
+//! handed over is committed, then the sinks get a short time for what is left.
+
+use crate::config::{Config, Sink, Source};
+use crate::courier;
+use crate::flow::handover::handover;
+use crate::flow::stop::{Stop, StopSender, stop};
+use crate::intake;
+use crate::platform::clock::Clock;
+use crate::sink;
+use crate::source;
+use crate::store::{Backlog, Finding, OpenError, Options, Store};
+use crate::telemetry::{Metric, Metrics, event};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+
+/// How often all metrics are logged.
+const STATUS: Duration = Duration::from_secs(60);
+/// A source that panicked starts again after this long.
+const RESTART: Duration = Duration::from_secs(1);
+/// Sources get this long to say good-bye to their peers.
+const SOURCES: Duration = Duration::from_secs(5);
+/// How often it is looked whether everything was delivered.
+const DRAIN_POLL: Duration = Duration::from_millis(20);
+
+/// A running agent.
+#[derive(Debug)]
+pub struct Agent {
+    config: Config,
+    store: Store,
+    metrics: Arc<Metrics>,
+    upstream: (StopSender, JoinSet<()>),
+    downstream: (StopSender, JoinSet<()>),
+    status: tokio::task::JoinHandle<()>,
+}
+
+/// What is left when an agent has stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Left {
+    /// By the sink that is furthest behind.
+    pub backlog: Backlog,
+    /// Records that were made durable while it ran.
+    pub durable: u64,
+    /// Records that were delivered while it ran.
+    pub delivered: u64,
+}
+
+impl Agent {
+    /// Starts all parts.
+    ///
+    /// # Errors
+    /// When the store cannot be opened.
+    pub async fn start(config: Config) -> Result<(Self, Vec<Finding>), OpenError> {
+        let clock = Clock::system();
+        let metrics = Metrics::new();
+        let options = options(&config, &clock, &metrics);
+        let readers = config.sinks.iter().map(|sink| sink.reader.clone()).collect();
+        let state = config.state.clone();
+        let opened = tokio::task::spawn_blocking(move || Store::open(&state, options, readers)).await;
+        let (store, findings) = opened.map_err(|error| OpenError::Io(std::io::Error::other(error)))??;
+        let (upstream_sender, upstream_stop) = stop();
+        let (downstream_sender, downstream_stop) = stop();
+        let mut upstream = JoinSet::new();
+        for source in &config.sources {
+            upstream.spawn(feed(
+                source.clone(),
+                &config,
+                store.clone(),
+                clock.clone(),
+                metrics.clone(),
+                upstream_stop.clone(),
+            ));
+        }
+        let mut downstream = JoinSet::new();
+        for sink in &config.sinks {
+            downstream.spawn(deliver(
+                sink,
+                &config,
+                store.clone(),
+                clock.clone(),
+                metrics.clone(),
+                downstream_stop.clone(),
+            ));
+        }
+        let status = tokio::spawn(log_status(metrics.clone()));
+        let (sources, sinks) = (config.sources.len(), config.sinks.len());
+        tracing::info!(event = event::STARTED, device = config.device, sources, sinks, store = store.id(), "running");
+        let upstream = (upstream_sender, upstream);
+        let downstream = (downstream_sender, downstream);
+        Ok((Self { config, store, metrics, upstream, downstream, status }, findings))
+    }
+
+    /// Its numbers.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// What its slowest sink has not delivered.
+    #[must_use]
+    pub fn backlog(&self) -> Backlog {
+        let all = self.config.sinks.iter().map(|sink| self.store.backlog(&sink.name));
+        all.max_by_key(|backlog| backlog.records).unwrap_or_default()
+    }
+
+    /// Stops in order: sources, store, sinks; what can be delivered in `drain` is delivered.
+    pub async fn stop(self, drain: Duration) -> Left {
+        tracing::info!(event = event::STOPPING, "stopping");
+        let (sender, mut tasks) = self.upstream;
+        sender.stop();
+        let ended = tokio::time::timeout(SOURCES, async { while tasks.join_next().await.is_some() {} }).await;
+        if ended.is_err() {
+            tracing::warn!(
+                event = event::STOPPING,
+                "a source did not end in time; what it had not told safe comes again"
+            );
+            tasks.shutdown().await;
+        }
+        let behind = || self.config.sinks.iter().map(|sink| self.store.backlog(&sink.name).records).max().unwrap_or(0);
+        let _ = tokio::time::timeout(drain, async {
+            while behind() > 0 {
+                tokio::time::sleep(DRAIN_POLL).await;
+            }
+        })
+        .await;
+        let (sender, mut tasks) = self.downstream;
+        sender.stop();
+        while tasks.join_next().await.is_some() {}
+        self.status.abort();
+        let all = self.config.sinks.iter().map(|sink| self.store.backlog(&sink.name));
+        let backlog = all.max_by_key(|backlog| backlog.records).unwrap_or_default();
+        let store = self.store;
+        if tokio::task::spawn_blocking(move || store.close()).await.is_err() {
+            tracing::warn!(event = event::STOPPED, "the store was not closed in order");
+        }
+        let (durable, delivered) = (self.metrics.get(Metric::StoreRecords), self.metrics.get(Metric::SinkRecords));
+        tracing::info!(event = event::STATUS, "{}", self.metrics.line());
+        tracing::info!(event = event::STOPPED, left = backlog.records, "stopped; what is left is safe on disk");
+        Left { backlog, durable, delivered }
+    }
+}
+
+fn options(config: &Config, clock: &Clock, metrics: &Arc<Metrics>) -> Options {
+    Options {
+        cap: config.store.cap,
+        reserve: config.store.reserve,
+        linger_ms: u64::try_from(config.store.linger.as_millis()).unwrap_or(u64::MAX),
+        max_commits_per_second: config.store.max_commits_per_second,
+        keep: config.store.keep.clone(),
+        clock: clock.clone(),
+        metrics: metrics.clone(),
+        ..Options::default()
+    }
+}
+
+/// A source with its intake; both begin again after a panic of the source.
+fn feed(
+    source: Source,
+    config: &Config,
+    store: Store,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    stop: Stop,
+) -> impl Future<Output = ()> + Send + 'static {
+    let rule = intake::Rule {
+        source: source.name.as_str().into(),
+        stream: source.stream.clone(),
+        decoder: source.decoder,
+        generation: config.generation,
+        window: source.window,
+    };
+    async move {
+        loop {
+            let (giver, taker) = handover(source.held);
+            let context = source::Context {
+                name: source.name.as_str().into(),
+                giver,
+                positions: store.positions(&source.name),
+                stop: stop.clone(),
+                metrics: metrics.clone(),
+            };
+            let mut pair = JoinSet::new();
+            pair.spawn(source::run(source.kind.clone(), context));
+            pair.spawn(intake::run(rule.clone(), taker, store.clone(), clock.clone(), metrics.clone()));
+            let mut failed = false;
+            while let Some(ended) = pair.join_next().await {
+                if let Err(error) = ended {
+                    tracing::error!(event = event::SOURCE_DOWN, source = source.name, %error, "failed; starting again");
+                    failed = true;
+                }
+            }
+            if !failed || stop.is_requested() {
+                return;
+            }
+            tokio::time::sleep(RESTART).await;
+        }
+    }
+}
+
+fn deliver(
+    sink: &Sink,
+    config: &Config,
+    store: Store,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    stop: Stop,
+) -> impl Future<Output = ()> + Send + 'static {
+    let rule = courier::Rule {
+        name: sink.name.clone(),
+        device: config.device.as_str().into(),
+        codec: sink.codec,
+        linger: sink.linger,
+    };
+    let target = sink::open(&sink.kind, metrics.clone());
+    courier::run(rule, store, target, clock, metrics, stop)
+}
+
+async fn log_status(metrics: Arc<Metrics>) {
+    loop {
+        tokio::time::sleep(STATUS).await;
+        tracing::info!(event = event::STATUS, "{}", metrics.line());
+    }
+}

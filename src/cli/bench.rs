@@ -1,0 +1,10 @@
+//! `forebay bench`
+
+use std::process::ExitCode;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {}
+
+pub(super) fn run(_arguments: &Arguments) -> ExitCode {
+    ExitCode::SUCCESS
+}

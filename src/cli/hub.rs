@@ -1,0 +1,51 @@
+//! `forebay hub`
+
+use super::{fail, runtime};
+use crate::hub::{Hub, Settings};
+use crate::platform::signals;
+use std::process::ExitCode;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:5672")]
+    listen: String,
+    /// An event hub; may be given several times
+    #[arg(long = "hub", default_value = "readings")]
+    hubs: Vec<String>,
+    /// Partitions of each event hub
+    #[arg(long, default_value_t = 4)]
+    partitions: u16,
+    /// The key of the policy RootManageSharedAccessKey
+    #[arg(long, default_value = "SAS_KEY_VALUE")]
+    key: String,
+    /// The largest message in bytes (Azure: 1048576, Basic tier 262144)
+    #[arg(long, default_value_t = 1 << 20)]
+    max_message_size: u64,
+}
+
+pub(super) fn run(arguments: &Arguments) -> ExitCode {
+    let settings = Settings {
+        listen: arguments.listen.clone(),
+        hubs: arguments.hubs.clone(),
+        partitions: arguments.partitions,
+        key: arguments.key.clone(),
+        max_message_size: arguments.max_message_size,
+        ..Settings::default()
+    };
+    let first = arguments.hubs.first().cloned().unwrap_or_default();
+    let done = runtime().and_then(|runtime| {
+        runtime.block_on(async {
+            let hub = Hub::start(settings).await?;
+            println!("listening on {}", hub.address());
+            println!("EVENTHUB_CONNECTION='{}'", hub.connection_string(&first));
+            signals::stop_requested().await?;
+            hub.stop().await;
+            Ok(())
+        })
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(1, format_args!("the hub cannot listen on {}: {error}", arguments.listen)),
+    }
+}

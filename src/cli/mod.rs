@@ -1,0 +1,98 @@
+//! The command line: one file a command.
+//!
+//! Exit codes: 0 done, 1 problems were found or the work failed, 2 wrong use or unreadable input.
+
+mod bench;
+mod buffer;
+mod check;
+#[cfg(feature = "demo")]
+mod demo;
+mod hub;
+mod run;
+
+use clap::{Parser, Subcommand};
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::fmt::writer::MakeWriterExt;
+
+/// Sensor data from the device to Azure Event Hubs, nothing lost.
+#[derive(Debug, Parser)]
+#[command(name = "forebay", version, arg_required_else_help = true)]
+struct Arguments {
+    /// Log more: -v for details, -vv for everything
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    verbose: u8,
+    /// Log warnings and errors only
+    #[arg(short, long, global = true)]
+    quiet: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the agent
+    Run(run::Arguments),
+    /// Check a configuration and say what is assumed; exit 0, 1 (problems) or 2 (cannot read)
+    Check(check::Arguments),
+    /// Look into a store: streams, ranges, sizes, cursors; also while an agent runs
+    Buffer(buffer::Arguments),
+    /// A local stand-in for Event Hubs, for development and tests; keeps everything in memory
+    Hub(hub::Arguments),
+    /// Broker, devices, agent and hub on this machine, with no account anywhere
+    #[cfg(feature = "demo")]
+    Demo(demo::Arguments),
+    /// Measure: cost per reading as counts and ratios; fill a store
+    Bench(bench::Arguments),
+}
+
+/// Runs the command line.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let level = match (arguments.quiet, arguments.verbose) {
+        (true, _) => LevelFilter::WARN,
+        (false, 0) => LevelFilter::INFO,
+        (false, 1) => LevelFilter::DEBUG,
+        (false, _) => LevelFilter::TRACE,
+    };
+    #[cfg(feature = "demo")]
+    let level = if matches!(arguments.command, Command::Demo(_)) && arguments.verbose == 0 {
+        LevelFilter::ERROR
+    } else {
+        level
+    };
+    log_to_stderr(level);
+    match arguments.command {
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Check(arguments) => check::run(&arguments),
+        Command::Buffer(arguments) => buffer::run(&arguments),
+        Command::Hub(arguments) => hub::run(&arguments),
+        #[cfg(feature = "demo")]
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
+    }
+}
+
+fn log_to_stderr(level: LevelFilter) {
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr.with_max_level(tracing::Level::TRACE))
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .finish();
+    // Set once, at the start of the process.
+    let _ = tracing::subscriber::set_global_default(subscriber);
+}
+
+/// Two threads: one waits for the network, one compresses; a gateway has few cores.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).max_blocking_threads(8).enable_all().build()
+}
+
+/// Says what went wrong, for a person.
+fn fail(code: u8, message: impl std::fmt::Display) -> ExitCode {
+    eprintln!("forebay: {message}");
+    ExitCode::from(code)
+}

@@ -1,0 +1,57 @@
+//! `forebay run`
+
+use super::{fail, runtime};
+use crate::agent::Agent;
+use crate::config::{self, System};
+use crate::platform::signals;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Where a configuration is looked for, in this order.
+const PLACES: [&str; 2] = ["/etc/forebay/forebay.toml", "forebay.toml"];
+/// What is left at stop is delivered if it takes no longer.
+const DRAIN: Duration = Duration::from_secs(5);
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The configuration; else /etc/forebay/forebay.toml, then ./forebay.toml
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// Where the store is, instead of what the configuration says
+    #[arg(long)]
+    state: Option<PathBuf>,
+}
+
+pub(super) fn run(arguments: &Arguments) -> ExitCode {
+    let path = arguments.config.clone().or_else(|| PLACES.iter().map(PathBuf::from).find(|path| path.exists()));
+    let Some(path) = path else {
+        return fail(2, format_args!("no configuration: give --config, or write {}", PLACES[0]));
+    };
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) => return fail(2, format_args!("cannot read {}: {error}", path.display())),
+    };
+    let mut config = match config::load(&text, &System) {
+        Ok((config, _)) => config,
+        Err(report) => {
+            eprint!("{}:\n{report}", path.display());
+            return ExitCode::from(1);
+        }
+    };
+    if let Some(state) = &arguments.state {
+        config.state.clone_from(state);
+    }
+    let done = runtime().map_err(|error| error.to_string()).and_then(|runtime| {
+        runtime.block_on(async {
+            let (agent, _) = Agent::start(config).await.map_err(|error| error.to_string())?;
+            signals::stop_requested().await.map_err(|error| error.to_string())?;
+            agent.stop(DRAIN).await;
+            Ok(())
+        })
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(1, error),
+    }
+}

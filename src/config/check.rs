@@ -1,0 +1,341 @@
+//! From text to `Config`: a pure function of the text and the environment.
+
+mod sink;
+mod source;
+
+use super::problem::{Problem, Report, nearest};
+use super::raw;
+use super::value::Secret;
+use super::{Config, Environment, StoreConfig};
+use crate::flow::record::{DEAD_LETTERS, EVENTS};
+use crate::store::{Keep, Selection};
+use serde::de::DeserializeOwned;
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue, ValueDeserializer};
+
+const STATE: &str = "/var/lib/forebay";
+/// The store needs four segments to work with.
+const LEAST_CAP: u64 = 32 << 20;
+const DEAD_LETTERS_KEEP: u64 = 16 << 20;
+const EVENTS_KEEP: u64 = 1 << 20;
+/// Names go into event properties, whose size is reckoned with.
+const LONGEST_NAME: usize = 128;
+const TOP: [&str; 6] = ["device", "state", "store", "stream", "source", "sink"];
+
+/// A table that is taken apart.
+type Table<'i> = DeTable<'i>;
+
+/// What is found on the way.
+pub(super) struct Checker<'a> {
+    environment: &'a dyn Environment,
+    problems: Vec<Problem>,
+    assumed: Vec<String>,
+    device: String,
+}
+
+/// See `config::load`.
+pub(super) fn check(text: &str, environment: &dyn Environment) -> Result<(Config, Vec<String>), Report> {
+    let (root, syntax) = DeTable::parse_recoverable(text);
+    if !syntax.is_empty() {
+        let problem = |error: &toml::de::Error| Problem {
+            span: error.span().unwrap_or(0..0),
+            message: error.message().to_string(),
+            hint: Some("this is not TOML; text needs quotes, and each [table] stands once".into()),
+        };
+        return Err(Report::new(text, syntax.iter().map(problem).collect()));
+    }
+    let mut checker = Checker { environment, problems: Vec::new(), assumed: Vec::new(), device: String::new() };
+    let config = checker.root(root.into_inner());
+    let Checker { problems, assumed, .. } = checker;
+    if problems.is_empty() { Ok((config, assumed)) } else { Err(Report::new(text, problems)) }
+}
+
+impl Checker<'_> {
+    fn root(&mut self, mut root: Table<'_>) -> Config {
+        for (key, _) in root.iter().filter(|(key, _)| !TOP.contains(&key.get_ref().as_ref())) {
+            let hint = nearest(key.get_ref(), TOP).map(|word| format!("did you mean `{word}`?"));
+            let all = || format!("known here: {}", TOP.join(", "));
+            self.problem(key.span(), format!("unknown key `{}`", key.get_ref()), hint.or_else(|| Some(all())));
+        }
+        self.device = self.device_name(root.remove("device"));
+        let state = match self.top_text(root.remove("state"), "state") {
+            Some(state) => PathBuf::from(state.into_inner()),
+            None => {
+                self.assume(format!("state = \"{STATE}\""));
+                PathBuf::from(STATE)
+            }
+        };
+        let mut store = self.store(root.remove("store"));
+        let mut sources = Vec::new();
+        for (name, span, body) in self.named(root.remove("source"), "source") {
+            sources.extend(self.source(&name, span, body));
+        }
+        let mut sinks = Vec::new();
+        for (name, span, body) in self.named(root.remove("sink"), "sink") {
+            sinks.extend(self.sink(&name, span, body));
+        }
+        let produced: BTreeSet<String> = sources.iter().map(|source| source.stream.clone()).collect();
+        self.streams(root.remove("stream"), &mut store, &produced);
+        if sources.is_empty() && self.problems.is_empty() {
+            self.problem(
+                0..0,
+                "there is no source".into(),
+                Some("add a [source.NAME] with kind = \"mqtt\" or \"file\"".into()),
+            );
+        }
+        if sinks.is_empty() && self.problems.is_empty() {
+            let hint = "add a [sink.NAME] with kind = \"eventhubs\" or \"directory\"";
+            self.problem(0..0, "there is no sink".into(), Some(hint.into()));
+        }
+        if self.problems.is_empty() {
+            self.unread(&produced, &sinks, &store);
+        }
+        Config { device: self.device.clone(), state, store, sources, sinks, generation: 1 }
+    }
+
+    fn device_name(&mut self, value: Option<Spanned<DeValue<'_>>>) -> String {
+        match self.top_text(value, "device") {
+            Some(device) => {
+                self.name(device.span(), device.get_ref());
+                device.into_inner()
+            }
+            None => {
+                let device = self.environment.host_name();
+                self.assume(format!("device = \"{device}\" (the host's name)"));
+                device
+            }
+        }
+    }
+
+    fn top_text(&mut self, value: Option<Spanned<DeValue<'_>>>, key: &str) -> Option<Spanned<String>> {
+        let value = value?;
+        let span = value.span();
+        match value.get_ref().as_str() {
+            Some(text) if !text.is_empty() => Some(Spanned::new(span, text.to_string())),
+            _ => {
+                self.problem(span, format!("`{key}` must be text, and not empty"), None);
+                None
+            }
+        }
+    }
+
+    fn store(&mut self, value: Option<Spanned<DeValue<'_>>>) -> StoreConfig {
+        let raw: raw::Store = match value.map(|value| self.table(value, "store")) {
+            Some(Some((span, table))) => self.fields(span, table),
+            _ => raw::Store::default(),
+        };
+        let cap = raw.cap.as_ref().map_or(1 << 30, |cap| cap.get_ref().0);
+        if let Some(at) = raw.cap.as_ref().filter(|_| cap < LEAST_CAP) {
+            self.problem(at.span(), "`cap` is too small".into(), Some("the store needs at least 32MiB".into()));
+        }
+        let reserve = raw.reserve.as_ref().map_or((64 << 20).min(cap), |reserve| reserve.get_ref().0);
+        if let Some(at) = raw.reserve.as_ref().filter(|_| reserve > cap) {
+            self.problem(at.span(), "`reserve` is larger than `cap`".into(), None);
+        }
+        let linger = raw.linger.as_ref().map_or(Duration::from_secs(1), |linger| linger.get_ref().0);
+        if let Some(at) = raw.linger.as_ref().filter(|_| linger > Duration::from_secs(60)) {
+            let hint = "QoS 0 and unacknowledged data up to this age are lost by a crash; at most 60s";
+            self.problem(at.span(), "`linger` is too long".into(), Some(hint.into()));
+        }
+        let rate = raw.max_commits_per_second.as_ref().map_or(50, |rate| *rate.get_ref());
+        if let Some(at) = raw.max_commits_per_second.as_ref().filter(|_| rate == 0 || rate > 1000) {
+            self.problem(at.span(), "`max_commits_per_second` must be from 1 to 1000".into(), None);
+        }
+        if raw.cap.is_none() {
+            self.assume(format!("store: cap 1GiB, reserve {} MiB, linger {} ms", reserve >> 20, linger.as_millis()));
+        }
+        let keep = vec![
+            (DEAD_LETTERS.to_string(), Keep { bytes: DEAD_LETTERS_KEEP }),
+            (EVENTS.to_string(), Keep { bytes: EVENTS_KEEP }),
+        ];
+        StoreConfig { cap, reserve, linger, max_commits_per_second: rate, keep }
+    }
+
+    fn streams(&mut self, value: Option<Spanned<DeValue<'_>>>, store: &mut StoreConfig, produced: &BTreeSet<String>) {
+        for (name, span, body) in self.named(value, "stream") {
+            let own = crate::flow::record::is_own_stream(&name);
+            if !own && !produced.contains(&name) {
+                let hint =
+                    nearest(&name, produced.iter().map(String::as_str)).map(|near| format!("did you mean `{near}`?"));
+                self.problem(span.clone(), format!("no source writes to the stream `{name}`"), hint);
+            }
+            let raw: raw::Stream = self.fields(span, body);
+            if let Some(keep) = raw.keep {
+                store.keep.retain(|(stream, _)| *stream != name);
+                store.keep.push((name, Keep { bytes: keep.get_ref().0 }));
+            }
+        }
+    }
+
+    /// A stream that nobody reads would fill the store.
+    fn unread(&mut self, produced: &BTreeSet<String>, sinks: &[super::Sink], store: &StoreConfig) {
+        for stream in produced {
+            let read = sinks.iter().any(|sink| match &sink.reader.streams {
+                Selection::All => true,
+                Selection::Named(names) => names.contains(stream),
+            });
+            if !read && !store.keep.iter().any(|(name, _)| name == stream) {
+                let hint = format!("name it in a sink's `from`, or set `keep` in [stream.{stream}]");
+                self.problem(
+                    0..0,
+                    format!("no sink reads the stream `{stream}`, and nothing says how much to keep"),
+                    Some(hint),
+                );
+            }
+        }
+    }
+
+    /// The tables of `[source]`, `[sink]`, `[stream]`: name, where, body.
+    fn named<'i>(&mut self, value: Option<Spanned<DeValue<'i>>>, what: &str) -> Vec<(String, Range<usize>, Table<'i>)> {
+        let Some((_, tables)) = value.and_then(|value| self.table(value, what)) else {
+            return Vec::new();
+        };
+        let mut out = Vec::new();
+        for (name, body) in tables {
+            if what != "stream" || !crate::flow::record::is_own_stream(name.get_ref()) {
+                self.name(name.span(), name.get_ref());
+            }
+            if let Some((span, body)) = self.table(body, &format!("{what}.{}", name.get_ref())) {
+                out.push((name.get_ref().to_string(), span, body));
+            }
+        }
+        out
+    }
+
+    fn table<'i>(&mut self, value: Spanned<DeValue<'i>>, what: &str) -> Option<(Range<usize>, Table<'i>)> {
+        let span = value.span();
+        match value.into_inner() {
+            DeValue::Table(table) => Some((span, table)),
+            other => {
+                let hint = format!("write it as [{what}] on a line of its own");
+                self.problem(span, format!("`{what}` is a {} and must be a table", other.type_str()), Some(hint));
+                None
+            }
+        }
+    }
+
+    /// Takes the `kind` out of a table, and says when it is missing or unknown.
+    fn kind(&mut self, span: &Range<usize>, table: &mut Table<'_>, kinds: &[&str]) -> Option<String> {
+        let hint = format!("one of: {}", kinds.join(", "));
+        let Some(kind) = table.remove("kind") else {
+            self.problem(span.clone(), "`kind` is missing".into(), Some(hint));
+            return None;
+        };
+        let text = kind.get_ref().as_str().unwrap_or_default().to_string();
+        if kinds.contains(&text.as_str()) {
+            return Some(text);
+        }
+        let near = nearest(&text, kinds.iter().copied()).map(|word| format!("did you mean \"{word}\"?"));
+        self.problem(kind.span(), format!("unknown kind `{text}`"), near.or(Some(hint)));
+        None
+    }
+
+    /// Reads a struct. Each bad field is reported and taken out, then the rest is read again, so
+    /// that nothing is left unsaid.
+    fn fields<T: DeserializeOwned + Default>(&mut self, span: Range<usize>, mut table: Table<'_>) -> T {
+        for _ in 0..=table.len() {
+            let value = Spanned::new(span.clone(), DeValue::Table(table.clone()));
+            let error = match T::deserialize(ValueDeserializer::from(value)) {
+                Ok(fields) => return fields,
+                Err(error) => error,
+            };
+            let at = error.span().unwrap_or_else(|| span.clone());
+            let covers = |range: Range<usize>| range.start <= at.start && at.end <= range.end;
+            let bad = table.iter().find(|(key, value)| covers(key.span()) || covers(value.span()));
+            let key = bad.map(|(key, _)| key.get_ref().to_string());
+            let (message, hint) = explain(error.message());
+            self.problem(at, message, hint);
+            match key {
+                Some(key) => drop(table.remove(key.as_str())),
+                None => break,
+            }
+        }
+        T::default()
+    }
+
+    /// A required field, or a problem at its table.
+    fn need<T>(&mut self, field: Option<T>, span: &Range<usize>, name: &str, example: &str) -> Option<T> {
+        if field.is_none() {
+            self.problem(
+                span.clone(),
+                format!("`{name}` is missing"),
+                Some(format!("for example: {name} = {example}")),
+            );
+        }
+        field
+    }
+
+    /// The text behind a reference.
+    fn secret(&mut self, reference: &Spanned<raw::Reference>) -> Option<Secret> {
+        let raw::Reference { env, file, credential } = reference.get_ref();
+        let found = match (env, file, credential) {
+            (Some(name), None, None) => {
+                self.environment.variable(name).ok_or_else(|| format!("the environment variable {name} is not set"))
+            }
+            (None, Some(path), None) => {
+                self.environment.file(Path::new(path)).map_err(|error| format!("cannot read {path}: {error}"))
+            }
+            (None, None, Some(name)) => self.credential(name),
+            _ => Err("give exactly one of `env`, `file`, `credential`".into()),
+        };
+        match found.map(|text| text.trim().to_string()) {
+            Ok(text) if !text.is_empty() => Some(Secret::new(text)),
+            Ok(_) => {
+                self.problem(reference.span(), "the secret is empty".into(), None);
+                None
+            }
+            Err(message) => {
+                self.problem(reference.span(), message, None);
+                None
+            }
+        }
+    }
+
+    fn credential(&self, name: &str) -> Result<String, String> {
+        let folder = self.environment.variable("CREDENTIALS_DIRECTORY");
+        let folder = folder.ok_or("systemd gave no credentials; set LoadCredential= in the unit")?;
+        let path = Path::new(&folder).join(name);
+        self.environment.file(&path).map_err(|error| format!("cannot read the credential {name}: {error}"))
+    }
+
+    /// Names go into file names, event properties and partition keys.
+    fn name(&mut self, span: Range<usize>, name: &str) {
+        let good = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        if name.is_empty() || name.len() > LONGEST_NAME || !name.chars().all(good) {
+            let hint = "letters, digits, `.`, `_` and `-`; at most 128";
+            self.problem(span, format!("`{name}` cannot be a name"), Some(hint.into()));
+        } else if crate::flow::record::is_own_stream(name) {
+            self.problem(span, format!("`{name}`: names that begin with `forebay.` are Forebay's own"), None);
+        }
+    }
+
+    fn problem(&mut self, span: Range<usize>, message: String, hint: Option<String>) {
+        self.problems.push(Problem { span, message, hint });
+    }
+
+    fn assume(&mut self, what: String) {
+        self.assumed.push(what);
+    }
+}
+
+/// serde's message in our words, with a hint.
+fn explain(message: &str) -> (String, Option<String>) {
+    let quoted = |text: &str| text.split('`').skip(1).step_by(2).map(String::from).collect::<Vec<_>>();
+    if message.starts_with("unknown field") {
+        let words = quoted(message);
+        let (wrong, known) = words.split_first().map_or(("", &[][..]), |(wrong, known)| (wrong.as_str(), known));
+        let near = nearest(wrong, known.iter().map(String::as_str)).map(|word| format!("did you mean `{word}`?"));
+        let all = || format!("known here: {}", known.join(", "));
+        return (format!("unknown key `{wrong}`"), Some(near.unwrap_or_else(all)));
+    }
+    if message.starts_with("unknown variant") {
+        let words = quoted(message);
+        let (wrong, known) = words.split_first().map_or(("", &[][..]), |(wrong, known)| (wrong.as_str(), known));
+        return (format!("unknown value `{wrong}`"), Some(format!("one of: {}", known.join(", "))));
+    }
+    (message.to_string(), None)
+}

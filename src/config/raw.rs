@@ -1,0 +1,154 @@
+//! The tables of the file as serde reads them: every field optional, so that `check` can report
+//! all that is missing at once.
+
+use super::value::{Bytes, Codec, Decoder, Span};
+use serde::Deserialize;
+use toml::Spanned;
+
+/// A secret by reference, or in the open where that is allowed.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reference {
+    /// An environment variable.
+    pub env: Option<String>,
+    /// A file.
+    pub file: Option<String>,
+    /// A systemd credential.
+    pub credential: Option<String>,
+}
+
+/// `[store]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Store {
+    /// The most that segments take together.
+    pub cap: Option<Spanned<Bytes>>,
+    /// Held even when empty.
+    pub reserve: Option<Spanned<Bytes>>,
+    /// How long a commit waits for more.
+    pub linger: Option<Spanned<Span>>,
+    /// Early commits for stalled sources.
+    pub max_commits_per_second: Option<Spanned<u32>>,
+}
+
+/// `[stream.NAME]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Stream {
+    /// Released data that is kept.
+    pub keep: Option<Spanned<Bytes>>,
+}
+
+/// `[source.NAME]` with `kind = "mqtt"`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Mqtt {
+    /// `mqtt://host[:port]` or `mqtts://`.
+    pub url: Option<Spanned<String>>,
+    /// Topic filters.
+    pub topics: Option<Spanned<Vec<Spanned<String>>>>,
+    /// 0, 1 or 2.
+    pub qos: Option<Spanned<u8>>,
+    /// Fixed.
+    pub client_id: Option<Spanned<String>>,
+    /// User name.
+    pub username: Option<Spanned<String>>,
+    /// Password.
+    pub password: Option<Spanned<Reference>>,
+    /// Between pings.
+    pub keep_alive: Option<Spanned<Span>>,
+    /// Forget the session.
+    pub clean_session: Option<Spanned<bool>>,
+    /// What the broker allows in flight.
+    pub window: Option<Spanned<usize>>,
+    /// Common to all sources.
+    pub stream: Option<Spanned<String>>,
+    /// Common to all sources.
+    pub decoder: Option<Spanned<Decoder>>,
+    /// Common to all sources.
+    pub held: Option<Spanned<Bytes>>,
+}
+
+/// `[source.NAME]` with `kind = "file"`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct File {
+    /// Path or pattern.
+    pub path: Option<Spanned<String>>,
+    /// `beginning` or `end`.
+    pub start: Option<Spanned<Start>>,
+    /// How often to look.
+    pub poll: Option<Spanned<Span>>,
+    /// When a last line without newline is taken.
+    pub unterminated_after: Option<Spanned<Span>>,
+    /// Common to all sources.
+    pub stream: Option<Spanned<String>>,
+    /// Common to all sources.
+    pub decoder: Option<Spanned<Decoder>>,
+    /// Common to all sources.
+    pub held: Option<Spanned<Bytes>>,
+}
+
+/// Where a file is read from at the first start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Start {
+    /// All of it.
+    Beginning,
+    /// What comes.
+    End,
+}
+
+/// Where a new reader begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Begin {
+    /// With what is there.
+    Oldest,
+    /// With what comes.
+    Newest,
+}
+
+/// `[sink.NAME]` with `kind = "eventhubs"`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EventHubs {
+    /// A reference to the connection string.
+    pub connection: Option<Spanned<Reference>>,
+    /// Where the connection string has no `EntityPath`.
+    pub event_hub: Option<Spanned<String>>,
+    /// A fixed partition.
+    pub partition: Option<Spanned<String>>,
+    /// `ndjson`.
+    pub format: Option<Spanned<Format>>,
+    /// `gzip` or `none`.
+    pub compression: Option<Spanned<Codec>>,
+    /// Common to all sinks.
+    pub from: Option<Spanned<Vec<Spanned<String>>>>,
+    /// Common to all sinks.
+    pub begin: Option<Spanned<Begin>>,
+    /// Common to all sinks.
+    pub linger: Option<Spanned<Span>>,
+}
+
+/// Body formats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// One JSON object a line.
+    Ndjson,
+}
+
+/// `[sink.NAME]` with `kind = "directory"`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Directory {
+    /// The folder.
+    pub path: Option<Spanned<String>>,
+    /// Common to all sinks.
+    pub from: Option<Spanned<Vec<Spanned<String>>>>,
+    /// Common to all sinks.
+    pub begin: Option<Spanned<Begin>>,
+    /// Common to all sinks.
+    pub linger: Option<Spanned<Span>>,
+}

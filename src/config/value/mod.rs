@@ -1,0 +1,129 @@
+//! Values of a checked configuration: what sources and sinks are told.
+
+mod connection;
+mod size;
+
+pub use connection::{ConnectionError, ConnectionString, Credential, Endpoint};
+pub use size::{Bytes, Span};
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How a source's messages are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Decoder {
+    /// Each message is one JSON value.
+    Json,
+    /// Each message is UTF-8 text.
+    Text,
+}
+
+/// How bodies are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Codec {
+    /// As they are.
+    None,
+    /// gzip, level 6.
+    Gzip,
+}
+
+/// How files are read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    /// A path, or a pattern with `*`, `?`, `[..]`.
+    pub path: String,
+    /// Start at the end of files that are there at the very first start.
+    pub from_end: bool,
+    /// Look for more this often.
+    pub poll: Duration,
+    /// A last line without a newline is taken as it is after this long without change.
+    pub unterminated_after: Duration,
+    /// A file that was renamed or removed is let go after this long without change.
+    pub gone_after: Duration,
+    /// The longest line in bytes; longer ones become dead letters.
+    pub max_line: usize,
+}
+
+impl File {
+    /// With the defaults.
+    #[must_use]
+    pub fn new(path: &str) -> Self {
+        Self {
+            path: path.into(),
+            from_end: false,
+            poll: Duration::from_millis(250),
+            unterminated_after: Duration::from_secs(10),
+            gone_after: Duration::from_secs(5),
+            max_line: crate::flow::record::MAX_RECORD,
+        }
+    }
+}
+
+/// How an MQTT broker is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mqtt {
+    /// The broker's name or address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// Over TLS.
+    pub tls: bool,
+    /// Topic filters.
+    pub topics: Vec<String>,
+    /// 0, 1 or 2.
+    pub qos: u8,
+    /// Fixed, so that the broker keeps the session.
+    pub client_id: String,
+    /// User name and password.
+    pub login: Option<(String, Secret)>,
+    /// Seconds.
+    pub keep_alive: u16,
+    /// The broker forgets us when the connection ends.
+    pub clean_session: bool,
+}
+
+/// Files that records are written to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Directory {
+    /// The folder; made if missing.
+    pub path: PathBuf,
+}
+
+/// An event hub.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventHubs {
+    /// Where and as whom.
+    pub connection: ConnectionString,
+    /// The event hub.
+    pub entity: String,
+    /// All events of this sink go to one partition.
+    pub partition: Option<String>,
+    /// The device's name; part of the partition key.
+    pub device: String,
+}
+
+/// Text that is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Takes it in.
+    #[must_use]
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// For whoever must use it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("(secret)")
+    }
+}

@@ -1,0 +1,148 @@
+//! The bounded way from a source to its intake, and "safe" back.
+//!
+//! Every frame carries a permit for its bytes; the permit is given back when the frame has
+//! settled and is dropped. Frames are numbered from 1; they settle in that order.
+
+use super::frame::Frame;
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+
+/// The smallest share of the budget that one frame takes, in bytes.
+const LEAST: usize = 128;
+
+/// A frame and what pays for it.
+#[derive(Debug)]
+pub struct Held {
+    /// Its number.
+    pub id: u64,
+    /// What came.
+    pub frame: Frame,
+    /// Given back by drop.
+    pub permit: OwnedSemaphorePermit,
+}
+
+/// The source's end.
+#[derive(Debug)]
+pub struct Giver {
+    frames: mpsc::Sender<Held>,
+    budget: Arc<Semaphore>,
+    total: usize,
+    settled: watch::Receiver<u64>,
+    next: u64,
+}
+
+/// The intake's end.
+#[derive(Debug)]
+pub struct Taker {
+    frames: mpsc::Receiver<Held>,
+    settled: watch::Sender<u64>,
+}
+
+/// A pair with room for `budget` bytes.
+#[must_use]
+pub fn handover(budget: usize) -> (Giver, Taker) {
+    let (frames, taken) = mpsc::channel((budget / LEAST).max(1));
+    let (settled, told) = watch::channel(0);
+    let giver = Giver { frames, budget: Arc::new(Semaphore::new(budget)), total: budget, settled: told, next: 1 };
+    (giver, Taker { frames: taken, settled })
+}
+
+impl Giver {
+    fn share(&self, frame: &Frame) -> u32 {
+        u32::try_from(frame.weight().clamp(LEAST, self.total.max(LEAST))).unwrap_or(u32::MAX)
+    }
+
+    fn number(&mut self) -> u64 {
+        let id = self.next;
+        self.next += 1;
+        id
+    }
+
+    /// Hands a frame over if there is room.
+    ///
+    /// # Errors
+    /// Gives the frame back when there is no room, or when the intake is gone.
+    pub fn try_push(&mut self, frame: Frame) -> Result<u64, Box<Frame>> {
+        let permit = self.budget.clone().try_acquire_many_owned(self.share(&frame));
+        let (Ok(permit), Ok(slot)) = (permit, self.frames.clone().try_reserve_owned()) else {
+            return Err(Box::new(frame));
+        };
+        let id = self.number();
+        slot.send(Held { id, frame, permit });
+        Ok(id)
+    }
+
+    /// Hands a frame over, waiting for room; `None` when the intake is gone.
+    pub async fn push(&mut self, frame: Frame) -> Option<u64> {
+        let permit = self.budget.clone().acquire_many_owned(self.share(&frame)).await.ok()?;
+        let id = self.number();
+        self.frames.send(Held { id, frame, permit }).await.ok()?;
+        Some(id)
+    }
+
+    /// Everything up to this number is safe.
+    #[must_use]
+    pub fn settled(&self) -> u64 {
+        *self.settled.borrow()
+    }
+
+    /// Waits until more has settled; `None` when the intake is gone. Cancel safe.
+    pub async fn more_settled(&mut self) -> Option<u64> {
+        self.settled.changed().await.ok()?;
+        Some(*self.settled.borrow_and_update())
+    }
+
+    /// Whether at least half of the budget is free.
+    #[must_use]
+    pub fn is_roomy(&self) -> bool {
+        self.budget.available_permits() * 2 >= self.total
+    }
+}
+
+impl Taker {
+    /// The next frame; `None` when the source has ended. Cancel safe.
+    pub async fn next(&mut self) -> Option<Held> {
+        self.frames.recv().await
+    }
+
+    /// Whether a frame waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    /// Tells the source that everything up to `id` is safe.
+    pub fn settle(&self, id: u64) {
+        self.settled.send_replace(id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::frame::Payload;
+    use bytes::Bytes;
+
+    fn frame(size: usize) -> Frame {
+        Frame { key: "".into(), flags: 0, payload: Payload::One(Bytes::from(vec![0; size])), position: None }
+    }
+
+    #[tokio::test]
+    async fn what_is_not_settled_holds_its_share() {
+        let (mut giver, mut taker) = handover(1000);
+        assert_eq!(giver.try_push(frame(600)), Ok(1));
+        assert!(giver.try_push(frame(600)).is_err());
+        let held = taker.next().await.unwrap();
+        assert!(giver.try_push(frame(600)).is_err(), "taken is not settled");
+        taker.settle(held.id);
+        drop(held);
+        assert_eq!(giver.more_settled().await, Some(1));
+        assert_eq!(giver.try_push(frame(600)), Ok(2), "and numbers have no holes");
+    }
+
+    #[tokio::test]
+    async fn a_frame_larger_than_the_budget_passes_alone() {
+        let (mut giver, _taker) = handover(1000);
+        assert_eq!(giver.push(frame(5000)).await, Some(1));
+    }
+}

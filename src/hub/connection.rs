@@ -1,0 +1,169 @@
+//! One client: SASL, sessions, links.
+
+use super::Shared;
+use super::address::{Address, hub_of};
+use super::consumer::{self, Start};
+use super::node::{self, Pairs};
+use super::producer;
+use crate::platform::clock;
+use fe2o3_amqp::acceptor::{
+    ConnectionAcceptor, LinkAcceptor, LinkEndpoint, ListenerSessionHandle, SaslAnonymousMechanism, SessionAcceptor,
+    SupportedReceiverSettleModes, SupportedSenderSettleModes,
+};
+use fe2o3_amqp_types::definitions::{
+    AmqpError, Error, ErrorCondition, Fields, ReceiverSettleMode, Role, SenderSettleMode,
+};
+use fe2o3_amqp_types::messaging::TargetArchetype;
+use fe2o3_amqp_types::performatives::Attach;
+use fe2o3_amqp_types::primitives::{Symbol, Value};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+const FRAME_BYTES: u32 = 64 << 10;
+const IDLE_TIME_OUT_MS: u32 = 240_000;
+const QUEUE: usize = 256;
+
+/// What tokens of this connection allow: event hub (`None`: all), and until when.
+#[derive(Debug, Default)]
+pub struct Grants(Mutex<HashMap<Option<String>, u64>>);
+
+impl Grants {
+    /// A token was put.
+    pub fn allow(&self, resource: &str, expiry_s: u64) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(hub_of(resource), expiry_s);
+    }
+
+    fn allows(&self, hub: &str) -> bool {
+        let grants = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = clock::wall_s();
+        [None, Some(hub.to_string())].iter().any(|who| grants.get(who).is_some_and(|expiry| *expiry > now))
+    }
+}
+
+/// Not empty: Microsoft's Python client reads the field by its place (event-hubs.md, section 8).
+pub fn about_us() -> Fields {
+    let mut fields = Fields::new();
+    fields.insert(Symbol::from("product"), Value::from("forebay-hub"));
+    fields
+}
+
+/// An error in the form that Microsoft's Python client can read: no part left out.
+pub fn error(condition: impl Into<ErrorCondition>, description: impl Into<String>) -> Error {
+    Error::new(condition, Some(description.into()), Some(about_us()))
+}
+
+/// Serves a client until it goes.
+pub async fn serve(stream: TcpStream, shared: Arc<Shared>) {
+    let acceptor = ConnectionAcceptor::builder()
+        .container_id("forebay-hub")
+        .max_frame_size(FRAME_BYTES)
+        .channel_max(255_u16)
+        .idle_time_out(IDLE_TIME_OUT_MS)
+        .properties(about_us())
+        .buffer_size(QUEUE)
+        .sasl_acceptor(SaslAnonymousMechanism::new())
+        .build();
+    let Ok(Ok(mut connection)) = timeout(PATIENCE, acceptor.accept(stream)).await else {
+        shared.refuse("a client does not speak AMQP with SASL ANONYMOUS");
+        return;
+    };
+    let sessions = SessionAcceptor::builder().handle_max(255_u32).properties(about_us()).buffer_size(QUEUE).build();
+    let grants = Arc::new(Grants::default());
+    while let Ok(session) = sessions.accept(&mut connection).await {
+        tokio::spawn(links(session, shared.clone(), grants.clone()));
+    }
+    // However it ended: the client is gone.
+    let _ = connection.on_close().await;
+}
+
+async fn links(mut session: ListenerSessionHandle, shared: Arc<Shared>, grants: Arc<Grants>) {
+    let acceptor = LinkAcceptor::builder()
+        .supported_receiver_settle_modes(SupportedReceiverSettleModes::First)
+        .fallback_receiver_settle_mode(ReceiverSettleMode::First)
+        .supported_sender_settle_modes(SupportedSenderSettleModes::Mixed)
+        .fallback_sender_settle_mode(SenderSettleMode::Mixed)
+        .max_message_size(shared.settings.max_message_size)
+        .properties(about_us())
+        .build();
+    let pairs = Pairs::default();
+    while let Some(attach) = session.next_incoming_attach().await {
+        let text = address_of(&attach).unwrap_or_default();
+        let address = Address::parse(&text);
+        let start = Start::of(&attach);
+        let Ok(endpoint) = acceptor.accept_incoming_attach(attach, &mut session).await else {
+            continue;
+        };
+        let refused = match &address {
+            None => Some(error(AmqpError::NotFound, format!("the messaging entity '{text}' could not be found"))),
+            Some(Address::Hub { hub, partition }) => refusal(&shared, &grants, hub, *partition),
+            Some(_) => None,
+        };
+        if let Some(error) = refused {
+            shared.refuse(error.description.as_deref().unwrap_or("refused"));
+            tokio::spawn(close(endpoint, error));
+            continue;
+        }
+        match (address, endpoint) {
+            (Some(Address::Hub { hub, partition }), LinkEndpoint::Receiver(link)) => {
+                tokio::spawn(producer::serve(link, shared.clone(), grants.clone(), hub, partition));
+            }
+            (Some(Address::Hub { hub, partition: Some(partition) }), LinkEndpoint::Sender(link)) => {
+                tokio::spawn(consumer::serve(link, shared.clone(), hub, partition, start));
+            }
+            (Some(node @ (Address::Cbs | Address::Management)), LinkEndpoint::Receiver(link)) => {
+                let reply = pairs.request(&node);
+                tokio::spawn(node::requests(link, reply, node, shared.clone(), grants.clone()));
+            }
+            (Some(node @ (Address::Cbs | Address::Management)), LinkEndpoint::Sender(link)) => {
+                if let Some(replies) = pairs.reply(&node) {
+                    tokio::spawn(node::replies(link, replies));
+                }
+            }
+            (_, endpoint) => {
+                let description = format!("receive from a partition of '{text}', not from the hub");
+                tokio::spawn(close(endpoint, error(AmqpError::NotAllowed, description)));
+            }
+        }
+    }
+    let _ = session.on_end().await;
+}
+
+fn refusal(shared: &Shared, grants: &Grants, hub: &str, partition: Option<u16>) -> Option<Error> {
+    if !grants.allows(hub) {
+        let text = format!("Unauthorized access. a valid token for '{hub}' is required on this connection");
+        return Some(error(AmqpError::UnauthorizedAccess, text));
+    }
+    let Some(memory) = shared.hubs.get(hub) else {
+        return Some(error(AmqpError::NotFound, format!("the event hub '{hub}' could not be found")));
+    };
+    let count = memory.count();
+    let unknown = partition.filter(|partition| *partition >= count)?;
+    let text = format!("partition {unknown} is out of range: '{hub}' has {count}");
+    Some(error(ErrorCondition::Custom(Symbol::from("com.microsoft:argument-out-of-range")), text))
+}
+
+/// Where the client's link leads: its target when it sends, its source when it receives.
+fn address_of(attach: &Attach) -> Option<String> {
+    match attach.role {
+        Role::Sender => match attach.target.as_deref()? {
+            TargetArchetype::Target(target) => target.address.clone(),
+            #[allow(unreachable_patterns)]
+            _ => None,
+        },
+        Role::Receiver => attach.source.as_deref()?.address.clone(),
+    }
+}
+
+async fn close(endpoint: LinkEndpoint, error: Error) {
+    let _ = timeout(PATIENCE, async {
+        match endpoint {
+            LinkEndpoint::Sender(link) => link.close_with_error(error).await,
+            LinkEndpoint::Receiver(link) => link.close_with_error(error).await,
+        }
+    })
+    .await;
+}

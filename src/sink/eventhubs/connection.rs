@@ -1,0 +1,270 @@
+//! One AMQP connection: TCP, TLS, SASL, session, token, links.
+//!
+//! The library waits for ever where a peer falls silent, and spins where a close goes
+//! unanswered: every step has a time limit, and `kill` shuts the socket down underneath it.
+
+use super::cbs::{Cbs, Renewal};
+use super::error::{self, Failed};
+use super::message::Encoded;
+use crate::config::value::{Endpoint, EventHubs};
+use crate::platform::{clock, random, tls};
+use crate::sink::DeliverError;
+use fe2o3_amqp::Sender;
+use fe2o3_amqp::connection::ConnectionHandle;
+use fe2o3_amqp::sasl_profile::SaslProfile;
+use fe2o3_amqp::session::SessionHandle;
+use fe2o3_amqp_types::definitions::{ReceiverSettleMode, SenderSettleMode};
+use fe2o3_amqp_types::messaging::Outcome;
+use std::net::Shutdown;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::{Mutex, watch};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+/// For TCP and TLS together, and for each step after them.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// For the outcome of a batch.
+const OUTCOME: Duration = Duration::from_secs(60);
+/// For closing in order.
+const CLOSING: Duration = Duration::from_secs(2);
+/// Azure drops a connection that is silent for 240 s.
+const KEEP_ALIVE: Duration = Duration::from_secs(60);
+const IDLE_TIME_OUT_MS: u32 = 120_000;
+const FRAME_BYTES: u32 = 64 << 10;
+const QUEUE: usize = 64;
+
+/// An open connection with a valid token.
+#[derive(Debug)]
+pub struct Connection {
+    id: u64,
+    session: Mutex<SessionHandle<()>>,
+    socket: std::net::TcpStream,
+    closed: watch::Receiver<Option<String>>,
+    closing: watch::Sender<bool>,
+}
+
+/// A sending link of one lane.
+#[derive(Debug)]
+pub struct Link {
+    connection: u64,
+    sender: Sender,
+}
+
+impl Connection {
+    /// Opens one.
+    ///
+    /// # Errors
+    /// `Denied` when the credentials are wrong, else `Transient`.
+    pub async fn open(settings: &EventHubs) -> Result<Self, DeliverError> {
+        let endpoint = &settings.connection.endpoint;
+        let place = format!("{}:{}", endpoint.host, endpoint.port);
+        let connected = timeout(PATIENCE, TcpStream::connect(&place)).await;
+        let stream = connected
+            .map_err(|_| DeliverError::transient(format_args!("{place}: no TCP connection in time")))?
+            .map_err(|error| DeliverError::transient(format_args!("{place}: {error}")))?;
+        let (stream, socket) =
+            split(stream).map_err(|error| DeliverError::transient(format_args!("{place}: {error}")))?;
+        let opened = timeout(PATIENCE, amqp(stream, endpoint)).await;
+        let (mut connection, mut session) = match opened {
+            Ok(Ok(opened)) => opened,
+            Ok(Err(error)) => {
+                let _ = socket.shutdown(Shutdown::Both);
+                return Err(error);
+            }
+            Err(_) => {
+                let _ = socket.shutdown(Shutdown::Both);
+                return Err(DeliverError::transient(format_args!("{place}: does not speak AMQP in time")));
+            }
+        };
+        let (report, closed) = watch::channel(None);
+        let (closing, mut asked) = watch::channel(false);
+        tokio::spawn(async move {
+            let ended = tokio::select! {
+                ended = connection.on_close() => ended.map_or_else(|error| error.to_string(), |()| "closed".into()),
+                _ = asked.changed() => {
+                    let _ = timeout(CLOSING, connection.close()).await;
+                    "closed by us".into()
+                }
+            };
+            report.send_replace(Some(ended));
+        });
+        let granted = timeout(PATIENCE, authorise(&mut session, settings)).await;
+        let (cbs, renewal) = match granted {
+            Ok(Ok(granted)) => granted,
+            other => {
+                closing.send_replace(true);
+                let _ = socket.shutdown(Shutdown::Both);
+                let late = || DeliverError::transient(format_args!("{place}: no answer to the token in time"));
+                return Err(other.map_err(|_| late()).and_then(|granted| granted).err().unwrap_or_else(late));
+            }
+        };
+        let keeper = socket.try_clone().map_err(DeliverError::transient)?;
+        tokio::spawn(keep(cbs, renewal, settings.clone(), closed.clone(), keeper));
+        let id = u64::from_le_bytes(random::bytes());
+        Ok(Self { id, session: Mutex::new(session), socket, closed, closing })
+    }
+
+    /// Whether it can be used, as far as is known.
+    pub fn is_alive(&self) -> bool {
+        self.closed.borrow().is_none()
+    }
+
+    /// Ends it at once.
+    pub fn kill(&self) {
+        // It may be gone already.
+        let _ = self.socket.shutdown(Shutdown::Both);
+    }
+
+    /// Ends it in order.
+    pub async fn close(&self) {
+        let _ = timeout(CLOSING, self.session.lock().await.end()).await;
+        self.closing.send_replace(true);
+        let _ = timeout(CLOSING, self.closed.clone().wait_for(Option::is_some)).await;
+        self.kill();
+    }
+
+    /// A link for one lane.
+    ///
+    /// # Errors
+    /// As the service says.
+    pub async fn attach(&self, settings: &EventHubs) -> Result<Link, DeliverError> {
+        let entity = match &settings.partition {
+            Some(partition) => format!("{}/Partitions/{partition}", settings.entity),
+            None => settings.entity.clone(),
+        };
+        let name = format!("forebay-{}-{:08x}", settings.device, random::u32());
+        let mut builder = Sender::builder()
+            .name(name)
+            .source("forebay")
+            .target(settings.connection.endpoint.address("amqps", &entity))
+            .sender_settle_mode(SenderSettleMode::Unsettled)
+            .receiver_settle_mode(ReceiverSettleMode::First);
+        builder.buffer_size = QUEUE;
+        let mut session = self.session.lock().await;
+        let attached = timeout(PATIENCE, builder.attach(&mut session)).await;
+        match attached {
+            Ok(Ok(sender)) => Ok(Link { connection: self.id, sender }),
+            Ok(Err(error)) => {
+                let error = error::from_attach(&error);
+                // A refused link leaves the session in a state that is not worth finding out.
+                self.kill();
+                Err(error)
+            }
+            Err(_) => {
+                self.kill();
+                Err(DeliverError::transient("the link was not attached in time"))
+            }
+        }
+    }
+}
+
+impl Link {
+    /// Whether it was made on this connection.
+    pub fn belongs_to(&self, connection: &Connection) -> bool {
+        self.connection == connection.id && connection.is_alive()
+    }
+
+    /// What the service takes in one message.
+    pub fn max_message_size(&self) -> Option<usize> {
+        self.sender.max_message_size().and_then(|size| usize::try_from(size).ok())
+    }
+
+    /// Sends a batch and waits for its outcome.
+    ///
+    /// # Errors
+    /// For every outcome but `accepted`.
+    pub async fn send(&mut self, batch: &Encoded) -> Result<(), Failed> {
+        let lost = |message: &str| Failed {
+            error: DeliverError::transient(message),
+            link_is_lost: true,
+            connection_is_lost: true,
+        };
+        let queued = timeout(PATIENCE, self.sender.send_batchable_ref(&batch.sendable)).await;
+        let mut outcome =
+            queued.map_err(|_| lost("the hub gives no credit in time"))?.map_err(|error| error::from_send(&error))?;
+        let outcome = tokio::select! {
+            biased;
+            outcome = &mut outcome => outcome.map_err(|error| error::from_send(&error))?,
+            detached = self.sender.on_detach() => return Err(error::from_detach(&detached)),
+            () = tokio::time::sleep(OUTCOME) => return Err(lost("no outcome in time")),
+        };
+        let failed = |error| Failed { error, link_is_lost: false, connection_is_lost: false };
+        match outcome {
+            Outcome::Accepted(_) => Ok(()),
+            Outcome::Rejected(rejected) => Err(failed(rejected.error.as_ref().map_or_else(
+                || DeliverError::transient("the hub rejects the batch and does not say why"),
+                error::from_service,
+            ))),
+            // Not durably accepted, whatever some clients make of it.
+            other => Err(failed(DeliverError::transient(format_args!("the hub answers {other:?}")))),
+        }
+    }
+}
+
+/// The same socket twice: one to use, one to shut down.
+fn split(stream: TcpStream) -> std::io::Result<(TcpStream, std::net::TcpStream)> {
+    stream.set_nodelay(true)?;
+    let stream = stream.into_std()?;
+    let socket = stream.try_clone()?;
+    Ok((TcpStream::from_std(stream)?, socket))
+}
+
+async fn amqp(
+    stream: TcpStream,
+    endpoint: &Endpoint,
+) -> Result<(ConnectionHandle<()>, SessionHandle<()>), DeliverError> {
+    let failed = |error: String| DeliverError::transient(format_args!("{}: {error}", endpoint.host));
+    let builder = fe2o3_amqp::Connection::builder()
+        .container_id(format!("forebay-{:08x}", random::u32()))
+        .hostname(endpoint.host.as_str())
+        .sasl_profile(SaslProfile::Anonymous)
+        .max_frame_size(FRAME_BYTES)
+        .idle_time_out(IDLE_TIME_OUT_MS)
+        .buffer_size(QUEUE);
+    let opened = if endpoint.tls {
+        let config = tls::client().map_err(|error| failed(error.to_string()))?;
+        let name = rustls::pki_types::ServerName::try_from(endpoint.host.clone());
+        let name = name.map_err(|error| failed(error.to_string()))?;
+        let stream = TlsConnector::from(config).connect(name, stream).await;
+        builder.open_with_stream(stream.map_err(|error| failed(format!("TLS: {error}")))?).await
+    } else {
+        builder.open_with_stream(stream).await
+    };
+    let mut connection = opened.map_err(|error| failed(format!("AMQP: {error:?}")))?;
+    let session = fe2o3_amqp::Session::builder().buffer_size(QUEUE).begin(&mut connection).await;
+    let session = session.map_err(|error| failed(format!("AMQP session: {error:?}")))?;
+    Ok((connection, session))
+}
+
+async fn authorise(session: &mut SessionHandle<()>, settings: &EventHubs) -> Result<(Cbs, Renewal), DeliverError> {
+    let mut cbs = Cbs::attach(session).await?;
+    let renewal = cbs.put_token(settings).await?;
+    Ok((cbs, renewal))
+}
+
+/// Renews the token in time and keeps the connection from falling silent.
+async fn keep(
+    mut cbs: Cbs,
+    mut renewal: Renewal,
+    settings: EventHubs,
+    mut closed: watch::Receiver<Option<String>>,
+    socket: std::net::TcpStream,
+) {
+    loop {
+        tokio::select! {
+            _ = closed.wait_for(Option::is_some) => return,
+            () = tokio::time::sleep(KEEP_ALIVE) => {}
+        }
+        let done = if renewal.is_some_and(|at| clock::wall_s() >= at) {
+            cbs.put_token(&settings).await.map(|next| renewal = next)
+        } else {
+            cbs.keep_alive().await
+        };
+        if done.is_err() {
+            // The next delivery connects again and says what is wrong.
+            let _ = socket.shutdown(Shutdown::Both);
+            return;
+        }
+    }
+}

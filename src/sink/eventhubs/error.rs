@@ -1,0 +1,159 @@
+//! What AMQP says, as a class (event-hubs.md, section 2, "Errors").
+
+use crate::sink::{Class, DeliverError};
+use fe2o3_amqp::connection::ConnectionStopReason;
+use fe2o3_amqp::link::{DetachError, LinkStateError, SendError, SenderAttachError, SessionStopReason};
+use fe2o3_amqp_types::definitions::{Error as AmqpError, ErrorCondition};
+use fe2o3_amqp_types::primitives::Symbol;
+use std::time::Duration;
+
+/// What the service asks for after server-busy (pyamqp waits the same).
+const BUSY: Duration = Duration::from_secs(4);
+/// A quota is not free again at once.
+const QUOTA: Duration = Duration::from_secs(10);
+
+/// A failed send.
+#[derive(Debug)]
+pub struct Failed {
+    /// For the courier.
+    pub error: DeliverError,
+    /// The link is of no more use.
+    pub link_is_lost: bool,
+    /// Nor is the connection.
+    pub connection_is_lost: bool,
+}
+
+/// An error condition's name.
+fn name(condition: &ErrorCondition) -> String {
+    match condition {
+        ErrorCondition::AmqpError(error) => Symbol::from(error).0,
+        ErrorCondition::ConnectionError(error) => Symbol::from(error).0,
+        ErrorCondition::SessionError(error) => Symbol::from(error).0,
+        ErrorCondition::LinkError(error) => Symbol::from(error).0,
+        ErrorCondition::Custom(symbol) => symbol.0.clone(),
+    }
+}
+
+/// An error that the service sent.
+pub fn from_service(error: &AmqpError) -> DeliverError {
+    let condition = name(&error.condition);
+    let class = class(&condition);
+    let hint = hint(&condition);
+    let description = error.description.as_deref().unwrap_or("no description");
+    DeliverError { class, message: format!("the hub says {condition}: {description}{hint}") }
+}
+
+fn class(condition: &str) -> Class {
+    match condition {
+        "com.microsoft:server-busy" => Class::Busy(BUSY),
+        "amqp:resource-limit-exceeded" => Class::Busy(QUOTA),
+        "amqp:link:message-size-exceeded" => Class::TooLarge,
+        "com.microsoft:argument-error" | "com.microsoft:argument-out-of-range" | "amqp:decode-error" => Class::Refused,
+        "amqp:unauthorized-access"
+        | "amqp:not-found"
+        | "amqp:not-allowed"
+        | "com.microsoft:auth-failed"
+        | "com.microsoft:entity-disabled"
+        | "com.microsoft:precondition-failed"
+        | "com.microsoft:publisher-revoked" => Class::Denied,
+        _ => Class::Transient,
+    }
+}
+
+fn hint(condition: &str) -> &'static str {
+    match condition {
+        "amqp:unauthorized-access" | "com.microsoft:auth-failed" => {
+            "; check the connection string's key, that its policy may send, and this machine's clock"
+        }
+        "amqp:not-found" => "; check the event hub's name (EntityPath or `event_hub`)",
+        "com.microsoft:entity-disabled" => "; the event hub is disabled in Azure",
+        _ => "",
+    }
+}
+
+fn of_connection(reason: &ConnectionStopReason) -> Option<&AmqpError> {
+    match reason {
+        ConnectionStopReason::ClosedWithError(error) | ConnectionStopReason::RemoteClosedWithError(error) => {
+            Some(error)
+        }
+        _ => None,
+    }
+}
+
+fn of_session(reason: &SessionStopReason) -> Option<&AmqpError> {
+    match reason {
+        SessionStopReason::EndedWithError(error) | SessionStopReason::RemoteEndedWithError(error) => Some(error),
+        SessionStopReason::ConnectionStopped(reason) => of_connection(reason),
+        _ => None,
+    }
+}
+
+fn of_link(error: &LinkStateError) -> Option<&AmqpError> {
+    match error {
+        LinkStateError::RemoteDetachedWithError(error) | LinkStateError::RemoteClosedWithError(error) => Some(error),
+        LinkStateError::SessionStopped(reason) => of_session(reason),
+        _ => None,
+    }
+}
+
+fn of_detach(error: &DetachError) -> Option<&AmqpError> {
+    match error {
+        DetachError::RemoteDetachedWithError(error) | DetachError::RemoteClosedWithError(error) => Some(error),
+        DetachError::SessionStopped(reason) => of_session(reason),
+        _ => None,
+    }
+}
+
+/// The link ended while we waited.
+pub fn from_detach(error: &DetachError) -> Failed {
+    let told = of_detach(error).map(from_service);
+    let lost = matches!(error, DetachError::SessionStopped(_));
+    Failed {
+        error: told.unwrap_or_else(|| DeliverError::transient(format_args!("the link ended: {error:?}"))),
+        link_is_lost: true,
+        connection_is_lost: lost,
+    }
+}
+
+/// The send itself failed.
+pub fn from_send(error: &SendError) -> Failed {
+    let told = match error {
+        SendError::LinkStateError(state) => of_link(state),
+        SendError::Detached(detach) => of_detach(detach),
+        SendError::MessageSizeExceeded(_) => {
+            let error = DeliverError { class: Class::TooLarge, message: error.to_string() };
+            return Failed { error, link_is_lost: false, connection_is_lost: false };
+        }
+        _ => None,
+    };
+    let known = told.is_some();
+    Failed {
+        error: told.map_or_else(|| DeliverError::transient(format_args!("sending failed: {error:?}")), from_service),
+        link_is_lost: true,
+        connection_is_lost: !known,
+    }
+}
+
+/// The link was refused.
+pub fn from_attach(error: &SenderAttachError) -> DeliverError {
+    match error {
+        SenderAttachError::RemoteClosedWithError(error) => from_service(error),
+        other => DeliverError::transient(format_args!("the link was not attached: {other:?}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conditions_have_the_class_that_the_service_documents() {
+        assert_eq!(class("com.microsoft:server-busy"), Class::Busy(Duration::from_secs(4)));
+        assert_eq!(class("amqp:unauthorized-access"), Class::Denied);
+        assert_eq!(class("amqp:link:message-size-exceeded"), Class::TooLarge);
+        assert_eq!(class("com.microsoft:argument-error"), Class::Refused);
+        for passing in ["amqp:internal-error", "amqp:link:detach-forced", "com.microsoft:timeout", "anything"] {
+            assert_eq!(class(passing), Class::Transient, "{passing}");
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Azure Event Hubs over AMQP 1.0.
+//!
+//! Invariants: `Accepted` is said only for the outcome `accepted`; every wait has an end; one
+//! connection serves all lanes, each with a link of its own. A delivery whose outcome is unknown
+//! is sent again: consumers drop what repeats (`docs/envelope.md`).
+
+mod cbs;
+mod connection;
+mod error;
+mod message;
+mod sas;
+
+pub use crate::config::value::EventHubs as Settings;
+
+use super::{DeliverError, Delivery, Limits, Sink};
+use crate::flow::batch::Batch;
+use crate::flow::receipt::Accepted;
+use crate::telemetry::{Metric, Metrics, event};
+use connection::{Connection, Link};
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use tokio::sync::Mutex;
+
+/// Assumed until the first link says better; every tier but Basic takes 1 MiB, and what Basic
+/// refuses is cut.
+const BATCH_BYTES: usize = 1 << 20;
+/// Bytes of the batch envelope around the events.
+const ENVELOPE_BYTES: usize = 512;
+
+/// See the module.
+#[derive(Debug)]
+pub struct EventHubs {
+    settings: Settings,
+    metrics: Arc<Metrics>,
+    batch_bytes: AtomicUsize,
+    connection: Mutex<Option<Arc<Connection>>>,
+    lanes: Mutex<HashMap<String, Arc<Mutex<Option<Link>>>>>,
+}
+
+impl EventHubs {
+    /// Connects with the first delivery.
+    #[must_use]
+    pub fn new(settings: Settings, metrics: Arc<Metrics>) -> Self {
+        Self {
+            settings,
+            metrics,
+            batch_bytes: AtomicUsize::new(BATCH_BYTES),
+            connection: Mutex::default(),
+            lanes: Mutex::default(),
+        }
+    }
+
+    async fn send(&self, batch: &Batch) -> Result<Accepted, DeliverError> {
+        let Some(first) = batch.events.first() else {
+            return Ok(Accepted::nothing_left());
+        };
+        let lane = format!("{}/{}", first.envelope.stream, first.envelope.lane);
+        let key = self.settings.partition.is_none().then(|| format!("{}/{lane}", self.settings.device));
+        let slot = self.lanes.lock().await.entry(lane).or_default().clone();
+        let mut slot = slot.lock().await;
+        let connection = self.connection().await?;
+        if slot.as_ref().is_none_or(|link| !link.belongs_to(&connection)) {
+            *slot = Some(connection.attach(&self.settings).await?);
+        }
+        let Some(link) = slot.as_mut() else {
+            return Err(DeliverError::transient("no link"));
+        };
+        if let Some(limit) = link.max_message_size() {
+            self.batch_bytes.store(limit, Relaxed);
+        }
+        let sendable = message::batch(batch, key.as_deref())?;
+        self.metrics.add(Metric::SinkWireBytes, sendable.bytes as u64);
+        match link.send(&sendable).await {
+            Ok(()) => Ok(Accepted::by_target()),
+            Err(failed) => {
+                if failed.link_is_lost {
+                    *slot = None;
+                }
+                if failed.connection_is_lost {
+                    connection.kill();
+                }
+                Err(failed.error)
+            }
+        }
+    }
+
+    /// The connection in use, or a new one.
+    async fn connection(&self) -> Result<Arc<Connection>, DeliverError> {
+        let mut slot = self.connection.lock().await;
+        if let Some(connection) = slot.as_ref().filter(|connection| connection.is_alive()) {
+            return Ok(connection.clone());
+        }
+        if let Some(dead) = slot.take() {
+            dead.kill();
+        }
+        let connection = Arc::new(Connection::open(&self.settings).await?);
+        self.metrics.add(Metric::SinkConnects, 1);
+        let host = &self.settings.connection.endpoint.host;
+        tracing::info!(event = event::SINK_UP, host, entity = self.settings.entity, "connected");
+        *slot = Some(connection.clone());
+        Ok(connection)
+    }
+}
+
+impl Sink for EventHubs {
+    fn limits(&self) -> Limits {
+        Limits {
+            batch: self.batch_bytes.load(Relaxed).saturating_sub(ENVELOPE_BYTES),
+            per_event: message::PROPERTIES_BYTES,
+        }
+    }
+
+    fn deliver<'a>(&'a self, batch: &'a Batch) -> Delivery<'a> {
+        Box::pin(self.send(batch))
+    }
+
+    fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async {
+            self.lanes.lock().await.clear();
+            if let Some(connection) = self.connection.lock().await.take() {
+                connection.close().await;
+            }
+        })
+    }
+}

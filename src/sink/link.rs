@@ -1,0 +1,131 @@
+//! Whether a target can be reached: online, probing, offline. A pure state machine.
+//!
+//! All lanes of a sink share it. Offline, nobody tries until the backoff is over; then one lane
+//! probes while the others wait. Full jitter: the wait is a random part of the backoff, so that
+//! ten thousand agents do not come back at once.
+
+use super::Class;
+
+/// The first backoff, in milliseconds.
+const FIRST_MS: u64 = 1000;
+/// The longest backoff, in milliseconds.
+const LONGEST_MS: u64 = 60_000;
+/// The shortest backoff after a refusal that only a person can mend, in milliseconds.
+const DENIED_MS: u64 = 30_000;
+/// The longest backoff after such a refusal, in milliseconds.
+const DENIED_LONGEST_MS: u64 = 300_000;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Online,
+    Offline { until_ms: u64 },
+    Probing,
+}
+
+/// What a lane may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Permit {
+    /// Deliver.
+    Go,
+    /// Ask again at this time, monotonic milliseconds.
+    Wait(u64),
+    /// Ask again when the probe has ended.
+    WaitForProbe,
+}
+
+/// The link of one sink.
+#[derive(Debug)]
+pub struct Link {
+    state: State,
+    failures: u32,
+}
+
+impl Default for Link {
+    fn default() -> Self {
+        Self { state: State::Online, failures: 0 }
+    }
+}
+
+impl Link {
+    /// Whether a lane may deliver now. After `Go`, `succeeded` or `failed` must follow.
+    pub fn admit(&mut self, now_ms: u64) -> Permit {
+        match self.state {
+            State::Online => Permit::Go,
+            State::Probing => Permit::WaitForProbe,
+            State::Offline { until_ms } if now_ms < until_ms => Permit::Wait(until_ms),
+            State::Offline { .. } => {
+                self.state = State::Probing;
+                Permit::Go
+            }
+        }
+    }
+
+    /// A delivery was accepted, or refused for its own sake. True when the link was not online.
+    pub fn succeeded(&mut self) -> bool {
+        self.failures = 0;
+        std::mem::replace(&mut self.state, State::Online) != State::Online
+    }
+
+    /// A delivery failed; `random(n)` gives a number below n. Returns the wait in milliseconds,
+    /// and whether this is the first failure in a row.
+    pub fn failed(&mut self, class: Class, now_ms: u64, random: impl Fn(u64) -> u64) -> (u64, bool) {
+        let first = self.failures == 0;
+        let doubled = |base: u64, limit: u64| base.saturating_mul(1 << self.failures.min(20)).min(limit);
+        let wait = match class {
+            Class::Denied => {
+                let ceiling = doubled(DENIED_MS, DENIED_LONGEST_MS);
+                // Never soon: a wrong key is not mended by hammering.
+                ceiling / 2 + random(ceiling / 2 + 1)
+            }
+            Class::Busy(least) => {
+                let least = u64::try_from(least.as_millis()).unwrap_or(u64::MAX).min(DENIED_LONGEST_MS);
+                least + random(doubled(FIRST_MS, LONGEST_MS) + 1)
+            }
+            _ => random(doubled(FIRST_MS, LONGEST_MS) + 1),
+        };
+        self.failures = self.failures.saturating_add(1);
+        self.state = State::Offline { until_ms: now_ms + wait };
+        (wait, first)
+    }
+
+    /// Whether deliveries are going through as far as is known.
+    #[must_use]
+    pub fn is_online(&self) -> bool {
+        self.state == State::Online
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn one_lane_probes_and_the_others_wait() {
+        let mut link = Link::default();
+        assert_eq!(link.admit(0), Permit::Go);
+        assert_eq!(link.failed(Class::Transient, 100, |n| n - 1), (1000, true));
+        assert_eq!(link.admit(500), Permit::Wait(1100));
+        assert_eq!(link.admit(1100), Permit::Go);
+        assert_eq!(link.admit(1100), Permit::WaitForProbe);
+        assert!(link.succeeded());
+        assert_eq!((link.admit(1100), link.admit(1100)), (Permit::Go, Permit::Go));
+    }
+
+    #[test]
+    fn backoff_doubles_up_to_its_limit_with_full_jitter() {
+        let mut link = Link::default();
+        let highest: Vec<u64> = (0..9).map(|_| link.failed(Class::Transient, 0, |n| n - 1).0).collect();
+        assert_eq!(highest, [1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000, 60_000]);
+        assert_eq!(link.failed(Class::Transient, 0, |_| 0).0, 0, "the wait may be anything below");
+    }
+
+    #[test]
+    fn a_wrong_key_is_tried_seldom_and_a_busy_hub_is_left_alone() {
+        let mut link = Link::default();
+        let (wait, first) = link.failed(Class::Denied, 0, |_| 0);
+        assert!(first && wait >= 15_000, "{wait}");
+        let mut link = Link::default();
+        assert!(link.failed(Class::Busy(Duration::from_secs(4)), 0, |_| 0).0 >= 4000);
+    }
+}

@@ -1,0 +1,50 @@
+//! Lines of files: one file, or all that match a pattern.
+//!
+//! Invariants: a line enters the store exactly once, because its position is in the same commit;
+//! a file is known by device, inode and the CRC of its beginning, not by its name; a renamed
+//! file is read to its end.
+
+mod tail;
+mod track;
+
+use super::Context;
+pub use crate::config::value::File as Settings;
+use crate::telemetry::event;
+pub use tail::Tail;
+
+pub(super) async fn run(settings: Settings, context: Context) {
+    let Context { name, mut giver, positions, mut stop, metrics } = context;
+    let poll = settings.poll;
+    let mut tail = Tail::new(settings, &positions, metrics);
+    tracing::info!(event = event::SOURCE_UP, source = %name, "reading files");
+    loop {
+        // Files may lie on slow cards: reading never holds up the network.
+        let read = tokio::task::spawn_blocking(move || {
+            let frames = tail.poll();
+            (tail, frames)
+        });
+        let frames;
+        (tail, frames) = match read.await {
+            Ok(done) => done,
+            Err(error) => {
+                tracing::error!(event = event::SOURCE_DOWN, source = %name, %error, "reading files failed");
+                return;
+            }
+        };
+        let idle = frames.is_empty();
+        for frame in frames {
+            tokio::select! {
+                pushed = giver.push(frame) => if pushed.is_none() { return },
+                () = stop.requested() => return,
+            }
+        }
+        if idle {
+            tokio::select! {
+                () = tokio::time::sleep(poll) => {}
+                () = stop.requested() => return,
+            }
+        } else if stop.is_requested() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! Where frames come from.
+//!
+//! A source reads its device, hands frames over and is told when they are safe. It knows
+//! nothing of streams, queries or sinks. A new kind is one folder and one arm in `run`.
+
+pub mod file;
+pub mod mqtt;
+
+use crate::flow::handover::Giver;
+use crate::flow::stop::Stop;
+use crate::telemetry::Metrics;
+use std::sync::Arc;
+
+/// What every source is given.
+#[derive(Debug)]
+pub struct Context {
+    /// Its name in the configuration.
+    pub name: Arc<str>,
+    /// Takes its frames.
+    pub giver: Giver,
+    /// Where its parts stood at the last commit.
+    pub positions: Vec<(String, Vec<u8>)>,
+    /// When to end.
+    pub stop: Stop,
+    /// Where numbers go.
+    pub metrics: Arc<Metrics>,
+}
+
+/// The kinds of source.
+#[derive(Debug, Clone)]
+pub enum Kind {
+    /// Lines of files.
+    File(file::Settings),
+    /// Messages of an MQTT broker.
+    Mqtt(mqtt::Settings),
+}
+
+/// Runs a source until it is asked to stop. It keeps trying whatever happens outside.
+pub async fn run(kind: Kind, context: Context) {
+    match kind {
+        Kind::File(settings) => file::run(settings, context).await,
+        Kind::Mqtt(settings) => mqtt::run(settings, context).await,
+    }
+}

@@ -1,0 +1,70 @@
+//! Messages of an MQTT 3.1.1 broker.
+//!
+//! Invariants: PUBACK (QoS 1) and PUBREC (QoS 2) are sent after the commit, in order of arrival;
+//! an acknowledgement belongs to its connection and is never sent on another; the connection is
+//! polled whatever the store does, so pings go out; held messages are bounded in bytes. One client
+//! and event loop per connection, both dropped on any error (reference: mqtt.md, sections 3 and 4).
+
+mod connection;
+mod session;
+
+pub use crate::config::value::Mqtt as Settings;
+
+use super::Context;
+use crate::platform::random;
+use crate::telemetry::{Metric, event};
+use connection::End;
+use session::Session;
+use std::time::Duration;
+
+/// The first wait after a lost connection, in milliseconds; doubled up to the limit.
+const BACKOFF_MS: u64 = 200;
+const BACKOFF_LIMIT_MS: u64 = 30_000;
+/// How often it is looked whether held messages have become fewer.
+const ROOM_POLL: Duration = Duration::from_millis(50);
+
+pub(super) async fn run(settings: Settings, context: Context) {
+    let Context { name, mut giver, positions, mut stop, metrics } = context;
+    let mut session = Session::load(&positions);
+    let mut failures = 0;
+    let mut subscribed = false;
+    loop {
+        let ended = connection::run(&settings, &name, &mut giver, &mut session, &mut subscribed, &metrics, &mut stop);
+        let ended = ended.await;
+        let wait = match &ended {
+            End::Stopped => return,
+            End::Overflow => {
+                tracing::warn!(
+                    event = event::SOURCE_DOWN,
+                    source = %name,
+                    "more is held than allowed while the store is blocked: disconnected until there is room; \
+                     the broker keeps QoS 1 and 2"
+                );
+                failures = 0;
+                Duration::ZERO
+            }
+            End::Lost { error, was_up } => {
+                failures = if *was_up { 0 } else { failures + 1 };
+                let ceiling = (BACKOFF_MS << failures.min(10)).min(BACKOFF_LIMIT_MS);
+                let wait = Duration::from_millis(ceiling / 2 + random::below(ceiling / 2 + 1));
+                if failures <= 1 {
+                    tracing::warn!(event = event::SOURCE_DOWN, source = %name, error, "connection lost; trying again");
+                } else {
+                    tracing::debug!(event = event::SOURCE_DOWN, source = %name, error, ?wait, "still no connection");
+                }
+                wait
+            }
+        };
+        metrics.add(Metric::SourceReconnects, 1);
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = stop.requested() => return,
+        }
+        while !giver.is_roomy() {
+            tokio::select! {
+                () = tokio::time::sleep(ROOM_POLL) => {}
+                () = stop.requested() => return,
+            }
+        }
+    }
+}
