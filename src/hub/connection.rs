@@ -67,9 +67,12 @@ pub async fn serve(stream: TcpStream, shared: Arc<Shared>) {
         .buffer_size(QUEUE)
         .sasl_acceptor(SaslAnonymousMechanism::new())
         .build();
-    let Ok(Ok(mut connection)) = timeout(PATIENCE, acceptor.accept(stream)).await else {
-        shared.refuse("a client does not speak AMQP with SASL ANONYMOUS");
-        return;
+    let mut connection = match timeout(PATIENCE, acceptor.accept(stream)).await {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(error)) => {
+            return shared.refuse(&format!("a client does not speak AMQP with SASL ANONYMOUS: {error:?}"));
+        }
+        Err(_) => return shared.refuse("a client did not finish the AMQP handshake in time"),
     };
     let sessions = SessionAcceptor::builder().handle_max(255_u32).properties(about_us()).buffer_size(QUEUE).build();
     let grants = Arc::new(Grants::default());

@@ -16,6 +16,7 @@ pub use memory::Stored;
 
 use crate::telemetry::event;
 use memory::Memory;
+use socket2::SockRef;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
@@ -23,6 +24,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
+
+/// Microsoft's Python client writes back the segment size that it finds on its socket, and Linux
+/// refuses the loopback's 65483 (the most that may be set is 32767): a smaller one is announced.
+const SEGMENT: u32 = 32_000;
 
 /// How a hub is set up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,6 +90,7 @@ impl Hub {
     pub async fn start(settings: Settings) -> io::Result<Self> {
         let listener = TcpListener::bind(&settings.listen).await?;
         let address = listener.local_addr()?;
+        SockRef::from(&listener).set_tcp_mss(SEGMENT)?;
         let memory = |name: &String| (name.to_ascii_lowercase(), Memory::new(settings.partitions, settings.retain));
         let shared = Arc::new(Shared {
             hubs: settings.hubs.iter().map(memory).collect(),
