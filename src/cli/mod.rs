@@ -14,7 +14,9 @@ use clap::{Parser, Subcommand};
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::fmt::writer::MakeWriterExt;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
 
 /// Sensor data from the device to Azure Event Hubs, nothing lost.
 #[derive(Debug, Parser)]
@@ -76,14 +78,16 @@ pub fn main() -> ExitCode {
 }
 
 fn log_to_stderr(level: LevelFilter) {
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(std::io::stderr.with_max_level(tracing::Level::TRACE))
+    // The libraries log every lost connection as an error; we say it ourselves, with what it means.
+    let quiet = ["rumqttd", "rumqttc"].map(|target| (target, LevelFilter::OFF));
+    let filter = Targets::new().with_default(level).with_targets(quiet);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
-        .finish();
+        .with_filter(filter);
     // Set once, at the start of the process.
-    let _ = tracing::subscriber::set_global_default(subscriber);
+    let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines));
 }
 
 /// Two threads: one waits for the network, one compresses; a gateway has few cores.

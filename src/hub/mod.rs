@@ -126,8 +126,14 @@ impl Hub {
     /// Everything that a partition holds.
     #[must_use]
     pub fn events(&self, hub: &str, partition: u16) -> Vec<Arc<Stored>> {
+        self.events_from(hub, partition, 0)
+    }
+
+    /// What a partition holds from a sequence on.
+    #[must_use]
+    pub fn events_from(&self, hub: &str, partition: u16, sequence: u64) -> Vec<Arc<Stored>> {
         let memory = self.shared.hubs.get(&hub.to_ascii_lowercase());
-        memory.map(|memory| memory.from(partition, 0, usize::MAX)).unwrap_or_default()
+        memory.map(|memory| memory.from(partition, sequence, usize::MAX)).unwrap_or_default()
     }
 
     /// How many partitions its event hubs have.

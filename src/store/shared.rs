@@ -1,7 +1,7 @@
 //! What the committer, the offerers and the readers share.
 
 use super::group::{Atom, Group};
-use super::log::body::{CursorEntry, LaneMark, StreamId};
+use super::log::body::{CursorEntry, Holding, LaneMark, StreamId};
 use super::log::layout::Heat;
 use super::log::segment::Segment;
 use super::space::{Hold, Keep};
@@ -25,7 +25,7 @@ pub struct Backlog {
     pub records: u64,
     /// Stored bytes, in proportion.
     pub bytes: u64,
-    /// When the oldest arrived, milliseconds since the Unix epoch; to the segment exactly.
+    /// When the oldest arrived, milliseconds since the Unix epoch; within a segment in proportion.
     pub oldest_ms: Option<i64>,
 }
 
@@ -178,7 +178,7 @@ impl Inner {
                 backlog.bytes +=
                     u64::try_from(u128::from(holding.bytes) * u128::from(left) / u128::from(all)).unwrap_or(u64::MAX);
                 let oldest = backlog.oldest_ms.unwrap_or(i64::MAX);
-                backlog.oldest_ms = Some(oldest.min(holding.arrival_min));
+                backlog.oldest_ms = Some(oldest.min(arrival(holding, next)));
             }
         }
         backlog
@@ -274,6 +274,13 @@ impl Shared {
         // Among equals the hot original comes before its cold copy.
         self.segments.values().filter(holds).min_by_key(|segment| (first(segment), segment.summary.heat == Heat::Cold))
     }
+}
+
+/// When a sequence of a segment arrived, in proportion between the first and the last.
+fn arrival(holding: &Holding, sequence: u64) -> i64 {
+    let span = i128::from(holding.arrival_max) - i128::from(holding.arrival_min);
+    let part = i128::from(sequence.saturating_sub(holding.first)) * span / i128::from(holding.last - holding.first + 1);
+    holding.arrival_min.saturating_add(i64::try_from(part).unwrap_or(0))
 }
 
 /// Whether a rule selects a stream.

@@ -26,6 +26,7 @@ metrics! {
     SourceDropped "source_dropped_total" "MQTT QoS 0 messages dropped because the held-bytes limit was reached."
     SourceSettled "source_settled_total" "Frames that were told to be safe."
     SourceReconnects "source_reconnects_total" "Connections to brokers that ended and were made again."
+    SourceSubscribed "source_subscribed_total" "Subscriptions that brokers confirmed."
     SourceStalls "source_stalls_total" "Commits made early because a source had stopped until an acknowledgement."
     FileTruncated "file_truncated_total" "Files found shorter than read before, and read again from their start."
     DeadLetters "dead_letters_total" "Records set aside because they could not be decoded or delivered."

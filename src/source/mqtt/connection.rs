@@ -124,6 +124,7 @@ impl Connection<'_> {
         match packet {
             Packet::ConnAck(ack) => self.connected(ack.session_present).await,
             Packet::SubAck(ack) => {
+                self.metrics.add(Metric::SourceSubscribed, 1);
                 for (topic, code) in self.settings.topics.iter().zip(ack.return_codes) {
                     if code == SubscribeReasonCode::Failure {
                         tracing::error!(
