@@ -59,7 +59,7 @@ impl Agent {
         let options = options(&config, &clock, &metrics);
         let readers = config.sinks.iter().map(|sink| sink.reader.clone()).collect();
         let state = config.state.clone();
-        let opened = tokio::task::spawn_blocking(move || Store::open(&state, options, readers)).await;
+        let opened = tokio::task::spawn_blocking(move || Store::open(&state, &options, readers)).await;
         let (store, findings) = opened.map_err(|error| OpenError::Io(std::io::Error::other(error)))??;
         let (upstream_sender, upstream_stop) = stop();
         let (downstream_sender, downstream_stop) = stop();

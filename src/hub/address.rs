@@ -30,8 +30,9 @@ impl Address {
             ["$cbs"] => Some(Self::Cbs),
             ["$management"] => Some(Self::Management),
             [name] => hub(name, None),
-            [name, "partitions", partition] => hub(name, Some(partition)),
-            [name, "consumergroups", _, "partitions", partition] => hub(name, Some(partition)),
+            [name, "partitions", partition] | [name, "consumergroups", _, "partitions", partition] => {
+                hub(name, Some(partition))
+            }
             _ => None,
         }
     }

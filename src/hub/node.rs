@@ -96,8 +96,7 @@ pub async fn replies(mut link: Sender, mut replies: mpsc::Receiver<Reply>) {
             _ = link.on_detach() => None,
         };
         let Some(reply) = reply else { return };
-        let mut properties = Properties::default();
-        properties.correlation_id = reply.correlation;
+        let properties = Properties { correlation_id: reply.correlation, ..Properties::default() };
         let message = Message::builder()
             .properties(properties)
             .application_properties(

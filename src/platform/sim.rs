@@ -4,6 +4,8 @@
 //! subset survives, of the unsynced directory changes an arbitrary prefix. After the cut every
 //! call fails until `reboot`.
 
+#![allow(clippy::cast_possible_truncation)]
+
 use super::disk::{Disk, DiskFile, Mode};
 use std::collections::BTreeMap;
 use std::io;
@@ -46,6 +48,7 @@ pub struct SimDisk(Arc<Mutex<World>>);
 
 impl SimDisk {
     /// Empty; the seed decides what survives a cut.
+    #[must_use] 
     pub fn new(seed: u64) -> Self {
         let random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
         Self(Arc::new(Mutex::new(World { random, honest: true, ..World::default() })))
@@ -71,11 +74,13 @@ impl SimDisk {
         self.world().fail_syncs = count;
     }
 
+    #[must_use] 
     pub fn is_dead(&self) -> bool {
         self.world().dead
     }
 
     /// Writes and syncs so far.
+    #[must_use] 
     pub fn operations(&self) -> u64 {
         self.world().operations
     }
@@ -91,10 +96,10 @@ impl SimDisk {
         world.names = world.durable_names.clone();
         let mut inodes = std::mem::take(&mut world.inodes);
         for inode in &mut inodes {
-            let size = if world.roll() % 2 == 0 { inode.now.len() } else { inode.durable_size };
+            let size = if world.roll().is_multiple_of(2) { inode.now.len() } else { inode.durable_size };
             inode.durable.resize(size.max(inode.durable.len()), 0);
             for sector in std::mem::take(&mut inode.dirty) {
-                if world.roll() % 2 == 0 {
+                if world.roll().is_multiple_of(2) {
                     copy_sector(&inode.now, &mut inode.durable, sector);
                 }
             }

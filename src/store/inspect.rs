@@ -10,6 +10,7 @@ use super::log::section::{Records, decompress};
 use super::log::segment::Folders;
 use super::log::walk::{Step, Walk};
 use crate::platform::disk::{Disk, DiskFile, Mode, RealDisk};
+use std::fmt::Write;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -191,5 +192,9 @@ fn verify_sections(store: &[u8; 16], body: &[u8], commit: &Commit, start: usize,
 /// Lower-case hex.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |mut out, byte| {
+        // Writing into a string does not fail.
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
 }

@@ -139,8 +139,8 @@ impl Store {
     ///
     /// # Errors
     /// When another process has it, or the folder cannot be written.
-    pub fn open(dir: &Path, options: Options, readers: Vec<ReaderRule>) -> Result<(Self, Vec<Finding>), OpenError> {
-        let opened = open::open(dir, &options, readers)?;
+    pub fn open(dir: &Path, options: &Options, readers: Vec<ReaderRule>) -> Result<(Self, Vec<Finding>), OpenError> {
+        let opened = open::open(dir, options, readers)?;
         let inner = opened.inner.clone();
         let committer = opened.committer;
         let thread = std::thread::Builder::new()
@@ -152,6 +152,7 @@ impl Store {
     }
 
     /// The number of a stream; a new name gets one with its first commit.
+    #[must_use] 
     pub fn stream(&self, name: &str) -> StreamId {
         self.inner.stream(name)
     }

@@ -29,7 +29,10 @@ pub fn start() -> Result<u16, String> {
     };
     let config = Config { id: 0, router, v4: Some(HashMap::from([("demo".to_string(), server)])), ..Config::default() };
     let mut broker = Broker::new(config);
-    let thread = std::thread::Builder::new().name("broker".into()).spawn(move || broker.start());
+    let thread = std::thread::Builder::new().name("broker".into()).spawn(move || {
+        // It returns only when it could not start, which the connection below finds out.
+        let _ = broker.start();
+    });
     thread.map_err(|error| error.to_string())?;
     answers(address).then_some(address.port()).ok_or_else(|| "the embedded broker does not answer".into())
 }

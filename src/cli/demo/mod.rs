@@ -155,19 +155,25 @@ async fn demo(arguments: &Arguments) -> Result<u64, String> {
     let _ = tokio::time::timeout(DRAIN, on_their_way).await;
     let left = agent.stop(DRAIN).await;
     show.judge.look(&hub, HUB);
-    show.finish(sent, left.backlog.records, &metrics, &hub).await
+    Ok(show.finish(sent, left.backlog.records, &metrics, &hub))
 }
 
 /// The demo's configuration: what a user would write.
 fn configuration(state: &Path, port: u16, log: &Path) -> String {
     format!(
-        "device = \"demo-gateway\"\nstate = {state:?}\n\n\
+        "device = \"demo-gateway\"\nstate = {state}\n\n\
          [store]\ncap = \"256MiB\"\nreserve = \"16MiB\"\n\n\
          [source.plant]\nkind = \"mqtt\"\nurl = \"mqtt://127.0.0.1:{port}\"\ntopics = [\"plant/#\"]\n\n\
-         [source.log]\nkind = \"file\"\npath = {log:?}\n\n\
+         [source.log]\nkind = \"file\"\npath = {log}\n\n\
          [sink.hub]\nkind = \"eventhubs\"\nconnection = {{ env = \"EVENTHUB_CONNECTION\" }}\n",
-        state = state.join("state"),
+        state = toml_text(&state.join("state")),
+        log = toml_text(log),
     )
+}
+
+/// A path as a TOML string.
+fn toml_text(path: &Path) -> String {
+    toml::Value::String(path.to_string_lossy().into_owned()).to_string()
 }
 
 async fn subscribed(metrics: &Metrics) -> Result<(), String> {
@@ -230,7 +236,7 @@ impl Show<'_> {
         }
     }
 
-    async fn finish(mut self, sent: u64, backlog: u64, metrics: &Arc<Metrics>, hub: &Hub) -> Result<u64, String> {
+    fn finish(mut self, sent: u64, backlog: u64, metrics: &Arc<Metrics>, hub: &Hub) -> u64 {
         let verdict = self.judge.verdict(sent, backlog);
         let (_, peak) = process::resident();
         let result = serde_json::json!({
@@ -254,7 +260,7 @@ impl Show<'_> {
         if self.arguments.summary.is_some() {
             println!("{result}");
         }
-        Ok(verdict.lost + verdict.wrong)
+        verdict.lost + verdict.wrong
     }
 }
 

@@ -77,7 +77,7 @@ impl Screen {
         let oldest = now.backlog.oldest_ms.filter(|_| now.backlog.records > 0);
         let oldest = oldest.map_or("-".into(), |oldest| age(clock::wall_ms() - oldest));
         let link = if now.cut { "CUT" } else { "up" };
-        let line = format!(
+        let text = format!(
             "{:>5} uplink {link:<3}  sent {:>8}  safe {:>8}  delivered {:>8}  backlog {:>7} ({}, oldest {oldest})  {:.1} B/reading",
             age(i64::try_from(now.elapsed.as_millis()).unwrap_or(0)),
             now.sent,
@@ -88,11 +88,11 @@ impl Screen {
             now.bytes_per_reading,
         );
         if self.terminal {
-            print!("\r\x1b[2K{line}");
+            print!("\r\x1b[2K{text}");
             // A terminal that is gone shows nothing; the demo goes on.
             let _ = std::io::stdout().flush();
         } else {
-            println!("{line}");
+            println!("{text}");
         }
     }
 
@@ -133,7 +133,7 @@ impl Drop for Screen {
 fn listen() -> mpsc::Receiver<Key> {
     let (sender, keys) = mpsc::channel(8);
     std::thread::spawn(move || {
-        for byte in std::io::stdin().bytes().map_while(Result::ok) {
+        for byte in std::io::stdin().lock().bytes().map_while(Result::ok) {
             let key = match byte {
                 b'o' | b'O' => Key::Outage,
                 b'q' | b'Q' => Key::Quit,

@@ -55,13 +55,13 @@ impl Checker<'_> {
                 STREAM.into()
             }
         };
-        let decoder = decoder.map(|decoder| *decoder.get_ref()).unwrap_or_else(|| {
+        let decoder = decoder.map_or_else(|| {
             self.assume(format!(
                 "source.{name}: decoder = \"{}\"",
                 if usual == Decoder::Json { "json" } else { "text" }
             ));
             usual
-        });
+        }, |decoder| *decoder.get_ref());
         let bytes = held.map_or(HELD, |held| held.get_ref().0);
         if let Some(at) = held.filter(|_| !(LEAST_HELD..=1 << 30).contains(&bytes)) {
             self.problem(at.span(), "`held` must be from 2MiB to 1GiB".into(), None);
@@ -73,7 +73,7 @@ impl Checker<'_> {
         let url = self.need(raw.url, span, "url", "\"mqtt://localhost\"");
         let topics = self.need(raw.topics, span, "topics", "[\"plant/#\"]");
         let address = url.and_then(|url| self.broker(&url));
-        for topic in topics.iter().flat_map(|topics| topics.get_ref()) {
+        for topic in topics.iter().flat_map(Spanned::get_ref) {
             if !rumqttc::valid_filter(topic.get_ref()) || topic.get_ref().len() > 65_535 {
                 let hint = "`+` stands for one whole level, `#` for all that follow and only at the end";
                 self.problem(topic.span(), format!("`{}` is not a topic filter", topic.get_ref()), Some(hint.into()));

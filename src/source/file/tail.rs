@@ -154,7 +154,8 @@ fn folder(path: &str) -> PathBuf {
 mod tests {
     use super::*;
     use crate::flow::frame::Payload;
-    use std::io::Write;
+    use std::fmt::Write as _;
+    use std::io::Write as _;
     use std::time::Duration;
 
     struct Rig {
@@ -194,9 +195,9 @@ mod tests {
             for frame in self.tail.poll() {
                 match frame.payload {
                     Payload::Lines(block) => text.push_str(std::str::from_utf8(&block).unwrap()),
-                    Payload::TooLarge { length, .. } => text.push_str(&format!("#{length}\n")),
+                    Payload::TooLarge { length, .. } => writeln!(text, "#{length}").unwrap(),
                     Payload::Nothing => {}
-                    Payload::One(_) => unreachable!(),
+                    Payload::One(_) => panic!("files have lines"),
                 }
                 let position = frame.position.unwrap();
                 if position.value.is_empty() {

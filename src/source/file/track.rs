@@ -43,8 +43,8 @@ impl Fingerprint {
     }
 
     /// Whether a file still begins like this.
-    pub fn matches(&self, file: &File) -> bool {
-        Self::of(file, usize::try_from(self.length).unwrap_or(0)).is_ok_and(|now| now == *self)
+    pub fn matches(self, file: &File) -> bool {
+        Self::of(file, usize::try_from(self.length).unwrap_or(0)).is_ok_and(|now| now == self)
     }
 }
 

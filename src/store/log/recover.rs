@@ -154,7 +154,7 @@ pub fn scan(disk: &dyn Disk, folders: &Folders, remembered: &Remembered) -> io::
             known.insert(file.number, file);
         }
     }
-    let (mut segments, tail) = scanner.newest(&mut known)?;
+    let (mut segments, tail) = scanner.newest(&mut known);
     scanner.sealed(&known, remembered, &mut segments)?;
     if let Some(tail) = tail.filter(|tail| tail.lsn < remembered.lsn) {
         scanner.findings.push(Finding::LostSettled { expected: remembered.lsn, found: tail.lsn });
@@ -172,7 +172,7 @@ struct Scanner<'a> {
 
 impl Scanner<'_> {
     /// Walks from the newest segment with a good checkpoint to the end of the log.
-    fn newest(&mut self, known: &mut BTreeMap<u64, OnDisk>) -> io::Result<(BTreeMap<u64, Segment>, Option<Tail>)> {
+    fn newest(&mut self, known: &mut BTreeMap<u64, OnDisk>) -> (BTreeMap<u64, Segment>, Option<Tail>) {
         while let Some((&last, _)) = known.last_key_value() {
             let start =
                 known.iter().rev().find(|(_, file)| self.checkpoint_of(file).is_some()).map(|(number, _)| *number);
@@ -187,14 +187,14 @@ impl Scanner<'_> {
                 tail = end.or(tail);
             }
             if tail.is_some_and(|tail| tail.segment == last) {
-                return Ok((segments, tail));
+                return (segments, tail);
             }
             // The newest file has no good frame at all: it is set aside and the one before it is the newest.
             if let Some(file) = known.remove(&last) {
                 self.findings.push(Finding::SetAside { path: file.path });
             }
         }
-        Ok((BTreeMap::new(), None))
+        (BTreeMap::new(), None)
     }
 
     /// The summaries of all segments that were not walked.

@@ -12,6 +12,8 @@ use std::sync::Arc;
 
 /// How much is read at once to see a header and, mostly, all of its directory.
 const FIRST_READ: usize = 4096;
+/// `ALIGN` for slices.
+const SECTOR: usize = 512;
 /// How much is read at once when looking for the next good header.
 const SCAN_READ: usize = 64 << 10;
 
@@ -171,7 +173,7 @@ impl Walk {
             if n == 0 {
                 break;
             }
-            for (offset, sector) in (at..).step_by(ALIGN as usize).zip(buffer[..n].chunks(ALIGN as usize)) {
+            for (offset, sector) in (at..).step_by(SECTOR).zip(buffer[..n].chunks(SECTOR)) {
                 let good = FrameHeader::decode(&self.store, sector)
                     .is_some_and(|h| h.segment == self.segment && h.lsn > lsn && offset + h.span() <= self.end);
                 if good {

@@ -8,7 +8,7 @@ fn fixture() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/store-format-1"))
 }
 
-fn real(dir: &std::path::Path) -> (Store, Vec<Finding>) {
+fn real(dir: &Path) -> (Store, Vec<Finding>) {
     let options = Options {
         disk: Arc::new(RealDisk),
         segment: SEGMENT,
@@ -17,12 +17,10 @@ fn real(dir: &std::path::Path) -> (Store, Vec<Finding>) {
         linger_ms: 0,
         ..Options::default()
     };
-    Store::open(dir, options, rules()).unwrap()
+    Store::open(dir, &options, rules()).unwrap()
 }
 
-/// Writes the fixture: `cargo test --lib write_golden -- --ignored`, only for a new format.
-#[test]
-#[ignore = "writes the fixture of a new format"]
+/// Writes the fixture of a new format: `FOREBAY_WRITE_GOLDEN=1 cargo test --lib golden`.
 fn write_golden() {
     let dir = tempfile::tempdir().unwrap();
     let disk = SimDisk::new(0);
@@ -45,6 +43,9 @@ fn write_golden() {
 
 #[test]
 fn the_golden_store_opens_and_reads_the_same() {
+    if std::env::var_os("FOREBAY_WRITE_GOLDEN").is_some() {
+        write_golden();
+    }
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir_all(dir.path().join("log")).unwrap();
     let name = "log/000000000001.seg";

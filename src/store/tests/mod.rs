@@ -37,7 +37,7 @@ pub(super) fn root() -> PathBuf {
 }
 
 pub(super) fn open(disk: &SimDisk) -> Result<(Store, Vec<Finding>), OpenError> {
-    Store::open(&root(), options(disk), rules())
+    Store::open(&root(), &options(disk), rules())
 }
 
 /// A record that says its own number; the payload does not compress.

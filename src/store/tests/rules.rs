@@ -12,7 +12,7 @@ fn two_readers_go_at_their_own_pace_and_a_new_one_may_begin_at_the_newest() {
     assert!(put(&store, &disk, atom(stream, 0..10, 50)));
     release(&store, stream, 6);
     store.close();
-    let (store, _) = Store::open(&root(), options(&disk), rules).unwrap();
+    let (store, _) = Store::open(&root(), &options(&disk), rules).unwrap();
     assert_eq!(store.reader("sink", stream).next_sequence(), 6);
     assert_eq!(store.reader("late", stream).next_sequence(), 11);
     assert_eq!(store.backlog("sink").records, 5);

@@ -68,7 +68,7 @@ fn one_commit_is_one_flush() {
     let disk = SimDisk::new(9);
     let options = options(&disk);
     let metrics = options.metrics.clone();
-    let (store, _) = Store::open(&root(), options, rules()).unwrap();
+    let (store, _) = Store::open(&root(), &options, rules()).unwrap();
     let (a, b) = (store.stream("a"), store.stream("b"));
     let before = metrics.get(Metric::StoreSyncs);
     for n in 0..10 {
@@ -85,7 +85,7 @@ fn kept_data_of_a_stream_without_reader_is_bounded() {
     let disk = SimDisk::new(10);
     let mut options = options(&disk);
     options.keep = vec![("forebay.dead-letters".into(), Keep { bytes: 1000 })];
-    let (store, _) = Store::open(&root(), options, rules()).unwrap();
+    let (store, _) = Store::open(&root(), &options, rules()).unwrap();
     let dead = store.stream("forebay.dead-letters");
     for n in 0..300 {
         assert!(put(&store, &disk, atom(dead, n * 4..n * 4 + 4, 3000)), "{n}");

@@ -1,0 +1,12 @@
+//! The whole agent against real brokers, real files, the local hub and Microsoft's client.
+//!
+//! One binary. Each test has its own folder, ports and processes; nothing waits for a fixed time:
+//! `until` looks again until a deadline that only a failure reaches.
+
+mod cli;
+mod clients;
+mod faults;
+mod files;
+mod kill;
+mod mqtt;
+mod rig;

@@ -1,0 +1,35 @@
+//! What the tests are made of; they read as sentences with it.
+
+mod agent;
+mod broker;
+mod consumer;
+mod proxy;
+
+pub use agent::{Agent, forebay};
+pub use broker::{Mosquitto, publish_at};
+pub use consumer::{Reading, files, readings, without_repeats};
+pub use proxy::Proxy;
+
+use std::time::{Duration, Instant};
+
+/// Only a failure waits so long.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Looks until it is so; panics with `what` when it never is.
+pub fn until(what: &str, mut so: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !so() {
+        assert!(started.elapsed() < DEADLINE, "never: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A port that was free a moment ago.
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A runtime for the hub and the proxy.
+pub fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
