@@ -1,1 +1,151 @@
-//! pending
+//! The command line as a person uses it.
+
+use crate::rig::{Agent, Mosquitto, forebay, readings, runtime, until};
+use forebay::hub::{Hub, Settings};
+use std::net::TcpStream;
+
+/// DESIGN.md, section 2; README's first screen has the same text.
+const MINIMAL: &str = r#"[source.plant]
+kind   = "mqtt"
+url    = "mqtt://localhost"
+topics = ["plant/#"]
+
+[sink.hub]
+kind       = "eventhubs"
+connection = { env = "EVENTHUB_CONNECTION" }
+"#;
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[test]
+fn the_minimal_configuration_of_the_readme_runs() {
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    assert!(readme.contains(MINIMAL), "README's first screen and the design have drifted apart");
+    let dir = tempfile::tempdir().unwrap();
+    // The text names no port: it is 1883. A mosquitto that runs there already will do.
+    let broker = TcpStream::connect("127.0.0.1:1883").is_err().then(|| Mosquitto::start_on(dir.path(), 1883, ""));
+    let runtime = runtime();
+    let settings = Settings { listen: "127.0.0.1:0".into(), ..Settings::default() };
+    let hub = runtime.block_on(Hub::start(settings)).unwrap();
+    let agent = Agent::start(dir.path(), MINIMAL, &hub.connection_string("readings"));
+    let topic = format!("plant/{}", std::process::id());
+    until("a reading is at the hub", || {
+        crate::rig::publish_at(1883, &topic, 1, &["{\"temperature\":21.5}".into()]);
+        readings(&hub, "readings").iter().any(|reading| reading.line["key"] == topic)
+    });
+    assert!(agent.stop().success());
+    drop(broker);
+}
+
+#[test]
+fn check_reports_every_problem_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("bad.toml");
+    std::fs::write(
+        &path,
+        "colour = 1\n\n[source.plant]\nkind = \"mqtt\"\ntopic = [\"a\"]\nqos = 7\n\n[source.log]\nkind = \"flie\"\n\n\
+         [sink.hub]\nkind = \"eventhubs\"\nconnection = { env = \"SURELY_NOT_SET\" }\nlinger = 5\n",
+    )
+    .unwrap();
+    let output = forebay(&["check", path.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    let shown = text(&output.stdout);
+    for expected in [
+        "line 1, column 1: unknown key `colour`",
+        "line 5, column 1: unknown key `topic`",
+        "did you mean `topics`?",
+        "line 3, column 1: `url` is missing",
+        "line 6, column 7: `qos` must be 0, 1 or 2",
+        "line 9, column 8: unknown kind `flie`",
+        "did you mean \"file\"?",
+        "line 13, column 14: the environment variable SURELY_NOT_SET is not set",
+        "line 14, column 10: ",
+        "6 | qos = 7\n  |       ^",
+    ] {
+        assert!(shown.contains(expected), "{expected:?} is not in\n{shown}");
+    }
+}
+
+#[test]
+fn check_says_what_is_assumed_and_shows_no_secret() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("good.toml");
+    std::fs::write(dir.path().join("cs"), "Endpoint=sb://x/;SharedAccessKeyName=k;SharedAccessKey=hunter2;EntityPath=e").unwrap();
+    let secret = dir.path().join("cs");
+    std::fs::write(&path, MINIMAL.replace("env = \"EVENTHUB_CONNECTION\"", &format!("file = \"{}\"", secret.display()))).unwrap();
+    let output = forebay(&["check", path.to_str().unwrap()]);
+    let shown = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{shown}");
+    for expected in ["device = ", "stream = \"readings\"", "qos = 1", "client_id = \"forebay-", "every stream"] {
+        assert!(shown.contains(expected), "{expected:?} is not in\n{shown}");
+    }
+    assert!(!shown.contains("hunter2"));
+}
+
+#[test]
+fn check_of_what_cannot_be_read_ends_with_2_and_of_no_toml_with_1() {
+    assert_eq!(forebay(&["check", "/nonexistent"]).status.code(), Some(2));
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("broken.toml");
+    std::fs::write(&path, "[source.a\nkind = mqtt\n").unwrap();
+    let output = forebay(&["check", path.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stdout).contains("line 1"), "{}", text(&output.stdout));
+}
+
+#[test]
+fn buffer_shows_a_running_and_a_stopped_store_and_finds_rot() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("a.log"), "1\n2\n3\n").unwrap();
+    let config = format!(
+        "device = \"d\"\n[store]\nlinger = \"10ms\"\nreserve = \"16MiB\"\n\
+         [source.log]\nkind = \"file\"\npath = \"{0}/a.log\"\n[sink.out]\nkind = \"directory\"\npath = \"{0}/out\"\n",
+        dir.path().display()
+    );
+    let agent = Agent::start(dir.path(), &config, "");
+    let state = dir.path().join("state");
+    let buffer = || forebay(&["buffer", state.to_str().unwrap(), "--verify"]);
+    until("the running store has three records", || text(&buffer().stdout).contains("verified: 3 records"));
+    until("they are delivered", || dir.path().join("out").exists());
+    assert!(agent.stop().success());
+    let output = buffer();
+    let shown = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{shown}");
+    for expected in ["closed in order", "readings", "reader out", "0 not delivered", "source log: position of"] {
+        assert!(shown.contains(expected), "{expected:?} is not in\n{shown}");
+    }
+    let segment = std::fs::read_dir(state.join("log")).unwrap().next().unwrap().unwrap().path();
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let at = bytes.windows(3).position(|window| window == b"log").unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    let output = buffer();
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
+    assert_eq!(forebay(&["buffer", "/nonexistent"]).status.code(), Some(2));
+}
+
+#[cfg(feature = "demo")]
+#[test]
+fn the_demo_loses_nothing_over_an_outage() {
+    let output = forebay(&["demo", "--for", "6s", "--outage", "2s..4s", "--summary", "json"]);
+    let shown = text(&output.stdout);
+    assert!(output.status.success(), "{shown}{}", text(&output.stderr));
+    let result: serde_json::Value = serde_json::from_str(shown.lines().last().unwrap()).unwrap();
+    let number = |name: &str| result[name].as_u64().unwrap_or_else(|| panic!("{name} is not in {result}"));
+    assert!(number("sent") > 500);
+    assert_eq!((number("lost"), number("wrong")), (0, 0));
+    assert_eq!(number("delivered") + number("backlog"), number("sent"));
+    assert_eq!(number("durable"), number("sent") + number("redelivered_by_source"));
+    assert!(number("rss_peak_bytes") > 0 && result["bytes_per_reading"].as_f64().unwrap() > 0.0);
+    assert!(number("repeated_on_wire") <= number("sent") && shown.contains("uplink CUT"));
+}
+
+#[test]
+fn help_lists_every_command() {
+    let shown = text(&forebay(&["--help"]).stdout);
+    for command in ["run", "check", "buffer", "hub", "bench"] {
+        assert!(shown.contains(command), "{shown}");
+    }
+}

@@ -1,1 +1,103 @@
-//! pending
+//! Real files into a folder: the oracle without a network.
+
+use crate::rig::{Agent, files, until, without_repeats};
+use std::io::Write;
+use std::path::Path;
+
+fn config(dir: &Path, more: &str) -> String {
+    format!(
+        "device = \"d\"\n[store]\nlinger = \"50ms\"\nreserve = \"16MiB\"\n\
+         [source.log]\nkind = \"file\"\npath = \"{0}/*.log\"\npoll = \"20ms\"\n{more}\n\
+         [sink.out]\nkind = \"directory\"\npath = \"{0}/out\"\nlinger = \"0s\"\n",
+        dir.display()
+    )
+}
+
+fn append(path: &Path, text: &str) {
+    let mut file = std::fs::OpenOptions::new().append(true).create(true).open(path).unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+}
+
+fn delivered(dir: &Path) -> Vec<String> {
+    without_repeats(&files(&dir.join("out"), "readings")).iter().map(crate::rig::Reading::value).collect()
+}
+
+#[test]
+fn lines_arrive_in_order_over_rotation_and_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("a.log");
+    let agent = Agent::start(dir.path(), &config(dir.path(), ""), "");
+    append(&log, "1\n2\n");
+    until("two lines are there", || delivered(dir.path()) == ["1", "2"]);
+    std::fs::rename(&log, dir.path().join("a.old")).unwrap();
+    append(&log, "3\n");
+    until("the new file is read", || delivered(dir.path()) == ["1", "2", "3"]);
+    assert!(agent.stop().success());
+    append(&log, "4\n");
+    let agent = Agent::start(dir.path(), &config(dir.path(), ""), "");
+    until("reading goes on", || delivered(dir.path()) == ["1", "2", "3", "4"]);
+    drop(agent);
+}
+
+#[test]
+fn a_last_line_without_newline_is_taken_when_its_time_is_up() {
+    let dir = tempfile::tempdir().unwrap();
+    append(&dir.path().join("a.log"), "whole\nhalf");
+    let agent = Agent::start(dir.path(), &config(dir.path(), "unterminated_after = \"300ms\""), "");
+    until("both are there", || delivered(dir.path()) == ["whole", "half"]);
+    drop(agent);
+}
+
+#[test]
+fn a_file_truncated_while_read_is_read_again_and_the_user_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("a.log");
+    append(&log, "one line\nanother line\n");
+    let agent = Agent::start(dir.path(), &config(dir.path(), ""), "");
+    until("two lines are there", || delivered(dir.path()).len() == 2);
+    std::fs::write(&log, "new\n").unwrap();
+    until("the new line is there", || delivered(dir.path()).len() == 3);
+    assert!(agent.log().contains("truncated or replaced"), "{}", agent.log());
+}
+
+#[test]
+fn kill_9_repeats_no_line_in_the_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("a.log");
+    let mut written = 0;
+    for _ in 0..8 {
+        let agent = Agent::start(dir.path(), &config(dir.path(), ""), "");
+        let before = delivered(dir.path()).len();
+        for _ in 0..300 {
+            append(&log, &format!("{written}\n"));
+            written += 1;
+        }
+        until("some of it is there", || delivered(dir.path()).len() > before);
+        agent.kill();
+    }
+    let agent = Agent::start(dir.path(), &config(dir.path(), ""), "");
+    until("all of it is there", || delivered(dir.path()).len() >= written);
+    agent.stop();
+    let expected: Vec<String> = (0..written).map(|n| n.to_string()).collect();
+    assert_eq!(delivered(dir.path()), expected);
+}
+
+#[test]
+fn bad_lines_go_to_the_dead_letters_and_the_stream_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let both = "decoder = \"json\"";
+    let config = config(dir.path(), both).replace("[sink.out]", "[sink.out]\nfrom = [\"readings\", \"forebay.dead-letters\"]");
+    let mut bytes = b"{\"a\":1}\nnot json\n\n\xff\xfe\n".to_vec();
+    bytes.extend_from_slice("x".repeat((1 << 20) + 5).as_bytes());
+    bytes.extend_from_slice(b"\n{\"a\":2}\n");
+    std::fs::write(dir.path().join("a.log"), &bytes).unwrap();
+    let agent = Agent::start(dir.path(), &config, "");
+    until("both good lines are there", || delivered(dir.path()) == ["{\"a\":1}", "{\"a\":2}"]);
+    let dead = || files(&dir.path().join("out"), "forebay.dead-letters");
+    until("three dead letters are there", || dead().len() == 3);
+    let reasons: Vec<String> = dead().iter().map(|r| r.line["attributes"]["reason"].as_str().unwrap().to_string()).collect();
+    assert!(reasons[0].contains("not JSON") && reasons[1].contains("UTF-8"), "{reasons:?}");
+    assert!(reasons[2].contains("more than the limit"), "{reasons:?}");
+    assert_eq!(dead()[2].line["attributes"]["length"], ((1 << 20) + 5).to_string());
+    drop(agent);
+}

@@ -19,7 +19,7 @@ impl Agent {
     pub fn start(dir: &Path, config: &str, connection: &str) -> Self {
         let path = dir.join("forebay.toml");
         std::fs::write(&path, config).unwrap();
-        let log = dir.join("agent.log");
+        let log = dir.join("agent.out");
         let out = std::fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_forebay"))
             .args(["run", "--config"])
