@@ -5,7 +5,7 @@
 //! its position are one atom.
 
 mod atom;
-mod window;
+mod stall;
 
 use crate::decode::Decoder;
 use crate::flow::frame::{Frame, Payload};
@@ -15,14 +15,11 @@ use crate::flow::record::{DEAD_LETTERS, REDELIVERED};
 use crate::platform::clock::Clock;
 use crate::store::{Atom, OfferError, Store, StreamId};
 use crate::telemetry::{Metric, Metrics, event};
+use stall::Stall;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
-use window::Window;
-
-/// A source's silence that counts as waiting for acknowledgements.
-const SILENCE: Duration = Duration::from_millis(3);
 
 /// What the intake knows of a source.
 #[derive(Debug, Clone)]
@@ -47,7 +44,7 @@ pub async fn run(rule: Rule, mut taker: Taker, store: Store, clock: Clock, metri
     let mut intake = Intake {
         stream: store.stream(&rule.stream),
         dead: store.stream(DEAD_LETTERS),
-        window: Window::new(rule.window),
+        stall: Stall::new(rule.window),
         waiting: VecDeque::new(),
         offered: VecDeque::new(),
         rule,
@@ -57,7 +54,7 @@ pub async fn run(rule: Rule, mut taker: Taker, store: Store, clock: Clock, metri
     };
     let mut open = true;
     while open || !intake.is_idle() {
-        let silent = taker.is_empty() && intake.wants_hurry();
+        let silence = if taker.is_empty() { intake.silence() } else { None };
         tokio::select! {
             held = taker.next(), if open => match held {
                 Some(held) => intake.take(held),
@@ -74,7 +71,7 @@ pub async fn run(rule: Rule, mut taker: Taker, store: Store, clock: Clock, metri
                 intake.settle(proof, &taker);
             }
             _ = room.changed() => {}
-            () = tokio::time::sleep(SILENCE), if silent => intake.hurry(),
+            () = tokio::time::sleep(silence.unwrap_or_default()), if silence.is_some() => intake.hurry(),
         }
         if !intake.offer() {
             return;
@@ -89,7 +86,7 @@ struct Intake {
     metrics: Arc<Metrics>,
     stream: StreamId,
     dead: StreamId,
-    window: Window,
+    stall: Stall,
     /// Decoded, not yet taken in by the store.
     waiting: VecDeque<(Atom, u64, OwnedSemaphorePermit)>,
     /// In a commit to come.
@@ -110,7 +107,7 @@ impl Intake {
             tracing::debug!(event = event::DEAD_LETTER, source = %self.rule.source, reason, "set aside");
         }
         self.waiting.push_back((atom, id, permit));
-        self.window.arrived(self.waiting.len() + self.offered.len(), self.clock.monotonic_ms());
+        self.stall.arrived(self.clock.monotonic_ms());
     }
 
     fn count(&self, frame: &Frame) {
@@ -146,19 +143,19 @@ impl Intake {
         true
     }
 
-    fn wants_hurry(&self) -> bool {
-        !self.offered.is_empty() && self.window.is_reached(self.waiting.len() + self.offered.len())
+    /// How much longer the source must be silent to be taken for waiting.
+    fn silence(&self) -> Option<Duration> {
+        let due = self.stall.due(self.offered.len())?;
+        Some(Duration::from_millis(due.saturating_sub(self.clock.monotonic_ms())))
     }
 
     fn hurry(&mut self) {
-        if self.window.hurried() {
-            self.metrics.add(Metric::SourceStalls, 1);
-            self.store.hurry();
-        }
+        self.stall.hurried();
+        self.metrics.add(Metric::SourceStalls, 1);
+        self.store.hurry();
     }
 
     fn settle(&mut self, proof: Durable, taker: &Taker) {
-        let before = self.waiting.len() + self.offered.len();
         let mut last = None;
         let mut count = 0;
         while self.offered.front().is_some_and(|(ticket, ..)| proof.covers(*ticket)) {
@@ -167,7 +164,7 @@ impl Intake {
         }
         if let Some(id) = last {
             self.metrics.add(Metric::SourceSettled, count);
-            self.window.settled(before, self.is_idle(), self.clock.monotonic_ms());
+            self.stall.settled(self.is_idle(), self.clock.monotonic_ms());
             taker.settle(id);
         }
     }

@@ -14,11 +14,11 @@ pub fn resident() -> (u64, u64) {
     (field("VmRSS:"), field("VmHWM:"))
 }
 
-/// User and system processor time of this process so far, in milliseconds.
+/// User and system processor time of a process (`self` or a number) so far, in milliseconds.
 #[must_use]
-pub fn cpu_ms() -> u64 {
-    // Fields 14 and 15 of /proc/self/stat, in ticks of 10 ms (proc(5); USER_HZ is 100 on Linux).
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+pub fn cpu_ms_of(process: &str) -> u64 {
+    // Fields 14 and 15 of /proc/PID/stat, in ticks of 10 ms (proc(5); USER_HZ is 100 on Linux).
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
     let fields: Vec<u64> = after_name.split_whitespace().map(|f| f.parse().unwrap_or(0)).collect();
     fields.get(11).zip(fields.get(12)).map_or(0, |(user, system)| (user + system) * 10)

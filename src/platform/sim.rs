@@ -48,7 +48,7 @@ pub struct SimDisk(Arc<Mutex<World>>);
 
 impl SimDisk {
     /// Empty; the seed decides what survives a cut.
-    #[must_use] 
+    #[must_use]
     pub fn new(seed: u64) -> Self {
         let random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
         Self(Arc::new(Mutex::new(World { random, honest: true, ..World::default() })))
@@ -74,13 +74,13 @@ impl SimDisk {
         self.world().fail_syncs = count;
     }
 
-    #[must_use] 
+    #[must_use]
     pub fn is_dead(&self) -> bool {
         self.world().dead
     }
 
     /// Writes and syncs so far.
-    #[must_use] 
+    #[must_use]
     pub fn operations(&self) -> u64 {
         self.world().operations
     }

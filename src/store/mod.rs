@@ -152,7 +152,7 @@ impl Store {
     }
 
     /// The number of a stream; a new name gets one with its first commit.
-    #[must_use] 
+    #[must_use]
     pub fn stream(&self, name: &str) -> StreamId {
         self.inner.stream(name)
     }

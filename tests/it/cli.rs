@@ -72,9 +72,17 @@ fn check_reports_every_problem_at_once() {
 fn check_says_what_is_assumed_and_shows_no_secret() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("good.toml");
-    std::fs::write(dir.path().join("cs"), "Endpoint=sb://x/;SharedAccessKeyName=k;SharedAccessKey=hunter2;EntityPath=e").unwrap();
+    std::fs::write(
+        dir.path().join("cs"),
+        "Endpoint=sb://x/;SharedAccessKeyName=k;SharedAccessKey=hunter2;EntityPath=e",
+    )
+    .unwrap();
     let secret = dir.path().join("cs");
-    std::fs::write(&path, MINIMAL.replace("env = \"EVENTHUB_CONNECTION\"", &format!("file = \"{}\"", secret.display()))).unwrap();
+    std::fs::write(
+        &path,
+        MINIMAL.replace("env = \"EVENTHUB_CONNECTION\"", &format!("file = \"{}\"", secret.display())),
+    )
+    .unwrap();
     let output = forebay(&["check", path.to_str().unwrap()]);
     let shown = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{shown}");

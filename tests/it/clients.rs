@@ -53,8 +53,8 @@ fn a_wrong_key_and_an_unknown_hub_are_refused_as_the_client_expects() {
 fn microsofts_client_receives_what_forebay_sent() {
     let (_runtime, hub) = hub();
     let dir = tempfile::tempdir().unwrap();
-    let lines: String = (0..3000).map(|n| format!("{{\"n\":{n},\"text\":\"ü\"}}\n")).collect();
-    std::fs::write(dir.path().join("a.log"), lines).unwrap();
+    let lines: Vec<String> = (0..3000).map(|n| format!("{{\"n\":{n},\"text\":\"ü\"}}\n")).collect();
+    std::fs::write(dir.path().join("a.log"), lines.concat()).unwrap();
     let config = format!(
         "device = \"gateway-7\"\n[store]\nreserve = \"16MiB\"\n\
          [source.log]\nkind = \"file\"\npath = \"{}/a.log\"\ndecoder = \"json\"\n\
@@ -70,6 +70,9 @@ fn microsofts_client_receives_what_forebay_sent() {
     assert_eq!(result["partition_key"], "gateway-7/readings/0");
     let first = &result["first_properties"];
     assert_eq!((first["device"].as_str(), first["stream"].as_str()), (Some("gateway-7"), Some("readings")));
-    assert_eq!((first["first"].as_u64(), first["after"].as_u64(), first["schema"].as_u64()), (Some(1), Some(0), Some(1)));
+    assert_eq!(
+        (first["first"].as_u64(), first["after"].as_u64(), first["schema"].as_u64()),
+        (Some(1), Some(0), Some(1))
+    );
     assert!(agent.stop().success());
 }

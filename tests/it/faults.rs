@@ -2,6 +2,7 @@
 
 use crate::rig::{Agent, free_port, readings, runtime, until, without_repeats};
 use forebay::hub::{Hub, Settings};
+use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -154,7 +155,7 @@ fn what_is_too_large_is_cut_and_what_cannot_be_cut_is_set_aside() {
             seed ^= seed << 13;
             seed ^= seed >> 7;
             seed ^= seed << 17;
-            text.push_str(&format!("{seed:016x}"));
+            write!(text, "{seed:016x}").unwrap();
         }
         text
     };

@@ -86,7 +86,8 @@ fn kill_9_repeats_no_line_in_the_store() {
 fn bad_lines_go_to_the_dead_letters_and_the_stream_goes_on() {
     let dir = tempfile::tempdir().unwrap();
     let both = "decoder = \"json\"";
-    let config = config(dir.path(), both).replace("[sink.out]", "[sink.out]\nfrom = [\"readings\", \"forebay.dead-letters\"]");
+    let config =
+        config(dir.path(), both).replace("[sink.out]", "[sink.out]\nfrom = [\"readings\", \"forebay.dead-letters\"]");
     let mut bytes = b"{\"a\":1}\nnot json\n\n\xff\xfe\n".to_vec();
     bytes.extend_from_slice("x".repeat((1 << 20) + 5).as_bytes());
     bytes.extend_from_slice(b"\n{\"a\":2}\n");
@@ -95,7 +96,8 @@ fn bad_lines_go_to_the_dead_letters_and_the_stream_goes_on() {
     until("both good lines are there", || delivered(dir.path()) == ["{\"a\":1}", "{\"a\":2}"]);
     let dead = || files(&dir.path().join("out"), "forebay.dead-letters");
     until("three dead letters are there", || dead().len() == 3);
-    let reasons: Vec<String> = dead().iter().map(|r| r.line["attributes"]["reason"].as_str().unwrap().to_string()).collect();
+    let reasons: Vec<String> =
+        dead().iter().map(|r| r.line["attributes"]["reason"].as_str().unwrap().to_string()).collect();
     assert!(reasons[0].contains("not JSON") && reasons[1].contains("UTF-8"), "{reasons:?}");
     assert!(reasons[2].contains("more than the limit"), "{reasons:?}");
     assert_eq!(dead()[2].line["attributes"]["length"], ((1 << 20) + 5).to_string());

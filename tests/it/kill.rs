@@ -34,7 +34,8 @@ struct Traffic {
 
 impl Traffic {
     fn start(broker: u16, qos: u8, log: &Path) -> Self {
-        let (stop, published, written) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
+        let (stop, published, written) =
+            (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
         let (stopped, count) = (stop.clone(), published.clone());
         let messages = std::thread::spawn(move || {
             while !stopped.load(SeqCst) {

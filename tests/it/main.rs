@@ -3,6 +3,8 @@
 //! One binary. Each test has its own folder, ports and processes; nothing waits for a fixed time:
 //! `until` looks again until a deadline that only a failure reaches.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod cli;
 mod clients;
 mod faults;

@@ -41,13 +41,16 @@ fn every_qos_and_wildcard_arrives_once() {
             broker.publish(&format!("deep{qos}/probe"), 0, &["0".into()]);
             !delivered(dir.path()).is_empty()
         });
-        let probes = |dir: &Path| delivered(dir).into_iter().filter(|(key, _)| !key.ends_with("probe")).collect::<Vec<_>>();
+        let probes =
+            |dir: &Path| delivered(dir).into_iter().filter(|(key, _)| !key.ends_with("probe")).collect::<Vec<_>>();
         broker.publish(&format!("q{qos}/a/temp"), qos, &["1".into(), "2".into()]);
         broker.publish(&format!("q{qos}/a/b/temp"), qos, &["no".into()]);
         broker.publish(&format!("deep{qos}/a/b/c"), qos, &["3".into()]);
         let expected: Vec<(String, String)> = [("a/temp", "1"), ("a/temp", "2"), ("a/b/c", "3")]
             .iter()
-            .map(|(topic, value)| (format!("{}{qos}/{topic}", if *value == "3" { "deep" } else { "q" }), value.to_string()))
+            .map(|(topic, value)| {
+                (format!("{}{qos}/{topic}", if *value == "3" { "deep" } else { "q" }), value.to_string())
+            })
             .collect();
         until("three readings are there", || probes(dir.path()).len() >= 3);
         assert_eq!(probes(dir.path()), expected, "qos {qos}");

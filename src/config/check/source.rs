@@ -55,13 +55,16 @@ impl Checker<'_> {
                 STREAM.into()
             }
         };
-        let decoder = decoder.map_or_else(|| {
-            self.assume(format!(
-                "source.{name}: decoder = \"{}\"",
-                if usual == Decoder::Json { "json" } else { "text" }
-            ));
-            usual
-        }, |decoder| *decoder.get_ref());
+        let decoder = decoder.map_or_else(
+            || {
+                self.assume(format!(
+                    "source.{name}: decoder = \"{}\"",
+                    if usual == Decoder::Json { "json" } else { "text" }
+                ));
+                usual
+            },
+            |decoder| *decoder.get_ref(),
+        );
         let bytes = held.map_or(HELD, |held| held.get_ref().0);
         if let Some(at) = held.filter(|_| !(LEAST_HELD..=1 << 30).contains(&bytes)) {
             self.problem(at.span(), "`held` must be from 2MiB to 1GiB".into(), None);

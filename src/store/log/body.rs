@@ -303,7 +303,7 @@ pub fn directory_length(prefix: &[u8]) -> Option<usize> {
 }
 
 /// Reads the directory from the start of a body; `None` when its CRC or its form is wrong.
-#[must_use] 
+#[must_use]
 pub fn decode<'a, D: Deserialize<'a>>(store: &[u8; 16], body: &'a [u8]) -> Option<(D, usize)> {
     let length = directory_length(body)?;
     let crc = u32_at(body, 4)?;

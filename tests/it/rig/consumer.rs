@@ -35,7 +35,10 @@ impl Reading {
 
 /// Everything at an event hub, partition by partition, in order.
 pub fn readings(hub: &Hub, name: &str) -> Vec<Reading> {
-    (0..hub.partitions()).flat_map(|partition| hub.events(name, partition)).flat_map(|event| event_readings(&event)).collect()
+    (0..hub.partitions())
+        .flat_map(|partition| hub.events(name, partition))
+        .flat_map(|event| event_readings(&event))
+        .collect()
 }
 
 fn event_readings(event: &Stored) -> Vec<Reading> {
@@ -58,8 +61,8 @@ fn event_readings(event: &Stored) -> Vec<Reading> {
     let lines: Vec<Reading> = body
         .lines()
         .map(|line| {
-            let line: serde_json::Value = serde_json::from_str(line).unwrap();
-            Reading { lane: lane.clone(), after: number("after"), sequence: line["seq"].as_u64().unwrap(), line }
+            let json: serde_json::Value = serde_json::from_str(line).unwrap();
+            Reading { lane: lane.clone(), after: number("after"), sequence: json["seq"].as_u64().unwrap(), line: json }
         })
         .collect();
     assert_eq!(i64::try_from(lines.len()).unwrap(), number("count"), "the event says how many records it holds");
@@ -94,9 +97,9 @@ pub fn files(dir: &Path, stream: &str) -> Vec<Reading> {
         let text = std::fs::read_to_string(&path).unwrap();
         let whole = text.rfind('\n').map_or(0, |end| end + 1);
         for line in text[..whole].lines() {
-            let line: serde_json::Value = serde_json::from_str(line).unwrap();
-            let lane = (String::new(), stream.to_string(), epoch, 0);
-            out.push(Reading { lane, after: 0, sequence: line["seq"].as_u64().unwrap(), line });
+            let json: serde_json::Value = serde_json::from_str(line).unwrap();
+            let identity = (String::new(), stream.to_string(), epoch, 0);
+            out.push(Reading { lane: identity, after: 0, sequence: json["seq"].as_u64().unwrap(), line: json });
         }
     }
     out

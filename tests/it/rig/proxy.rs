@@ -76,7 +76,12 @@ async fn packet(from: &mut OwnedReadHalf) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-async fn down(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, ids: Arc<Mutex<HashMap<u16, String>>>, notes: Arc<Mutex<Notes>>) {
+async fn down(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    ids: Arc<Mutex<HashMap<u16, String>>>,
+    notes: Arc<Mutex<Notes>>,
+) {
     while let Some(bytes) = packet(&mut from).await {
         if bytes[0] >> 4 == PUBLISH && bytes[0] & 0b110 != 0 {
             let header = 1 + bytes[1..].iter().position(|byte| byte & 0x80 == 0).unwrap() + 1;
@@ -95,7 +100,12 @@ async fn down(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, ids: Arc<Mutex<Ha
     }
 }
 
-async fn up(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, ids: Arc<Mutex<HashMap<u16, String>>>, notes: Arc<Mutex<Notes>>) {
+async fn up(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    ids: Arc<Mutex<HashMap<u16, String>>>,
+    notes: Arc<Mutex<Notes>>,
+) {
     while let Some(bytes) = packet(&mut from).await {
         if to.write_all(&bytes).await.is_err() {
             return;

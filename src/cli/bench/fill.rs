@@ -1,0 +1,63 @@
+//! `forebay bench fill DIR`
+
+use super::reading;
+use crate::flow::record::{PayloadKind, Record};
+use crate::platform::clock;
+use crate::store::{Atom, OfferError, Options, Part, ReaderRule, Selection, Store};
+use bytes::Bytes;
+use std::path::PathBuf;
+
+/// Readings of one atom.
+const ATOM: u64 = 500;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The state directory
+    dir: PathBuf,
+    /// Raw payload bytes to store, in MiB
+    #[arg(long, default_value_t = 1024)]
+    mib: u64,
+    /// The reader that has delivered nothing of it
+    #[arg(long, default_value = "hub")]
+    reader: String,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), String> {
+    let reader = ReaderRule { name: arguments.reader.clone(), streams: Selection::All, newest: false };
+    let options = Options { cap: 1 << 40, ..Options::default() };
+    let (store, _) = Store::open(&arguments.dir, &options, vec![reader]).map_err(|error| error.to_string())?;
+    let stream = store.stream("readings");
+    let (mut number, mut bytes) = (0, 0);
+    let mut durable = store.durable();
+    while bytes < arguments.mib << 20 {
+        let now = clock::wall_ms();
+        let record = |n: u64| Record {
+            arrival_ms: now,
+            device_time_us: None,
+            key: format!("plant/press-{:02}", n % 50).into(),
+            flags: 0,
+            attributes: Vec::new(),
+            kind: PayloadKind::Json,
+            payload: Bytes::from(reading(n, now)),
+        };
+        let records: Vec<Record> = (number..number + ATOM).map(record).collect();
+        bytes += records.iter().map(|record| record.payload.len() as u64).sum::<u64>();
+        number += ATOM;
+        let part = Part { stream, generation: 1, in_flight: false, records };
+        let mut atom = Atom { parts: vec![part], ..Atom::default() };
+        while let Err(error) = store.offer(atom) {
+            match error {
+                OfferError::Full(back) => atom = *back,
+                other => return Err(other.to_string()),
+            }
+            // The committer is behind: it says when there is room again.
+            while !durable.has_changed().unwrap_or(true) {
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+            durable.mark_unchanged();
+        }
+    }
+    store.close();
+    println!("{number} readings, {bytes} payload bytes in {}", arguments.dir.display());
+    Ok(())
+}

@@ -1,0 +1,161 @@
+//! Every parser against mutated and random bytes: no panic, no hang, no lie.
+//!
+//! Seeded and short in the normal suite; `FOREBAY_FUZZ_SECONDS` (set by `tests/run --long`) runs
+//! each target for so long. A failure prints the seed that repeats it (`FOREBAY_FUZZ_SEED`).
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use forebay::config::{self, Environment};
+use forebay::decode::{Decoder, lines};
+use forebay::store::log::body::{self, Checkpoint, Commit};
+use forebay::store::log::layout::{FrameHeader, SegmentHeader};
+use forebay::store::log::section::{CODEC_ZSTD, Records, decompress};
+use std::time::{Duration, Instant};
+
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.next() >> 33).unwrap() % bound.max(1)
+    }
+
+    /// A seed input with some of its bytes changed, cut or repeated; sometimes just noise.
+    fn mutate(&mut self, seeds: &[Vec<u8>]) -> Vec<u8> {
+        if self.below(8) == 0 {
+            return (0..self.below(600)).map(|_| u8::try_from(self.next() & 0xff).unwrap()).collect();
+        }
+        let mut bytes = seeds[self.below(seeds.len())].clone();
+        for _ in 0..=self.below(6) {
+            if bytes.is_empty() {
+                break;
+            }
+            let at = self.below(bytes.len());
+            match self.below(5) {
+                0 => bytes[at] ^= 1 << self.below(8),
+                1 => bytes[at] = u8::try_from(self.next() & 0xff).unwrap(),
+                2 => bytes.truncate(at),
+                3 => bytes.insert(at, [0, 0xff, b'"', b'\n', b'[', b'='][self.below(6)]),
+                _ => {
+                    let end = (at + self.below(20)).min(bytes.len());
+                    let piece = bytes[at..end].to_vec();
+                    bytes.splice(at..at, piece);
+                }
+            }
+        }
+        bytes
+    }
+}
+
+/// Runs a target on many inputs; at least a thousand.
+fn fuzz(seeds: &[Vec<u8>], mut target: impl FnMut(&[u8])) {
+    let seconds = std::env::var("FOREBAY_FUZZ_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(2);
+    let first = std::env::var("FOREBAY_FUZZ_SEED").ok().and_then(|s| s.parse().ok());
+    let started = Instant::now();
+    let mut seed = first.unwrap_or(1);
+    while seed < 1000 || started.elapsed() < Duration::from_secs(seconds) {
+        let input = Random(u64::wrapping_mul(seed, 0x9e37_79b9_7f4a_7c15) | 1).mutate(seeds);
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| target(&input)));
+        assert!(result.is_ok(), "FOREBAY_FUZZ_SEED={seed} panics on {input:02x?}");
+        if first.is_some() {
+            return;
+        }
+        seed += 1;
+    }
+}
+
+/// The frames of the golden segment.
+fn golden() -> Vec<u8> {
+    let path = "tests/golden/store-format-1/log/000000000001.seg";
+    std::fs::read(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
+#[test]
+fn segment_and_frame_headers() {
+    let golden = golden();
+    let store: [u8; 16] = golden[16..32].try_into().unwrap();
+    let seeds: Vec<Vec<u8>> = golden.chunks(512).map(<[u8]>::to_vec).collect();
+    fuzz(&seeds, |input| {
+        let _ = SegmentHeader::decode(input);
+        if let Some(header) = FrameHeader::decode(&store, input) {
+            // What passes its CRC is a header that we wrote.
+            assert_eq!(header.encode(&store), input[..48]);
+        }
+    });
+}
+
+#[test]
+fn directories_and_sections() {
+    let golden = golden();
+    let store: [u8; 16] = golden[16..32].try_into().unwrap();
+    let mut seeds: Vec<Vec<u8>> = golden.chunks(512).map(|sector| sector[48..].to_vec()).collect();
+    seeds.push(body::encode(&store, &Commit::default(), &[b"section"]).unwrap());
+    fuzz(&seeds, |input| {
+        let _ = body::decode::<Commit>(&store, input);
+        let _ = body::decode::<Checkpoint>(&store, input);
+        let _ = postcard::from_bytes::<Commit>(input);
+        let _ = Records::new(input).count();
+        let _ = decompress(CODEC_ZSTD, input, 100_000);
+    });
+}
+
+#[test]
+fn decoders() {
+    let seeds = ["{\"a\":[1,2.5e3,\"x\\u00e4\"],\"b\":null}", "21.5 C\r\nsecond\n", "[[[[[[1]]]]]]"]
+        .map(|s| s.as_bytes().to_vec());
+    fuzz(&seeds, |input| {
+        let valid = serde_json::from_slice::<serde_json::Value>(input).is_ok();
+        // A number too large for us is still JSON; the decoder keeps it verbatim.
+        assert!(!valid || Decoder::Json.check(input).is_ok());
+        assert_eq!(Decoder::Text.check(input).is_ok(), std::str::from_utf8(input).is_ok());
+        let joined: usize = lines(input).map(<[u8]>::len).sum();
+        assert!(joined <= input.len());
+    });
+}
+
+struct Nothing;
+
+impl Environment for Nothing {
+    fn variable(&self, _name: &str) -> Option<String> {
+        Some("Endpoint=sb://x/;SharedAccessKeyName=k;SharedAccessKey=s;EntityPath=e".into())
+    }
+
+    fn file(&self, _path: &std::path::Path) -> std::io::Result<String> {
+        Err(std::io::ErrorKind::NotFound.into())
+    }
+
+    fn host_name(&self) -> String {
+        "host".into()
+    }
+}
+
+#[test]
+fn configurations() {
+    let dir = format!("{}/configs", env!("CARGO_MANIFEST_DIR"));
+    let seeds: Vec<Vec<u8>> =
+        std::fs::read_dir(dir).unwrap().map(|e| std::fs::read(e.unwrap().path()).unwrap()).collect();
+    fuzz(&seeds, |input| {
+        let text = String::from_utf8_lossy(input);
+        if let Err(report) = config::load(&text, &Nothing) {
+            assert!(!report.problems().is_empty());
+            assert!(report.to_string().contains("line "));
+        }
+    });
+}
+
+#[test]
+fn connection_strings() {
+    let seeds = [b"Endpoint=sb://ns.servicebus.windows.net:1/;SharedAccessKeyName=k;SharedAccessKey=s=;EntityPath=e;UseDevelopmentEmulator=true".to_vec()];
+    fuzz(&seeds, |input| {
+        let text = String::from_utf8_lossy(input);
+        if let Ok(parsed) = config::value::ConnectionString::parse(&text) {
+            assert!(!parsed.endpoint.host.is_empty());
+        }
+    });
+}

@@ -1,0 +1,180 @@
+//! Reads the sources and keeps the picture of `docs/architecture.md` true: who imports whom,
+//! which folder may name which crate, how long files are, who makes proofs.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A folder and the folders that it may import.
+const IMPORTS: &[(&str, &[&str])] = &[
+    ("source", &["flow", "platform", "telemetry", "config"]),
+    ("decode", &["flow", "platform", "telemetry", "config"]),
+    ("encode", &["flow", "platform", "telemetry", "config"]),
+    ("sink", &["flow", "platform", "telemetry", "config"]),
+    ("intake", &["decode", "store", "flow", "platform", "telemetry"]),
+    ("courier", &["store", "encode", "sink", "flow", "platform", "telemetry"]),
+    ("store", &["flow", "platform", "telemetry"]),
+    ("flow", &[]),
+    ("platform", &[]),
+    ("telemetry", &[]),
+    // The checked configuration names what the parts are told: their rules and their kinds.
+    ("config", &["flow", "platform", "source", "sink", "store"]),
+    ("hub", &["platform", "telemetry"]),
+];
+
+/// A crate and the folders that may name it. `hub`, `cli` and tests count apart: the hub shares
+/// nothing with the agent, and the demo's devices and judge are outsiders.
+const CRATES: &[(&str, &[&str])] = &[
+    ("redb", &["store"]),
+    ("zstd", &["store"]),
+    ("postcard", &["store", "source"]), // file positions are the source's own encoding
+    ("rumqttc", &["source", "config"]), // `check` asks the client which topic filters are valid
+    ("fe2o3_amqp", &["sink"]),
+    ("fe2o3_amqp_types", &["sink"]),
+    ("serde_amqp", &["sink"]),
+    ("flate2", &["encode", "sink"]), // the directory sink unpacks bodies
+    ("ring", &["sink"]),
+    ("base64", &["encode", "sink"]),
+    ("rustls", &["platform", "sink"]), // the sink names the server
+    ("tokio_rustls", &["sink"]),
+    ("rustls_native_certs", &["platform"]),
+    ("rustix", &["platform"]),
+    ("getrandom", &["platform"]),
+    ("glob", &["source", "config"]), // `check` asks which patterns are valid
+    ("toml", &["config"]),
+    ("crc32c", &["store", "source", "intake", "courier"]), // the log; files; dead letters
+    ("clap", &[]),
+    ("rumqttd", &[]),
+    ("socket2", &[]),
+];
+
+/// Longer files are cut, or are in this list with a reason.
+const LINES: usize = 330;
+const LONG: &[(&str, &str)] = &[
+    ("store/commit.rs", "one thread, one loop: its steps are read together"),
+    ("store/log/body.rs", "the format's structs, most of it documentation"),
+    ("store/log/recover.rs", "one walk, with the findings that it can make"),
+    ("config/check.rs", "the tables of the file, one after another"),
+    ("courier/lane.rs", "one loop with all its ends"),
+];
+
+fn sources() -> Vec<(PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    let mut folders = vec![root.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                found.push((path.strip_prefix(&root).unwrap().to_path_buf(), text));
+            }
+        }
+    }
+    assert!(found.len() > 50, "the sources were not found");
+    found
+}
+
+fn folder(path: &Path) -> String {
+    path.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs").to_string()
+}
+
+/// The code without unit tests and comments.
+fn code(text: &str) -> impl Iterator<Item = &str> {
+    let end = text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len());
+    text[..end].lines().filter(|line| !line.trim_start().starts_with("//"))
+}
+
+fn is_test(path: &Path) -> bool {
+    path.iter().any(|part| part == "tests") || path.ends_with("sim.rs")
+}
+
+#[test]
+fn folders_import_only_what_they_may() {
+    let rules: BTreeMap<&str, &[&str]> = IMPORTS.iter().copied().collect();
+    let mut wrong = Vec::new();
+    for (path, text) in sources().iter().filter(|(path, _)| !is_test(path)) {
+        let own = folder(path);
+        let Some(allowed) = rules.get(own.as_str()) else { continue };
+        for line in code(text) {
+            for part in line.split("crate::").skip(1) {
+                let name: String = part.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+                if name != own && !allowed.contains(&name.as_str()) {
+                    wrong.push(format!("{}: crate::{name}", path.display()));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn crates_are_named_only_where_they_belong() {
+    let mut wrong = Vec::new();
+    for (path, text) in sources().iter().filter(|(path, _)| !is_test(path)) {
+        let own = folder(path);
+        for (name, allowed) in CRATES {
+            let apart = own == "hub" || own == "cli";
+            if apart || allowed.contains(&own.as_str()) {
+                continue;
+            }
+            let named = code(text).any(|line| {
+                line.match_indices(&format!("{name}::")).any(|(at, _)| {
+                    let before = line[..at].chars().next_back();
+                    !before.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_' || c == ':')
+                })
+            });
+            if named {
+                wrong.push(format!("{}: {name}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn every_module_says_what_it_is_for_and_no_file_is_long() {
+    let mut wrong = Vec::new();
+    for (path, text) in sources() {
+        if !text.starts_with("//!") {
+            wrong.push(format!("{} does not open with //!", path.display()));
+        }
+        let lines = code(&text).count();
+        let known = LONG.iter().any(|(long, _)| Path::new(long) == path);
+        if lines > LINES && !known {
+            wrong.push(format!("{} has {lines} lines of code", path.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn proofs_are_made_in_one_place_each() {
+    let made = |constructor: &str| {
+        let mut places: Vec<String> = Vec::new();
+        for (path, text) in sources().iter().filter(|(path, _)| !is_test(path)) {
+            if code(text).any(|line| line.contains(constructor)) {
+                places.push(folder(path));
+            }
+        }
+        places.sort();
+        places.dedup();
+        places
+    };
+    assert_eq!(made("Durable::synced("), ["store"]);
+    assert_eq!(made("Accepted::by_target("), ["sink"]);
+    assert_eq!(made("Accepted::nothing_left("), ["courier", "sink"]);
+}
+
+#[test]
+fn names_say_what_things_are() {
+    let vague = ["util", "utils", "common", "manager", "helper", "helpers", "misc"];
+    for (path, _) in sources() {
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        assert!(!vague.contains(&name), "{} says nothing", path.display());
+    }
+}
