@@ -112,7 +112,7 @@ async fn links(mut session: ListenerSessionHandle, shared: Arc<Shared>, grants: 
         }
         match (address, endpoint) {
             (Some(Address::Hub { hub, partition }), LinkEndpoint::Receiver(link)) => {
-                tokio::spawn(producer::serve(link, shared.clone(), grants.clone(), hub, partition));
+                tokio::spawn(producer::serve(link, shared.clone(), hub, partition));
             }
             (Some(Address::Hub { hub, partition: Some(partition) }), LinkEndpoint::Sender(link)) => {
                 tokio::spawn(consumer::serve(link, shared.clone(), hub, partition, start));

@@ -1,7 +1,7 @@
 //! A link that a client sends events on.
 
 use super::Shared;
-use super::connection::{Grants, error};
+use super::connection::error;
 use fe2o3_amqp::link::RecvError;
 use fe2o3_amqp::{Delivery, Receiver};
 use fe2o3_amqp_types::definitions::AmqpError;
@@ -17,9 +17,7 @@ use std::sync::Arc;
 const BATCH_FORMAT: u32 = 0x8001_3700;
 
 /// Takes events until the link ends.
-pub async fn serve(mut link: Receiver, shared: Arc<Shared>, grants: Arc<Grants>, hub: String, partition: Option<u16>) {
-    // The grant was looked at when the link was attached; a token that runs out later ends nothing here.
-    drop(grants);
+pub async fn serve(mut link: Receiver, shared: Arc<Shared>, hub: String, partition: Option<u16>) {
     loop {
         let delivery = match link.recv::<Body<Value>>().await {
             Ok(delivery) => delivery,

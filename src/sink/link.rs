@@ -10,6 +10,8 @@ use super::Class;
 const FIRST_MS: u64 = 1000;
 /// The longest backoff, in milliseconds.
 const LONGEST_MS: u64 = 60_000;
+/// A probe that has not ended by then never will: another lane takes over.
+const PROBE_MS: u64 = 300_000;
 /// The shortest backoff after a refusal that only a person can mend, in milliseconds.
 const DENIED_MS: u64 = 30_000;
 /// The longest backoff after such a refusal, in milliseconds.
@@ -19,7 +21,7 @@ const DENIED_LONGEST_MS: u64 = 300_000;
 enum State {
     Online,
     Offline { until_ms: u64 },
-    Probing,
+    Probing { since_ms: u64 },
 }
 
 /// What a lane may do.
@@ -51,10 +53,10 @@ impl Link {
     pub fn admit(&mut self, now_ms: u64) -> Permit {
         match self.state {
             State::Online => Permit::Go,
-            State::Probing => Permit::WaitForProbe,
+            State::Probing { since_ms } if now_ms.saturating_sub(since_ms) < PROBE_MS => Permit::WaitForProbe,
             State::Offline { until_ms } if now_ms < until_ms => Permit::Wait(until_ms),
-            State::Offline { .. } => {
-                self.state = State::Probing;
+            State::Offline { .. } | State::Probing { .. } => {
+                self.state = State::Probing { since_ms: now_ms };
                 Permit::Go
             }
         }
@@ -108,6 +110,7 @@ mod tests {
         assert_eq!(link.admit(500), Permit::Wait(1100));
         assert_eq!(link.admit(1100), Permit::Go);
         assert_eq!(link.admit(1100), Permit::WaitForProbe);
+        assert_eq!(link.admit(1100 + PROBE_MS), Permit::Go, "the probing lane is gone");
         assert!(link.succeeded());
         assert_eq!((link.admit(1100), link.admit(1100)), (Permit::Go, Permit::Go));
     }

@@ -118,8 +118,13 @@ impl Committer {
             }
             let now = inner.options.clock.monotonic_ms();
             let floors = self.floors_worth_a_frame(&shared);
-            let mut due = [self.group_due(&shared), shared.cursors_due(), self.retry_at].into_iter().flatten().min();
-            if !floors.is_empty() || shared.closing {
+            let mut due = [self.group_due(&shared), shared.cursors_due()].into_iter().flatten().min();
+            if !floors.is_empty() {
+                due = Some(now);
+            }
+            // After a failure nothing is tried before its time, or the disk would be hammered.
+            due = self.retry_at.or(due);
+            if shared.closing {
                 due = Some(now);
             }
             match due {
@@ -150,9 +155,6 @@ impl Committer {
 
     /// Floors, if writing them would free a segment.
     fn floors_worth_a_frame(&self, shared: &Shared) -> Vec<FloorEntry> {
-        if self.retry_at.is_some_and(|at| at > self.inner.options.clock.monotonic_ms()) {
-            return Vec::new();
-        }
         let short = self.stuck.is_some();
         let keep = |stream| shared.keep(stream, &self.inner.options.keep);
         let floors = space::floors(&shared.state, &shared.segments, |stream| shared.hold(stream), keep, short);

@@ -145,7 +145,14 @@ impl Store {
         let committer = opened.committer;
         let thread = std::thread::Builder::new()
             .name("committer".into())
-            .spawn(move || committer.run())
+            .spawn(move || {
+                let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| committer.run()));
+                if ended.is_err() {
+                    // Without a committer nothing would ever be safe again: the supervisor starts us anew.
+                    tracing::error!(event = crate::telemetry::event::STORE_BLOCKED, "the committer failed: ending");
+                    std::process::exit(70);
+                }
+            })
             .map_err(OpenError::Io)?;
         let store = Self { inner, committer: Arc::new(Mutex::new(Some(thread))) };
         Ok((store, opened.findings))

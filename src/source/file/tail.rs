@@ -38,9 +38,8 @@ impl Tail {
 
     /// What is new, in order for each file.
     pub fn poll(&mut self) -> Vec<Frame> {
-        self.discover();
+        let mut frames = self.discover();
         self.first = false;
-        let mut frames = Vec::new();
         let mut weight = 0;
         let mut finished = Vec::new();
         for (id, track) in &mut self.tracks {
@@ -85,13 +84,15 @@ impl Tail {
         frames
     }
 
-    /// Finds the files that the pattern leads to now.
-    fn discover(&mut self) {
+    /// Finds the files that the pattern leads to now; returns where those begin that are read from
+    /// their end, so that a restart does not skip what was written meanwhile.
+    fn discover(&mut self) -> Vec<Frame> {
+        let mut begun = Vec::new();
         let paths = match glob::glob(&self.settings.path) {
             Ok(paths) => paths.filter_map(Result::ok).filter(|path| path.is_file()).collect::<Vec<_>>(),
             Err(error) => {
                 self.complain(error.to_string());
-                return;
+                return begun;
             }
         };
         for track in self.tracks.values_mut() {
@@ -108,11 +109,15 @@ impl Tail {
             let saved = self.saved_for(id, &path);
             match Track::open(&path, saved.as_ref(), self.settings.from_end && self.first) {
                 Ok(track) => {
+                    if self.settings.from_end && self.first {
+                        begun.push(track.bookmark());
+                    }
                     self.tracks.insert(track.id, track);
                 }
                 Err(error) => self.complain(format!("{}: {error}", path.display())),
             }
         }
+        begun
     }
 
     /// By device and inode; where devices got new numbers, by path.
@@ -193,6 +198,9 @@ mod tests {
         fn poll(&mut self) -> String {
             let mut text = String::new();
             for frame in self.tail.poll() {
+                if !text.is_empty() && !text.ends_with('\n') {
+                    text.push('\n');
+                }
                 match frame.payload {
                     Payload::Lines(block) => text.push_str(std::str::from_utf8(&block).unwrap()),
                     Payload::TooLarge { length, .. } => writeln!(text, "#{length}").unwrap(),
@@ -295,6 +303,18 @@ mod tests {
         rig.restart();
         rig.append("a.log", "1\n2");
         assert_eq!(rig.poll() + &rig.poll(), "1\n2");
+    }
+
+    #[test]
+    fn a_file_begun_at_its_end_goes_on_from_there_after_a_restart() {
+        let mut rig = Rig::new("a.log");
+        rig.settings.from_end = true;
+        rig.append("a.log", "old\n");
+        rig.restart();
+        assert_eq!(rig.poll(), "");
+        rig.append("a.log", "new\n");
+        rig.restart();
+        assert_eq!(rig.poll(), "new\n");
     }
 
     #[test]

@@ -234,6 +234,11 @@ impl Track {
         Position { part: Saved::part(self.id), value: postcard::to_allocvec(&saved).unwrap_or_default() }
     }
 
+    /// Saves where a file is begun that is not read from its start.
+    pub fn bookmark(&self) -> Frame {
+        self.frame(Payload::Nothing)
+    }
+
     /// Removes what was saved of a file that is gone.
     pub fn farewell(&self) -> Frame {
         let position = Some(Position { part: Saved::part(self.id), value: Vec::new() });
