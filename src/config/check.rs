@@ -93,6 +93,7 @@ impl Checker<'_> {
         }
         if self.problems.is_empty() {
             self.unread(&produced, &sinks, &store);
+            self.shared_names(&sources, &sinks);
         }
         Config { device: self.device.clone(), state, store, sources, sinks, generation: 1 }
     }
@@ -165,8 +166,34 @@ impl Checker<'_> {
             }
             let raw: raw::Stream = self.fields(span, body);
             if let Some(keep) = raw.keep {
+                if keep.get_ref().0 > store.cap / 2 {
+                    let hint = "room is needed for what is not delivered yet; raise `cap` in [store]";
+                    self.problem(keep.span(), "`keep` is more than half of `cap`".into(), Some(hint.into()));
+                }
                 store.keep.retain(|(stream, _)| *stream != name);
                 store.keep.push((name, Keep { bytes: keep.get_ref().0 }));
+            }
+        }
+    }
+
+    /// What two sources or sinks may not have in common.
+    fn shared_names(&mut self, sources: &[super::Source], sinks: &[super::Sink]) {
+        let mut sessions = BTreeSet::new();
+        for source in sources {
+            if let crate::source::Kind::Mqtt(mqtt) = &source.kind
+                && !sessions.insert((&mqtt.host, mqtt.port, &mqtt.client_id))
+            {
+                let message = format!("source `{}` has the client id of another one at the same broker", source.name);
+                let hint = "a broker ends the older of two connections with one id; set client_id in one of them";
+                self.problem(0..0, message, Some(hint.into()));
+            }
+        }
+        let mut folders = BTreeSet::new();
+        for sink in sinks {
+            if let crate::sink::Kind::Directory(directory) = &sink.kind
+                && !folders.insert(&directory.path)
+            {
+                self.problem(0..0, format!("sink `{}` writes to the folder of another one", sink.name), None);
             }
         }
     }

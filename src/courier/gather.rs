@@ -92,6 +92,13 @@ pub fn gather(
         gaps.clear();
         if fitting == 0 {
             let count = u64::from(cut.count);
+            let alone = batch.events[0].body.len() + bounds.limits.per_event + FRAMING;
+            if count == 1 && alone <= bounds.limits.largest {
+                (next, after) = (cut.last + 1, cut.last);
+                batch.events.truncate(1);
+                reader.rewind_if(next);
+                return Ok(Gathered { batch, next, after, gaps, too_large });
+            }
             if count == 1 {
                 too_large = Some(cut.first);
             } else {

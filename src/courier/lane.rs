@@ -10,7 +10,7 @@ use crate::flow::stop::Stop;
 use crate::platform::random;
 use crate::sink::link::Permit;
 use crate::sink::{Class, DeliverError};
-use crate::store::{Atom, Item, OfferError, Part, Reader, Release, StreamId};
+use crate::store::{Atom, Item, OfferError, Part, ReadError, Reader, Release, StreamId};
 use crate::telemetry::{Metric, event};
 use bytes::Bytes;
 use std::sync::{Arc, PoisonError};
@@ -30,6 +30,11 @@ pub(super) struct Lane {
     records: u64,
 }
 
+/// A dead letter waits this long for room in a full store.
+const NO_ROOM: Duration = Duration::from_secs(30);
+/// A delivery under way gets so long once we were asked to stop.
+const LAST_DELIVERY: Duration = Duration::from_secs(3);
+
 /// How a delivery ended.
 enum Ended {
     Accepted(Accepted),
@@ -47,7 +52,7 @@ impl Lane {
         let mut reader = self.shared.store.reader(&self.shared.rule.name, self.stream);
         self.after = reader.sent_before();
         let mut durable = self.shared.store.durable();
-        loop {
+        while !stop.is_requested() {
             let bounds = Bounds { limits: self.shared.sink.limits(), records: self.records };
             let Some((back, gathered)) = self.gather(reader, bounds).await else {
                 return;
@@ -168,7 +173,11 @@ impl Lane {
             if !self.admitted(stop).await {
                 return Ended::Stopped;
             }
-            let result = self.shared.sink.deliver(batch).await;
+            let result = tokio::select! {
+                result = self.shared.sink.deliver(batch) => result,
+                // What becomes of it is not known then: it is delivered again after the next start.
+                () = patience_after(stop) => return Ended::Stopped,
+            };
             let mut link = self.shared.link.lock().unwrap_or_else(PoisonError::into_inner);
             let error = match result {
                 Ok(proof) => {
@@ -243,7 +252,11 @@ impl Lane {
     /// Makes a record that the target never takes a durable dead letter, and goes past it.
     async fn set_aside(&mut self, reader: &mut Reader, sequence: u64, why: &str, stop: &mut Stop) -> bool {
         reader.rewind(sequence);
-        if let Some(letter) = self.letter(reader, sequence, why) {
+        let Ok(letter) = self.letter(reader, sequence, why) else {
+            reader.rewind(sequence);
+            return self.pause(READ_RETRY, stop).await;
+        };
+        if let Some(letter) = letter {
             let dead = self.shared.store.stream(DEAD_LETTERS);
             let records = vec![letter];
             let part = Part { stream: dead, generation: 0, in_flight: false, records };
@@ -260,15 +273,18 @@ impl Lane {
         true
     }
 
-    fn letter(&self, reader: &mut Reader, sequence: u64, why: &str) -> Option<Record> {
-        let Ok(Some(Item::Span(span))) = reader.read() else {
-            return None;
+    /// The dead letter; none when the record turns out to be damaged.
+    fn letter(&self, reader: &mut Reader, sequence: u64, why: &str) -> Result<Option<Record>, ReadError> {
+        let Some(Item::Span(span)) = reader.read()? else {
+            return Ok(None);
         };
-        let (_, record) = span.records().next()?;
+        let Some((_, record)) = span.records().next() else {
+            return Ok(None);
+        };
         let length = record.payload.len();
         let kept = &record.payload[..length.min(crate::flow::record::DEAD_LETTER_KEEP)];
         let attribute = |name: &str, value: String| (name.into(), value.into());
-        Some(Record {
+        Ok(Some(Record {
             arrival_ms: record.arrival_ms,
             device_time_us: record.device_time_us,
             key: record.key.into(),
@@ -283,13 +299,17 @@ impl Lane {
             ],
             kind: PayloadKind::Bytes,
             payload: Bytes::copy_from_slice(kept),
-        })
+        }))
     }
 
     async fn commit(&self, atom: Atom, stop: &mut Stop) -> bool {
         let mut durable = self.shared.store.durable();
         let mut room = self.shared.store.room();
         let mut atom = atom;
+        // A full store waits for this lane to go on, and this lane for room: what the target will
+        // never take gives way. The log line with its reason is all that stays of it then.
+        let give_up = tokio::time::sleep(NO_ROOM);
+        tokio::pin!(give_up);
         let ticket = loop {
             match self.shared.store.offer(atom) {
                 Ok(ticket) => break ticket,
@@ -299,9 +319,14 @@ impl Lane {
             tokio::select! {
                 changed = room.changed() => if changed.is_err() { return false },
                 () = stop.requested() => return false,
+                () = &mut give_up => return true,
             }
         };
-        durable.wait_for(|proof| proof.covers(ticket)).await.is_ok()
+        tokio::select! {
+            safe = durable.wait_for(|proof| proof.covers(ticket)) => safe.is_ok(),
+            () = stop.requested() => false,
+            () = give_up => true,
+        }
     }
 
     async fn pause(&self, wait: Duration, stop: &mut Stop) -> bool {
@@ -310,4 +335,10 @@ impl Lane {
             () = stop.requested() => false,
         }
     }
+}
+
+/// Ends a while after the stop was asked for.
+async fn patience_after(stop: &mut Stop) {
+    stop.requested().await;
+    tokio::time::sleep(LAST_DELIVERY).await;
 }

@@ -12,13 +12,16 @@ use crate::platform::clock::Clock;
 use crate::sink::Sink;
 use crate::sink::link::Link;
 use crate::store::Store;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, event};
 use lane::Lane;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
+
+/// A lane that failed begins again after this long.
+const BEGIN_AGAIN: Duration = Duration::from_secs(1);
 
 /// What the courier knows of a sink.
 #[derive(Debug, Clone)]
@@ -60,6 +63,7 @@ pub async fn run(rule: Rule, store: Store, sink: Arc<dyn Sink>, clock: Clock, me
     let mut durable = store.durable();
     let mut known = BTreeSet::new();
     let mut lanes = JoinSet::new();
+    let mut tasks = HashMap::new();
     loop {
         for (id, name) in store.streams_of(&shared.rule.name) {
             if known.insert(id) {
@@ -69,11 +73,21 @@ pub async fn run(rule: Rule, store: Store, sink: Arc<dyn Sink>, clock: Clock, me
                     stream: name.into(),
                     lane: 0,
                 };
-                lanes.spawn(Lane::new(shared.clone(), id, origin).run(stop.clone()));
+                let task = lanes.spawn(Lane::new(shared.clone(), id, origin).run(stop.clone()));
+                tasks.insert(task.id(), id);
             }
         }
         tokio::select! {
             changed = durable.changed() => if changed.is_err() { break },
+            Some(ended) = lanes.join_next_with_id() => {
+                // A lane ends only when it is asked to: this one failed, and begins again.
+                let task = ended.as_ref().map_or_else(tokio::task::JoinError::id, |(task, ())| *task);
+                if !stop.is_requested() && let Some(id) = tasks.remove(&task) {
+                    tracing::error!(event = event::SINK_DOWN, sink = shared.rule.name, stream = id, "a lane failed; beginning again");
+                    tokio::time::sleep(BEGIN_AGAIN).await;
+                    known.remove(&id);
+                }
+            }
             () = stop.requested() => break,
         }
     }

@@ -45,15 +45,20 @@ pub struct Frame {
     pub position: Option<Position>,
 }
 
+/// What a record takes in memory besides its payload, in bytes.
+const RECORD: usize = 144;
+
 impl Frame {
     /// Bytes held in memory for this frame, roughly.
     #[must_use]
     pub fn weight(&self) -> usize {
         let payload = match &self.payload {
-            Payload::One(bytes) | Payload::Lines(bytes) => bytes.len(),
+            Payload::One(bytes) => bytes.len(),
+            // Each line becomes a record with fields of its own.
+            Payload::Lines(bytes) => bytes.len() + bytes.iter().filter(|byte| **byte == b'\n').count() * RECORD,
             Payload::TooLarge { head, .. } => head.len(),
             Payload::Nothing => 0,
         };
-        payload + self.key.len() + 96
+        payload + self.key.len() + RECORD
     }
 }

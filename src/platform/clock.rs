@@ -36,7 +36,7 @@ impl Clock {
     #[must_use]
     pub fn now(&self) -> Reading {
         let wall_ms = wall_ms();
-        Reading { wall_ms, monotonic_ms: self.monotonic_ms(), trusted: wall_ms >= EARLIEST_CREDIBLE_MS }
+        Reading { wall_ms, monotonic_ms: self.monotonic_ms(), trusted: is_credible(wall_ms) }
     }
 
     /// Milliseconds since this clock was made.
@@ -44,6 +44,12 @@ impl Clock {
     pub fn monotonic_ms(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
+}
+
+/// Whether a wall time can be right.
+#[must_use]
+pub fn is_credible(wall_ms: i64) -> bool {
+    wall_ms >= EARLIEST_CREDIBLE_MS
 }
 
 /// Milliseconds since the Unix epoch.

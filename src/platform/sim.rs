@@ -39,6 +39,7 @@ struct World {
     dead: bool,
     honest: bool,
     fail_syncs: u32,
+    alternate: u32,
     random: u64,
 }
 
@@ -72,6 +73,11 @@ impl SimDisk {
     /// The next syncs of files fail with EIO.
     pub fn fail_syncs(&self, count: u32) {
         self.world().fail_syncs = count;
+    }
+
+    /// Of the next syncs of files, the first, third and so on fail with EIO.
+    pub fn fail_every_other_sync(&self, count: u32) {
+        self.world().alternate = count;
     }
 
     #[must_use]
@@ -266,6 +272,12 @@ impl DiskFile for SimFile {
     fn sync(&self) -> io::Result<()> {
         let mut world = self.disk.world();
         world.operate()?;
+        if world.alternate > 0 {
+            world.alternate -= 1;
+            if world.alternate.is_multiple_of(2) {
+                return Err(io::Error::other("injected EIO"));
+            }
+        }
         if world.fail_syncs > 0 {
             world.fail_syncs -= 1;
             return Err(io::Error::other("injected EIO"));

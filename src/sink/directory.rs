@@ -44,7 +44,7 @@ impl Directory {
 
 impl Sink for Directory {
     fn limits(&self) -> Limits {
-        Limits { batch: 1 << 20, per_event: 0 }
+        Limits { batch: 1 << 20, largest: usize::MAX, per_event: 0 }
     }
 
     fn deliver<'a>(&'a self, batch: &'a Batch) -> Delivery<'a> {
@@ -80,7 +80,12 @@ fn append(folder: &std::path::Path, files: &mut HashMap<String, Open>, event: &E
     let stream = envelope.stream.to_string();
     let fits = |open: &Open| open.epoch == envelope.epoch && open.length < FILE_BYTES;
     if !files.get(&stream).is_some_and(fits) {
-        std::fs::create_dir_all(folder)?;
+        if !folder.is_dir() {
+            std::fs::create_dir_all(folder)?;
+            if let Some(parent) = folder.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+                File::open(parent)?.sync_all()?;
+            }
+        }
         let name = format!("{}.{:016x}.{:020}.ndjson", file_name(&stream), envelope.epoch, envelope.first);
         // An older file of the same name is of the same records: a batch that was tried before.
         let file = OpenOptions::new().create(true).write(true).truncate(true).open(folder.join(name))?;

@@ -18,8 +18,10 @@ use std::time::Duration;
 /// What a target takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of one batch, bodies and properties.
+    /// Bytes of one batch, bodies and properties; events are put together up to this.
     pub batch: usize,
+    /// Bytes of the largest single event; what is larger can never be delivered.
+    pub largest: usize,
     /// Bytes that an event needs besides its body.
     pub per_event: usize,
 }

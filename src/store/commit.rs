@@ -98,6 +98,8 @@ impl Committer {
     }
 
     pub fn run(mut self) {
+        // A process that was killed may not have come to it.
+        self.free();
         while let Some(turn) = self.wait() {
             let closing = turn.closing;
             self.work(turn);
@@ -299,11 +301,22 @@ impl Committer {
         };
         self.inner.options.metrics.add(Metric::StoreWriteErrors, 1);
         tracing::warn!(event = event::STORE_BLOCKED, %error, "the log cannot be written; going on in a new segment");
-        let again = self.roll().and_then(|()| self.writer.append(Kind::Commit, &bytes));
+        // The failed segment takes nothing more, so this starts a new one.
+        let again = match self.place(bytes.len(), data) {
+            Ok(true) => self.writer.append(Kind::Commit, &bytes).map(|_| ()),
+            Ok(false) => Err(error),
+            Err(error) => Err(error),
+        };
         self.count();
         match again {
-            Ok(_) => Outcome::Durable,
-            Err(error) => Outcome::Failed(error),
+            Ok(()) => Outcome::Durable,
+            Err(error) => {
+                // A segment that never took a frame is taken back, or retries would fill the disk.
+                if let Some(number) = self.writer.take_back() {
+                    self.inner.lock().segments.remove(&number);
+                }
+                Outcome::Failed(error)
+            }
         }
     }
 
@@ -325,7 +338,12 @@ impl Committer {
     /// Seals the current segment and starts the next.
     fn roll(&mut self) -> io::Result<()> {
         let sealed: Option<Summary> = self.writer.current.as_ref().map(|current| current.summary.clone());
-        let checkpoint = self.inner.lock().state.checkpoint(self.stamp(), sealed);
+        let stamp = self.stamp();
+        let checkpoint = {
+            let mut shared = self.inner.lock();
+            shared.touch_cursors(stamp.wall_ms);
+            shared.state.checkpoint(stamp, sealed)
+        };
         let old = self.writer.roll(&checkpoint, Heat::Hot)?;
         let mut shared = self.inner.lock();
         if let Some(old) = &old {
@@ -356,6 +374,14 @@ impl Committer {
             let segment = Segment { path: current.path.clone(), summary: current.summary.clone() };
             shared.segments.insert(current.summary.number, segment);
         }
+        drop(shared);
+        self.free();
+    }
+
+    /// Gives back the segments that lie below every floor.
+    fn free(&mut self) {
+        let inner = self.inner.clone();
+        let mut shared = inner.lock();
         let freed = space::freeable(&shared.state, &shared.segments, &[]);
         let files: Vec<Segment> = freed.iter().filter_map(|number| shared.segments.remove(number)).collect();
         inner.options.metrics.set(Metric::StoreSegments, shared.segments.len() as u64);

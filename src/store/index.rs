@@ -42,7 +42,16 @@ impl<E: Into<redb::Error>> From<E> for IndexError {
 /// The open index.
 #[derive(Debug)]
 pub struct Index {
-    database: Database,
+    /// There until it is dropped.
+    database: Option<Database>,
+}
+
+impl Drop for Index {
+    fn drop(&mut self) {
+        let database = self.database.take();
+        // Closing writes, and may panic on rot like everything else.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(database)));
+    }
 }
 
 /// What is written at a segment roll and at a clean stop.
@@ -68,7 +77,7 @@ impl Index {
             let path = folders.root.join("index.redb");
             let file = disk.open(&path, Mode::Create).map_err(redb::Error::from)?;
             let database = Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(Backend(file))?;
-            Ok(Self { database })
+            Ok(Self { database: Some(database) })
         })
     }
 
@@ -87,7 +96,7 @@ impl Index {
     /// When anything in it is bad.
     pub fn load(&self) -> Result<Remembered, IndexError> {
         guarded(|| {
-            let read = self.database.begin_read()?;
+            let read = self.database.as_ref().ok_or(IndexError::Panic)?.begin_read()?;
             let mut remembered = Remembered::default();
             if let Some(table) = present(read.open_table(STORE_ID))?
                 && let Some(id) = table.get("id")?
@@ -116,7 +125,7 @@ impl Index {
     /// When the disk is full among others; redb then wants to be opened again.
     pub fn save(&self, update: &Update<'_>) -> Result<(), IndexError> {
         guarded(|| {
-            let mut write = self.database.begin_write()?;
+            let mut write = self.database.as_ref().ok_or(IndexError::Panic)?.begin_write()?;
             write.set_quick_repair(true);
             {
                 write.open_table(STORE_ID)?.insert("id", update.store.as_slice())?;

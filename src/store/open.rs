@@ -49,6 +49,8 @@ pub(super) fn open(dir: &Path, options: &Options, readers: Vec<ReaderRule>) -> R
     folders.create(&*disk)?;
     // The simulated disk has no real folder to lock; nor has it a second process.
     let lock = dir.is_dir().then(|| Lock::take(dir)).transpose()?;
+    // Renames of an earlier life that no sync has covered yet are made durable before anything builds on them.
+    disk.sync_dir(&folders.log)?;
     let mut findings = Vec::new();
     let (index, remembered) = open_index(&*disk, &folders, &mut findings);
     let found = scan(&*disk, &folders, &remembered)?;
@@ -222,6 +224,8 @@ fn place_readers(shared: &mut Shared, now: i64) {
                 && rule.newest
             {
                 live.entry.next = *next;
+                // Saved with the first frame: a restart before the first delivery must not skip anything.
+                live.since_ms = Some(0);
             }
         }
     }

@@ -6,7 +6,7 @@
 use super::log::body::{self, Commit, Reason, SectionHead, StreamId};
 use super::log::layout::{FRAME_HEADER, Kind, checksum};
 use super::log::section::{RecordRef, Records, decompress};
-use super::log::walk::{Found, Step, Walk};
+use super::log::walk::{Found, Step, Walk, read_past_damage};
 use super::shared::Inner;
 use crate::platform::disk::{DiskFile, Mode};
 use crate::telemetry::{Metric, event};
@@ -243,7 +243,7 @@ impl Reader {
 
     fn section(&self, file: &Arc<dyn DiskFile>, offset: u64, head: &SectionHead) -> io::Result<Option<Vec<u8>>> {
         let mut stored = vec![0; usize::try_from(head.length.min(super::log::layout::MAX_BODY)).unwrap_or(0)];
-        let n = file.read_at(&mut stored, offset)?;
+        let n = read_past_damage(&**file, &mut stored, offset)?;
         if n < stored.len() || checksum(&self.inner.id, &stored) != head.crc {
             return Ok(None);
         }

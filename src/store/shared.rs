@@ -217,6 +217,15 @@ impl Shared {
         self.cursors.insert(key, Live { entry, unsaved: 0, since_ms: None });
     }
 
+    /// Readers that are configured keep their cursors, however long they have nothing to do.
+    pub fn touch_cursors(&mut self, now_ms: i64) {
+        for ((reader, _), cursor) in &mut self.state.cursors {
+            if self.readers.iter().any(|rule| rule.name == *reader) {
+                cursor.seen_ms = now_ms;
+            }
+        }
+    }
+
     /// Who holds a stream back.
     pub fn hold(&self, stream: StreamId) -> Hold {
         let Some(state) = self.state.streams.get(&stream) else {

@@ -35,23 +35,30 @@ pub fn floors(
 ) -> Vec<FloorEntry> {
     let mut out = Vec::new();
     for stream in state.streams.values() {
-        let kept = keep(stream.id);
         let lowest = match hold(stream.id) {
             Hold::Cursor(next) => next,
-            // Without a reader and without `keep` nothing says that it may go.
-            Hold::Nobody if kept.is_none() => continue,
             Hold::Nobody => stream.next,
         };
-        let kept = kept.filter(|_| !short || matches!(hold(stream.id), Hold::Nobody));
-        let floor = match kept {
-            Some(keep) => lowest.min(kept_from(segments, stream.id, keep, stream.next)),
-            None => lowest,
+        let kept = match (keep(stream.id), hold(stream.id)) {
+            (Some(keep), _) => kept_from(segments, stream.id, keep, stream.next),
+            // Without a reader and without `keep` nothing says that it may go.
+            (None, Hold::Nobody) => stream.floor,
+            (None, Hold::Cursor(_)) => lowest,
         };
+        // What is only kept gives way when space is short, the oldest segment first.
+        let given_up = if short { oldest_end(segments, stream.id) } else { 0 };
+        let floor = lowest.min(kept.max(given_up));
         if floor > stream.floor {
             out.push(FloorEntry { stream: stream.id, floor, reason: Reason::Trim });
         }
     }
     out
+}
+
+/// Behind the last sequence that the oldest segment holds of a stream; 0 when it holds none.
+fn oldest_end(segments: &BTreeMap<u64, Segment>, stream: StreamId) -> u64 {
+    let oldest = segments.values().next().and_then(|segment| segment.summary.of(stream));
+    oldest.map_or(0, |holding| holding.last + 1)
 }
 
 /// The lowest sequence that `keep` still wants, whole segments at a time.
@@ -120,13 +127,19 @@ mod tests {
         let (state, segments) = store();
         let keep = |_| Some(Keep { bytes: 150 });
         assert_eq!(floors(&state, &segments, |_| Hold::Cursor(31), keep, false)[0].floor, 11);
-        assert_eq!(floors(&state, &segments, |_| Hold::Cursor(31), keep, true)[0].floor, 31);
+        let large = |_| Some(Keep { bytes: 1000 });
+        assert!(floors(&state, &segments, |_| Hold::Cursor(31), large, false).is_empty());
+        let short = floors(&state, &segments, |_| Hold::Cursor(31), large, true);
+        assert_eq!(freeable(&state, &segments, &short), [1], "the oldest segment, and no more");
+        assert!(floors(&state, &segments, |_| Hold::Cursor(1), large, true).is_empty(), "what is not delivered stays");
     }
 
     #[test]
-    fn a_stream_without_reader_and_keep_is_not_touched_and_with_keep_is_bounded() {
+    fn a_stream_without_reader_stays_while_there_is_space_and_with_keep_is_bounded() {
         let (state, segments) = store();
-        assert!(floors(&state, &segments, |_| Hold::Nobody, |_| None, true).is_empty());
+        assert!(floors(&state, &segments, |_| Hold::Nobody, |_| None, false).is_empty());
+        let short = floors(&state, &segments, |_| Hold::Nobody, |_| None, true);
+        assert_eq!(freeable(&state, &segments, &short), [1], "nobody reads it: it may not block those that are read");
         let kept = floors(&state, &segments, |_| Hold::Nobody, |_| Some(Keep { bytes: 1 }), true);
         assert_eq!(kept[0].floor, 21);
     }

@@ -4,6 +4,7 @@
 //! finds exactly what was running before.
 
 use super::log::body::{Checkpoint, Commit, CursorEntry, FloorEntry, PositionEntry, Reason, StreamId, StreamState};
+use crate::platform::clock;
 use std::collections::BTreeMap;
 
 /// A gone reader's cursor is kept this long, in milliseconds (30 days).
@@ -49,7 +50,10 @@ impl State {
     /// As a checkpoint.
     #[must_use]
     pub fn checkpoint(&self, stamp: super::log::body::Stamp, sealed: Option<super::log::body::Summary>) -> Checkpoint {
-        let fresh = |cursor: &&CursorEntry| stamp.wall_ms.saturating_sub(cursor.seen_ms) < CURSOR_KEPT_MS;
+        // A cursor last seen under a clock that was not set has no age.
+        let fresh = |cursor: &&CursorEntry| {
+            !clock::is_credible(cursor.seen_ms) || stamp.wall_ms.saturating_sub(cursor.seen_ms) < CURSOR_KEPT_MS
+        };
         Checkpoint {
             stamp,
             machine: self.machine,
@@ -162,9 +166,10 @@ mod tests {
             split: None,
             seen_ms,
         };
-        state.set_cursors(&[cursor("old", 0), cursor("new", CURSOR_KEPT_MS)]);
-        let stamp = Stamp { wall_ms: CURSOR_KEPT_MS + 1, ..Stamp::default() };
+        let then = 1_800_000_000_000;
+        state.set_cursors(&[cursor("old", then), cursor("new", then + CURSOR_KEPT_MS), cursor("no clock", 5)]);
+        let stamp = Stamp { wall_ms: then + CURSOR_KEPT_MS + 1, ..Stamp::default() };
         let kept: Vec<String> = state.checkpoint(stamp, None).cursors.into_iter().map(|c| c.reader).collect();
-        assert_eq!(kept, ["new"]);
+        assert_eq!(kept, ["new", "no clock"]);
     }
 }

@@ -170,17 +170,17 @@ impl Link {
         self.sender.max_message_size().and_then(|size| usize::try_from(size).ok())
     }
 
-    /// Sends a batch and waits for its outcome.
+    /// Sends a batch and waits for its outcome; its memory is given back as soon as it is on its way.
     ///
     /// # Errors
     /// For every outcome but `accepted`.
-    pub async fn send(&mut self, batch: &Encoded) -> Result<(), Failed> {
+    pub async fn send(&mut self, batch: Encoded) -> Result<(), Failed> {
         let lost = |message: &str| Failed {
             error: DeliverError::transient(message),
             link_is_lost: true,
             connection_is_lost: true,
         };
-        let queued = timeout(PATIENCE, self.sender.send_batchable_ref(&batch.sendable)).await;
+        let queued = timeout(PATIENCE, self.sender.send_batchable(batch.sendable)).await;
         let mut outcome =
             queued.map_err(|_| lost("the hub gives no credit in time"))?.map_err(|error| error::from_send(&error))?;
         let outcome = tokio::select! {

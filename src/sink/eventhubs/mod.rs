@@ -69,11 +69,12 @@ impl EventHubs {
             return Err(DeliverError::transient("no link"));
         };
         if let Some(limit) = link.max_message_size() {
-            self.batch_bytes.store(limit, Relaxed);
+            // More than 1 MiB in one batch gains nothing and costs memory.
+            self.batch_bytes.store(limit.min(BATCH_BYTES), Relaxed);
         }
         let sendable = message::batch(batch, key.as_deref())?;
         self.metrics.add(Metric::SinkWireBytes, sendable.bytes as u64);
-        match link.send(&sendable).await {
+        match link.send(sendable).await {
             Ok(()) => Ok(Accepted::by_target()),
             Err(failed) => {
                 if failed.link_is_lost {
@@ -107,10 +108,8 @@ impl EventHubs {
 
 impl Sink for EventHubs {
     fn limits(&self) -> Limits {
-        Limits {
-            batch: self.batch_bytes.load(Relaxed).saturating_sub(ENVELOPE_BYTES),
-            per_event: message::PROPERTIES_BYTES,
-        }
+        let batch = self.batch_bytes.load(Relaxed).saturating_sub(ENVELOPE_BYTES);
+        Limits { batch, largest: batch, per_event: message::PROPERTIES_BYTES }
     }
 
     fn deliver<'a>(&'a self, batch: &'a Batch) -> Delivery<'a> {

@@ -26,10 +26,11 @@ pub(super) async fn run(settings: Settings, context: Context) {
         let frames;
         (tail, frames) = match read.await {
             Ok(done) => done,
-            Err(error) => {
-                tracing::error!(event = event::SOURCE_DOWN, source = %name, %error, "reading files failed");
-                return;
-            }
+            // The supervisor starts the source again from its saved positions.
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => return,
+            },
         };
         let idle = frames.is_empty();
         for frame in frames {

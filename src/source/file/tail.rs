@@ -2,13 +2,15 @@
 
 use super::Settings;
 use super::track::{FileId, Saved, Track};
-use crate::flow::frame::Frame;
+use crate::flow::frame::{Frame, Payload, Position};
 use crate::telemetry::{Metric, Metrics, event};
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// At least so many bytes of each file.
+const SHARE_BYTES: usize = 16 << 10;
 /// About so many bytes are read in one poll.
 const POLL_BYTES: usize = 512 << 10;
 
@@ -21,6 +23,8 @@ pub struct Tail {
     metrics: Arc<Metrics>,
     /// Files of the very first start may be read from their end.
     first: bool,
+    /// Until the first look: later, a path says nothing of where a file was left.
+    starting: bool,
     complained: Option<String>,
 }
 
@@ -30,8 +34,9 @@ impl Tail {
     pub fn new(settings: Settings, positions: &[(String, Vec<u8>)], metrics: Arc<Metrics>) -> Self {
         let saved: BTreeMap<_, _> =
             positions.iter().filter_map(|(part, value)| Some((part.clone(), Saved::decode(value)?))).collect();
-        let first = saved.is_empty();
-        let mut tail = Self { settings, saved, tracks: BTreeMap::new(), metrics, first, complained: None };
+        let first = positions.is_empty();
+        let mut tail =
+            Self { settings, saved, tracks: BTreeMap::new(), metrics, first, starting: true, complained: None };
         tail.find_renamed();
         tail
     }
@@ -39,8 +44,13 @@ impl Tail {
     /// What is new, in order for each file.
     pub fn poll(&mut self) -> Vec<Frame> {
         let mut frames = self.discover();
+        if self.first {
+            frames.push(started());
+        }
         self.first = false;
-        let mut weight = 0;
+        self.starting = false;
+        // Every file gets its share, whichever is busy.
+        let share = (POLL_BYTES / self.tracks.len().max(1)).max(SHARE_BYTES);
         let mut finished = Vec::new();
         for (id, track) in &mut self.tracks {
             match track.refresh() {
@@ -57,7 +67,8 @@ impl Tail {
             }
             let rest = track.quiet_for() >= self.settings.unterminated_after
                 || track.gone && track.quiet_for() >= self.settings.gone_after;
-            while weight < POLL_BYTES {
+            let mut weight = 0;
+            while weight < share {
                 match track.next(self.settings.max_line, rest) {
                     Ok(Some(frame)) => {
                         weight += frame.weight();
@@ -123,7 +134,8 @@ impl Tail {
     /// By device and inode; where devices got new numbers, by path.
     fn saved_for(&self, id: FileId, path: &Path) -> Option<Saved> {
         let by_id = self.saved.get(&Saved::part(id));
-        by_id.or_else(|| self.saved.values().find(|saved| saved.path == path)).cloned()
+        let by_path = || self.saved.values().find(|saved| self.starting && saved.path == path);
+        by_id.or_else(by_path).cloned()
     }
 
     /// Files that were renamed while nobody looked are read to their end.
@@ -134,7 +146,9 @@ impl Tail {
             let Ok(meta) = std::fs::metadata(&path) else { continue };
             let id = FileId { device: meta.dev(), inode: meta.ino() };
             let Some(saved) = self.saved.get(&Saved::part(id)).filter(|saved| saved.path != path) else { continue };
-            if let Ok(track) = Track::open(&path, Some(saved), true) {
+            // Another file may have got the inode: only the one that we know is read on.
+            let known = std::fs::File::open(&path).is_ok_and(|file| saved.fingerprint.matches(&file));
+            if let Some(track) = known.then(|| Track::open(&path, Some(saved), true).ok()).flatten() {
                 self.tracks.insert(id, track);
             }
         }
@@ -149,6 +163,12 @@ impl Tail {
     }
 }
 
+/// Notes that there was a first start: later, new files are read from their start.
+fn started() -> Frame {
+    let position = Some(Position { part: "started".into(), value: vec![1] });
+    Frame { key: "".into(), flags: 0, payload: Payload::Nothing, position }
+}
+
 /// The folder of a path or pattern.
 fn folder(path: &str) -> PathBuf {
     let parent = Path::new(path).parent().filter(|parent| !parent.as_os_str().is_empty());
@@ -158,7 +178,6 @@ fn folder(path: &str) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::frame::Payload;
     use std::fmt::Write as _;
     use std::io::Write as _;
     use std::time::Duration;
@@ -262,7 +281,7 @@ mod tests {
             (0..3).flat_map(|_| rig.poll().lines().map(String::from).collect::<Vec<_>>()).collect();
         both.sort();
         assert_eq!(both, ["2", "3", "last"], "a gone file's last line needs no newline");
-        assert_eq!(rig.positions.len(), 1, "the gone file is forgotten");
+        assert_eq!(rig.positions.len(), 2, "the gone file is forgotten");
     }
 
     #[test]
@@ -284,6 +303,30 @@ mod tests {
         std::fs::write(rig.path("a.log"), "x other text, longer\n").unwrap();
         rig.restart();
         assert_eq!(rig.poll(), "x other text, longer\n");
+    }
+
+    #[test]
+    fn many_short_lines_are_several_frames_none_too_large_for_an_atom() {
+        let mut rig = Rig::new("a.log");
+        rig.append("a.log", &"\n".repeat(30_000));
+        let frames: Vec<Frame> = (0..20).flat_map(|_| rig.tail.poll()).collect();
+        let lines = |frame: &Frame| match &frame.payload {
+            Payload::Lines(block) => block.len(),
+            _ => 0,
+        };
+        assert!(frames.iter().all(|frame| lines(frame) * (256 + frame.key.len()) <= 1 << 20));
+        assert_eq!(frames.iter().map(lines).sum::<usize>(), 30_000);
+    }
+
+    #[test]
+    fn a_file_cut_within_a_line_that_is_too_long_is_begun_again() {
+        let mut rig = Rig::new("a.log");
+        rig.append("a.log", &"x".repeat(300_000));
+        rig.poll();
+        std::fs::write(rig.path("a.log"), "y".repeat(150_000)).unwrap();
+        rig.poll();
+        rig.append("a.log", "\n2\n");
+        assert_eq!(rig.poll(), "#150000\n2\n");
     }
 
     #[test]

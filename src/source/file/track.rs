@@ -15,6 +15,10 @@ use std::time::{Duration, Instant};
 const FINGERPRINT: usize = 1024;
 /// A frame holds about this much, in bytes.
 const BLOCK: usize = 64 << 10;
+/// The records of a frame weigh at most this much besides their bytes; an atom's limit is 2 MiB.
+const FRAME_WEIGHT: usize = 1 << 20;
+/// What is reckoned for a line besides its bytes and key: as a dead letter it has attributes.
+const RECORD_WEIGHT: usize = 256;
 
 /// What a file is to the operating system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -140,7 +144,7 @@ impl Track {
     /// Looks at the size; true when the file was found truncated or replaced in place.
     pub fn refresh(&mut self) -> io::Result<bool> {
         let size = self.file.metadata()?.len();
-        if size == self.size && self.fingerprint.length > 0 {
+        if size == self.size && (size == 0 || self.fingerprint.length > 0) {
             return Ok(false);
         }
         let restarted = size < self.offset || !self.fingerprint.matches(&self.file);
@@ -165,7 +169,7 @@ impl Track {
             if self.too_long.is_some() {
                 match self.skip(left, rest)? {
                     Some(frame) => return Ok(Some(frame)),
-                    None if left == 0 => return Ok(None),
+                    None if left == 0 || self.too_long.is_none() => return Ok(None),
                     None => continue,
                 }
             }
@@ -175,7 +179,7 @@ impl Track {
                 let mut block = vec![0; want];
                 let n = read_at(&self.file, &mut block, self.offset)?;
                 block.truncate(n);
-                if let Some(end) = block.iter().rposition(|byte| *byte == b'\n') {
+                if let Some(end) = self.cut(&block) {
                     block.truncate(end + 1);
                     return Ok(Some(self.lines(block)));
                 }
@@ -205,6 +209,10 @@ impl Track {
         let mut block = vec![0; BLOCK.min(left)];
         let n = read_at(&self.file, &mut block, line.at)?;
         block.truncate(n);
+        if n == 0 && !rest {
+            // The file has become shorter: the next look begins the line again.
+            return Ok(None);
+        }
         let newline = block.iter().position(|byte| *byte == b'\n');
         let part = &block[..newline.unwrap_or(n)];
         line.length += part.len() as u64;
@@ -217,6 +225,13 @@ impl Track {
         self.offset = line.at;
         let payload = Payload::TooLarge { length: line.length, crc: line.crc, head: Bytes::from(line.head) };
         Ok(Some(self.frame(payload)))
+    }
+
+    /// The last newline of a block that still goes into one frame: short lines are many records.
+    fn cut(&self, block: &[u8]) -> Option<usize> {
+        let most = FRAME_WEIGHT / (RECORD_WEIGHT + self.key.len());
+        let newlines = block.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at);
+        newlines.take(most.max(1)).last()
     }
 
     fn lines(&mut self, block: Vec<u8>) -> Frame {

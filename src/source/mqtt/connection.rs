@@ -125,6 +125,7 @@ impl Connection<'_> {
             Packet::ConnAck(ack) => self.connected(ack.session_present).await,
             Packet::SubAck(ack) => {
                 self.metrics.add(Metric::SourceSubscribed, 1);
+                *self.subscribed = true;
                 for (topic, code) in self.settings.topics.iter().zip(ack.return_codes) {
                     if code == SubscribeReasonCode::Failure {
                         tracing::error!(
@@ -163,9 +164,7 @@ impl Connection<'_> {
         let qos = rumqttc::qos(self.settings.qos).unwrap_or(QoS::AtLeastOnce);
         let filters = self.settings.topics.iter().map(|topic| SubscribeFilter::new(topic.clone(), qos));
         let asked = self.client.subscribe_many(filters).await;
-        asked.map_err(|error| End::Lost { error: format!("cannot subscribe: {error}"), was_up: true })?;
-        *self.subscribed = true;
-        Ok(())
+        asked.map_err(|error| End::Lost { error: format!("cannot subscribe: {error}"), was_up: true })
     }
 
     fn publish(&mut self, publish: &Publish) -> Result<(), End> {
@@ -251,6 +250,12 @@ impl Connection<'_> {
             tokio::select! {
                 polled = events.poll() => match polled {
                     Ok(Event::Outgoing(Outgoing::Disconnect)) | Err(_) => return,
+                    // The library completes the exchange by itself: it must be forgotten with it.
+                    Ok(Event::Incoming(Packet::PubRel(release))) => {
+                        if let Some(frame) = self.session.end(release.pkid) {
+                            let _ = self.giver.try_push(frame);
+                        }
+                    }
                     Ok(_) => {}
                 },
                 settled = self.giver.more_settled() => match settled {

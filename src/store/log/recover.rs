@@ -139,10 +139,18 @@ pub struct Remembered {
 /// When the folder cannot be read.
 pub fn scan(disk: &dyn Disk, folders: &Folders, remembered: &Remembered) -> io::Result<Option<Scan>> {
     let files = segment::list(disk, folders)?;
-    let newest_id = files.iter().rev().find_map(|file| file.header.map(|header| header.store));
-    let Some(store) = remembered.store.or(newest_id) else {
+    // The log says whose it is: most of it, if it is not of one mind. The index speaks only for a
+    // log without one good header.
+    let mut ids: BTreeMap<[u8; 16], usize> = BTreeMap::new();
+    for header in files.iter().filter_map(|file| file.header) {
+        *ids.entry(header.store).or_default() += 1;
+    }
+    let most = ids.into_iter().max_by_key(|(_, count)| *count).map(|(id, _)| id);
+    let Some(store) = most.or(remembered.store) else {
         return Ok(None);
     };
+    let foreign = Remembered::default();
+    let remembered = if remembered.store.is_none_or(|id| id == store) { remembered } else { &foreign };
     let highest = files.iter().map(|file| file.number).max().unwrap_or(0);
     let mut scanner = Scanner { disk, store, findings: Vec::new(), state: State::default() };
     let mut known: BTreeMap<u64, OnDisk> = BTreeMap::new();

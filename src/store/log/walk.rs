@@ -17,6 +17,37 @@ const SECTOR: usize = 512;
 /// How much is read at once when looking for the next good header.
 const SCAN_READ: usize = 64 << 10;
 
+/// Reads past bad sectors: where the device cannot read, zeros stand, which pass no check.
+///
+/// # Errors
+/// When not even the segment's first sector can be read: then the device is gone, and nothing may
+/// be taken for damaged.
+pub fn read_past_damage(file: &dyn DiskFile, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let error = match file.read_at(buffer, offset) {
+        Ok(n) => return Ok(n),
+        Err(error) => error,
+    };
+    if file.read_at(&mut [0; SECTOR], 0).is_err() {
+        return Err(error);
+    }
+    let mut done = 0;
+    for (at, sector) in (offset..).step_by(SECTOR).zip(buffer.chunks_mut(SECTOR)) {
+        match file.read_at(sector, at) {
+            Ok(n) => {
+                done += n;
+                if n < sector.len() {
+                    break;
+                }
+            }
+            Err(_) => {
+                sector.fill(0);
+                done += sector.len();
+            }
+        }
+    }
+    Ok(done)
+}
+
 /// A frame that passed its checks.
 #[derive(Debug, Clone)]
 pub struct Found {
@@ -136,7 +167,7 @@ impl Walk {
             return Ok(None);
         }
         let mut bytes = [0; FRAME_HEADER];
-        let n = self.file.read_at(&mut bytes, offset)?;
+        let n = read_past_damage(&*self.file, &mut bytes, offset)?;
         Ok(FrameHeader::decode(&self.store, &bytes[..n])
             .filter(|header| header.segment == self.segment && offset + header.span() <= self.end))
     }
@@ -147,17 +178,17 @@ impl Walk {
         let length = usize::try_from(header.length).unwrap_or(usize::MAX);
         if self.bodies {
             let mut bytes = vec![0; length];
-            let n = self.file.read_at(&mut bytes, start)?;
+            let n = read_past_damage(&*self.file, &mut bytes, start)?;
             let whole = n == length && checksum(&self.store, &bytes) == header.body;
             return Ok((bytes, whole));
         }
         let mut bytes = vec![0; length.min(FIRST_READ)];
-        let n = self.file.read_at(&mut bytes, start)?;
+        let n = read_past_damage(&*self.file, &mut bytes, start)?;
         bytes.truncate(n);
         let need = body::directory_length(&bytes).map_or(0, |n| n.saturating_add(body::PREFIX)).min(length);
         if need > bytes.len() {
             bytes = vec![0; need];
-            let n = self.file.read_at(&mut bytes, start)?;
+            let n = read_past_damage(&*self.file, &mut bytes, start)?;
             bytes.truncate(n);
         }
         // A directory with a wrong CRC shows when it is decoded.
@@ -169,7 +200,7 @@ impl Walk {
         let mut buffer = vec![0; SCAN_READ];
         let mut at = from;
         while at < self.end {
-            let n = self.file.read_at(&mut buffer, at)?;
+            let n = read_past_damage(&*self.file, &mut buffer, at)?;
             if n == 0 {
                 break;
             }

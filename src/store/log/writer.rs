@@ -51,6 +51,8 @@ pub struct Writer {
     pub current: Option<Current>,
     lsn: u64,
     crc: u32,
+    /// What the last roll sealed, with lsn and CRC as they were, until a frame follows.
+    before: Option<(Current, u64, u32)>,
     /// Since the store was opened.
     pub written: Written,
 }
@@ -69,7 +71,19 @@ impl Writer {
         last: (u64, u32),
     ) -> Self {
         let (lsn, crc) = last;
-        Self { disk, folders, store, size, spares, highest, current, lsn, crc, written: Written::default() }
+        Self {
+            disk,
+            folders,
+            store,
+            size,
+            spares,
+            highest,
+            current,
+            lsn,
+            crc,
+            before: None,
+            written: Written::default(),
+        }
     }
 
     /// The store's id.
@@ -115,6 +129,7 @@ impl Writer {
             return Err(error);
         }
         current.summary.end += header.span();
+        self.before = None;
         self.lsn = header.lsn;
         self.crc = header.crc(&self.store);
         Ok(at)
@@ -163,6 +178,7 @@ impl Writer {
         self.written.bytes += start.len() as u64;
         self.written.syncs += 2;
         self.highest = number;
+        let (lsn, crc) = (self.lsn, self.crc);
         self.lsn = frame_header.lsn;
         self.crc = frame_header.crc(&self.store);
         let summary = Summary {
@@ -173,7 +189,21 @@ impl Writer {
             holdings: Vec::new(),
         };
         let old = self.current.replace(Current { path, file, summary, failed: false });
-        Ok(old.map(|old| Segment { path: old.path, summary: old.summary }))
+        let sealed = old.as_ref().map(|old| Segment { path: old.path.clone(), summary: old.summary.clone() });
+        self.before = old.map(|old| (old, lsn, crc));
+        Ok(sealed)
+    }
+
+    /// Takes back the last roll if the new segment failed before it took a frame; returns the
+    /// number that is gone.
+    pub fn take_back(&mut self) -> Option<u64> {
+        self.current.as_ref().filter(|current| current.failed)?;
+        let (old, lsn, crc) = self.before.take()?;
+        let gone = self.current.replace(old)?;
+        (self.lsn, self.crc) = (lsn, crc);
+        // Should it stay: it holds a checkpoint only, and its number is not used again.
+        let _ = self.disk.remove(&gone.path);
+        Some(gone.summary.number)
     }
 
     fn segment_number(&self) -> io::Result<u64> {

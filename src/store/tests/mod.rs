@@ -79,10 +79,15 @@ pub(super) fn atom(stream: StreamId, numbers: std::ops::Range<u64>, size: usize)
 
 /// Offers and waits until it is durable; false when the power went.
 pub(super) fn put(store: &Store, disk: &SimDisk, atom: Atom) -> bool {
+    put_within(store, disk, atom, 40_000)
+}
+
+/// Looks so many times.
+pub(super) fn put_within(store: &Store, disk: &SimDisk, atom: Atom, looks: u32) -> bool {
     let durable = store.durable();
     let mut atom = Some(atom);
     let mut ticket = None;
-    for _ in 0..20_000 {
+    for _ in 0..looks {
         if let Some(offered) = atom.take() {
             match store.offer(offered) {
                 Ok(got) => ticket = Some(got),

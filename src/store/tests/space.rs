@@ -93,3 +93,64 @@ fn kept_data_of_a_stream_without_reader_is_bounded() {
     store.close();
     assert!(disk.list(&root().join("log")).unwrap().len() <= 3);
 }
+
+#[test]
+fn a_few_dead_letters_never_fill_the_store() {
+    let disk = SimDisk::new(11);
+    let mut options = options(&disk);
+    options.keep = vec![("forebay.dead-letters".into(), Keep { bytes: SEGMENT * 4 })];
+    let (store, _) = Store::open(&root(), &options, rules()).unwrap();
+    let (stream, dead) = (store.stream("readings"), store.stream("forebay.dead-letters"));
+    let mut reader = store.reader("sink", stream);
+    // One tiny dead letter for each segment's worth of readings, which are all delivered.
+    for n in 0..40 {
+        assert!(put(&store, &disk, atom(dead, n..n + 1, 20)), "round {n}: the store is full for ever");
+        for part in 0..2 {
+            let first = n * 20 + part * 10;
+            assert!(put(&store, &disk, atom(stream, first..first + 10, 6000)), "round {n}");
+        }
+        let (records, gaps) = read_all(&mut reader);
+        assert!(gaps.is_empty() && !records.is_empty());
+        release(&store, stream, reader.next_sequence());
+    }
+    store.close();
+}
+
+#[test]
+fn a_disk_that_keeps_failing_adds_no_segments() {
+    let disk = SimDisk::new(12);
+    let (store, _) = open(&disk).unwrap();
+    let stream = store.stream("readings");
+    assert!(put(&store, &disk, atom(stream, 0..5, 100)));
+    // Every append fails, every roll passes: syncs alternate between the two.
+    disk.fail_every_other_sync(9);
+    assert!(put_within(&store, &disk, atom(stream, 5..10, 100), 400_000));
+    assert!(disk.list(&root().join("log")).unwrap().len() <= 3);
+    let (records, gaps) = read_all(&mut store.reader("sink", stream));
+    assert_eq!((records.len(), gaps.len()), (10, 0));
+    store.close();
+    let (store, _) = open(&disk).unwrap();
+    assert_eq!(read_all(&mut store.reader("sink", stream)).0.len(), 10);
+    store.close();
+}
+
+#[test]
+fn a_reader_that_began_at_the_newest_skips_nothing_over_a_restart() {
+    let disk = SimDisk::new(13);
+    let newest = || {
+        let late = ReaderRule { name: "late".into(), streams: Selection::All, newest: true };
+        [rules(), vec![late]].concat()
+    };
+    let (store, _) = open(&disk).unwrap();
+    let stream = store.stream("readings");
+    assert!(put(&store, &disk, atom(stream, 0..5, 50)));
+    store.close();
+    let (store, _) = Store::open(&root(), &options(&disk), newest()).unwrap();
+    assert!(put(&store, &disk, atom(stream, 5..8, 50)));
+    store.abandon();
+    disk.reboot();
+    let (store, _) = Store::open(&root(), &options(&disk), newest()).unwrap();
+    let (records, _) = read_all(&mut store.reader("late", stream));
+    assert_eq!(records.iter().map(|(_, _, value)| *value).collect::<Vec<_>>(), [5, 6, 7]);
+    store.close();
+}
