@@ -104,8 +104,7 @@ impl Agent {
     /// What its slowest sink has not delivered.
     #[must_use]
     pub fn backlog(&self) -> Backlog {
-        let all = self.config.sinks.iter().map(|sink| self.store.backlog(&sink.name));
-        all.max_by_key(|backlog| backlog.records).unwrap_or_default()
+        slowest(&self.config, &self.store)
     }
 
     /// Stops in order: sources, store, sinks; what can be delivered in `drain` is delivered.
@@ -121,9 +120,8 @@ impl Agent {
             );
             tasks.shutdown().await;
         }
-        let behind = || self.config.sinks.iter().map(|sink| self.store.backlog(&sink.name).records).max().unwrap_or(0);
         let _ = tokio::time::timeout(drain, async {
-            while behind() > 0 {
+            while slowest(&self.config, &self.store).records > 0 {
                 tokio::time::sleep(DRAIN_POLL).await;
             }
         })
@@ -132,8 +130,7 @@ impl Agent {
         sender.stop();
         while tasks.join_next().await.is_some() {}
         self.status.abort();
-        let all = self.config.sinks.iter().map(|sink| self.store.backlog(&sink.name));
-        let backlog = all.max_by_key(|backlog| backlog.records).unwrap_or_default();
+        let backlog = slowest(&self.config, &self.store);
         let store = self.store;
         if tokio::task::spawn_blocking(move || store.close()).await.is_err() {
             tracing::warn!(event = event::STOPPED, "the store was not closed in order");
@@ -143,6 +140,12 @@ impl Agent {
         tracing::info!(event = event::STOPPED, left = backlog.records, "stopped; what is left is safe on disk");
         Left { backlog, durable, delivered }
     }
+}
+
+/// What the sink that is furthest behind has not delivered.
+fn slowest(config: &Config, store: &Store) -> Backlog {
+    let all = config.sinks.iter().map(|sink| store.backlog(&sink.name));
+    all.max_by_key(|backlog| backlog.records).unwrap_or_default()
 }
 
 /// Puts what opening the store found into Forebay's own stream, so that a sink can carry it.

@@ -89,12 +89,6 @@ impl Link {
         self.state = State::Offline { until_ms: now_ms + wait };
         (wait, first)
     }
-
-    /// Whether deliveries are going through as far as is known.
-    #[must_use]
-    pub fn is_online(&self) -> bool {
-        self.state == State::Online
-    }
 }
 
 #[cfg(test)]
