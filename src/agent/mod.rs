@@ -6,13 +6,12 @@
 use crate::config::{Config, Sink, Source};
 use crate::courier;
 use crate::flow::handover::handover;
-use crate::flow::record::{EVENTS, PayloadKind, Record};
 use crate::flow::stop::{Stop, StopSender, stop};
 use crate::intake;
 use crate::platform::clock::Clock;
 use crate::sink;
 use crate::source;
-use crate::store::{Atom, Backlog, Finding, OpenError, Options, Part, Store};
+use crate::store::{Backlog, Finding, OpenError, Options, Store};
 use crate::telemetry::{Metric, Metrics, event};
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,7 +61,6 @@ impl Agent {
         let state = config.state.clone();
         let opened = tokio::task::spawn_blocking(move || Store::open(&state, &options, readers)).await;
         let (store, findings) = opened.map_err(|error| OpenError::Io(std::io::Error::other(error)))??;
-        note(&store, &findings, clock.now().wall_ms);
         let (upstream_sender, upstream_stop) = stop();
         let (downstream_sender, downstream_stop) = stop();
         let mut upstream = JoinSet::new();
@@ -148,35 +146,14 @@ fn slowest(config: &Config, store: &Store) -> Backlog {
     all.max_by_key(|backlog| backlog.records).unwrap_or_default()
 }
 
-/// Puts what opening the store found into Forebay's own stream, so that a sink can carry it.
-fn note(store: &Store, findings: &[Finding], now_ms: i64) {
-    let record = |finding: &Finding| Record {
-        arrival_ms: now_ms,
-        device_time_us: None,
-        key: event::STORE_FINDING.into(),
-        flags: 0,
-        attributes: Vec::new(),
-        kind: PayloadKind::Text,
-        payload: finding.to_string().into(),
-    };
-    let records: Vec<Record> = findings.iter().map(record).collect();
-    if records.is_empty() {
-        return;
-    }
-    let part = Part { stream: store.stream(EVENTS), generation: 0, in_flight: false, records };
-    if let Err(error) = store.offer(Atom { parts: vec![part], ..Atom::default() }) {
-        // The log has said it all; a store that was just opened has room.
-        tracing::warn!(event = event::STORE_FINDING, %error, "the findings could not be stored");
-    }
-}
-
 fn options(config: &Config, clock: &Clock, metrics: &Arc<Metrics>) -> Options {
     Options {
         cap: config.store.cap,
         reserve: config.store.reserve,
         linger_ms: u64::try_from(config.store.linger.as_millis()).unwrap_or(u64::MAX),
         max_commits_per_second: config.store.max_commits_per_second,
-        keep: config.store.keep.clone(),
+        streams: config.store.streams.clone(),
+        when_full: config.store.when_full,
         clock: clock.clone(),
         metrics: metrics.clone(),
         ..Options::default()

@@ -2,26 +2,21 @@
 
 mod sink;
 mod source;
+mod store;
 
 use super::problem::{Problem, Report, nearest};
 use super::raw;
 use super::value::Secret;
 use super::{Config, Environment, StoreConfig};
-use crate::flow::record::{DEAD_LETTERS, EVENTS};
-use crate::store::{Keep, Selection};
+use crate::store::Selection;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 const STATE: &str = "/var/lib/forebay";
-/// The store needs four segments to work with.
-const LEAST_CAP: u64 = 32 << 20;
-const DEAD_LETTERS_KEEP: u64 = 16 << 20;
-const EVENTS_KEEP: u64 = 1 << 20;
 /// Names go into event properties, whose size is reckoned with.
 const LONGEST_NAME: usize = 128;
 const TOP: [&str; 6] = ["device", "state", "store", "stream", "source", "sink"];
@@ -124,58 +119,6 @@ impl Checker<'_> {
         }
     }
 
-    fn store(&mut self, value: Option<Spanned<DeValue<'_>>>) -> StoreConfig {
-        let raw: raw::Store = match value.map(|value| self.table(value, "store")) {
-            Some(Some((span, table))) => self.fields(span, table),
-            _ => raw::Store::default(),
-        };
-        let cap = raw.cap.as_ref().map_or(1 << 30, |cap| cap.get_ref().0);
-        if let Some(at) = raw.cap.as_ref().filter(|_| cap < LEAST_CAP) {
-            self.problem(at.span(), "`cap` is too small".into(), Some("the store needs at least 32MiB".into()));
-        }
-        let reserve = raw.reserve.as_ref().map_or((64 << 20).min(cap), |reserve| reserve.get_ref().0);
-        if let Some(at) = raw.reserve.as_ref().filter(|_| reserve > cap) {
-            self.problem(at.span(), "`reserve` is larger than `cap`".into(), None);
-        }
-        let linger = raw.linger.as_ref().map_or(Duration::from_secs(1), |linger| linger.get_ref().0);
-        if let Some(at) = raw.linger.as_ref().filter(|_| linger > Duration::from_secs(60)) {
-            let hint = "QoS 0 and unacknowledged data up to this age are lost by a crash; at most 60s";
-            self.problem(at.span(), "`linger` is too long".into(), Some(hint.into()));
-        }
-        let rate = raw.max_commits_per_second.as_ref().map_or(50, |rate| *rate.get_ref());
-        if let Some(at) = raw.max_commits_per_second.as_ref().filter(|_| rate == 0 || rate > 1000) {
-            self.problem(at.span(), "`max_commits_per_second` must be from 1 to 1000".into(), None);
-        }
-        if raw.cap.is_none() {
-            self.assume(format!("store: cap 1GiB, reserve {} MiB, linger {} ms", reserve >> 20, linger.as_millis()));
-        }
-        let keep = vec![
-            (DEAD_LETTERS.to_string(), Keep { bytes: DEAD_LETTERS_KEEP }),
-            (EVENTS.to_string(), Keep { bytes: EVENTS_KEEP }),
-        ];
-        StoreConfig { cap, reserve, linger, max_commits_per_second: rate, keep }
-    }
-
-    fn streams(&mut self, value: Option<Spanned<DeValue<'_>>>, store: &mut StoreConfig, produced: &BTreeSet<String>) {
-        for (name, span, body) in self.named(value, "stream") {
-            let own = crate::flow::record::is_own_stream(&name);
-            if !own && !produced.contains(&name) {
-                let hint =
-                    nearest(&name, produced.iter().map(String::as_str)).map(|near| format!("did you mean `{near}`?"));
-                self.problem(span.clone(), format!("no source writes to the stream `{name}`"), hint);
-            }
-            let raw: raw::Stream = self.fields(span, body);
-            if let Some(keep) = raw.keep {
-                if keep.get_ref().0 > store.cap / 2 {
-                    let hint = "room is needed for what is not delivered yet; raise `cap` in [store]";
-                    self.problem(keep.span(), "`keep` is more than half of `cap`".into(), Some(hint.into()));
-                }
-                store.keep.retain(|(stream, _)| *stream != name);
-                store.keep.push((name, Keep { bytes: keep.get_ref().0 }));
-            }
-        }
-    }
-
     /// What two sources or sinks may not have in common.
     fn shared_names(&mut self, sources: &[super::Source], sinks: &[super::Sink]) {
         let mut sessions = BTreeSet::new();
@@ -205,7 +148,8 @@ impl Checker<'_> {
                 Selection::All => true,
                 Selection::Named(names) => names.contains(stream),
             });
-            if !read && !store.keep.iter().any(|(name, _)| name == stream) {
+            let kept = store.streams.iter().any(|(name, rule)| name == stream && rule.keep.is_some());
+            if !read && !kept {
                 let hint = format!("name it in a sink's `from`, or set `keep` in [stream.{stream}]");
                 self.problem(
                     0..0,

@@ -12,7 +12,7 @@ pub use problem::{Position, Problem, Report};
 
 use crate::sink;
 use crate::source;
-use crate::store::{Keep, ReaderRule};
+use crate::store::{ReaderRule, StreamRule, WhenFull};
 use std::path::PathBuf;
 use std::time::Duration;
 use value::{Codec, Decoder};
@@ -76,8 +76,10 @@ pub struct StoreConfig {
     pub linger: Duration,
     /// At most so many early commits a second.
     pub max_commits_per_second: u32,
+    /// What happens to streams without a rule of their own when the store is full.
+    pub when_full: WhenFull,
     /// By stream.
-    pub keep: Vec<(String, Keep)>,
+    pub streams: Vec<(String, StreamRule)>,
 }
 
 /// A source.

@@ -29,6 +29,20 @@ pub struct Store {
     pub linger: Option<Spanned<Span>>,
     /// Early commits for stalled sources.
     pub max_commits_per_second: Option<Spanned<u32>>,
+    /// What gives way when the store is full.
+    pub when_full: Option<Spanned<WhenFull>>,
+}
+
+/// What gives way when there is no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WhenFull {
+    /// Nothing: the sources wait.
+    Block,
+    /// What is oldest.
+    DropOldest,
+    /// What arrives.
+    DropNewest,
 }
 
 /// `[stream.NAME]`
@@ -37,6 +51,12 @@ pub struct Store {
 pub struct Stream {
     /// Released data that is kept.
     pub keep: Option<Spanned<Bytes>>,
+    /// The most that is not delivered.
+    pub cap: Option<Spanned<Bytes>>,
+    /// What gives way then, or when the store is full.
+    pub when_full: Option<Spanned<WhenFull>>,
+    /// Which stream gives way first.
+    pub priority: Option<Spanned<u8>>,
 }
 
 /// `[source.NAME]` with `kind = "mqtt"`

@@ -1,9 +1,10 @@
 //! Proofs: what may be told to whom.
 //!
-//! `Durable` lets a source be told "safe"; `Accepted` lets a cursor move. Each has one
-//! constructor, and `tests/tidy.rs` checks that only the store's committer and the sinks call it.
+//! `Durable` lets a source be told "safe"; `Accepted` lets a cursor move. Each is made in one
+//! place, and `tests/tidy.rs` checks that only the store's committer and the sinks make them.
 
-/// Everything offered up to and including this group is on disk, synced.
+/// Everything offered up to and including this group is on disk, synced, or was given up because
+/// the user chose so for its stream (`when_full = "drop-newest"`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Durable(u64);
 
@@ -11,6 +12,13 @@ impl Durable {
     /// Made by the store's committer after `fdatasync` returned without an error.
     #[must_use]
     pub fn synced(group: u64) -> Self {
+        Self(group)
+    }
+
+    /// Made by the store's committer when all records of a group were given up by their streams'
+    /// own rule, counted and reported.
+    #[must_use]
+    pub fn given_up(group: u64) -> Self {
         Self(group)
     }
 

@@ -23,18 +23,45 @@ pub struct Reading {
 #[derive(Debug, Clone)]
 pub struct Clock {
     started: Instant,
+    /// Set by hand, for tests: milliseconds since the start.
+    #[cfg(test)]
+    manual: Option<std::sync::Arc<std::sync::atomic::AtomicU64>>,
 }
 
 impl Clock {
     /// The machine's own clocks.
     #[must_use]
     pub fn system() -> Self {
-        Self { started: Instant::now() }
+        Self {
+            started: Instant::now(),
+            #[cfg(test)]
+            manual: None,
+        }
+    }
+
+    /// One that stands still until it is advanced; its wall time starts in 2027.
+    #[cfg(test)]
+    #[must_use]
+    pub fn manual() -> Self {
+        Self { manual: Some(std::sync::Arc::default()), ..Self::system() }
+    }
+
+    /// Moves a manual clock on.
+    #[cfg(test)]
+    pub fn advance(&self, ms: u64) {
+        if let Some(manual) = &self.manual {
+            manual.fetch_add(ms, std::sync::atomic::Ordering::SeqCst);
+        }
     }
 
     /// Both clocks, now.
     #[must_use]
     pub fn now(&self) -> Reading {
+        #[cfg(test)]
+        if self.manual.is_some() {
+            let monotonic_ms = self.monotonic_ms();
+            return Reading { wall_ms: 1_800_000_000_000 + monotonic_ms.cast_signed(), monotonic_ms, trusted: true };
+        }
         let wall_ms = wall_ms();
         Reading { wall_ms, monotonic_ms: self.monotonic_ms(), trusted: is_credible(wall_ms) }
     }
@@ -42,6 +69,10 @@ impl Clock {
     /// Milliseconds since this clock was made.
     #[must_use]
     pub fn monotonic_ms(&self) -> u64 {
+        #[cfg(test)]
+        if let Some(manual) = &self.manual {
+            return manual.load(std::sync::atomic::Ordering::SeqCst);
+        }
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 }

@@ -15,10 +15,24 @@ pub fn boot_id() -> [u8; 16] {
     id_from(Path::new("/proc/sys/kernel/random/boot_id"))
 }
 
-/// The machine's id (`/etc/machine-id`); zero where there is none.
+/// Serial numbers of the hardware, where the kernel shows one: a cloned card has its original's
+/// `/etc/machine-id`, and another board under it.
+const SERIALS: [&str; 2] = ["/proc/device-tree/serial-number", "/sys/class/dmi/id/product_uuid"];
+
+/// The machine's id: `/etc/machine-id` together with the hardware's serial number; zero where
+/// there is neither.
 #[must_use]
 pub fn machine_id() -> [u8; 16] {
-    id_from(Path::new("/etc/machine-id"))
+    let system = id_from(Path::new("/etc/machine-id"));
+    let serial = SERIALS.iter().find_map(|path| std::fs::read(path).ok()).unwrap_or_default();
+    if serial.is_empty() { system } else { mixed(system, &serial) }
+}
+
+/// FNV-1a with 128 bits, begun at the system's id.
+fn mixed(system: [u8; 16], serial: &[u8]) -> [u8; 16] {
+    const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
+    let step = |hash: u128, byte: &u8| (hash ^ u128::from(*byte)).wrapping_mul(PRIME);
+    serial.iter().fold(u128::from_le_bytes(system), step).to_le_bytes()
 }
 
 fn id_from(path: &Path) -> [u8; 16] {
@@ -34,6 +48,12 @@ fn id_from(path: &Path) -> [u8; 16] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clone_of_a_card_on_another_board_is_another_machine() {
+        assert_ne!(mixed([1; 16], b"10000000a"), mixed([1; 16], b"10000000b"));
+        assert_ne!(mixed([1; 16], b"10000000a"), mixed([2; 16], b"10000000a"));
+    }
 
     #[test]
     fn an_id_is_read_from_hex_with_or_without_dashes() {

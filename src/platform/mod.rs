@@ -12,3 +12,4 @@ pub mod signals;
 #[cfg(test)]
 pub mod sim;
 pub mod tls;
+pub mod traffic;

@@ -1,5 +1,16 @@
 //! Randomness from the operating system, for identities and for jitter.
 
+#[cfg(test)]
+thread_local! {
+    static SEED: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
+/// From now on this thread's numbers follow from a seed, so that a failing run replays.
+#[cfg(test)]
+pub fn seed(seed: u64) {
+    SEED.set(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+}
+
 /// Fills an array with random bytes.
 ///
 /// Should the operating system refuse (no such Linux is known since 3.17), the bytes are derived
@@ -7,6 +18,14 @@
 #[must_use]
 pub fn bytes<const N: usize>() -> [u8; N] {
     let mut out = [0; N];
+    #[cfg(test)]
+    if SEED.get() != 0 {
+        for byte in &mut out {
+            SEED.set(SEED.get().wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407));
+            *byte = SEED.get().to_be_bytes()[0];
+        }
+        return out;
+    }
     if getrandom::fill(&mut out).is_err() {
         let mut seed = crate::platform::clock::wall_ms().unsigned_abs() ^ u64::from(std::process::id()).rotate_left(40);
         for chunk in out.chunks_mut(8) {

@@ -1,13 +1,16 @@
 //! A disk in memory that loses power, for tests.
 //!
 //! What was written and not synced is lost in part: of every file's unsynced sectors an arbitrary
-//! subset survives, of the unsynced directory changes an arbitrary prefix. After the cut every
-//! call fails until `reboot`.
+//! subset survives, and of the directory entries that were made, renamed or removed an arbitrary
+//! subset too; a sync of a directory settles its own entries only. A rename is one change (ext4,
+//! xfs, f2fs and btrfs keep that promise). After the cut every call fails until `reboot`.
+//!
+//! Besides: a size limit (ENOSPC), a read-only mount, failing writes and syncs, unreadable sectors.
 
 #![allow(clippy::cast_possible_truncation)]
 
 use super::disk::{Disk, DiskFile, Mode};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -24,8 +27,26 @@ struct Inode {
 
 #[derive(Debug, Clone)]
 enum Change {
-    Put(PathBuf, usize),
+    /// A file is made or renamed: the name that it had, the name that it has.
+    Put(Option<PathBuf>, PathBuf, usize),
     Remove(PathBuf),
+}
+
+impl Change {
+    fn is_about(&self, later: &Self) -> bool {
+        match (self, later) {
+            (Self::Put(_, _, inode), Self::Put(_, _, other)) => inode == other,
+            (Self::Put(_, to, _) | Self::Remove(to), Self::Remove(path) | Self::Put(_, path, _)) => to == path,
+        }
+    }
+
+    fn touches(&self, dir: &Path) -> bool {
+        let inside = |path: &PathBuf| path.parent() == Some(dir);
+        match self {
+            Self::Put(from, to, _) => inside(to) || from.as_ref().is_some_and(inside),
+            Self::Remove(path) => inside(path),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -39,7 +60,13 @@ struct World {
     dead: bool,
     honest: bool,
     fail_syncs: u32,
+    fail_writes: u32,
     alternate: u32,
+    read_only: bool,
+    /// All files together may be no larger, in bytes.
+    limit: Option<u64>,
+    /// Sectors that cannot be read: inode, sector.
+    unreadable: BTreeSet<(usize, usize)>,
     random: u64,
 }
 
@@ -80,6 +107,34 @@ impl SimDisk {
         self.world().alternate = count;
     }
 
+    /// The next writes fail with EIO, half done.
+    pub fn fail_writes(&self, count: u32) {
+        self.world().fail_writes = count;
+    }
+
+    /// A read-only mount, or its end.
+    pub fn read_only(&self, on: bool) {
+        self.world().read_only = on;
+    }
+
+    /// All files together may be no larger; `None` for no limit.
+    pub fn limit(&self, bytes: Option<u64>) {
+        self.world().limit = bytes;
+    }
+
+    /// Bytes of all files that have a name.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        self.world().used()
+    }
+
+    /// A sector of a file cannot be read from now on.
+    pub fn spoil(&self, path: &Path, sector: usize) {
+        let mut world = self.world();
+        let inode = world.names[path];
+        world.unreadable.insert((inode, sector));
+    }
+
     #[must_use]
     pub fn is_dead(&self) -> bool {
         self.world().dead
@@ -94,10 +149,10 @@ impl SimDisk {
     /// Power comes back: what was not synced is there in part.
     pub fn reboot(&self) {
         let mut world = self.world();
-        let survive = if world.changes.is_empty() { 0 } else { world.roll() as usize % (world.changes.len() + 1) };
-        let changes = std::mem::take(&mut world.changes);
-        for change in &changes[..survive] {
-            apply(&mut world.durable_names, change);
+        for change in std::mem::take(&mut world.changes) {
+            if world.roll().is_multiple_of(2) {
+                apply(&mut world.durable_names, &change);
+            }
         }
         world.names = world.durable_names.clone();
         let mut inodes = std::mem::take(&mut world.inodes);
@@ -132,7 +187,7 @@ impl SimDisk {
 
 fn apply(names: &mut BTreeMap<PathBuf, usize>, change: &Change) {
     match change {
-        Change::Put(path, inode) => {
+        Change::Put(_, path, inode) => {
             names.retain(|_, other| other != inode);
             names.insert(path.clone(), *inode);
         }
@@ -171,8 +226,27 @@ impl World {
         self.alive()
     }
 
+    /// As `operate`, for what changes the disk.
+    fn change(&mut self) -> io::Result<()> {
+        self.operate()?;
+        if self.read_only { Err(io::ErrorKind::ReadOnlyFilesystem.into()) } else { Ok(()) }
+    }
+
     fn alive(&self) -> io::Result<()> {
         if self.dead { Err(io::Error::other("no power")) } else { Ok(()) }
+    }
+
+    fn used(&self) -> u64 {
+        self.names.values().map(|inode| self.inodes[*inode].now.len() as u64).sum()
+    }
+
+    /// Whether a file may become so long.
+    fn room(&self, inode: usize, length: usize) -> io::Result<()> {
+        let more = length.saturating_sub(self.inodes[inode].now.len()) as u64;
+        match self.limit {
+            Some(limit) if more > 0 && self.used() + more > limit => Err(io::ErrorKind::StorageFull.into()),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -184,10 +258,10 @@ impl Disk for SimDisk {
         let inode = match known {
             Some(inode) => inode,
             None if mode == Mode::Create => {
-                world.operate()?;
+                world.change()?;
                 world.inodes.push(Inode::default());
                 let inode = world.inodes.len() - 1;
-                let change = Change::Put(path.into(), inode);
+                let change = Change::Put(None, path.into(), inode);
                 apply(&mut world.names, &change);
                 world.changes.push(change);
                 inode
@@ -209,9 +283,9 @@ impl Disk for SimDisk {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut world = self.world();
-        world.operate()?;
+        world.change()?;
         let inode = *world.names.get(from).ok_or(io::ErrorKind::NotFound)?;
-        let change = Change::Put(to.into(), inode);
+        let change = Change::Put(Some(from.into()), to.into(), inode);
         apply(&mut world.names, &change);
         world.changes.push(change);
         Ok(())
@@ -219,19 +293,25 @@ impl Disk for SimDisk {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut world = self.world();
-        world.operate()?;
+        world.change()?;
         world.names.remove(path).ok_or(io::ErrorKind::NotFound)?;
         world.changes.push(Change::Remove(path.into()));
         Ok(())
     }
 
-    fn sync_dir(&self, _dir: &Path) -> io::Result<()> {
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let mut world = self.world();
         world.operate()?;
         if world.honest {
-            // A journal commits the changes of every directory together.
-            world.durable_names = world.names.clone();
-            world.changes.clear();
+            for change in std::mem::take(&mut world.changes) {
+                if change.touches(dir) {
+                    // What was known of this file or name before does not matter any more.
+                    world.changes.retain(|older| !older.is_about(&change));
+                    apply(&mut world.durable_names, &change);
+                } else {
+                    world.changes.push(change);
+                }
+            }
         }
         Ok(())
     }
@@ -250,6 +330,10 @@ impl DiskFile for SimFile {
         let bytes = &world.inodes[self.inode].now;
         let start = (offset as usize).min(bytes.len());
         let n = buffer.len().min(bytes.len() - start);
+        let sectors = (self.inode, start / SECTOR)..(self.inode, (start + n).div_ceil(SECTOR));
+        if world.unreadable.range(sectors).next().is_some() {
+            return Err(io::Error::other("injected EIO"));
+        }
         buffer[..n].copy_from_slice(&bytes[start..start + n]);
         Ok(n)
     }
@@ -257,9 +341,19 @@ impl DiskFile for SimFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let mut world = self.disk.world();
         // The write at which the power goes may leave any of its sectors.
-        let done = world.operate();
-        let inode = &mut world.inodes[self.inode];
+        let mut done = world.operate();
         let start = offset as usize;
+        if world.read_only {
+            return Err(io::ErrorKind::ReadOnlyFilesystem.into());
+        }
+        world.room(self.inode, start + bytes.len())?;
+        let mut bytes = bytes;
+        if world.fail_writes > 0 {
+            world.fail_writes -= 1;
+            bytes = &bytes[..bytes.len() / 2];
+            done = Err(io::Error::other("injected EIO"));
+        }
+        let inode = &mut world.inodes[self.inode];
         let end = start + bytes.len();
         if inode.now.len() < end {
             inode.now.resize(end, 0);
@@ -295,7 +389,8 @@ impl DiskFile for SimFile {
 
     fn allocate(&self, length: u64) -> io::Result<()> {
         let mut world = self.disk.world();
-        world.operate()?;
+        world.change()?;
+        world.room(self.inode, length as usize)?;
         let inode = &mut world.inodes[self.inode];
         let size = inode.now.len().max(length as usize);
         inode.now.resize(size, 0);
@@ -310,7 +405,8 @@ impl DiskFile for SimFile {
 
     fn set_size(&self, length: u64) -> io::Result<()> {
         let mut world = self.disk.world();
-        world.operate()?;
+        world.change()?;
+        world.room(self.inode, length as usize)?;
         world.inodes[self.inode].now.resize(length as usize, 0);
         Ok(())
     }

@@ -1,13 +1,19 @@
 //! One writer per store: `flock` on `lock`, which also says who holds it.
+//!
+//! The file's second line is its own inode number. A copy of a store, or one restored from a
+//! backup, has the line of the original and another inode: that is how it is noticed. (Not noticed:
+//! a copy without `lock`, and an image of the whole device; `Finding::Moved` is for the latter.)
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// Held while the store is open for writing.
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
+    copy: bool,
 }
 
 /// Why the lock was not had.
@@ -37,14 +43,25 @@ impl Lock {
             Err(TryLockError::WouldBlock) => {
                 let mut pid = String::new();
                 file.read_to_string(&mut pid)?;
-                return Err(LockError::Held { pid: pid.trim().to_string() });
+                return Err(LockError::Held { pid: pid.lines().next().unwrap_or_default().to_string() });
             }
             Err(TryLockError::Error(error)) => return Err(error.into()),
         }
+        let inode = file.metadata()?.ino();
+        let mut before = String::new();
+        // Whatever it holds is only a hint.
+        let _ = file.read_to_string(&mut before);
+        let known = before.lines().nth(1).and_then(|line| line.parse::<u64>().ok());
         file.set_len(0)?;
         file.rewind()?;
-        writeln!(file, "{}", std::process::id())?;
-        Ok(Self { _file: file })
+        writeln!(file, "{}\n{inode}", std::process::id())?;
+        Ok(Self { _file: file, copy: known.is_some_and(|known| known != inode) })
+    }
+
+    /// Whether the file is a copy of the one that was last locked.
+    #[must_use]
+    pub fn is_copy(&self) -> bool {
+        self.copy
     }
 }
 
@@ -59,6 +76,15 @@ mod tests {
         let refused = Lock::take(dir.path()).unwrap_err().to_string();
         assert!(refused.contains(&format!("process {}", std::process::id())), "{refused}");
         drop(held);
-        Lock::take(dir.path()).unwrap();
+        assert!(!Lock::take(dir.path()).unwrap().is_copy());
+    }
+
+    #[test]
+    fn a_copied_folder_is_noticed_once() {
+        let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        drop(Lock::take(first.path()).unwrap());
+        std::fs::copy(first.path().join("lock"), second.path().join("lock")).unwrap();
+        assert!(Lock::take(second.path()).unwrap().is_copy());
+        assert!(!Lock::take(second.path()).unwrap().is_copy());
     }
 }

@@ -7,7 +7,9 @@
 //! writes groups, cursors and floors as frames, one unsynced frame at a time; readers read what
 //! is durable and release what was delivered. `docs/format.md` has the bytes.
 
+mod carry;
 mod commit;
+mod damaged;
 pub mod group;
 pub mod index;
 pub mod inspect;
@@ -15,6 +17,7 @@ pub mod lock;
 pub mod log;
 mod open;
 pub mod reader;
+mod report;
 mod shared;
 pub mod space;
 pub mod state;
@@ -27,7 +30,7 @@ pub use log::recover::Finding;
 pub use open::OpenError;
 pub use reader::{Gap, GapReason, Item, ReadError, Reader, Span};
 pub use shared::{Backlog, Release};
-pub use space::Keep;
+pub use space::{Keep, StreamRule, WhenFull};
 
 use crate::flow::receipt::{Durable, Ticket};
 use crate::platform::clock::Clock;
@@ -59,8 +62,10 @@ pub struct Options {
     pub max_commits_per_second: u32,
     /// The size of new segments, in bytes.
     pub segment: u64,
-    /// What is kept of released data, by stream name.
-    pub keep: Vec<(String, Keep)>,
+    /// What streams may take, by name.
+    pub streams: Vec<(String, StreamRule)>,
+    /// What happens to all other streams when the store is full.
+    pub when_full: WhenFull,
     /// Where time comes from.
     pub clock: Clock,
     /// Where the files are.
@@ -75,6 +80,13 @@ impl Options {
     pub fn pending_limit(&self) -> usize {
         PENDING_BYTES.min(usize::try_from(self.segment / 4).unwrap_or(PENDING_BYTES))
     }
+
+    /// What a stream may take.
+    #[must_use]
+    pub fn rule(&self, stream: &str) -> StreamRule {
+        let own = self.streams.iter().find(|(name, _)| name == stream).map(|(_, rule)| *rule);
+        own.unwrap_or(StreamRule { when_full: self.when_full, ..StreamRule::default() })
+    }
 }
 
 impl Default for Options {
@@ -85,7 +97,8 @@ impl Default for Options {
             linger_ms: 1000,
             max_commits_per_second: 50,
             segment: log::layout::SEGMENT_BYTES,
-            keep: Vec::new(),
+            streams: Vec::new(),
+            when_full: WhenFull::Block,
             clock: Clock::system(),
             disk: Arc::new(RealDisk),
             metrics: Metrics::new(),
@@ -156,6 +169,18 @@ impl Store {
             .map_err(OpenError::Io)?;
         let store = Self { inner, committer: Arc::new(Mutex::new(Some(thread))) };
         Ok((store, opened.findings))
+    }
+
+    /// Opens a store without a thread: the caller lets the committer work.
+    #[cfg(test)]
+    fn open_stepped(
+        dir: &Path,
+        options: &Options,
+        readers: Vec<ReaderRule>,
+    ) -> Result<(Self, commit::Committer, Vec<Finding>), OpenError> {
+        let opened = open::open(dir, options, readers)?;
+        let store = Self { inner: opened.inner, committer: Arc::default() };
+        Ok((store, opened.committer, opened.findings))
     }
 
     /// The number of a stream; a new name gets one with its first commit.

@@ -5,6 +5,7 @@
 //! recovered frame before it.
 
 use super::commit::Committer;
+use super::damaged::copy_out;
 use super::group::Group;
 use super::index::Index;
 use super::lock::{Lock, LockError};
@@ -13,11 +14,13 @@ use super::log::layout::{Heat, Kind};
 use super::log::recover::{Finding, Remembered, Scan, scan};
 use super::log::segment::{Folders, Segment, Spares};
 use super::log::writer::{Current, Writer};
+use super::report::Reports;
 use super::shared::{Inner, Shared};
 use super::state::State;
 use super::{Options, ReaderRule};
 use crate::flow::receipt::Durable;
 use crate::platform::disk::{Disk, Mode};
+use crate::platform::traffic::CountedDisk;
 use crate::platform::{machine, random};
 use crate::telemetry::{Metric, event};
 use std::collections::BTreeMap;
@@ -45,7 +48,8 @@ pub(super) struct Opened {
 
 pub(super) fn open(dir: &Path, options: &Options, readers: Vec<ReaderRule>) -> Result<Opened, OpenError> {
     let folders = Folders::of(dir);
-    let disk = options.disk.clone();
+    let (disk, traffic) = CountedDisk::around(options.disk.clone());
+    let options = &Options { disk: disk.clone(), ..options.clone() };
     folders.create(&*disk)?;
     // The simulated disk has no real folder to lock; nor has it a second process.
     let lock = dir.is_dir().then(|| Lock::take(dir)).transpose()?;
@@ -71,14 +75,19 @@ pub(super) fn open(dir: &Path, options: &Options, readers: Vec<ReaderRule>) -> R
     set_aside(&*disk, &folders, &findings);
     if scan.state.machine != machine::machine_id() {
         findings.push(Finding::Moved);
+    } else if !fresh && lock.as_ref().is_some_and(Lock::is_copy) {
+        findings.push(Finding::Copied);
     }
     let mut writer = writer(options, &folders, &scan)?;
     let mut state = scan.state;
     state.epoch = next_epoch(state.epoch);
     let mut segments = scan.segments;
     open_frame(options, &mut writer, &mut state, &mut segments)?;
-    report(&findings, &options.metrics);
-    let now = options.clock.now().wall_ms;
+    let now = options.clock.now();
+    let mut reports = Reports::default();
+    for finding in &findings {
+        reports.finding(finding, &options.metrics, (now.monotonic_ms, now.wall_ms));
+    }
     let mut shared = Shared {
         state,
         segments,
@@ -87,17 +96,18 @@ pub(super) fn open(dir: &Path, options: &Options, readers: Vec<ReaderRule>) -> R
         unborn: BTreeMap::new(),
         pending: Group::new(1),
         refused: false,
+        full: BTreeMap::new(),
+        reports,
         closing: false,
         abandoned: false,
     };
-    place_readers(&mut shared, now);
+    place_readers(&mut shared, now.wall_ms);
     options.metrics.set(Metric::StoreSegments, shared.segments.len() as u64);
-    options.metrics.add(Metric::StoreWrittenBytes, writer.written.bytes);
-    options.metrics.add(Metric::StoreSyncs, writer.written.syncs);
-    writer.written = super::log::writer::Written::default();
     let inner = Arc::new(Inner {
         id: scan.store,
         options: options.clone(),
+        traffic,
+        folders: folders.clone(),
         shared: Mutex::new(shared),
         wake: Condvar::new(),
         durable: watch::Sender::new(Durable::synced(0)),
@@ -135,7 +145,9 @@ fn open_index(disk: &dyn Disk, folders: &Folders, findings: &mut Vec<Finding>) -
 fn set_aside(disk: &dyn Disk, folders: &Folders, findings: &[Finding]) {
     for finding in findings {
         let done = match finding {
-            Finding::Damage { path, segment, from, to } => copy_out(disk, folders, path, *segment, *from, *to),
+            Finding::Damage { path, segment, from, to } => {
+                disk.open(path, Mode::Read).and_then(|file| copy_out(disk, folders, &*file, *segment, (*from, *to)))
+            }
             Finding::SetAside { path } => {
                 let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("file");
                 disk.rename(path, &folders.damaged.join(format!("{name}-{:08x}", random::u32())))
@@ -148,18 +160,10 @@ fn set_aside(disk: &dyn Disk, folders: &Folders, findings: &[Finding]) {
     }
 }
 
-fn copy_out(disk: &dyn Disk, folders: &Folders, path: &Path, segment: u64, from: u64, to: u64) -> io::Result<()> {
-    let mut bytes = vec![0; usize::try_from(to - from).map_err(io::Error::other)?];
-    let n = disk.open(path, Mode::Read)?.read_at(&mut bytes, from)?;
-    let copy = disk.open(&folders.damaged.join(format!("{segment:012}-{from}-{to}.bytes")), Mode::Create)?;
-    copy.write_at(&bytes[..n], 0)?;
-    copy.sync()
-}
-
 fn writer(options: &Options, folders: &Folders, scan: &Scan) -> io::Result<Writer> {
     let disk = &options.disk;
     let mut spares = Spares::load(&**disk, folders, options.segment)?;
-    let reserve = usize::try_from(options.reserve / options.segment).unwrap_or(usize::MAX).max(1);
+    let reserve = usize::try_from(options.reserve / options.segment).unwrap_or(usize::MAX).max(2);
     if let Err(error) = spares.fill(&**disk, folders, options.segment, reserve) {
         tracing::warn!(event = event::STORE_FINDING, %error, "the reserve could not be allocated; going on with less");
     }
@@ -228,14 +232,5 @@ fn place_readers(shared: &mut Shared, now: i64) {
                 live.since_ms = Some(0);
             }
         }
-    }
-}
-
-fn report(findings: &[Finding], metrics: &crate::telemetry::Metrics) {
-    for finding in findings {
-        if matches!(finding, Finding::Damage { .. } | Finding::Missing { .. } | Finding::LostSettled { .. }) {
-            metrics.add(Metric::StoreDamage, 1);
-        }
-        tracing::warn!(event = event::STORE_FINDING, "{finding}");
     }
 }

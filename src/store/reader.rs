@@ -3,9 +3,10 @@
 //! `read` returns records or a gap; a section's CRC is checked on every read. What cannot be
 //! read is a gap of known range, never a wrong value and never the end of the stream.
 
+use super::damaged::copy_out;
 use super::log::body::{self, Commit, Reason, SectionHead, StreamId};
 use super::log::layout::{FRAME_HEADER, Kind, checksum};
-use super::log::section::{RecordRef, Records, decompress};
+use super::log::section::{CODEC_DROPPED, RecordRef, Records, decompress};
 use super::log::walk::{Found, Step, Walk, read_past_damage};
 use super::shared::Inner;
 use crate::platform::disk::{DiskFile, Mode};
@@ -72,6 +73,14 @@ pub enum Item {
     Span(Span),
     /// Sequences without records.
     Gap(Gap),
+}
+
+/// What a frame has for a reader.
+enum Look {
+    Item(Item),
+    Nothing,
+    /// The segment is not in use any more.
+    Gone,
 }
 
 /// Why nothing could be read.
@@ -188,14 +197,24 @@ impl Reader {
         loop {
             match walk.step()? {
                 Step::Frame(found) if matches!(found.header.kind, Kind::Commit | Kind::Carry) => {
-                    if let Some(item) = self.frame(file, &found)? {
-                        // More sections of the stream may follow in the same frame.
-                        self.place = Some((number, found.offset));
-                        return Ok(Some(item));
+                    match self.frame(file, number, &found)? {
+                        Look::Item(item) => {
+                            // More sections of the stream may follow in the same frame.
+                            self.place = Some((number, found.offset));
+                            return Ok(Some(item));
+                        }
+                        Look::Nothing => self.place = Some((number, walk.offset())),
+                        Look::Gone => {
+                            self.place = None;
+                            return Ok(None);
+                        }
                     }
+                }
+                Step::Frame(_) => self.place = Some((number, walk.offset())),
+                Step::Damage { from, to } => {
+                    self.set_aside(file, number, (from, to));
                     self.place = Some((number, walk.offset()));
                 }
-                Step::Frame(_) | Step::Damage { .. } => self.place = Some((number, walk.offset())),
                 Step::End { .. } => {
                     self.place = None;
                     let last = {
@@ -216,9 +235,10 @@ impl Reader {
         }
     }
 
-    fn frame(&mut self, file: &Arc<dyn DiskFile>, found: &Found) -> Result<Option<Item>, ReadError> {
+    fn frame(&mut self, file: &Arc<dyn DiskFile>, number: u64, found: &Found) -> Result<Look, ReadError> {
         let Some((commit, mut at)) = body::decode::<Commit>(&self.inner.id, &found.body) else {
-            return Ok(None);
+            self.set_aside(file, number, (found.offset, found.offset + found.header.span()));
+            return Ok(Look::Nothing);
         };
         for head in commit.sections {
             let offset = found.offset + (FRAME_HEADER + at) as u64;
@@ -227,18 +247,32 @@ impl Reader {
                 continue;
             }
             if head.first > self.next {
-                return Ok(Some(self.gap(head.first - 1, GapReason::Damaged)));
+                return Ok(Look::Item(self.gap(head.first - 1, GapReason::Damaged)));
+            }
+            if head.codec == CODEC_DROPPED {
+                return Ok(Look::Item(self.gap(head.last(), GapReason::Dropped)));
             }
             let first = self.next;
-            return Ok(Some(match self.section(file, offset, &head)? {
-                Some(raw) => {
-                    self.next = head.last() + 1;
-                    Item::Span(Span { head, first, raw })
+            let Some(raw) = self.section(file, offset, &head)? else {
+                if !self.inner.lock().segments.contains_key(&number) {
+                    // Freed and used again while we read: what it held is elsewhere, or given up.
+                    return Ok(Look::Gone);
                 }
-                None => self.gap(head.last(), GapReason::Damaged),
-            }));
+                self.set_aside(file, number, (offset, offset + u64::from(head.length)));
+                return Ok(Look::Item(self.gap(head.last(), GapReason::Damaged)));
+            };
+            self.next = head.last() + 1;
+            return Ok(Look::Item(Item::Span(Span { head, first, raw })));
         }
-        Ok(None)
+        Ok(Look::Nothing)
+    }
+
+    /// Keeps bad bytes for whoever wants to look at them.
+    fn set_aside(&self, file: &Arc<dyn DiskFile>, number: u64, range: (u64, u64)) {
+        let done = copy_out(&*self.inner.options.disk, &self.inner.folders, &**file, number, range);
+        if let Err(error) = done {
+            tracing::warn!(event = event::STORE_FINDING, %error, segment = number, ?range, "damaged bytes are not kept");
+        }
     }
 
     fn section(&self, file: &Arc<dyn DiskFile>, offset: u64, head: &SectionHead) -> io::Result<Option<Vec<u8>>> {
@@ -262,14 +296,9 @@ impl Reader {
         let gap = Gap { from: self.next, to, reason };
         self.next = to + 1;
         self.inner.options.metrics.add(Metric::SinkGaps, 1);
-        tracing::warn!(
-            event = event::STORE_GAP,
-            stream = self.stream,
-            from = gap.from,
-            to = gap.to,
-            reason = ?gap.reason,
-            "sequences cannot be read"
-        );
+        if gap.reason == GapReason::Damaged {
+            self.inner.damaged(self.stream, (gap.from, gap.to));
+        }
         Item::Gap(gap)
     }
 }

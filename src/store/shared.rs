@@ -1,16 +1,19 @@
 //! What the committer, the offerers and the readers share.
 
 use super::group::{Atom, Group};
-use super::log::body::{CursorEntry, Holding, LaneMark, StreamId};
+use super::log::body::{CursorEntry, FloorEntry, Holding, LaneMark, StreamId};
 use super::log::layout::Heat;
-use super::log::segment::Segment;
-use super::space::{Hold, Keep};
+use super::log::segment::{Folders, Segment};
+use super::report::{Cause, Reports};
+use super::space::{Hold, Snapshot, StreamRule, WhenFull};
 use super::state::{State, new_stream};
 use super::{GROUP_BYTES, MAX_ATOM, OfferError, Options, ReaderRule, Selection};
 use crate::flow::receipt::{Accepted, Durable, Ticket};
 use crate::flow::record::is_own_stream;
+use crate::platform::traffic::Traffic;
+use crate::telemetry::{Metric, Metrics, event};
 use std::collections::BTreeMap;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 /// Cursor progress is saved at the latest after this many milliseconds.
@@ -67,6 +70,9 @@ pub(super) struct Shared {
     pub pending: Group,
     /// An offer was refused since there was room last.
     pub refused: bool,
+    /// Streams over their own cap that lose nothing of what they have.
+    pub full: BTreeMap<StreamId, WhenFull>,
+    pub reports: Reports,
     pub closing: bool,
     pub abandoned: bool,
 }
@@ -75,6 +81,8 @@ pub(super) struct Shared {
 pub(super) struct Inner {
     pub id: [u8; 16],
     pub options: Options,
+    pub traffic: Arc<Traffic>,
+    pub folders: Folders,
     pub shared: Mutex<Shared>,
     /// Wakes the committer.
     pub wake: Condvar,
@@ -108,7 +116,8 @@ impl Inner {
         if shared.closing {
             return Err(OfferError::Closed);
         }
-        if shared.pending.weight >= self.options.pending_limit() {
+        let capped = |part: &super::Part| shared.full.get(&part.stream) == Some(&WhenFull::Block);
+        if shared.pending.weight >= self.options.pending_limit() || atom.parts.iter().any(capped) {
             shared.refused = true;
             return Err(OfferError::Full(Box::new(atom)));
         }
@@ -184,6 +193,24 @@ impl Inner {
         backlog
     }
 
+    /// A reader came upon sequences that cannot be read: told once, whoever reads them again.
+    pub fn damaged(&self, stream: StreamId, (from, to): (u64, u64)) {
+        let now = self.options.clock.now();
+        let mut shared = self.lock();
+        let name = shared.name(stream);
+        if shared.reports.gap((stream, &name), (from, to), (now.monotonic_ms, now.wall_ms)) {
+            self.options.metrics.add(Metric::StoreDamage, 1);
+            tracing::warn!(event = event::STORE_GAP, stream = name, from, to, "sequences cannot be read");
+            self.wake.notify_one();
+        }
+    }
+
+    /// The rule of a stream that may have no record yet.
+    pub fn rule_of_unborn(&self, stream: StreamId) -> StreamRule {
+        let name = self.lock().name(stream);
+        self.options.rule(&name)
+    }
+
     pub fn ask_to_close(&self, abandon: bool) {
         let mut shared = self.lock();
         shared.closing = true;
@@ -235,10 +262,35 @@ impl Shared {
         readers.map(|rule| self.cursor(&rule.name, stream)).min().map_or(Hold::Nobody, Hold::Cursor)
     }
 
-    /// What is kept of a stream.
-    pub fn keep(&self, stream: StreamId, keep: &[(String, Keep)]) -> Option<Keep> {
-        let name = &self.state.streams.get(&stream)?.name;
-        keep.iter().find(|(n, _)| n == name).map(|(_, keep)| *keep)
+    /// All that decisions about space depend on.
+    pub fn snapshot(&self, options: &Options, current: u64) -> Snapshot<'_> {
+        let streams = || self.state.streams.values();
+        Snapshot {
+            state: &self.state,
+            segments: &self.segments,
+            current,
+            holds: streams().map(|stream| (stream.id, self.hold(stream.id))).collect(),
+            rules: streams().map(|stream| (stream.id, options.rule(&stream.name))).collect(),
+        }
+    }
+
+    /// A stream's name.
+    pub fn name(&self, stream: StreamId) -> String {
+        let known = self.state.streams.get(&stream).map(|stream| &stream.name);
+        known.or_else(|| self.unborn.get(&stream)).cloned().unwrap_or_else(|| format!("#{stream}"))
+    }
+
+    /// Counts and reports what a floor takes away that a reader has not released.
+    pub fn report_dropped(&mut self, floor: &FloorEntry, cause: Cause, metrics: &Metrics, now_ms: u64) {
+        let Some(stream) = self.state.streams.get(&floor.stream) else { return };
+        let from = match self.hold(floor.stream) {
+            Hold::Cursor(next) => next.max(stream.floor),
+            Hold::Nobody => stream.floor,
+        };
+        let name = stream.name.clone();
+        if from < floor.floor {
+            self.reports.given_up((floor.stream, &name), (from, floor.floor - 1), cause, metrics, now_ms);
+        }
     }
 
     /// Cursors that have moved since they were saved.
@@ -280,8 +332,8 @@ impl Shared {
     pub fn locate(&self, stream: StreamId, next: u64) -> Option<&Segment> {
         let holds = |segment: &&Segment| segment.summary.of(stream).is_some_and(|holding| holding.last >= next);
         let first = |segment: &&Segment| segment.summary.of(stream).map_or(u64::MAX, |holding| holding.first.max(next));
-        // Among equals the hot original comes before its cold copy.
-        self.segments.values().filter(holds).min_by_key(|segment| (first(segment), segment.summary.heat == Heat::Cold))
+        // Among equals the copy comes before the original: that one's file may be in use again.
+        self.segments.values().filter(holds).min_by_key(|segment| (first(segment), segment.summary.heat == Heat::Hot))
     }
 }
 

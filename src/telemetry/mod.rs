@@ -33,8 +33,11 @@ metrics! {
     StoreRecords "store_records_total" "Records made durable."
     StorePayloadBytes "store_payload_bytes_total" "Payload bytes made durable."
     StoreCommits "store_commits_total" "Commit frames written."
-    StoreSyncs "store_syncs_total" "Flushes asked of the device."
-    StoreWrittenBytes "store_written_bytes_total" "Bytes handed to the device by the log."
+    StoreSyncs "store_syncs_total" "Flushes asked of the device by the store, its index included."
+    StoreWrittenBytes "store_written_bytes_total" "Bytes handed to the device by the store, its index included."
+    StoreReadBytes "store_read_bytes_total" "Bytes of the store's files that were read."
+    StoreDropped "store_dropped_total" "Records given up because a stream or the store was full, as its rule says."
+    StoreCarriedBytes "store_carried_bytes_total" "Bytes written to copy what is still wanted out of old segments."
     StoreWriteErrors "store_write_errors_total" "Writes or flushes of the log that failed."
     StoreFull "store_full_total" "Times that the store was full and blocked its sources."
     StoreSegments "store_segments" "Segments in use (gauge)."
@@ -109,6 +112,10 @@ pub mod event {
     pub const STORE_BLOCKED: &str = "store_blocked";
     /// The store can be written again.
     pub const STORE_UNBLOCKED: &str = "store_unblocked";
+    /// Records were given up because a stream or the store was full.
+    pub const STORE_DROPPED: &str = "store_dropped";
+    /// What is still wanted was copied out of an old segment.
+    pub const STORE_CARRIED: &str = "store_carried";
     /// A range of sequences is gone.
     pub const STORE_GAP: &str = "store_gap";
     /// The index of the store is of no use.

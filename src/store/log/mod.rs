@@ -1,13 +1,15 @@
 //! The log: segments of frames on disk.
 //!
 //! `layout` has the fixed headers, `body` what is inside a frame, `section` how records are kept,
-//! `walk` reads frames in order and gets past damage, `segment` makes files, `writer` appends,
+//! `walk` reads frames in order and gets past damage, `segment` makes files, `writer` appends, `cold`
+//! makes segments of copies,
 //! `recover` opens.
 //!
 //! Invariants: at most one frame is unsynced at any time; bytes behind a segment's end do not
 //! exist for any reader; a segment's number is never used twice.
 
 pub mod body;
+pub mod cold;
 pub mod layout;
 pub mod recover;
 pub mod section;

@@ -60,8 +60,18 @@ pub enum Finding {
     },
     /// The store was made on another machine.
     Moved,
+    /// The store is a copy, or was restored from one.
+    Copied,
     /// The index was damaged or missing; it was made again from the log.
     IndexRebuilt,
+}
+
+impl Finding {
+    /// Whether it says that settled data is gone, or may be.
+    #[must_use]
+    pub fn is_loss(&self) -> bool {
+        matches!(self, Self::Damage { .. } | Self::Missing { .. } | Self::LostSettled { .. })
+    }
 }
 
 impl std::fmt::Display for Finding {
@@ -84,7 +94,13 @@ impl std::fmt::Display for Finding {
             Self::SetAside { path } => {
                 write!(f, "{} has no good frame of this store, moved to damaged/", path.display())
             }
-            Self::Moved => f.write_str("store moved: it was made on another machine"),
+            Self::Moved => f.write_str(
+                "store moved: it was made on another machine; what it holds is sent from here under its old identity",
+            ),
+            Self::Copied => f.write_str(
+                "store copied: it is a copy, or was restored from one; what the original has sent is sent again, \
+                 new records get identities of their own",
+            ),
             Self::IndexRebuilt => f.write_str("the index was missing or damaged, and was made again from the log"),
         }
     }
@@ -153,17 +169,20 @@ pub fn scan(disk: &dyn Disk, folders: &Folders, remembered: &Remembered) -> io::
     let remembered = if remembered.store.is_none_or(|id| id == store) { remembered } else { &foreign };
     let highest = files.iter().map(|file| file.number).max().unwrap_or(0);
     let mut scanner = Scanner { disk, store, findings: Vec::new(), state: State::default() };
-    let mut known: BTreeMap<u64, OnDisk> = BTreeMap::new();
+    let (mut hot, mut cold) = (BTreeMap::new(), BTreeMap::new());
     for file in files {
         let foreign = file.header.is_some_and(|header| header.store != store);
-        if foreign || known.contains_key(&file.number) {
+        if foreign || hot.contains_key(&file.number) || cold.contains_key(&file.number) {
             scanner.findings.push(Finding::SetAside { path: file.path });
+        } else if scanner.is_cold(&file) {
+            cold.insert(file.number, file);
         } else {
-            known.insert(file.number, file);
+            hot.insert(file.number, file);
         }
     }
-    let (mut segments, tail) = scanner.newest(&mut known);
-    scanner.sealed(&known, remembered, &mut segments)?;
+    let (mut segments, tail) = scanner.newest(&mut hot);
+    scanner.sealed(&hot, remembered, &mut segments)?;
+    scanner.sealed(&cold, remembered, &mut segments)?;
     if let Some(tail) = tail.filter(|tail| tail.lsn < remembered.lsn) {
         scanner.findings.push(Finding::LostSettled { expected: remembered.lsn, found: tail.lsn });
     }
@@ -225,6 +244,24 @@ impl Scanner<'_> {
             segments.insert(*number, Segment { path: file.path.clone(), summary });
         }
         Ok(())
+    }
+
+    /// Whether a file holds copies; where its header is bad, its first good frame tells.
+    fn is_cold(&self, file: &OnDisk) -> bool {
+        if let Some(header) = file.header {
+            return header.heat == Heat::Cold;
+        }
+        let Ok(handle) = self.disk.open(&file.path, Mode::Read) else {
+            return false;
+        };
+        let mut walk = Walk::new(self.store, handle, file.number, 0, file.size, false);
+        loop {
+            match walk.step() {
+                Ok(Step::Frame(found)) => return found.header.kind == Kind::Carry,
+                Ok(Step::Damage { .. }) => {}
+                Ok(Step::End { .. }) | Err(_) => return false,
+            }
+        }
     }
 
     fn checkpoint_of(&self, file: &OnDisk) -> Option<Checkpoint> {

@@ -13,6 +13,8 @@ pub const CODEC_NONE: u8 = 0;
 /// Compressed with zstd.
 pub const CODEC_ZSTD: u8 = 1;
 const ZSTD_LEVEL: i32 = 1;
+/// Nothing is stored: these sequences were given up before they were written.
+pub const CODEC_DROPPED: u8 = 2;
 /// No section is larger than this before compression, in bytes.
 pub const MAX_RAW: u32 = 8 << 20;
 

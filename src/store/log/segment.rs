@@ -100,6 +100,8 @@ pub fn list(disk: &dyn Disk, folders: &Folders) -> io::Result<Vec<OnDisk>> {
 #[derive(Debug, Default)]
 pub struct Spares {
     paths: Vec<PathBuf>,
+    /// For names: rises by one with each.
+    number: u64,
 }
 
 impl Spares {
@@ -109,7 +111,10 @@ impl Spares {
     /// When the folder cannot be read.
     pub fn load(disk: &dyn Disk, folders: &Folders, size: u64) -> io::Result<Self> {
         let mut paths = Vec::new();
+        let mut number = 0;
         for path in disk.list(&folders.spare)? {
+            let named = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
+            number = named.unwrap_or(0).max(number);
             let fits = disk.open(&path, Mode::Read).and_then(|file| file.size()).is_ok_and(|bytes| bytes == size);
             if fits {
                 paths.push(path);
@@ -118,7 +123,7 @@ impl Spares {
                 let _ = disk.remove(&path);
             }
         }
-        Ok(Self { paths })
+        Ok(Self { paths, number })
     }
 
     /// How many wait.
@@ -133,7 +138,7 @@ impl Spares {
     /// ENOSPC among others; what was made stays.
     pub fn fill(&mut self, disk: &dyn Disk, folders: &Folders, size: u64, count: usize) -> io::Result<()> {
         while self.paths.len() < count {
-            let path = folders.spare.join(format!("new-{:08x}.seg", crate::platform::random::u32()));
+            let path = self.name(folders);
             let made = disk.open(&path, Mode::Create).and_then(|file| file.allocate(size));
             if let Err(error) = made {
                 let _ = disk.remove(&path);
@@ -167,10 +172,14 @@ impl Spares {
         if self.paths.len() >= count {
             return disk.remove(path);
         }
-        let name = format!("old-{:08x}.seg", crate::platform::random::u32());
-        let to = folders.spare.join(name);
+        let to = self.name(folders);
         disk.rename(path, &to)?;
         self.paths.push(to);
         Ok(())
+    }
+
+    fn name(&mut self, folders: &Folders) -> PathBuf {
+        self.number += 1;
+        folders.spare.join(format!("{:012}.seg", self.number))
     }
 }

@@ -5,6 +5,7 @@
 //! header says where the old one ends.
 
 use super::body::{self, Checkpoint, Summary};
+use super::cold::Cold;
 use super::layout::{
     FRAME_HEADER, FrameHeader, Heat, Kind, MAX_BODY, SEGMENT_HEADER, SegmentHeader, TAIL_RESERVE, checksum,
 };
@@ -13,15 +14,6 @@ use crate::platform::disk::{Disk, DiskFile};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-
-/// What the device was asked to do, for the flash's sake.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Written {
-    /// Bytes.
-    pub bytes: u64,
-    /// Flushes of files and folders.
-    pub syncs: u64,
-}
 
 /// The segment that is appended to.
 #[derive(Debug)]
@@ -53,8 +45,6 @@ pub struct Writer {
     crc: u32,
     /// What the last roll sealed, with lsn and CRC as they were, until a frame follows.
     before: Option<(Current, u64, u32)>,
-    /// Since the store was opened.
-    pub written: Written,
 }
 
 impl Writer {
@@ -71,19 +61,7 @@ impl Writer {
         last: (u64, u32),
     ) -> Self {
         let (lsn, crc) = last;
-        Self {
-            disk,
-            folders,
-            store,
-            size,
-            spares,
-            highest,
-            current,
-            lsn,
-            crc,
-            before: None,
-            written: Written::default(),
-        }
+        Self { disk, folders, store, size, spares, highest, current, lsn, crc, before: None }
     }
 
     /// The store's id.
@@ -122,8 +100,6 @@ impl Writer {
         }
         let at = current.summary.end;
         let done = current.file.write_at(&frame, at).and_then(|()| current.file.sync());
-        self.written.bytes += frame.len() as u64;
-        self.written.syncs += 1;
         if let Err(error) = done {
             current.failed = true;
             return Err(error);
@@ -175,8 +151,6 @@ impl Writer {
             let _ = self.disk.remove(&path);
             return Err(error);
         }
-        self.written.bytes += start.len() as u64;
-        self.written.syncs += 2;
         self.highest = number;
         let (lsn, crc) = (self.lsn, self.crc);
         self.lsn = frame_header.lsn;
@@ -206,27 +180,44 @@ impl Writer {
         Some(gone.summary.number)
     }
 
+    /// A segment for records that are copied out of old ones; it takes a number.
+    ///
+    /// # Errors
+    /// ENOSPC among others.
+    pub fn cold(&mut self) -> io::Result<Cold> {
+        let (from, file) = self.spares.take(&*self.disk, &self.folders, self.size)?;
+        self.highest += 1;
+        Ok(Cold::new(self.store, self.highest, self.size, from, self.folders.segment(self.highest), file))
+    }
+
     fn segment_number(&self) -> io::Result<u64> {
         self.current.as_ref().map(|current| current.summary.number).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    /// A frame with its padding.
     fn frame(&self, kind: Kind, segment: u64, bytes: &[u8]) -> io::Result<(FrameHeader, Vec<u8>)> {
-        let length = u32::try_from(bytes.len()).ok().filter(|length| *length <= MAX_BODY);
-        let length = length.ok_or_else(|| io::Error::other("a frame of more than 4 MiB"))?;
-        let header = FrameHeader {
-            kind,
-            segment,
-            lsn: self.lsn + 1,
-            previous: self.crc,
-            length,
-            body: checksum(&self.store, bytes),
-        };
-        let span = usize::try_from(header.span()).unwrap_or(usize::MAX);
-        let mut frame = Vec::with_capacity(span);
-        frame.extend_from_slice(&header.encode(&self.store));
-        frame.extend_from_slice(bytes);
-        frame.resize(span, 0);
-        Ok((header, frame))
+        frame(&self.store, kind, segment, (self.lsn + 1, self.crc), bytes)
     }
+}
+
+/// A frame with its padding: `place` is its lsn and the header CRC of the frame before it.
+///
+/// # Errors
+/// When the body is too large.
+pub fn frame(
+    store: &[u8; 16],
+    kind: Kind,
+    segment: u64,
+    place: (u64, u32),
+    bytes: &[u8],
+) -> io::Result<(FrameHeader, Vec<u8>)> {
+    let length = u32::try_from(bytes.len()).ok().filter(|length| *length <= MAX_BODY);
+    let length = length.ok_or_else(|| io::Error::other("a frame of more than 4 MiB"))?;
+    let (lsn, previous) = place;
+    let header = FrameHeader { kind, segment, lsn, previous, length, body: checksum(store, bytes) };
+    let span = usize::try_from(header.span()).unwrap_or(usize::MAX);
+    let mut out = Vec::with_capacity(span);
+    out.extend_from_slice(&header.encode(store));
+    out.extend_from_slice(bytes);
+    out.resize(span, 0);
+    Ok((header, out))
 }

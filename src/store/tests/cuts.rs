@@ -1,123 +1,98 @@
-//! Power cuts at arbitrary writes and syncs; every promise is checked after each.
+//! Power cuts at every write and sync of workloads; every promise is checked after each.
+//!
+//! A workload is a run of model operations. It is run once to count its writes and syncs, and then
+//! again for each of them, with the power cut there, up to twice more at arbitrary places (so also
+//! while the store recovers). `FOREBAY_CUTS` sets how many cuts there are, `FOREBAY_CUT_SEED`
+//! replays the workload of a failure, `FOREBAY_CUT_AT` only one of its cuts.
 
-use super::*;
-use std::collections::BTreeMap;
+use super::model::{Machine, Op};
+use crate::platform::random;
 
-/// What the outside world knows: values that were told safe, and identities that were seen.
-#[derive(Default)]
-struct World {
-    settled: u64,
-    offered: u64,
-    released: u64,
-    identities: BTreeMap<(u64, u64), u64>,
+/// Cuts in the normal suite.
+const CUTS: u64 = 10_000;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().and_then(|text| text.parse().ok())
 }
 
-/// One life of the store until the power goes; returns what is wrong.
-fn live(disk: &SimDisk, world: &mut World, seed: u64) -> Result<(), String> {
-    let opened = open(disk);
-    let (store, _) = match opened {
-        Ok(opened) => opened,
-        Err(_) if disk.is_dead() => return Ok(()),
-        Err(error) => return Err(format!("refused to open: {error}")),
-    };
-    let stream = store.stream("readings");
-    let checked = check(&store, stream, world);
-    if disk.is_dead() {
-        store.abandon();
-        return Ok(());
+/// A workload without rot and without cuts of its own.
+fn workload(seed: u64) -> Vec<Op> {
+    random::seed(seed);
+    let mut ops = Vec::new();
+    while ops.len() < 40 {
+        let op = Op::from_bytes(random::bytes());
+        // Filling takes long: in every eighth workload, once.
+        let fill =
+            matches!(op, Op::Fill(_)) && (!seed.is_multiple_of(8) || ops.iter().any(|op| matches!(op, Op::Fill(_))));
+        if !fill && !matches!(op, Op::Cut(_) | Op::Corrupt(..)) {
+            ops.push(op);
+        }
     }
-    checked?;
-    let position =
-        store.positions("source").first().map_or(0, |(_, value)| u64::from_le_bytes(value[..].try_into().unwrap()));
-    if position < world.settled {
-        return Err(format!("position {position} is behind what was settled, {}", world.settled));
+    ops
+}
+
+/// One run with a cut; how many there were.
+fn cut(seed: u64, ops: &[Op], at: u64, honest: bool) -> Result<u64, String> {
+    let mut machine = Machine::new(seed ^ at << 20, honest);
+    machine.cut_after(at);
+    let mut again = at;
+    for op in ops {
+        let before = machine.cuts;
+        machine.run_one(*op).map_err(|error| format!("FOREBAY_CUT_SEED={seed} FOREBAY_CUT_AT={at}: {error}"))?;
+        if machine.cuts > before && machine.cuts < 3 {
+            again = again.wrapping_mul(7).wrapping_add(13) % 97;
+            machine.cut_after(again + 1);
+        }
     }
-    // The source goes on where its saved position says, as a file does.
-    world.offered = position;
-    world.settled = position;
-    for round in 0..12 {
-        let count = 1 + (seed + round) % 7;
-        let numbers = world.offered..world.offered + count;
-        world.offered = numbers.end;
-        if !put(&store, disk, atom(stream, numbers.clone(), 3000)) {
+    machine.finish().map_err(|error| format!("FOREBAY_CUT_SEED={seed} FOREBAY_CUT_AT={at}: {error}"))?;
+    Ok(machine.cuts)
+}
+
+/// Cuts a workload at each of its writes and syncs.
+fn every(seed: u64, honest: bool, enough: impl Fn(u64) -> bool) -> Result<u64, String> {
+    let ops = workload(seed);
+    let mut dry = Machine::new(seed, true);
+    dry.run(&ops).map_err(|error| format!("FOREBAY_CUT_SEED={seed}, without a cut: {error}"))?;
+    let mut cuts = 0;
+    for at in 1..=dry.operations() {
+        cuts += cut(seed, &ops, at, honest)?;
+        if enough(cuts) {
             break;
         }
-        world.settled = numbers.end;
-        if round % 3 == 2 {
-            let next = world.settled.saturating_sub(seed % 5).max(world.released) + 1;
-            world.released = next - 1;
-            release(&store, stream, next);
-        }
     }
-    store.abandon();
-    Ok(())
-}
-
-/// Reads everything that is not released: all that was settled is there, in order, once, and no
-/// identity ever names two values. Value n has sequence n + 1.
-fn check(store: &Store, stream: StreamId, world: &mut World) -> Result<(), String> {
-    let mut reader = store.reader("sink", stream);
-    let start = reader.next_sequence();
-    if start > world.released + 1 {
-        return Err(format!("the cursor {start} is ahead of what was released, {}", world.released));
-    }
-    let mut expected = start.max(1) - 1;
-    while let Some(item) = reader.read().map_err(|e| e.to_string())? {
-        match item {
-            Item::Gap(gap) if gap.to <= world.released => expected = gap.to,
-            Item::Gap(gap) => return Err(format!("{gap:?} although nothing rotted; {} settled", world.settled)),
-            Item::Span(span) => {
-                for (sequence, record) in span.records() {
-                    let value = number_of(record.payload);
-                    if value != expected || sequence != value + 1 {
-                        return Err(format!("value {value} at sequence {sequence}, expected value {expected}"));
-                    }
-                    expected += 1;
-                    let known = world.identities.insert((span.head.epoch, sequence), value);
-                    if known.is_some_and(|known| known != value) {
-                        return Err(format!("identity {:?} names two values", (span.head.epoch, sequence)));
-                    }
-                }
-            }
-        }
-    }
-    if expected < world.settled {
-        return Err(format!("settled up to {}, but only {expected} are there", world.settled));
-    }
-    Ok(())
-}
-
-fn storm(seed: u64, lives: u64, honest: bool) -> Result<(), String> {
-    let disk = SimDisk::new(seed);
-    let mut world = World::default();
-    for life in 0..lives {
-        if !honest {
-            disk.ignore_syncs();
-        }
-        disk.cut_after(1 + (seed * 31 + life * 17) % 90);
-        live(&disk, &mut world, seed + life).map_err(|error| format!("seed {seed}, life {life}: {error}"))?;
-        disk.reboot();
-    }
-    live(&disk, &mut world, seed).map_err(|error| format!("seed {seed}, last life: {error}"))
-}
-
-/// Seeds in the normal suite, eight cuts each; `tests/run --long` sets more. One seed repeats a failure.
-fn seeds() -> std::ops::Range<u64> {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    match (number("FOREBAY_CUT_SEED"), number("FOREBAY_CUTS")) {
-        (Some(seed), _) => seed..seed + 1,
-        (None, count) => 0..count.unwrap_or(60),
-    }
+    Ok(cuts)
 }
 
 #[test]
 fn nothing_settled_is_lost_at_any_cut() {
-    let failures: Vec<String> = seeds().filter_map(|seed| storm(seed, 8, true).err()).collect();
-    assert!(failures.is_empty(), "{}: {:#?}", failures.len(), &failures[..failures.len().min(5)]);
+    if let Some(seed) = number("FOREBAY_CUT_SEED") {
+        if let Some(at) = number("FOREBAY_CUT_AT") {
+            cut(seed, &workload(seed), at, true).unwrap();
+            return;
+        }
+        every(seed, true, |_| false).unwrap();
+        return;
+    }
+    let wanted = number("FOREBAY_CUTS").unwrap_or(CUTS);
+    // Two threads for two cores: one takes the even seeds, one the odd.
+    let half = move |first: u64| {
+        let mut cuts = 0;
+        let mut seed = first;
+        while cuts < wanted.div_ceil(2) {
+            cuts += every(seed, true, |_| false)?;
+            seed += 2;
+        }
+        Ok::<u64, String>(cuts)
+    };
+    let other = std::thread::spawn(move || half(2));
+    let done = [half(1), other.join().unwrap()];
+    let cuts: u64 = done.map(|done| done.unwrap_or_else(|error| panic!("{error}"))).iter().sum();
+    assert!(cuts >= wanted);
+    eprintln!("{cuts} power cuts");
 }
 
 #[test]
 fn the_control_run_without_sync_loses_data() {
-    let failures = (0..20).filter(|seed| storm(*seed, 8, false).is_err()).count();
-    assert!(failures > 0, "a disk that ignores syncs must be found out, or the test above proves nothing");
+    let failures = (1..20).filter(|seed| every(*seed, false, |cuts| cuts > 40).is_err()).count();
+    assert!(failures > 10, "a disk that ignores syncs must be found out, or the test above proves nothing");
 }

@@ -2,14 +2,17 @@
 
 mod cuts;
 mod golden;
+mod model;
 mod rot;
 mod rules;
 mod space;
 
+use super::commit::Committer;
 use super::log::recover::Finding;
 use super::*;
 use crate::flow::receipt::Accepted;
 use crate::flow::record::{PayloadKind, Record};
+use crate::platform::clock::Clock;
 use crate::platform::sim::SimDisk;
 use bytes::Bytes;
 use std::path::PathBuf;
@@ -130,4 +133,38 @@ pub(super) fn release(store: &Store, stream: StreamId, next: u64) {
         bytes: 5 << 20,
         proof: Accepted::by_target(),
     });
+}
+
+pub(super) fn kept(bytes: u64) -> StreamRule {
+    StreamRule { keep: Some(Keep { bytes }), ..StreamRule::default() }
+}
+
+/// A store whose committer works only when it is told to, under a clock that stands still.
+pub(super) struct Stepped {
+    pub store: Store,
+    pub committer: Committer,
+    pub clock: Clock,
+    pub findings: Vec<Finding>,
+}
+
+impl Stepped {
+    pub fn open(options: &Options, readers: Vec<ReaderRule>) -> Result<Self, OpenError> {
+        let clock = Clock::manual();
+        let options = Options { clock: clock.clone(), ..options.clone() };
+        let (store, committer, findings) = Store::open_stepped(&root(), &options, readers)?;
+        Ok(Self { store, committer, clock, findings })
+    }
+
+    /// Lets time pass and the committer do what is due.
+    pub fn pass(&mut self, ms: u64) {
+        self.clock.advance(ms);
+        // That it has ended shows in what was asked of it.
+        let _ = self.committer.run_until_idle();
+    }
+
+    /// Closes in order.
+    pub fn close(mut self) {
+        self.store.close();
+        assert!(self.committer.run_until_idle().is_err(), "the committer does not end");
+    }
 }

@@ -22,8 +22,8 @@ fn a_full_store_blocks_and_drains_to_empty_by_itself() {
             Err(error) => panic!("{error}"),
         }
     }
-    let segments = disk.list(&root().join("log")).unwrap().len();
-    assert!(segments <= 8, "{segments} segments are more than the cap");
+    let bytes: u64 = store.inner.lock().segments.values().map(|segment| segment.summary.size).sum();
+    assert!(bytes <= SEGMENT * 8, "{bytes} bytes of segments are more than the cap");
     // A silent source: only the reader moves.
     let mut reader = store.reader("sink", stream);
     let mut seen = 0;
@@ -84,7 +84,7 @@ fn one_commit_is_one_flush() {
 fn kept_data_of_a_stream_without_reader_is_bounded() {
     let disk = SimDisk::new(10);
     let mut options = options(&disk);
-    options.keep = vec![("forebay.dead-letters".into(), Keep { bytes: 1000 })];
+    options.streams = vec![("forebay.dead-letters".into(), kept(1000))];
     let (store, _) = Store::open(&root(), &options, rules()).unwrap();
     let dead = store.stream("forebay.dead-letters");
     for n in 0..300 {
@@ -98,7 +98,7 @@ fn kept_data_of_a_stream_without_reader_is_bounded() {
 fn a_few_dead_letters_never_fill_the_store() {
     let disk = SimDisk::new(11);
     let mut options = options(&disk);
-    options.keep = vec![("forebay.dead-letters".into(), Keep { bytes: SEGMENT * 4 })];
+    options.streams = vec![("forebay.dead-letters".into(), kept(SEGMENT * 4))];
     let (store, _) = Store::open(&root(), &options, rules()).unwrap();
     let (stream, dead) = (store.stream("readings"), store.stream("forebay.dead-letters"));
     let mut reader = store.reader("sink", stream);

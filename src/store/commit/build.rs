@@ -1,0 +1,163 @@
+//! Groups in the form in which they are written.
+
+use super::Committer;
+use crate::store::group::Group;
+use crate::store::log::body::{Commit, PositionEntry, SectionHead, StreamId, StreamName};
+use crate::store::log::layout::checksum;
+use crate::store::log::section::{Builder, CODEC_DROPPED};
+use crate::store::space::WhenFull;
+use std::collections::BTreeMap;
+
+/// A group in the form in which it is written; kept until it is durable.
+#[derive(Debug)]
+pub(super) struct Built {
+    pub number: u64,
+    pub directory: Commit,
+    pub sections: Vec<Vec<u8>>,
+    pub records: u64,
+    pub payload: u64,
+}
+
+/// What was given up before it was written, and is not in the log yet.
+#[derive(Debug, Default)]
+pub(super) struct Owed {
+    heads: Vec<SectionHead>,
+    positions: BTreeMap<(String, String), Vec<u8>>,
+    births: Vec<StreamName>,
+    since_ms: Option<u64>,
+}
+
+impl Owed {
+    /// When it is owed since, monotonic milliseconds.
+    pub fn since_ms(&self) -> Option<u64> {
+        self.since_ms
+    }
+
+    /// Takes the directory of a group without one stored record.
+    pub fn take_in(&mut self, directory: Commit, now_ms: u64) {
+        for head in directory.sections {
+            match self.heads.iter_mut().find(|known| known.stream == head.stream && known.last() + 1 == head.first) {
+                Some(known) if known.count.checked_add(head.count).is_some() => {
+                    known.count += head.count;
+                    known.arrival_max = known.arrival_max.max(head.arrival_max);
+                }
+                _ => self.heads.push(head),
+            }
+        }
+        self.positions.extend(directory.positions.into_iter().map(|p| ((p.source, p.part), p.value)));
+        self.births.extend(directory.streams);
+        self.since_ms.get_or_insert(now_ms);
+    }
+
+    /// Puts all of it in front of what a directory has.
+    pub fn add_to(&self, directory: &mut Commit) {
+        directory.sections.splice(0..0, self.heads.iter().cloned());
+        let newer: Vec<PositionEntry> = std::mem::take(&mut directory.positions);
+        let older = self.positions.iter().map(|((source, part), value)| PositionEntry {
+            source: source.clone(),
+            part: part.clone(),
+            value: value.clone(),
+        });
+        directory.positions = older.chain(newer).collect();
+        for birth in &self.births {
+            if !directory.streams.contains(birth) {
+                directory.streams.push(birth.clone());
+            }
+        }
+    }
+
+    fn next(&self) -> impl Iterator<Item = (StreamId, u64)> {
+        self.heads.iter().map(|head| (head.stream, head.last() + 1))
+    }
+}
+
+impl Built {
+    /// Gives up the records of some streams: their sequences are spent, nothing is stored.
+    pub fn give_up(&mut self, streams: impl Fn(StreamId) -> bool) -> Vec<SectionHead> {
+        let mut given_up = Vec::new();
+        for (head, stored) in self.directory.sections.iter_mut().zip(&mut self.sections) {
+            if head.codec != CODEC_DROPPED && streams(head.stream) {
+                self.records = self.records.saturating_sub(u64::from(head.count));
+                stored.clear();
+                (head.codec, head.length, head.raw, head.crc) = (CODEC_DROPPED, 0, 0, 0);
+                given_up.push(head.clone());
+            }
+        }
+        given_up
+    }
+
+    /// Whether no record is left to store.
+    pub fn is_given_up(&self) -> bool {
+        let stored = self.directory.sections.iter().any(|head| head.codec != CODEC_DROPPED);
+        let other = !self.directory.states.is_empty() || !self.directory.cursors.is_empty();
+        !stored && !other && !self.directory.sections.is_empty()
+    }
+}
+
+impl Committer {
+    /// Turns a group into sections; its records get their sequences here.
+    pub(super) fn build(&mut self, group: Group, births: Vec<StreamName>) -> Built {
+        let mut next = self.next_sequences();
+        let mut heads = Vec::new();
+        let mut sections = Vec::new();
+        let mut records = 0;
+        for section in group.sections.iter().filter(|section| section.builder.count() > 0) {
+            let first = next.entry(section.stream).or_insert(1);
+            let (mut head, stored) = self.section(section.stream, *first, &section.builder);
+            (head.generation, head.in_flight) = (section.generation, section.in_flight);
+            *first += u64::from(head.count);
+            records += u64::from(head.count);
+            heads.push(head);
+            sections.push(stored);
+        }
+        let positions = group.positions.into_iter();
+        let directory = Commit {
+            streams: births,
+            sections: heads,
+            positions: positions.map(|((source, part), value)| PositionEntry { source, part, value }).collect(),
+            cursors: group.cursors,
+            states: group.states,
+            ..Commit::default()
+        };
+        let mut built = Built { number: group.number, directory, sections, records, payload: group.payload };
+        let full = self.inner.lock().full.clone();
+        let given_up = built.give_up(|stream| full.get(&stream) == Some(&WhenFull::DropNewest));
+        self.report_given_up(&given_up);
+        built
+    }
+
+    /// Every stream's next sequence, what is owed included.
+    fn next_sequences(&self) -> BTreeMap<StreamId, u64> {
+        let mut next: BTreeMap<_, _> = {
+            let shared = self.inner.lock();
+            shared.state.streams.values().map(|stream| (stream.id, stream.next)).collect()
+        };
+        for (stream, sequence) in self.owed.next() {
+            let entry = next.entry(stream).or_insert(sequence);
+            *entry = (*entry).max(sequence);
+        }
+        next
+    }
+
+    /// A section as stored, beginning at a sequence.
+    pub(super) fn section(&mut self, stream: StreamId, first: u64, builder: &Builder) -> (SectionHead, Vec<u8>) {
+        let (stored, codec) = builder.compress(&mut self.compressor);
+        let (arrival_min, arrival_max) = builder.arrivals();
+        let head = SectionHead {
+            stream,
+            epoch: self.epoch,
+            first,
+            count: builder.count(),
+            generation: 0,
+            in_flight: false,
+            lane: 0,
+            arrival_min,
+            arrival_max,
+            codec,
+            raw: u32::try_from(builder.raw_bytes()).unwrap_or(u32::MAX),
+            length: u32::try_from(stored.len()).unwrap_or(u32::MAX),
+            crc: checksum(&self.inner.id, &stored),
+        };
+        (head, stored)
+    }
+}

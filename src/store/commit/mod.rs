@@ -1,0 +1,517 @@
+//! The committer: the one thread that writes.
+//!
+//! Invariants: one frame of the log is unsynced at most; a `Durable` is sent only after the
+//! frame's `fdatasync` returned, or when the user's own rule gave the records up; a frame that
+//! could not be written keeps its sequences and goes to the next segment; cursors, floors and
+//! Forebay's own events always find room, so that a full store drains by itself.
+//!
+//! `decide` says what is due, `work` does it: `build` makes sections of groups, `room` makes room.
+
+mod build;
+mod room;
+
+use super::group::Group;
+use super::index::{Index, Update};
+use super::lock::Lock;
+use super::log::body::{self, Close, Commit, CursorEntry, Reason, SectionHead, Stamp, StreamName, Summary};
+use super::log::layout::Kind;
+use super::log::section::{Builder, Compressor};
+use super::log::segment::{Folders, Segment};
+use super::log::writer::Writer;
+use super::report::Cause;
+use super::shared::{Inner, Shared};
+use super::space::{Floors, Room};
+use crate::flow::receipt::Durable;
+use crate::flow::record::{EVENTS, Record};
+use crate::platform::machine;
+use crate::telemetry::{Metric, event};
+use build::{Built, Owed};
+use std::io;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+/// A failed write is tried again after this many milliseconds, doubled up to the limit.
+const RETRY_MS: u64 = 1000;
+const RETRY_LIMIT_MS: u64 = 30_000;
+/// What was given up before it was written is in the log after this many milliseconds.
+const OWED_MS: u64 = 60_000;
+
+/// What goes along with a group, or into a frame of its own.
+#[derive(Debug, Default)]
+struct Own {
+    cursors: Vec<CursorEntry>,
+    floors: Floors,
+    reports: Vec<Record>,
+}
+
+/// What to do next.
+#[derive(Debug)]
+struct Turn {
+    group: Option<(Group, Vec<StreamName>)>,
+    own: Own,
+    closing: bool,
+}
+
+/// What is due.
+enum Next {
+    Work(Box<Turn>),
+    Sleep(Option<u64>),
+    Abandon,
+}
+
+/// How a write went.
+enum Outcome {
+    Durable,
+    /// No room within the cap, or none on the device.
+    Full(Option<io::Error>),
+    Failed(io::Error),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Committer {
+    inner: Arc<Inner>,
+    folders: Folders,
+    writer: Writer,
+    index: Option<Index>,
+    boot: [u8; 16],
+    epoch: u64,
+    compressor: Compressor,
+    _lock: Option<Lock>,
+    stuck: Option<Built>,
+    owed: Owed,
+    blocked: Option<&'static str>,
+    retry_at: Option<u64>,
+    retry_ms: u64,
+    committed_at: Option<u64>,
+}
+
+impl Committer {
+    pub fn new(
+        inner: Arc<Inner>,
+        folders: Folders,
+        writer: Writer,
+        index: Option<Index>,
+        lock: Option<Lock>,
+    ) -> io::Result<Self> {
+        let epoch = inner.lock().state.epoch;
+        let mut committer = Self {
+            inner,
+            folders,
+            writer,
+            index,
+            boot: machine::boot_id(),
+            epoch,
+            compressor: Compressor::new()?,
+            _lock: lock,
+            stuck: None,
+            owed: Owed::default(),
+            blocked: None,
+            retry_at: None,
+            retry_ms: RETRY_MS,
+            committed_at: None,
+        };
+        // A process that was killed may not have come to it.
+        committer.free();
+        committer.count();
+        Ok(committer)
+    }
+
+    pub fn run(mut self) {
+        let inner = self.inner.clone();
+        let mut shared = inner.lock();
+        loop {
+            match self.decide(&mut shared) {
+                Next::Abandon => return,
+                Next::Work(turn) => {
+                    drop(shared);
+                    if !self.work(turn) {
+                        return;
+                    }
+                    shared = inner.lock();
+                }
+                Next::Sleep(Some(at)) => {
+                    let wait = Duration::from_millis(at.saturating_sub(inner.options.clock.monotonic_ms()));
+                    shared = inner.wake.wait_timeout(shared, wait).unwrap_or_else(PoisonError::into_inner).0;
+                }
+                Next::Sleep(None) => shared = inner.wake.wait(shared).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+
+    /// Does all that is due now, without sleeping; when the next is due, or false at the end.
+    #[cfg(test)]
+    pub fn run_until_idle(&mut self) -> Result<Option<u64>, ()> {
+        let inner = self.inner.clone();
+        loop {
+            let next = self.decide(&mut inner.lock());
+            match next {
+                Next::Abandon => return Err(()),
+                Next::Work(turn) => {
+                    if !self.work(turn) {
+                        return Err(());
+                    }
+                }
+                Next::Sleep(at) => return Ok(at),
+            }
+        }
+    }
+
+    fn decide(&self, shared: &mut Shared) -> Next {
+        if shared.abandoned {
+            return Next::Abandon;
+        }
+        let now = self.inner.options.clock.monotonic_ms();
+        let snapshot = shared.snapshot(&self.inner.options, self.current());
+        let mut floors = snapshot.released();
+        if snapshot.freeable(&floors).is_empty() {
+            floors.clear();
+        }
+        let room = self.stuck.is_some() && snapshot.room() != Room::None;
+        let owed = self.owed.since_ms().map(|since| since + OWED_MS);
+        let due = [self.group_due(shared), shared.cursors_due(), shared.reports.due(), owed];
+        let mut due = due.into_iter().flatten().min();
+        if room || !floors.is_empty() {
+            due = Some(now);
+        }
+        // After a failure nothing is tried before its time, or the disk would be hammered.
+        due = self.retry_at.or(due);
+        if shared.closing {
+            due = Some(now);
+        }
+        match due {
+            Some(at) if at <= now => Next::Work(Box::new(self.turn(shared, floors))),
+            at => Next::Sleep(at),
+        }
+    }
+
+    /// When the pending group is to be written, monotonic milliseconds.
+    fn group_due(&self, shared: &Shared) -> Option<u64> {
+        let options = &self.inner.options;
+        let since = shared.pending.since_ms.filter(|_| self.stuck.is_none())?;
+        if shared.pending.weight >= super::GROUP_BYTES {
+            return Some(since);
+        }
+        let lingered = since + options.linger_ms;
+        if !shared.pending.urgent {
+            return Some(lingered);
+        }
+        let gap = 1000 / u64::from(options.max_commits_per_second.max(1));
+        Some(lingered.min(self.committed_at.map_or(since, |at| at + gap)))
+    }
+
+    fn turn(&self, shared: &mut Shared, mut floors: Floors) -> Turn {
+        let now = self.inner.options.clock.now();
+        let due = self.group_due(shared).is_some_and(|at| at <= now.monotonic_ms || shared.closing);
+        let group = due.then(|| {
+            let next = Group::new(shared.pending.number + 1);
+            std::mem::replace(&mut shared.pending, next)
+        });
+        if group.is_some() && std::mem::take(&mut shared.refused) {
+            self.inner.room.send_modify(|n| *n += 1);
+        }
+        // A stream over its own cap loses its oldest with a frame that is written anyway.
+        floors.extend(shared.snapshot(&self.inner.options, self.current()).over_cap());
+        let reports = shared.reports.take(now.monotonic_ms, now.wall_ms, shared.closing);
+        let group = group.map(|group| {
+            let streams: Vec<_> = group.sections.iter().map(|section| section.stream).collect();
+            (group, shared.births(&streams))
+        });
+        Turn { group, own: Own { cursors: shared.dirty(), floors, reports }, closing: shared.closing }
+    }
+
+    /// Does what is due; false at the end.
+    fn work(&mut self, turn: Box<Turn>) -> bool {
+        let Turn { group, mut own, closing } = *turn;
+        self.retry_at = None;
+        if let Some((group, births)) = group {
+            self.stuck = Some(self.build(group, births));
+        }
+        if let Some(built) = self.stuck.take() {
+            self.commit(built, &mut own);
+        }
+        let now = self.inner.options.clock.monotonic_ms();
+        let owed = self.owed.since_ms().is_some_and(|since| closing || since + OWED_MS <= now);
+        if owed || !own.cursors.is_empty() || !own.floors.is_empty() || !own.reports.is_empty() {
+            if let Err(error) = self.write_own(own) {
+                self.fail(&error);
+            } else if self.stuck.is_some() && self.retry_at.is_none() {
+                // What was freed may be room for the group that waits.
+                self.retry_at = self.room_now().then_some(now);
+            }
+        }
+        if closing {
+            self.close();
+        }
+        !closing
+    }
+
+    /// Writes a group, making room for it as far as the rules allow.
+    fn commit(&mut self, mut built: Built, own: &mut Own) {
+        loop {
+            let mut directory = built.directory.clone();
+            self.owed.add_to(&mut directory);
+            directory.stamp = self.stamp();
+            directory.cursors.extend(own.cursors.iter().cloned());
+            directory.floors.extend(own.floors.values());
+            let error = match self.write(&directory, &built.sections, true) {
+                Outcome::Durable => {
+                    self.owed = Owed::default();
+                    (own.cursors, own.floors) = (Vec::new(), Floors::new());
+                    self.settled(&built, &directory);
+                    return;
+                }
+                Outcome::Full(error) => error,
+                Outcome::Failed(error) => {
+                    self.stuck = Some(built);
+                    self.fail(&error);
+                    return;
+                }
+            };
+            match self.make_room(&mut built) {
+                Ok(true) if built.is_given_up() => {
+                    self.given_up(built);
+                    return;
+                }
+                Ok(true) => {}
+                Ok(false) => {
+                    self.stuck = Some(built);
+                    match error {
+                        Some(error) => self.fail(&error),
+                        None => self.block("the store is full", None),
+                    }
+                    return;
+                }
+                Err(error) => {
+                    self.stuck = Some(built);
+                    self.fail(&error);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn settled(&mut self, built: &Built, directory: &Commit) {
+        let metrics = &self.inner.options.metrics;
+        metrics.add(Metric::StoreRecords, built.records);
+        metrics.add(Metric::StorePayloadBytes, built.payload);
+        metrics.add(Metric::StoreCommits, 1);
+        self.apply(directory);
+        self.unblock(Durable::synced(built.number));
+    }
+
+    /// Nothing of a group is stored: its sources go on.
+    fn given_up(&mut self, built: Built) {
+        let now = self.inner.options.clock.monotonic_ms();
+        self.owed.take_in(built.directory, now);
+        self.unblock(Durable::given_up(built.number));
+    }
+
+    fn unblock(&mut self, proof: Durable) {
+        self.committed_at = Some(self.inner.options.clock.monotonic_ms());
+        self.inner.durable.send_replace(proof);
+        self.inner.room.send_modify(|n| *n += 1);
+        if self.blocked.take().is_some() {
+            tracing::info!(event = event::STORE_UNBLOCKED, "the store takes data again");
+        }
+        self.retry_ms = RETRY_MS;
+    }
+
+    /// Writes cursors, floors and Forebay's own events in a frame of their own.
+    fn write_own(&mut self, own: Own) -> io::Result<()> {
+        let mut directory = Commit { stamp: self.stamp(), cursors: own.cursors, ..Commit::default() };
+        directory.floors = own.floors.into_values().collect();
+        let mut sections = Vec::new();
+        self.owed.add_to(&mut directory);
+        if !own.reports.is_empty() {
+            let (births, head, stored) = self.events(&own.reports);
+            directory.streams.extend(births);
+            directory.sections.push(head);
+            sections.push(stored);
+        }
+        match self.write(&directory, &sections, false) {
+            Outcome::Durable => {
+                self.owed = Owed::default();
+                self.apply(&directory);
+                Ok(())
+            }
+            Outcome::Full(error) => {
+                self.put_back(own.reports);
+                Err(error.unwrap_or_else(|| io::ErrorKind::StorageFull.into()))
+            }
+            Outcome::Failed(error) => {
+                self.put_back(own.reports);
+                Err(error)
+            }
+        }
+    }
+
+    fn put_back(&self, reports: Vec<Record>) {
+        let now = self.inner.options.clock.monotonic_ms();
+        self.inner.lock().reports.put_back(reports, now);
+    }
+
+    /// A section of Forebay's own stream.
+    fn events(&mut self, reports: &[Record]) -> (Vec<StreamName>, SectionHead, Vec<u8>) {
+        let stream = self.inner.stream(EVENTS);
+        let (births, first) = {
+            let shared = self.inner.lock();
+            (shared.births(&[stream]), shared.state.streams.get(&stream).map_or(1, |stream| stream.next))
+        };
+        let mut builder = Builder::default();
+        for report in reports {
+            // Encoding into memory has no failure that so small a record can cause.
+            let _ = builder.push(report);
+        }
+        let (head, stored) = self.section(stream, first, &builder);
+        (births, head, stored)
+    }
+
+    fn write(&mut self, directory: &Commit, sections: &[Vec<u8>], data: bool) -> Outcome {
+        let parts: Vec<&[u8]> = sections.iter().map(Vec::as_slice).collect();
+        let bytes = match body::encode(&self.inner.id, directory, &parts) {
+            Ok(bytes) => bytes,
+            Err(error) => return Outcome::Failed(io::Error::other(error)),
+        };
+        let first = match self.place(bytes.len(), data) {
+            Ok(true) => self.writer.append(Kind::Commit, &bytes),
+            Ok(false) => return Outcome::Full(None),
+            Err(error) => Err(error),
+        };
+        self.count();
+        let Err(error) = first else {
+            return Outcome::Durable;
+        };
+        if error.kind() == io::ErrorKind::StorageFull {
+            return Outcome::Full(Some(error));
+        }
+        self.inner.options.metrics.add(Metric::StoreWriteErrors, 1);
+        if !self.writer.current.as_ref().is_some_and(|current| current.failed) {
+            return Outcome::Failed(error);
+        }
+        tracing::warn!(event = event::STORE_BLOCKED, %error, "the log cannot be written; going on in a new segment");
+        // The failed segment takes nothing more, so this starts a new one.
+        let again = match self.place(bytes.len(), data) {
+            Ok(true) => self.writer.append(Kind::Commit, &bytes).map(|_| ()),
+            Ok(false) => Err(error),
+            Err(error) => Err(error),
+        };
+        self.count();
+        match again {
+            Ok(()) => Outcome::Durable,
+            Err(error) => {
+                // A segment that never took a frame is taken back, or retries would fill the disk.
+                if let Some(number) = self.writer.take_back() {
+                    self.inner.lock().segments.remove(&number);
+                }
+                Outcome::Failed(error)
+            }
+        }
+    }
+
+    /// The frame is durable: everybody may know, and what it freed is given back.
+    fn apply(&mut self, directory: &Commit) {
+        let inner = self.inner.clone();
+        let mut shared = inner.lock();
+        let now = inner.options.clock.monotonic_ms();
+        for stream in &directory.streams {
+            shared.born(stream.id, &stream.name);
+        }
+        for floor in directory.floors.iter().filter(|floor| floor.reason == Reason::Drop) {
+            shared.report_dropped(floor, Cause::DropOldest, &inner.options.metrics, now);
+        }
+        // Ranges can only be missing where something was lost; what we just wrote follows on.
+        let _ = shared.state.apply(directory);
+        shared.saved(&directory.cursors);
+        if let Some(current) = &mut self.writer.current {
+            directory.sections.iter().for_each(|head| current.summary.add(head));
+            let segment = Segment { path: current.path.clone(), summary: current.summary.clone() };
+            shared.segments.insert(current.summary.number, segment);
+        }
+        drop(shared);
+        self.free();
+    }
+
+    fn report_given_up(&self, heads: &[SectionHead]) {
+        let now = self.inner.options.clock.monotonic_ms();
+        let mut shared = self.inner.lock();
+        for head in heads {
+            let name = shared.name(head.stream);
+            let range = (head.first, head.last());
+            shared.reports.given_up((head.stream, &name), range, Cause::DropNewest, &self.inner.options.metrics, now);
+        }
+    }
+
+    fn close(&mut self) {
+        if self.stuck.is_some() {
+            tracing::warn!(
+                event = event::STORE_BLOCKED,
+                "closing with data that could not be written; it was never told safe"
+            );
+        }
+        let close = Close { stamp: self.stamp() };
+        let done = body::encode(&self.inner.id, &close, &[]).map_err(io::Error::other).and_then(|bytes| {
+            if !self.writer.fits(bytes.len(), true) {
+                self.roll()?;
+            }
+            self.writer.append(Kind::Close, &bytes)
+        });
+        match done {
+            Ok(_) => self.save_index(&[], &[]),
+            Err(error) => tracing::warn!(event = event::STORE_BLOCKED, %error, "the store was not closed in order"),
+        }
+        self.count();
+    }
+
+    /// The index is made again from the log when it fails; it is never worth a stop.
+    fn save_index(&mut self, sealed: &[Summary], freed: &[u64]) {
+        let update = Update { store: &self.inner.id, lsn: self.writer.lsn(), sealed, freed };
+        let Some(Err(error)) = self.index.as_ref().map(|index| index.save(&update)) else {
+            return;
+        };
+        tracing::warn!(event = event::STORE_INDEX, %error, "the index cannot be written; it will be made again at the next start");
+        self.index = None;
+        let disk = &*self.inner.options.disk;
+        if let Err(error) = Index::set_aside(disk, &self.folders) {
+            tracing::warn!(event = event::STORE_INDEX, %error, "the index cannot be set aside");
+        }
+    }
+
+    fn fail(&mut self, error: &io::Error) {
+        self.inner.options.metrics.add(Metric::StoreWriteErrors, 1);
+        let why =
+            if error.kind() == io::ErrorKind::StorageFull { "the disk is full" } else { "the store cannot be written" };
+        self.block(why, Some(error));
+        self.retry_at = Some(self.inner.options.clock.monotonic_ms() + self.retry_ms);
+        self.retry_ms = (self.retry_ms * 2).min(RETRY_LIMIT_MS);
+    }
+
+    /// Says once that sources are held back.
+    fn block(&mut self, why: &'static str, error: Option<&io::Error>) {
+        if self.blocked.replace(why) == Some(why) {
+            return;
+        }
+        if error.is_none_or(|error| error.kind() == io::ErrorKind::StorageFull) {
+            self.inner.options.metrics.add(Metric::StoreFull, 1);
+        }
+        let detail = error.map(ToString::to_string).unwrap_or_default();
+        tracing::warn!(event = event::STORE_BLOCKED, detail, "{why}: sources wait, nothing is lost");
+    }
+
+    /// Tells the metrics what the disk was asked to do.
+    fn count(&mut self) {
+        let Inner { options, traffic, .. } = &*self.inner;
+        options.metrics.set(Metric::StoreWrittenBytes, traffic.written());
+        options.metrics.set(Metric::StoreReadBytes, traffic.read());
+        options.metrics.set(Metric::StoreSyncs, traffic.syncs());
+    }
+
+    fn current(&self) -> u64 {
+        self.writer.current.as_ref().map_or(0, |current| current.summary.number)
+    }
+
+    fn stamp(&self) -> Stamp {
+        let now = self.inner.options.clock.now();
+        Stamp { boot: self.boot, monotonic_ms: now.monotonic_ms, wall_ms: now.wall_ms, trusted: now.trusted }
+    }
+}

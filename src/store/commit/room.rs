@@ -1,0 +1,168 @@
+//! Places for frames: rolling to a new segment, and making room when the store is full.
+
+use super::build::Built;
+use super::{Committer, Own};
+use crate::store::carry::carry;
+use crate::store::log::body::{Reason, StreamId, Summary};
+use crate::store::log::layout::Heat;
+use crate::store::log::segment::Segment;
+use crate::store::space::{Room, StreamRule, WhenFull};
+use crate::telemetry::{Metric, event};
+use std::collections::BTreeMap;
+use std::io;
+
+impl Committer {
+    /// Sees to it that a frame has a place; false when the store is full.
+    pub(super) fn place(&mut self, length: usize, data: bool) -> io::Result<bool> {
+        let options = &self.inner.options;
+        let cap = options.cap.max(options.segment * 4);
+        let used: u64 = self.inner.lock().segments.values().map(|segment| segment.summary.size).sum();
+        if self.writer.fits(length, !data) && (!data || used <= cap) {
+            return Ok(true);
+        }
+        let failed = self.writer.current.as_ref().is_some_and(|current| current.failed);
+        if data && !failed {
+            if used + options.segment > cap {
+                return Ok(false);
+            }
+            // Data leaves a file to cursors, floors and events, and to what must be copied.
+            self.writer.spares.fill(&*options.disk, &self.folders, options.segment, 2)?;
+        }
+        self.roll()?;
+        Ok(true)
+    }
+
+    /// Seals the current segment and starts the next.
+    pub(super) fn roll(&mut self) -> io::Result<()> {
+        let sealed: Option<Summary> = self.writer.current.as_ref().map(|current| current.summary.clone());
+        let stamp = self.stamp();
+        let checkpoint = {
+            let mut shared = self.inner.lock();
+            shared.touch_cursors(stamp.wall_ms);
+            shared.state.checkpoint(stamp, sealed)
+        };
+        let old = self.writer.roll(&checkpoint, Heat::Hot)?;
+        let mut shared = self.inner.lock();
+        if let Some(old) = &old {
+            shared.segments.insert(old.summary.number, old.clone());
+        }
+        if let Some(current) = &self.writer.current {
+            let segment = Segment { path: current.path.clone(), summary: current.summary.clone() };
+            shared.segments.insert(current.summary.number, segment);
+        }
+        drop(shared);
+        let sealed: Vec<Summary> = old.into_iter().map(|old| old.summary).collect();
+        self.save_index(&sealed, &[]);
+        Ok(())
+    }
+
+    /// One step towards room for a group; false when there is none to be had.
+    pub(super) fn make_room(&mut self, built: &mut Built) -> io::Result<bool> {
+        let (room, rules, cursors) = {
+            let shared = self.inner.lock();
+            let snapshot = shared.snapshot(&self.inner.options, self.current());
+            // A floor never stands above the cursor that it follows.
+            (snapshot.room(), snapshot.rules, shared.dirty())
+        };
+        match room {
+            Room::Raise(floors) => {
+                let dropped = floors.values().filter(|floor| floor.reason == Reason::Drop);
+                let lowest = dropped.filter_map(|floor| rules.get(&floor.stream)).map(|rule| rule.priority).min();
+                // What arrives gives way before what is there, unless it matters more.
+                if lowest.is_some_and(|lowest| self.give_up_newest(built, &rules, lowest)) {
+                    return Ok(true);
+                }
+                self.write_own(Own { floors, cursors, ..Own::default() })?;
+                Ok(true)
+            }
+            Room::Copy(number) => {
+                self.copy_out(number)?;
+                Ok(true)
+            }
+            Room::None => Ok(self.give_up_newest(built, &rules, u8::MAX)),
+        }
+    }
+
+    /// Whether there is a step that `make_room` could take.
+    pub(super) fn room_now(&self) -> bool {
+        self.inner.lock().snapshot(&self.inner.options, self.current()).room() != Room::None
+    }
+
+    fn give_up_newest(&self, built: &mut Built, rules: &BTreeMap<StreamId, StreamRule>, up_to: u8) -> bool {
+        let heads = built.give_up(|stream| {
+            // A stream that is not in the log yet has its rule by name.
+            let rule = rules.get(&stream).copied().unwrap_or_else(|| self.inner.rule_of_unborn(stream));
+            rule.when_full == WhenFull::DropNewest && rule.priority <= up_to
+        });
+        self.report_given_up(&heads);
+        !heads.is_empty()
+    }
+
+    /// Copies the live rest of a segment out of it, and gives its file back.
+    fn copy_out(&mut self, number: u64) -> io::Result<()> {
+        let stamp = self.stamp();
+        let (old, floors) = {
+            let shared = self.inner.lock();
+            let floors: BTreeMap<StreamId, u64> =
+                shared.state.streams.values().map(|stream| (stream.id, stream.floor)).collect();
+            (shared.segments.get(&number).cloned(), floors)
+        };
+        let Some(old) = old else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        let floor = |stream: StreamId| floors.get(&stream).copied().unwrap_or(u64::MAX);
+        let disk = self.inner.options.disk.clone();
+        let cold = carry(&*disk, &self.folders, &mut self.writer, &old, stamp, floor)?;
+        let metrics = &self.inner.options.metrics;
+        metrics.add(Metric::StoreCarriedBytes, cold.summary.size);
+        tracing::debug!(
+            event = event::STORE_CARRIED,
+            from = number,
+            to = cold.summary.number,
+            bytes = cold.summary.size
+        );
+        let summary = cold.summary.clone();
+        {
+            let mut shared = self.inner.lock();
+            shared.segments.remove(&number);
+            shared.segments.insert(summary.number, cold);
+        }
+        self.give_back(&[old]);
+        self.save_index(&[summary], &[number]);
+        self.count();
+        Ok(())
+    }
+
+    /// Gives back the segments that lie below every floor.
+    pub(super) fn free(&mut self) {
+        let inner = self.inner.clone();
+        let mut shared = inner.lock();
+        let snapshot = shared.snapshot(&inner.options, self.current());
+        let (freed, full) = (snapshot.freeable(&BTreeMap::new()), snapshot.full_streams());
+        let files: Vec<Segment> = freed.iter().filter_map(|number| shared.segments.remove(number)).collect();
+        if full != shared.full {
+            shared.full = full;
+            inner.room.send_modify(|n| *n += 1);
+        }
+        inner.options.metrics.set(Metric::StoreSegments, shared.segments.len() as u64);
+        drop(shared);
+        if !files.is_empty() {
+            self.give_back(&files);
+            self.save_index(&[], &freed);
+        }
+    }
+
+    fn give_back(&mut self, files: &[Segment]) {
+        let options = &self.inner.options;
+        let keep = usize::try_from(options.reserve / options.segment).unwrap_or(usize::MAX).max(2);
+        for segment in files {
+            // A cold segment's file is cut short: it cannot wait for use.
+            let keep = if segment.summary.size == options.segment { keep } else { 0 };
+            let back = self.writer.spares.give_back(&*options.disk, &self.folders, &segment.path, keep);
+            if let Err(error) = back {
+                // It lies below every floor: the next start frees it again.
+                tracing::warn!(event = event::STORE_FINDING, %error, path = %segment.path.display(), "a freed segment stays");
+            }
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Bytes that are bad are copied to `damaged/`, for whoever wants to look at them.
+//!
+//! The name says where they were: `<segment>-<from>-<to>.bytes`. No more than `LIMIT` bytes are
+//! kept; what is found then is reported and not copied.
+
+use super::log::segment::Folders;
+use super::log::walk::read_past_damage;
+use crate::platform::disk::{Disk, DiskFile, Mode};
+use std::io;
+
+/// `damaged/` grows no further than this, in bytes.
+const LIMIT: u64 = 32 << 20;
+
+/// Copies a range of a segment, unless it was copied before; sectors that cannot be read are zeros.
+///
+/// # Errors
+/// When the disk is full among others.
+pub(super) fn copy_out(
+    disk: &dyn Disk,
+    folders: &Folders,
+    file: &dyn DiskFile,
+    segment: u64,
+    (from, to): (u64, u64),
+) -> io::Result<()> {
+    let name = folders.damaged.join(format!("{segment:012}-{from}-{to}.bytes"));
+    let mut held = 0;
+    for path in disk.list(&folders.damaged)? {
+        if path == name {
+            return Ok(());
+        }
+        held += disk.open(&path, Mode::Read).and_then(|file| file.size()).unwrap_or(0);
+    }
+    if held + (to - from) > LIMIT {
+        return Err(io::Error::other("damaged/ is full; remove what is no longer needed"));
+    }
+    let mut bytes = vec![0; usize::try_from(to - from).map_err(io::Error::other)?];
+    let n = read_past_damage(file, &mut bytes, from)?;
+    let copy = disk.open(&name, Mode::Create)?;
+    copy.write_at(&bytes[..n], 0)?;
+    copy.sync()?;
+    disk.sync_dir(&folders.damaged)
+}

@@ -1,0 +1,501 @@
+//! The store against a plain model: any sequence of operations, with power cuts and rot in it.
+//!
+//! Value n of a stream has sequence n + 1 for ever, so that a record shows by itself whether it is
+//! where it belongs. What the model remembers is what the outside world was told.
+
+use super::*;
+use crate::flow::receipt::Ticket;
+use crate::platform::disk::Disk;
+use crate::platform::random;
+use crate::store::log::segment::Segment;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+/// Name and rule of each stream.
+const STREAMS: [(&str, WhenFull, u8); 3] =
+    [("readings", WhenFull::Block, 5), ("bulk", WhenFull::DropOldest, 1), ("extra", WhenFull::DropNewest, 2)];
+const READERS: [&str; 2] = ["sink", "other"];
+const LINGER: u64 = 100;
+
+/// What may be done to a store.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Op {
+    /// So many records of a stream are offered.
+    Append(u8, u8),
+    /// The linger passes.
+    Commit,
+    /// A reader reads so many runs of a stream.
+    Read(u8, u8),
+    /// A reader releases what it read of a stream.
+    Release(u8),
+    /// So many tenths of a second pass.
+    Wait(u8),
+    /// A stream is filled until it takes no more.
+    Fill(u8),
+    /// All readers read and release everything.
+    Drain,
+    /// Closed in order and opened again.
+    Reopen,
+    /// Killed and opened again.
+    Kill,
+    /// The power goes so many writes and syncs from now.
+    Cut(u8),
+    /// A sector of some file turns bad.
+    Corrupt(u8, u8),
+}
+
+impl Op {
+    pub fn from_bytes(bytes: [u8; 3]) -> Self {
+        let [kind, a, b] = bytes;
+        match kind % 40 {
+            0..=11 => Self::Append(a, b),
+            12..=18 => Self::Commit,
+            19..=23 => Self::Read(a, b),
+            24..=28 => Self::Release(a),
+            29..=31 => Self::Wait(a),
+            32 => Self::Fill(a),
+            33 => Self::Drain,
+            34 | 35 => Self::Reopen,
+            36 => Self::Kill,
+            37 | 38 => Self::Cut(a),
+            _ => Self::Corrupt(a, b),
+        }
+    }
+}
+
+/// What a source knows.
+#[derive(Default)]
+struct Source {
+    next: u64,
+    settled: u64,
+    waiting: Vec<(Ticket, u64)>,
+}
+
+/// What a reader knows of one stream.
+#[derive(Default)]
+struct Follower {
+    reader: Option<Reader>,
+    /// The next sequence to come.
+    next: u64,
+    released: u64,
+    /// Saved for certain.
+    promised: u64,
+}
+
+pub(super) struct Machine {
+    disk: SimDisk,
+    options: Options,
+    stepped: Option<Stepped>,
+    sources: Vec<Source>,
+    followers: BTreeMap<(usize, usize), Follower>,
+    identities: BTreeMap<(usize, u64, u64), u64>,
+    rotten: bool,
+    pub cuts: u64,
+}
+
+impl Machine {
+    pub fn new(seed: u64, honest: bool) -> Self {
+        random::seed(seed);
+        let disk = SimDisk::new(seed);
+        if !honest {
+            disk.ignore_syncs();
+        }
+        let rule = |when_full, priority| StreamRule { when_full, priority, ..StreamRule::default() };
+        let streams = STREAMS.iter().map(|(name, when, priority)| (name.to_string(), rule(*when, *priority)));
+        let options = Options { streams: streams.collect(), linger_ms: LINGER, ..options(&disk) };
+        let sources = STREAMS.iter().map(|_| Source::default()).collect();
+        let (followers, identities) = (BTreeMap::new(), BTreeMap::new());
+        Self { disk, options, stepped: None, sources, followers, identities, rotten: false, cuts: 0 }
+    }
+
+    fn readers() -> Vec<ReaderRule> {
+        let rule = |name: &&str| ReaderRule { name: name.to_string(), streams: Selection::All, newest: false };
+        READERS.iter().map(rule).collect()
+    }
+
+    /// Runs all of it; what is wrong.
+    pub fn run(&mut self, ops: &[Op]) -> Result<(), String> {
+        for (at, op) in ops.iter().enumerate() {
+            self.run_one(*op).map_err(|error| format!("operation {at}: {error}"))?;
+        }
+        Ok(())
+    }
+
+    pub fn run_one(&mut self, op: Op) -> Result<(), String> {
+        if self.stepped.is_none() {
+            self.open()?;
+        }
+        if !self.disk.is_dead() {
+            self.apply(op).map_err(|error| format!("{op:?}: {error}"))?;
+        }
+        while self.disk.is_dead() {
+            self.lose_power().map_err(|error| format!("power cut at {op:?}: {error}"))?;
+        }
+        Ok(())
+    }
+
+    /// The power goes at this write or sync from now.
+    pub fn cut_after(&self, operations: u64) {
+        self.disk.cut_after(operations);
+    }
+
+    /// Writes and syncs so far.
+    pub fn operations(&self) -> u64 {
+        self.disk.operations()
+    }
+
+    /// In the end everything drains, and the space comes back.
+    pub fn finish(&mut self) -> Result<(), String> {
+        for op in [Op::Drain, Op::Drain, Op::Drain, Op::Reopen] {
+            self.run_one(op)?;
+        }
+        let left = self.disk.list(&root().join("log")).unwrap().len();
+        if left > 4 && !self.rotten {
+            return Err(format!("{left} segments stay after the drain"));
+        }
+        Ok(())
+    }
+
+    fn stepped(&mut self) -> &mut Stepped {
+        self.stepped.as_mut().unwrap()
+    }
+
+    fn apply(&mut self, op: Op) -> Result<(), String> {
+        match op {
+            Op::Append(stream, count) => {
+                drop(self.append(stream, u64::from(count % 9) + 1, 100 + usize::from(count) * 20))
+            }
+            Op::Commit => self.pass(LINGER),
+            Op::Read(which, runs) => self.read(which, usize::from(runs % 4) + 1)?,
+            Op::Release(which) => self.release(which),
+            Op::Wait(tenths) => self.pass(u64::from(tenths) * 100),
+            Op::Fill(stream) => self.fill(stream)?,
+            Op::Drain => self.drain()?,
+            Op::Reopen => {
+                let stepped = self.stepped.take().unwrap();
+                self.followers.values_mut().for_each(|follower| follower.reader = None);
+                stepped.store.close();
+                let mut stepped = stepped;
+                let _ = stepped.committer.run_until_idle();
+                self.settle(&stepped.store);
+                if !self.disk.is_dead() {
+                    self.promise();
+                }
+                drop(stepped);
+                self.open()?;
+            }
+            Op::Kill => {
+                self.kill();
+                self.open()?;
+            }
+            Op::Cut(after) => self.disk.cut_after(u64::from(after) + 1),
+            Op::Corrupt(file, at) => self.corrupt(file, at),
+        }
+        Ok(())
+    }
+
+    fn kill(&mut self) {
+        self.followers.values_mut().for_each(|follower| follower.reader = None);
+        self.stepped = None;
+    }
+
+    fn lose_power(&mut self) -> Result<(), String> {
+        self.kill();
+        self.disk.reboot();
+        self.cuts += 1;
+        self.open()
+    }
+
+    fn open(&mut self) -> Result<(), String> {
+        let opened = Stepped::open(&self.options, Self::readers());
+        match opened {
+            Ok(stepped) => self.stepped = Some(stepped),
+            Err(_) if self.disk.is_dead() => return Ok(()),
+            Err(error) => return Err(format!("refused to open: {error}")),
+        }
+        let checked = self.check();
+        if self.disk.is_dead() { Ok(()) } else { checked }
+    }
+
+    /// Everything that was promised before the last stop holds.
+    fn check(&mut self) -> Result<(), String> {
+        self.pass(0);
+        for (at, (name, when_full, _)) in STREAMS.iter().enumerate() {
+            let saved = self.stepped().store.positions(name);
+            let position = saved.first().map_or(0, |(_, value)| u64::from_le_bytes(value[..].try_into().unwrap()));
+            let source = &mut self.sources[at];
+            if position < source.settled && !self.rotten && *when_full != WhenFull::DropNewest {
+                return Err(format!("{name}: position {position} is behind what was settled, {}", source.settled));
+            }
+            // The source goes on where its saved position says, as a file does.
+            let settled = source.settled;
+            *source = Source { next: position, settled: position, waiting: Vec::new() };
+            let stream = self.stepped().store.stream(name);
+            for reader in 0..READERS.len() {
+                let new = self.stepped().store.reader(READERS[reader], stream);
+                let follower = self.followers.entry((reader, at)).or_default();
+                let start = new.next_sequence();
+                let dropped = *when_full == WhenFull::DropOldest;
+                if start > follower.released.max(1) && follower.released > 0 && !dropped {
+                    return Err(format!("{name}: the cursor {start} is ahead of the release {}", follower.released));
+                }
+                if start < follower.promised && !self.rotten {
+                    return Err(format!("{name}: the cursor {start} is behind the saved {}", follower.promised));
+                }
+                *follower = Follower { reader: Some(new), next: start, released: start, promised: start };
+            }
+            // All that is there is read once, by a reader of its own.
+            let mut whole = Follower {
+                reader: Some(self.stepped().store.reader(READERS[0], stream)),
+                next: self.followers[&(0, at)].next,
+                ..Follower::default()
+            };
+            while self.step(at, &mut whole)? {}
+            let end = whole.next - 1;
+            let lost = *when_full == WhenFull::DropNewest || self.rotten;
+            if end < settled && !lost {
+                return Err(format!("{name}: {settled} settled, but only {end} are there"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads one run; false at the end.
+    fn step(&mut self, at: usize, follower: &mut Follower) -> Result<bool, String> {
+        let (name, when_full, _) = STREAMS[at];
+        let reader = follower.reader.as_mut().unwrap();
+        let item = match reader.read() {
+            Ok(Some(item)) => item,
+            Ok(None) => return Ok(false),
+            Err(_) if self.disk.is_dead() => return Ok(false),
+            Err(error) => return Err(error.to_string()),
+        };
+        match item {
+            Item::Gap(gap) => {
+                if gap.from != follower.next {
+                    return Err(format!("{name}: {gap:?}, expected from {}", follower.next));
+                }
+                let allowed = match gap.reason {
+                    GapReason::Dropped => when_full != WhenFull::Block,
+                    GapReason::Damaged => self.rotten || self.disk.is_dead(),
+                    GapReason::Trimmed => false,
+                };
+                if !allowed {
+                    if std::env::var_os("FOREBAY_MODEL_TRACE").is_some() {
+                        let store = &self.stepped.as_ref().unwrap().store;
+                        let shared = store.inner.lock();
+                        eprintln!("{:?}", shared.state);
+                        for segment in shared.segments.values() {
+                            let Segment { path, summary } = segment;
+                            let held: Vec<_> = summary.holdings.iter().map(|h| (h.stream, h.first, h.last)).collect();
+                            eprintln!(
+                                "{} {:?} size {} end {}: {held:?}",
+                                path.display(),
+                                summary.heat,
+                                summary.size,
+                                summary.end
+                            );
+                        }
+                    }
+                    return Err(format!("{name}: {gap:?} although nothing explains it"));
+                }
+                follower.next = gap.to + 1;
+            }
+            Item::Span(span) => {
+                for (sequence, record) in span.records() {
+                    let value = number_of(record.payload);
+                    if sequence != follower.next || value + 1 != sequence {
+                        let expected = follower.next;
+                        return Err(format!("{name}: value {value} at sequence {sequence}, expected {expected}"));
+                    }
+                    follower.next += 1;
+                    let known = self.identities.insert((at, span.head.epoch, sequence), value);
+                    if known.is_some_and(|known| known != value) {
+                        return Err(format!("{name}: the identity {:?} names two values", (span.head.epoch, sequence)));
+                    }
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Offers; false when there is no room.
+    fn append(&mut self, stream: u8, count: u64, size: usize) -> bool {
+        let at = usize::from(stream) % STREAMS.len();
+        let store = self.stepped().store.clone();
+        let id = store.stream(STREAMS[at].0);
+        let source = &mut self.sources[at];
+        let end = source.next + count;
+        let records = (source.next..end).map(|number| record(number, size)).collect();
+        let atom = Atom {
+            parts: vec![Part { stream: id, generation: 1, in_flight: false, records }],
+            positions: vec![(STREAMS[at].0.into(), "part".into(), end.to_le_bytes().to_vec())],
+            ..Atom::default()
+        };
+        let Ok(ticket) = store.offer(atom) else { return false };
+        source.next = end;
+        source.waiting.push((ticket, end));
+        true
+    }
+
+    fn pass(&mut self, ms: u64) {
+        let stepped = self.stepped.as_mut().unwrap();
+        stepped.pass(ms);
+        let store = stepped.store.clone();
+        self.settle(&store);
+        // What was released five seconds ago is saved.
+        if ms >= 5000 && !self.disk.is_dead() {
+            self.promise();
+        }
+    }
+
+    fn promise(&mut self) {
+        self.followers.values_mut().for_each(|follower| follower.promised = follower.released);
+    }
+
+    fn settle(&mut self, store: &Store) {
+        let proof = *store.durable().borrow();
+        for source in &mut self.sources {
+            for (_, end) in source.waiting.extract_if(.., |(ticket, _)| proof.covers(*ticket)) {
+                source.settled = source.settled.max(end);
+            }
+        }
+    }
+
+    fn read(&mut self, which: u8, runs: usize) -> Result<(), String> {
+        let key = (usize::from(which) % READERS.len(), usize::from(which / 16) % STREAMS.len());
+        let Some(mut follower) = self.followers.remove(&key) else { return Ok(()) };
+        let mut done = Ok(true);
+        for _ in 0..runs {
+            done = self.step(key.1, &mut follower);
+            if !matches!(done, Ok(true)) {
+                break;
+            }
+        }
+        self.followers.insert(key, follower);
+        done.map(drop)
+    }
+
+    fn release(&mut self, which: u8) {
+        let key = (usize::from(which) % READERS.len(), usize::from(which / 16) % STREAMS.len());
+        let store = self.stepped().store.clone();
+        let stream = store.stream(STREAMS[key.1].0);
+        let Some(follower) = self.followers.get_mut(&key) else { return };
+        follower.released = follower.next;
+        store.release(Release {
+            reader: READERS[key.0].into(),
+            stream,
+            next: follower.next,
+            after: follower.next - 1,
+            bytes: 1000,
+            proof: Accepted::by_target(),
+        });
+    }
+
+    /// A full store takes no more than its cap, and nothing is refused for ever that may drop.
+    fn fill(&mut self, stream: u8) -> Result<(), String> {
+        let mut refused = 0;
+        for _ in 0..200 {
+            if !self.append(stream, 8, 2000) {
+                refused += 1;
+            }
+            self.pass(LINGER);
+            if refused > 3 || self.disk.is_dead() {
+                break;
+            }
+        }
+        let log = self.disk.list(&root().join("log")).unwrap_or_default();
+        let bytes: u64 = log
+            .iter()
+            .filter_map(|path| self.disk.open(path, crate::platform::disk::Mode::Read).ok()?.size().ok())
+            .sum();
+        if bytes > self.options.cap + 2 * SEGMENT && !self.rotten {
+            return Err(format!("{bytes} bytes of segments are more than the cap"));
+        }
+        Ok(())
+    }
+
+    /// A silent source: only the readers move, and the store empties by itself.
+    fn drain(&mut self) -> Result<(), String> {
+        for _ in 0..400 {
+            let mut moved = false;
+            for reader in 0..READERS.len() {
+                for at in 0..STREAMS.len() {
+                    let which = u8::try_from(at * 16 + reader).unwrap();
+                    let before = self.followers.get(&(reader, at)).map(|follower| follower.next);
+                    self.read(which, 8)?;
+                    self.release(which);
+                    moved |= self.followers.get(&(reader, at)).map(|follower| follower.next) != before;
+                }
+            }
+            self.pass(5000);
+            let idle = self.sources.iter().all(|source| source.waiting.is_empty());
+            if self.disk.is_dead() || (!moved && idle) {
+                return Ok(());
+            }
+        }
+        Err("the store does not drain".into())
+    }
+
+    fn corrupt(&mut self, file: u8, at: u8) {
+        let mut files = Vec::new();
+        for dir in ["log", "spare", ""] {
+            files.extend(self.disk.list(&root().join(dir)).unwrap_or_default());
+        }
+        if files.is_empty() {
+            return;
+        }
+        let path = files[usize::from(file) % files.len()].clone();
+        self.rotten = true;
+        self.disk.tamper(&path, |bytes| {
+            let sectors = bytes.len() / 512;
+            if sectors > 0 {
+                // Mostly where frames are: in the first part of the file.
+                let sector = usize::from(at) * usize::from(at) % sectors;
+                bytes[sector * 512..(sector + 1) * 512].fill(at);
+            }
+        });
+    }
+}
+
+fn ops(most: usize) -> impl Strategy<Value = Vec<Op>> {
+    proptest::collection::vec(any::<[u8; 3]>().prop_map(Op::from_bytes), 1..most)
+}
+
+/// Cases in the normal suite; `tests/run --long` sets more.
+fn cases() -> u32 {
+    std::env::var("FOREBAY_MODEL_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(200)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, max_shrink_iters: 2000, ..ProptestConfig::default() })]
+    #[test]
+    fn any_sequence_of_operations_agrees_with_the_model(ops in ops(120), seed in any::<u64>()) {
+        let mut machine = Machine::new(seed, true);
+        let done = machine.run(&ops).and_then(|()| machine.finish());
+        prop_assert!(done.is_ok(), "{}", done.unwrap_err());
+    }
+}
+
+/// The same operations out of bytes that are mutated: `FOREBAY_FUZZ_SECONDS` and `FOREBAY_FUZZ_SEED`
+/// as in `tests/fuzz.rs`.
+#[test]
+fn fuzz_store_operations() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let seconds = number("FOREBAY_FUZZ_SECONDS").unwrap_or(2);
+    let started = std::time::Instant::now();
+    let first = number("FOREBAY_FUZZ_SEED");
+    let mut seed = first.unwrap_or(1);
+    while seed < 50 || started.elapsed() < Duration::from_secs(seconds) {
+        random::seed(seed);
+        let length = 10 + random::below(300);
+        let ops: Vec<Op> = (0..length).map(|_| Op::from_bytes(random::bytes())).collect();
+        let mut machine = Machine::new(seed, true);
+        let done = machine.run(&ops).and_then(|()| machine.finish());
+        assert!(done.is_ok(), "FOREBAY_FUZZ_SEED={seed}: {}", done.unwrap_err());
+        if first.is_some() {
+            return;
+        }
+        seed += 1;
+    }
+}
