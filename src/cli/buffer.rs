@@ -1,72 +1,285 @@
-//! `forebay buffer DIR`
+//! `forebay buffer`: looking into a store, beside a running agent too; mending a stopped one.
 
 use super::fail;
+use crate::config::value::Span;
+use crate::encode::{Reading, ndjson};
 use crate::platform::clock;
-use crate::store::inspect::{self, View, hex};
-use std::path::PathBuf;
+use crate::store::inspect::{self, Section, View, hex};
+use crate::store::{OpenError, Store};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The state directory
-    dir: PathBuf,
-    /// Read every record back and report what does not read
-    #[arg(long)]
-    verify: bool,
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// List streams, ranges, sizes, cursors; exit 1 when something was found to be wrong
+    Ls {
+        /// The state directory
+        dir: PathBuf,
+    },
+    /// Show decoded records
+    Show {
+        /// The state directory
+        dir: PathBuf,
+        /// Only this stream
+        stream: Option<String>,
+        /// From this sequence on
+        #[arg(long, default_value_t = 0)]
+        from: u64,
+        /// At most so many records
+        #[arg(long, default_value_t = 20)]
+        limit: u64,
+    },
+    /// Write records to standard output as NDJSON, one JSON object a line
+    Export {
+        /// The state directory
+        dir: PathBuf,
+        /// Only this stream (default: every stream that is not Forebay's own)
+        stream: Option<String>,
+        /// From this sequence on
+        #[arg(long, default_value_t = 0)]
+        from: u64,
+        /// Up to this sequence
+        #[arg(long, default_value_t = u64::MAX)]
+        to: u64,
+    },
+    /// Read every record back; exit 1 when something does not read
+    Verify {
+        /// The state directory
+        dir: PathBuf,
+    },
+    /// Write damaged segments anew without the damage, make the index again; the agent must be stopped
+    Repair {
+        /// The state directory
+        dir: PathBuf,
+    },
+    /// Give up a stream's oldest records for good; the agent must be stopped
+    #[command(group = clap::ArgGroup::new("which").required(true))]
+    Trim {
+        /// The state directory
+        dir: PathBuf,
+        /// The stream
+        stream: String,
+        /// Records below this sequence
+        #[arg(long, group = "which")]
+        before: Option<u64>,
+        /// Records that arrived longer ago than this, such as 7d or 12h; whole commits at a time
+        #[arg(long, group = "which")]
+        older_than: Option<Span>,
+    },
+}
+
+impl What {
+    fn dir(&self) -> &Path {
+        match self {
+            Self::Ls { dir }
+            | Self::Show { dir, .. }
+            | Self::Export { dir, .. }
+            | Self::Verify { dir }
+            | Self::Repair { dir }
+            | Self::Trim { dir, .. } => dir,
+        }
+    }
 }
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    let dir = arguments.dir.display();
-    if !arguments.dir.is_dir() {
-        return fail(2, format_args!("{dir} is not a directory"));
+    let dir = arguments.what.dir();
+    if !dir.is_dir() {
+        return fail(2, format_args!("{} is not a directory", dir.display()));
     }
-    let view = match inspect::view(&arguments.dir) {
+    let view = match inspect::view(dir) {
         Ok(Some(view)) => view,
-        Ok(None) => return fail(2, format_args!("{dir} has no store")),
-        Err(error) => return fail(2, format_args!("cannot read {dir}: {error}")),
+        Ok(None) => return fail(2, format_args!("{} has no store", dir.display())),
+        Err(error) => return fail(2, format_args!("cannot read {}: {error}", dir.display())),
     };
-    show(&view);
-    if !arguments.verify {
-        return if view.findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) };
-    }
-    match inspect::verify(&arguments.dir) {
-        Ok(verified) => {
-            let verified = verified.unwrap_or_default();
-            println!(
-                "\nverified: {} records in {} sections, {} read back",
-                verified.records,
-                verified.sections,
-                size(verified.bytes)
-            );
-            for problem in &verified.problems {
-                println!("  bad: {problem}");
-            }
-            if verified.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) }
-        }
-        Err(error) => fail(2, format_args!("cannot read {dir}: {error}")),
+    let done = match &arguments.what {
+        What::Ls { .. } => list(&view),
+        What::Show { stream, from, limit, .. } => show(dir, &view, stream.as_deref(), *from, *limit),
+        What::Export { stream, from, to, .. } => export(dir, &view, stream.as_deref(), *from, *to),
+        What::Verify { .. } => verify(dir),
+        What::Repair { .. } => repair(dir),
+        What::Trim { stream, before, older_than, .. } => trim(dir, &view, stream, *before, *older_than),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        // Whoever read our output has seen enough.
+        Err(Failure::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(failure) => fail(2, format_args!("{failure}")),
     }
 }
 
-fn show(view: &View) {
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("cannot read or write: {0}")]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error("{0}")]
+    Wrong(String),
+}
+
+fn list(view: &View) -> Result<bool, Failure> {
+    let mut out = BufWriter::new(io::stdout().lock());
     let stop = if view.clean { "closed in order" } else { "in use, or not closed in order" };
-    println!("store {}, epoch {}, {stop}", hex(&view.id), view.epoch >> 32);
-    println!("{} segments ({}), {} spare files\n", view.segments, size(view.segment_bytes), view.spares);
-    println!("{:<28} {:>12} {:>12} {:>10} {:>8}", "stream", "first", "last", "stored", "age");
+    writeln!(out, "store {}, epoch {}, {stop}", hex(&view.id), view.epoch >> 32)?;
+    writeln!(out, "{} segments ({}), {} spare files", view.segments, size(view.segment_bytes), view.spares)?;
+    if view.damaged > 0 {
+        writeln!(out, "{} files with damaged bytes in damaged/", view.damaged)?;
+    }
+    writeln!(out, "\n{:<28} {:>12} {:>12} {:>10} {:>8}", "stream", "first", "last", "stored", "age")?;
     for stream in &view.streams {
         let age = stream.oldest_ms.map_or("-".into(), |oldest| age(clock::wall_ms() - oldest));
         let (first, last, bytes) = (stream.first, stream.last, size(stream.bytes));
-        println!("{:<28} {first:>12} {last:>12} {bytes:>10} {age:>8}", stream.name);
+        writeln!(out, "{:<28} {first:>12} {last:>12} {bytes:>10} {age:>8}", stream.name)?;
         for cursor in &stream.cursors {
             let behind = (stream.last + 1).saturating_sub(cursor.next.max(stream.first));
-            println!("  reader {:<19} next {:>7}, {behind} not delivered", cursor.reader, cursor.next);
+            writeln!(out, "  reader {:<19} next {:>7}, {behind} not delivered", cursor.reader, cursor.next)?;
         }
     }
     for (source, part, bytes) in &view.positions {
-        println!("source {source}: position of {part} ({bytes} bytes)");
+        writeln!(out, "source {source}: position of {part} ({bytes} bytes)")?;
     }
     for finding in &view.findings {
+        writeln!(out, "found: {finding}")?;
+    }
+    out.flush()?;
+    Ok(view.findings.is_empty())
+}
+
+/// A stream's name as it was given, if there is such a stream.
+fn known<'a>(view: &View, stream: Option<&'a str>) -> Result<Option<&'a str>, Failure> {
+    let Some(name) = stream else { return Ok(None) };
+    if view.streams.iter().any(|stream| stream.name == name) {
+        return Ok(Some(name));
+    }
+    let names: Vec<&str> = view.streams.iter().map(|stream| stream.name.as_str()).collect();
+    Err(Failure::Wrong(format!("there is no stream `{name}`; there are: {}", names.join(", "))))
+}
+
+fn show(dir: &Path, view: &View, stream: Option<&str>, from: u64, limit: u64) -> Result<bool, Failure> {
+    let stream = known(view, stream)?;
+    let mut out = BufWriter::new(io::stdout().lock());
+    let mut left = limit;
+    inspect::sections(dir, |name| stream.is_none_or(|wanted| wanted == name), from, |name, section| {
+        let generation = section.head.generation;
+        for (sequence, record) in section.records() {
+            if left == 0 {
+                return Ok(false);
+            }
+            left -= 1;
+            let age = age(clock::wall_ms() - record.arrival_ms);
+            write!(out, "{name} {sequence}  {age} ago, generation {generation}, key {}", record.key)?;
+            for (attribute, value) in &record.attributes {
+                write!(out, ", {attribute}={value}")?;
+            }
+            match std::str::from_utf8(record.payload) {
+                Ok(text) => writeln!(out, "\n    {}", text.trim_end().escape_debug())?,
+                Err(_) => writeln!(out, "\n    {} bytes: {}", record.payload.len(), hex(first(record.payload)))?,
+            }
+        }
+        Ok(left > 0)
+    })?;
+    out.flush()?;
+    Ok(true)
+}
+
+fn first(bytes: &[u8]) -> &[u8] {
+    &bytes[..bytes.len().min(64)]
+}
+
+fn export(dir: &Path, view: &View, stream: Option<&str>, from: u64, to: u64) -> Result<bool, Failure> {
+    let stream = known(view, stream)?;
+    let wanted = |name: &str| stream.map_or(!crate::flow::record::is_own_stream(name), |wanted| wanted == name);
+    let mut out = BufWriter::new(io::stdout().lock());
+    inspect::sections(dir, wanted, from, |name, section| {
+        let head = serde_json::json!({ "stream": name, "epoch": section.head.epoch }).to_string();
+        let mut line = Vec::new();
+        for (sequence, record) in section.records().filter(|(sequence, _)| *sequence <= to) {
+            line.clear();
+            ndjson::line(&mut line, &reading(sequence, &record));
+            // One object: the stream and the epoch in front of what a body's line has.
+            out.write_all(&head.as_bytes()[..head.len() - 1])?;
+            out.write_all(b",")?;
+            out.write_all(&line[1..])?;
+        }
+        // With one stream nothing is behind its last sequence; with several the next one follows.
+        Ok(stream.is_none() || section.head.last() < to)
+    })?;
+    out.flush()?;
+    Ok(true)
+}
+
+fn reading<'a>(sequence: u64, record: &'a crate::store::log::section::RecordRef<'a>) -> Reading<'a> {
+    Reading {
+        sequence,
+        arrival_ms: record.arrival_ms,
+        device_time_us: record.device_time_us,
+        key: record.key,
+        flags: record.flags,
+        attributes: &record.attributes,
+        kind: record.kind,
+        payload: record.payload,
+    }
+}
+
+fn verify(dir: &Path) -> Result<bool, Failure> {
+    let verified = inspect::verify(dir)?.unwrap_or_default();
+    let (records, sections) = (verified.records, verified.sections);
+    println!("{records} records in {sections} sections read back, {}", size(verified.bytes));
+    if verified.given_up > 0 {
+        println!("{} records had been given up for want of room", verified.given_up);
+    }
+    for problem in &verified.problems {
+        println!("bad: {problem}");
+    }
+    for (stream, from, to) in &verified.missing {
+        println!("missing: stream {stream}, sequences {from} to {to} ({} records)", to - from + 1);
+    }
+    Ok(verified.problems.is_empty() && verified.missing.is_empty())
+}
+
+fn repair(dir: &Path) -> Result<bool, Failure> {
+    let (repaired, findings) = Store::repair(dir)?;
+    for finding in &findings {
         println!("found: {finding}");
     }
+    for problem in &repaired.problems {
+        println!("bad: {problem}");
+    }
+    println!("{} segments written anew without their bad bytes, which are in damaged/", repaired.rewritten);
+    let verified = inspect::verify(dir)?.unwrap_or_default();
+    for (stream, from, to) in &verified.missing {
+        println!("lost: stream {stream}, sequences {from} to {to} ({} records)", to - from + 1);
+    }
+    Ok(verified.problems.is_empty())
+}
+
+fn trim(dir: &Path, view: &View, stream: &str, before: Option<u64>, older: Option<Span>) -> Result<bool, Failure> {
+    known(view, Some(stream))?;
+    let below = match (before, older) {
+        (Some(sequence), _) => sequence,
+        (None, Some(span)) => {
+            let cutoff = clock::wall_ms() - i64::try_from(span.0.as_millis()).unwrap_or(i64::MAX);
+            let mut below = 0;
+            inspect::sections(dir, |name| name == stream, 0, |_, section: Section| {
+                let old = section.head.arrival_max < cutoff;
+                below = if old { section.head.last() + 1 } else { below };
+                Ok(old)
+            })?;
+            below
+        }
+        (None, None) => 0,
+    };
+    let lost = Store::trim(dir, stream, below)?;
+    println!("stream {stream}: records below {below} are given up, {lost} of them were not delivered");
+    Ok(true)
 }
 
 /// Bytes for people.

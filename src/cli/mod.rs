@@ -38,7 +38,7 @@ enum Command {
     Run(run::Arguments),
     /// Check a configuration and say what is assumed; exit 0, 1 (problems) or 2 (cannot read)
     Check(check::Arguments),
-    /// Look into a store: streams, ranges, sizes, cursors; also while an agent runs
+    /// Look into a store, also while an agent runs: ls, show, export, verify; mend it: repair, trim
     Buffer(buffer::Arguments),
     /// A local stand-in for Event Hubs, for development and tests; keeps everything in memory
     Hub(hub::Arguments),

@@ -3,7 +3,7 @@
 //! A body holds records of one stream, epoch, generation and lane; it is closed where one of
 //! these changes. The stored form is never the wire form.
 
-mod ndjson;
+pub mod ndjson;
 
 pub use crate::config::value::Codec;
 use crate::flow::batch::{Envelope, Event};

@@ -24,6 +24,7 @@ pub mod state;
 #[cfg(test)]
 mod tests;
 
+pub use commit::Repaired;
 pub use group::{Atom, Part};
 pub use log::body::StreamId;
 pub use log::recover::Finding;
@@ -181,6 +182,25 @@ impl Store {
         let opened = open::open(dir, options, readers)?;
         let store = Self { inner: opened.inner, committer: Arc::default() };
         Ok((store, opened.committer, opened.findings))
+    }
+
+    /// Writes what is damaged in a store anew, without the damage; no agent may have it open.
+    ///
+    /// # Errors
+    /// When another process has it, or the disk fails.
+    pub fn repair(dir: &Path) -> Result<(Repaired, Vec<Finding>), OpenError> {
+        let mut opened = open::open(dir, &Options { cap: u64::MAX, reserve: 0, ..Options::default() }, Vec::new())?;
+        Ok((opened.committer.repair()?, opened.findings))
+    }
+
+    /// Gives up a stream's records below a sequence; how many of them nobody had released. No
+    /// agent may have the store open.
+    ///
+    /// # Errors
+    /// When another process has it, there is no such stream, or the disk fails.
+    pub fn trim(dir: &Path, stream: &str, below: u64) -> Result<u64, OpenError> {
+        let mut opened = open::open(dir, &Options { cap: u64::MAX, reserve: 0, ..Options::default() }, Vec::new())?;
+        Ok(opened.committer.trim(stream, below)?)
     }
 
     /// The number of a stream; a new name gets one with its first commit.

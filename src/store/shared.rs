@@ -1,7 +1,7 @@
 //! What the committer, the offerers and the readers share.
 
 use super::group::{Atom, Group};
-use super::log::body::{CursorEntry, FloorEntry, Holding, LaneMark, StreamId};
+use super::log::body::{CursorEntry, FloorEntry, Holding, LaneMark, StreamId, StreamName};
 use super::log::layout::Heat;
 use super::log::segment::{Folders, Segment};
 use super::report::{Cause, Reports};
@@ -316,10 +316,12 @@ impl Shared {
         }
     }
 
-    /// The names of streams that a commit uses for the first time.
-    pub fn births(&self, ids: &[StreamId]) -> Vec<super::log::body::StreamName> {
-        let born = ids.iter().filter_map(|id| self.unborn.get(id).map(|name| (*id, name.clone())));
-        born.map(|(id, name)| super::log::body::StreamName { id, name }).collect()
+    /// The names of streams: every frame says those of its sections, so that a frame that is lost
+    /// does not take a stream's name with it.
+    pub fn names(&self, mut ids: Vec<StreamId>) -> Vec<StreamName> {
+        ids.sort_unstable();
+        ids.dedup();
+        ids.into_iter().map(|id| StreamName { id, name: self.name(id) }).collect()
     }
 
     /// Takes a stream out of the unborn ones.

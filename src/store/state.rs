@@ -77,7 +77,8 @@ impl State {
     pub fn apply(&mut self, commit: &Commit) -> Vec<Missing> {
         let mut missing = Vec::new();
         for stream in &commit.streams {
-            self.streams.entry(stream.id).or_insert_with(|| new_stream(stream.id, stream.name.clone()));
+            let known = self.streams.entry(stream.id).or_insert_with(|| new_stream(stream.id, stream.name.clone()));
+            known.name.clone_from(&stream.name);
         }
         for head in &commit.sections {
             let lost_name = || new_stream(head.stream, format!("forebay.recovered-{}", head.stream));

@@ -2,6 +2,7 @@
 //! not say what they count.
 
 use serde::de::{Deserialize, Deserializer, Error};
+use std::str::FromStr;
 use std::time::Duration;
 
 /// Bytes: `"512"` is refused, `"512B"`, `"64KiB"`, `"64MiB"`, `"2GiB"`, `"1MB"` are taken.
@@ -42,7 +43,15 @@ impl<'de> Deserialize<'de> for Bytes {
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        parse(&text, &SPANS, "5s").map(|ms| Self(Duration::from_millis(ms))).map_err(D::Error::custom)
+        text.parse().map_err(D::Error::custom)
+    }
+}
+
+impl FromStr for Span {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        parse(text, &SPANS, "5s").map(|ms| Self(Duration::from_millis(ms)))
     }
 }
 

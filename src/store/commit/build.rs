@@ -23,7 +23,7 @@ pub(super) struct Built {
 pub(super) struct Owed {
     heads: Vec<SectionHead>,
     positions: BTreeMap<(String, String), Vec<u8>>,
-    births: Vec<StreamName>,
+    names: Vec<StreamName>,
     since_ms: Option<u64>,
 }
 
@@ -45,7 +45,11 @@ impl Owed {
             }
         }
         self.positions.extend(directory.positions.into_iter().map(|p| ((p.source, p.part), p.value)));
-        self.births.extend(directory.streams);
+        for name in directory.streams {
+            if !self.names.contains(&name) {
+                self.names.push(name);
+            }
+        }
         self.since_ms.get_or_insert(now_ms);
     }
 
@@ -59,9 +63,9 @@ impl Owed {
             value: value.clone(),
         });
         directory.positions = older.chain(newer).collect();
-        for birth in &self.births {
-            if !directory.streams.contains(birth) {
-                directory.streams.push(birth.clone());
+        for name in &self.names {
+            if !directory.streams.contains(name) {
+                directory.streams.push(name.clone());
             }
         }
     }
@@ -96,7 +100,7 @@ impl Built {
 
 impl Committer {
     /// Turns a group into sections; its records get their sequences here.
-    pub(super) fn build(&mut self, group: Group, births: Vec<StreamName>) -> Built {
+    pub(super) fn build(&mut self, group: Group, names: Vec<StreamName>) -> Built {
         let mut next = self.next_sequences();
         let mut heads = Vec::new();
         let mut sections = Vec::new();
@@ -112,7 +116,7 @@ impl Committer {
         }
         let positions = group.positions.into_iter();
         let directory = Commit {
-            streams: births,
+            streams: names,
             sections: heads,
             positions: positions.map(|((source, part), value)| PositionEntry { source, part, value }).collect(),
             cursors: group.cursors,

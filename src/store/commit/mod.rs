@@ -8,7 +8,10 @@
 //! `decide` says what is due, `work` does it: `build` makes sections of groups, `room` makes room.
 
 mod build;
+mod mend;
 mod room;
+
+pub use mend::Repaired;
 
 use super::group::Group;
 use super::index::{Index, Update};
@@ -84,6 +87,8 @@ pub(super) struct Committer {
     retry_at: Option<u64>,
     retry_ms: u64,
     committed_at: Option<u64>,
+    /// What floors take away was reported already.
+    told_drops: bool,
 }
 
 impl Committer {
@@ -110,6 +115,7 @@ impl Committer {
             retry_at: None,
             retry_ms: RETRY_MS,
             committed_at: None,
+            told_drops: false,
         };
         // A process that was killed may not have come to it.
         committer.free();
@@ -214,8 +220,8 @@ impl Committer {
         floors.extend(shared.snapshot(&self.inner.options, self.current()).over_cap());
         let reports = shared.reports.take(now.monotonic_ms, now.wall_ms, shared.closing);
         let group = group.map(|group| {
-            let streams: Vec<_> = group.sections.iter().map(|section| section.stream).collect();
-            (group, shared.births(&streams))
+            let streams = group.sections.iter().map(|section| section.stream).collect();
+            (group, shared.names(streams))
         });
         Turn { group, own: Own { cursors: shared.dirty(), floors, reports }, closing: shared.closing }
     }
@@ -224,8 +230,8 @@ impl Committer {
     fn work(&mut self, turn: Box<Turn>) -> bool {
         let Turn { group, mut own, closing } = *turn;
         self.retry_at = None;
-        if let Some((group, births)) = group {
-            self.stuck = Some(self.build(group, births));
+        if let Some((group, names)) = group {
+            self.stuck = Some(self.build(group, names));
         }
         if let Some(built) = self.stuck.take() {
             self.commit(built, &mut own);
@@ -324,8 +330,8 @@ impl Committer {
         let mut sections = Vec::new();
         self.owed.add_to(&mut directory);
         if !own.reports.is_empty() {
-            let (births, head, stored) = self.events(&own.reports);
-            directory.streams.extend(births);
+            let (names, head, stored) = self.events(&own.reports);
+            directory.streams.extend(names);
             directory.sections.push(head);
             sections.push(stored);
         }
@@ -354,9 +360,9 @@ impl Committer {
     /// A section of Forebay's own stream.
     fn events(&mut self, reports: &[Record]) -> (Vec<StreamName>, SectionHead, Vec<u8>) {
         let stream = self.inner.stream(EVENTS);
-        let (births, first) = {
+        let (names, first) = {
             let shared = self.inner.lock();
-            (shared.births(&[stream]), shared.state.streams.get(&stream).map_or(1, |stream| stream.next))
+            (shared.names(vec![stream]), shared.state.streams.get(&stream).map_or(1, |stream| stream.next))
         };
         let mut builder = Builder::default();
         for report in reports {
@@ -364,7 +370,7 @@ impl Committer {
             let _ = builder.push(report);
         }
         let (head, stored) = self.section(stream, first, &builder);
-        (births, head, stored)
+        (names, head, stored)
     }
 
     fn write(&mut self, directory: &Commit, sections: &[Vec<u8>], data: bool) -> Outcome {
@@ -417,7 +423,8 @@ impl Committer {
         for stream in &directory.streams {
             shared.born(stream.id, &stream.name);
         }
-        for floor in directory.floors.iter().filter(|floor| floor.reason == Reason::Drop) {
+        let drops = directory.floors.iter().filter(|floor| floor.reason == Reason::Drop && !self.told_drops);
+        for floor in drops {
             shared.report_dropped(floor, Cause::DropOldest, &inner.options.metrics, now);
         }
         // Ranges can only be missing where something was lost; what we just wrote follows on.

@@ -72,7 +72,7 @@ impl Committer {
                 if lowest.is_some_and(|lowest| self.give_up_newest(built, &rules, lowest)) {
                     return Ok(true);
                 }
-                self.write_own(Own { floors, cursors, ..Own::default() })?;
+                self.write_own(Own { cursors, floors, ..Own::default() })?;
                 Ok(true)
             }
             Room::Copy(number) => {
@@ -99,7 +99,7 @@ impl Committer {
     }
 
     /// Copies the live rest of a segment out of it, and gives its file back.
-    fn copy_out(&mut self, number: u64) -> io::Result<()> {
+    pub(super) fn copy_out(&mut self, number: u64) -> io::Result<()> {
         let stamp = self.stamp();
         let (old, floors) = {
             let shared = self.inner.lock();

@@ -25,7 +25,7 @@ pub struct Stamp {
     pub trusted: bool,
 }
 
-/// A stream gets its number.
+/// A stream's number and name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamName {
     /// Its number.
@@ -152,7 +152,7 @@ pub struct StateChunk {
 pub struct Commit {
     /// When.
     pub stamp: Stamp,
-    /// New streams.
+    /// The names of the streams of its sections, new ones among them.
     pub streams: Vec<StreamName>,
     /// In the order in which their bytes follow.
     pub sections: Vec<SectionHead>,

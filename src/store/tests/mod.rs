@@ -1,6 +1,8 @@
 //! The store as a whole, on a disk that loses power.
 
 mod cuts;
+mod disk;
+mod full;
 mod golden;
 mod model;
 mod rot;

@@ -163,7 +163,7 @@ impl Machine {
     fn apply(&mut self, op: Op) -> Result<(), String> {
         match op {
             Op::Append(stream, count) => {
-                drop(self.append(stream, u64::from(count % 9) + 1, 100 + usize::from(count) * 20))
+                self.append(stream, u64::from(count % 9) + 1, 100 + usize::from(count) * 20);
             }
             Op::Commit => self.pass(LINGER),
             Op::Read(which, runs) => self.read(which, usize::from(runs % 4) + 1)?,

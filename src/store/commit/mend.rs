@@ -1,0 +1,80 @@
+//! What a person asks for on a store that no agent has open: `forebay buffer repair` and `trim`.
+
+use super::{Committer, Own};
+use crate::platform::disk::Mode;
+use crate::store::damaged::copy_out;
+use crate::store::inspect::verify_segment;
+use crate::store::log::body::{FloorEntry, Reason, Summary};
+use crate::store::log::segment::Segment;
+use crate::store::report::Cause;
+use crate::store::space::Floors;
+use std::io;
+
+/// What a repair did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Repaired {
+    /// Segments that had bad bytes and were written anew without them.
+    pub rewritten: usize,
+    /// What was wrong.
+    pub problems: Vec<String>,
+}
+
+impl Committer {
+    /// Writes every segment with bad bytes anew, without them; the bad bytes are kept in
+    /// `damaged/`, and the index is made again.
+    pub fn repair(&mut self) -> io::Result<Repaired> {
+        let mut repaired = Repaired::default();
+        // The newest segment is sealed, so that it can be rewritten like any other.
+        self.roll()?;
+        let current = self.current();
+        let segments: Vec<Segment> = self.inner.lock().segments.values().cloned().collect();
+        for segment in segments.iter().filter(|segment| segment.summary.number != current) {
+            let number = segment.summary.number;
+            let disk = self.inner.options.disk.clone();
+            let file = disk.open(&segment.path, Mode::Read)?;
+            let verified = verify_segment(&self.inner.id, &file, number, segment.summary.end)?;
+            if verified.problems.is_empty() {
+                continue;
+            }
+            for range in verified.bad {
+                copy_out(&*disk, &self.folders, &*file, number, range)?;
+            }
+            repaired.problems.extend(verified.problems);
+            self.copy_out(number)?;
+            repaired.rewritten += 1;
+        }
+        let sealed: Vec<Summary> = {
+            let shared = self.inner.lock();
+            shared.segments.values().map(|segment| segment.summary.clone()).filter(|s| s.number != current).collect()
+        };
+        self.save_index(&sealed, &[]);
+        self.close();
+        Ok(repaired)
+    }
+
+    /// Gives up a stream's records below a sequence; how many of them nobody had released.
+    pub fn trim(&mut self, stream: &str, floor: u64) -> io::Result<u64> {
+        let now = self.inner.options.clock.monotonic_ms();
+        let (entry, lost) = {
+            let mut shared = self.inner.lock();
+            let Some(id) = shared.state.find(stream) else {
+                return Err(io::Error::new(io::ErrorKind::NotFound, format!("there is no stream `{stream}`")));
+            };
+            let state = &shared.state.streams[&id];
+            let (first, floor) = (state.floor, floor.min(state.next));
+            let cursors = shared.state.cursors.values().filter(|cursor| cursor.stream == id).map(|cursor| cursor.next);
+            let lowest = cursors.min().unwrap_or(first).max(first);
+            if lowest < floor {
+                let metrics = self.inner.options.metrics.clone();
+                shared.reports.given_up((id, stream), (lowest, floor - 1), Cause::Trimmed, &metrics, now);
+            }
+            (FloorEntry { stream: id, floor, reason: Reason::Drop }, floor.saturating_sub(lowest))
+        };
+        let wall = self.inner.options.clock.now().wall_ms;
+        let reports = self.inner.lock().reports.take(now, wall, true);
+        self.told_drops = true;
+        let done = self.write_own(Own { floors: Floors::from([(entry.stream, entry)]), reports, ..Own::default() });
+        self.close();
+        done.map(|()| lost)
+    }
+}

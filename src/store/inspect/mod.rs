@@ -1,0 +1,109 @@
+//! Looking at a store without opening it for writing: `forebay buffer`.
+//!
+//! Reads the log only, so it works beside a running agent: frames that appear or segments that
+//! are freed while it looks are no damage.
+
+mod records;
+mod verify;
+
+pub use records::{Section, sections};
+pub(super) use verify::verify_segment;
+pub use verify::{Verified, verify};
+
+use super::log::body::{self, CursorEntry};
+use super::log::recover::{Finding, Remembered, Scan, scan};
+use super::log::segment::Folders;
+use crate::platform::disk::{Disk, RealDisk};
+use std::fmt::Write;
+use std::io;
+use std::path::Path;
+
+/// One stream of a store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamView {
+    /// Its name.
+    pub name: String,
+    /// The first sequence that is there, if any.
+    pub first: u64,
+    /// The last sequence that was given out; 0 for none.
+    pub last: u64,
+    /// Stored bytes.
+    pub bytes: u64,
+    /// The oldest arrival, milliseconds since the Unix epoch.
+    pub oldest_ms: Option<i64>,
+    /// Its readers' cursors.
+    pub cursors: Vec<CursorEntry>,
+}
+
+/// A store as it is on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct View {
+    /// Its id.
+    pub id: [u8; 16],
+    /// The epoch in force.
+    pub epoch: u64,
+    /// Segments in use.
+    pub segments: usize,
+    /// Bytes of their files.
+    pub segment_bytes: u64,
+    /// Files that wait for use.
+    pub spares: usize,
+    /// Files with damaged bytes, kept for whoever wants to look at them.
+    pub damaged: usize,
+    /// Whether it was closed in order.
+    pub clean: bool,
+    /// Its streams.
+    pub streams: Vec<StreamView>,
+    /// Source, part of the source, bytes of the position.
+    pub positions: Vec<(String, String, usize)>,
+    /// What the look found to be wrong.
+    pub findings: Vec<Finding>,
+}
+
+/// Looks at a store; `None` when there is none.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn view(dir: &Path) -> io::Result<Option<View>> {
+    let folders = Folders::of(dir);
+    let Some(scan) = scan(&RealDisk, &folders, &Remembered::default())? else {
+        return Ok(None);
+    };
+    let streams = scan.state.streams.values().map(|stream| stream_view(&scan, stream)).collect();
+    let positions = scan.state.positions.iter();
+    Ok(Some(View {
+        id: scan.store,
+        epoch: scan.state.epoch,
+        segments: scan.segments.len(),
+        segment_bytes: scan.segments.values().map(|segment| segment.summary.size).sum(),
+        spares: RealDisk.list(&folders.spare)?.len(),
+        damaged: RealDisk.list(&folders.damaged)?.len(),
+        clean: scan.tail.is_some_and(|tail| tail.clean),
+        streams,
+        positions: positions.map(|((source, part), value)| (source.clone(), part.clone(), value.len())).collect(),
+        findings: scan.findings,
+    }))
+}
+
+fn stream_view(scan: &Scan, stream: &body::StreamState) -> StreamView {
+    let holdings = || scan.segments.values().filter_map(|segment| segment.summary.of(stream.id));
+    let live = || holdings().filter(|holding| holding.last >= stream.floor);
+    StreamView {
+        name: stream.name.clone(),
+        first: live().map(|holding| holding.first).min().unwrap_or(stream.next).max(stream.floor),
+        last: stream.next - 1,
+        bytes: live().map(|holding| holding.bytes).sum(),
+        oldest_ms: live().map(|holding| holding.arrival_min).min(),
+        cursors: scan.state.cursors.values().filter(|cursor| cursor.stream == stream.id).cloned().collect(),
+    }
+}
+
+/// Lower-case hex.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut out, byte| {
+        // Writing into a string does not fail.
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
+}

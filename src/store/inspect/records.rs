@@ -1,0 +1,101 @@
+//! Every section of a store, stream by stream, in order.
+
+use super::verify::read_section;
+use crate::platform::disk::{Disk, Mode, RealDisk};
+use crate::store::log::body::{self, Commit, SectionHead, StreamId};
+use crate::store::log::layout::{FRAME_HEADER, Kind};
+use crate::store::log::recover::{Remembered, scan};
+use crate::store::log::section::{CODEC_DROPPED, RecordRef, Records};
+use crate::store::log::segment::{Folders, Segment};
+use crate::store::log::walk::{Step, Walk};
+use std::io;
+use std::path::Path;
+
+/// A section that reads.
+#[derive(Debug)]
+pub struct Section {
+    /// What the directory says of it.
+    pub head: SectionHead,
+    from: u64,
+    raw: Vec<u8>,
+}
+
+impl Section {
+    /// Sequence and record, in order; each sequence comes once.
+    pub fn records(&self) -> impl Iterator<Item = (u64, RecordRef<'_>)> {
+        let numbered = (self.head.first..=self.head.last()).zip(Records::new(&self.raw));
+        numbered.filter(|(sequence, _)| *sequence >= self.from)
+    }
+}
+
+/// Gives every readable section of the wanted streams, at or behind a sequence, to `take` until
+/// it says false. What does not read is passed over: `verify` tells of it.
+///
+/// # Errors
+/// When the folder cannot be read, and what `take` fails with.
+pub fn sections(
+    dir: &Path,
+    wanted: impl Fn(&str) -> bool,
+    from: u64,
+    mut take: impl FnMut(&str, Section) -> io::Result<bool>,
+) -> io::Result<()> {
+    let Some(scan) = scan(&RealDisk, &Folders::of(dir), &Remembered::default())? else {
+        return Ok(());
+    };
+    for stream in scan.state.streams.values().filter(|stream| wanted(&stream.name)) {
+        let mut next = from.max(stream.floor);
+        let mut segments: Vec<&Segment> =
+            scan.segments.values().filter(|segment| segment.summary.of(stream.id).is_some()).collect();
+        segments.sort_by_key(|segment| segment.summary.of(stream.id).map(|holding| holding.first));
+        for segment in segments {
+            let mut more = true;
+            walk(&scan.store, segment, stream.id, |head, raw| {
+                if more && head.last() >= next {
+                    let start = std::mem::replace(&mut next, head.last() + 1);
+                    more = take(&stream.name, Section { head, from: start, raw })?;
+                }
+                Ok(more)
+            })?;
+            if !more {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A segment's readable sections of one stream.
+fn walk(
+    store: &[u8; 16],
+    segment: &Segment,
+    stream: StreamId,
+    mut take: impl FnMut(SectionHead, Vec<u8>) -> io::Result<bool>,
+) -> io::Result<()> {
+    let file = match RealDisk.open(&segment.path, Mode::Read) {
+        Ok(file) => file,
+        // Freed by a running agent since the scan.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let mut walk = Walk::new(*store, file.clone(), segment.summary.number, 0, segment.summary.end, false);
+    loop {
+        let found = match walk.step()? {
+            Step::Frame(found) if matches!(found.header.kind, Kind::Commit | Kind::Carry) => found,
+            Step::Frame(_) | Step::Damage { .. } => continue,
+            Step::End { .. } => return Ok(()),
+        };
+        let Some((commit, mut at)) = body::decode::<Commit>(store, &found.body) else { continue };
+        for head in commit.sections {
+            let offset = found.offset + (FRAME_HEADER + at) as u64;
+            at += usize::try_from(head.length).map_err(io::Error::other)?;
+            if head.stream != stream || head.codec == CODEC_DROPPED {
+                continue;
+            }
+            if let Some(raw) = read_section(store, &*file, offset, &head)?
+                && !take(head, raw)?
+            {
+                return Ok(());
+            }
+        }
+    }
+}

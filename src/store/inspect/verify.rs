@@ -1,0 +1,189 @@
+//! Reading everything back: `forebay buffer verify`.
+
+use crate::platform::disk::{Disk, DiskFile, Mode, RealDisk};
+use crate::store::log::body::{self, Commit, SectionHead, StreamId};
+use crate::store::log::layout::{FRAME_HEADER, Kind, checksum};
+use crate::store::log::recover::{Remembered, Scan, scan};
+use crate::store::log::section::{CODEC_DROPPED, Records, decompress};
+use crate::store::log::segment::Folders;
+use crate::store::log::walk::{Step, Walk, read_past_damage};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+/// What a full read found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Verified {
+    /// Records that were read back.
+    pub records: u64,
+    /// Sections that were read back.
+    pub sections: u64,
+    /// Bytes that were read.
+    pub bytes: u64,
+    /// Records that were given up because there was no room: no fault.
+    pub given_up: u64,
+    /// What is wrong.
+    pub problems: Vec<String>,
+    /// Stream, first and last sequence of what should be there and does not read.
+    pub missing: Vec<(String, u64, u64)>,
+    /// Byte ranges of the segment that do not read; of `verify_segment` only.
+    pub bad: Vec<(u64, u64)>,
+    /// Runs of sequences that are there.
+    runs: BTreeMap<StreamId, Vec<(u64, u64)>>,
+}
+
+/// Reads every frame and every record back.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn verify(dir: &Path) -> io::Result<Option<Verified>> {
+    let folders = Folders::of(dir);
+    let Some(before) = scan(&RealDisk, &folders, &Remembered::default())? else {
+        return Ok(None);
+    };
+    let mut verified =
+        Verified { problems: before.findings.iter().map(ToString::to_string).collect(), ..Verified::default() };
+    for segment in before.segments.values() {
+        let file = match RealDisk.open(&segment.path, Mode::Read) {
+            Ok(file) => file,
+            // Freed by a running agent since the scan.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        let (number, end) = (segment.summary.number, segment.summary.end);
+        let mut found = verify_segment(&before.store, &file, number, end)?;
+        if !found.problems.is_empty() && !segment.path.exists() {
+            continue;
+        }
+        // The newest segment's damage is among the findings already.
+        found.problems.retain(|problem| !verified.problems.iter().any(|known| known.contains(problem.as_str())));
+        verified.add(found);
+    }
+    // What a running agent has freed meanwhile is not missing.
+    let after = scan(&RealDisk, &folders, &Remembered::default())?;
+    verified.find_missing(&before, after.as_ref());
+    Ok(Some(verified))
+}
+
+impl Verified {
+    fn add(&mut self, other: Self) {
+        self.records += other.records;
+        self.sections += other.sections;
+        self.bytes += other.bytes;
+        self.given_up += other.given_up;
+        self.problems.extend(other.problems);
+        for (stream, runs) in other.runs {
+            self.runs.entry(stream).or_default().extend(runs);
+        }
+    }
+
+    fn find_missing(&mut self, before: &Scan, after: Option<&Scan>) {
+        for stream in before.state.streams.values() {
+            let now = after.and_then(|after| after.state.streams.get(&stream.id)).map_or(0, |stream| stream.floor);
+            let mut next = stream.floor.max(now);
+            let mut runs = self.runs.remove(&stream.id).unwrap_or_default();
+            runs.sort_unstable();
+            runs.push((stream.next, stream.next));
+            for (first, last) in runs {
+                if first > next {
+                    self.missing.push((stream.name.clone(), next, first - 1));
+                }
+                next = next.max(last + 1);
+            }
+        }
+    }
+}
+
+/// Reads one segment back.
+///
+/// # Errors
+/// When the device is gone.
+pub(in crate::store) fn verify_segment(
+    store: &[u8; 16],
+    file: &Arc<dyn DiskFile>,
+    number: u64,
+    end: u64,
+) -> io::Result<Verified> {
+    let mut verified = Verified::default();
+    let mut walk = Walk::new(*store, file.clone(), number, 0, end, true);
+    loop {
+        match walk.step()? {
+            Step::Frame(found) => {
+                verified.bytes += found.header.span();
+                if !found.whole {
+                    verified.problems.push(format!("segment {number}: the frame at {} has bad bytes", found.offset));
+                    verified.bad.push((found.offset, found.offset + found.header.span()));
+                }
+                if !matches!(found.header.kind, Kind::Commit | Kind::Carry) {
+                    continue;
+                }
+                match body::decode::<Commit>(store, &found.body) {
+                    Some((commit, at)) => verify_sections(store, file, (found.offset, at), &commit, number, &mut verified)?,
+                    None => verified.problems.push(format!(
+                        "segment {number}: the directory at {} does not decode",
+                        found.offset + FRAME_HEADER as u64
+                    )),
+                }
+            }
+            Step::Damage { from, to } => {
+                verified.problems.push(format!("damaged bytes {from} to {to}"));
+                verified.bad.push((from, to));
+            }
+            Step::End { at, .. } => {
+                if at < end {
+                    verified.problems.push(format!("segment {number}: no frame from {at} to its end at {end}"));
+                    verified.bad.push((at, end));
+                }
+                return Ok(verified);
+            }
+        }
+    }
+}
+
+fn verify_sections(
+    store: &[u8; 16],
+    file: &Arc<dyn DiskFile>,
+    (frame, start): (u64, usize),
+    commit: &Commit,
+    number: u64,
+    out: &mut Verified,
+) -> io::Result<()> {
+    let mut at = frame + (FRAME_HEADER + start) as u64;
+    for head in &commit.sections {
+        let offset = at;
+        at += u64::from(head.length);
+        if head.codec == CODEC_DROPPED {
+            out.given_up += u64::from(head.count);
+        } else if read_section(store, &**file, offset, head)?.is_some() {
+            out.sections += 1;
+            out.records += u64::from(head.count);
+        } else {
+            let (first, last) = (head.first, head.last());
+            out.problems
+                .push(format!("segment {number}: stream {}, sequences {first} to {last} do not read", head.stream));
+            continue;
+        }
+        out.runs.entry(head.stream).or_default().push((head.first, head.last()));
+    }
+    Ok(())
+}
+
+/// The records of a section, if all of it is good.
+///
+/// # Errors
+/// When the device is gone.
+pub(super) fn read_section(
+    store: &[u8; 16],
+    file: &dyn DiskFile,
+    offset: u64,
+    head: &SectionHead,
+) -> io::Result<Option<Vec<u8>>> {
+    let mut stored = vec![0; usize::try_from(head.length).map_err(io::Error::other)?];
+    let n = read_past_damage(file, &mut stored, offset)?;
+    if n < stored.len() || checksum(store, &stored) != head.crc {
+        return Ok(None);
+    }
+    let raw = decompress(head.codec, &stored, head.raw);
+    Ok(raw.filter(|raw| Records::new(raw).count() == usize::try_from(head.count).unwrap_or(usize::MAX)))
+}
