@@ -167,25 +167,30 @@ fn show(dir: &Path, view: &View, stream: Option<&str>, from: u64, limit: u64) ->
     let stream = known(view, stream)?;
     let mut out = BufWriter::new(io::stdout().lock());
     let mut left = limit;
-    inspect::sections(dir, |name| stream.is_none_or(|wanted| wanted == name), from, |name, section| {
-        let generation = section.head.generation;
-        for (sequence, record) in section.records() {
-            if left == 0 {
-                return Ok(false);
+    inspect::sections(
+        dir,
+        |name| stream.is_none_or(|wanted| wanted == name),
+        from,
+        |name, section| {
+            let generation = section.head.generation;
+            for (sequence, record) in section.records() {
+                if left == 0 {
+                    return Ok(false);
+                }
+                left -= 1;
+                let age = age(clock::wall_ms() - record.arrival_ms);
+                write!(out, "{name} {sequence}  {age} ago, generation {generation}, key {}", record.key)?;
+                for (attribute, value) in &record.attributes {
+                    write!(out, ", {attribute}={value}")?;
+                }
+                match std::str::from_utf8(record.payload) {
+                    Ok(text) => writeln!(out, "\n    {}", text.trim_end().escape_debug())?,
+                    Err(_) => writeln!(out, "\n    {} bytes: {}", record.payload.len(), hex(first(record.payload)))?,
+                }
             }
-            left -= 1;
-            let age = age(clock::wall_ms() - record.arrival_ms);
-            write!(out, "{name} {sequence}  {age} ago, generation {generation}, key {}", record.key)?;
-            for (attribute, value) in &record.attributes {
-                write!(out, ", {attribute}={value}")?;
-            }
-            match std::str::from_utf8(record.payload) {
-                Ok(text) => writeln!(out, "\n    {}", text.trim_end().escape_debug())?,
-                Err(_) => writeln!(out, "\n    {} bytes: {}", record.payload.len(), hex(first(record.payload)))?,
-            }
-        }
-        Ok(left > 0)
-    })?;
+            Ok(left > 0)
+        },
+    )?;
     out.flush()?;
     Ok(true)
 }
@@ -268,11 +273,16 @@ fn trim(dir: &Path, view: &View, stream: &str, before: Option<u64>, older: Optio
         (None, Some(span)) => {
             let cutoff = clock::wall_ms() - i64::try_from(span.0.as_millis()).unwrap_or(i64::MAX);
             let mut below = 0;
-            inspect::sections(dir, |name| name == stream, 0, |_, section: Section| {
-                let old = section.head.arrival_max < cutoff;
-                below = if old { section.head.last() + 1 } else { below };
-                Ok(old)
-            })?;
+            inspect::sections(
+                dir,
+                |name| name == stream,
+                0,
+                |_, section: Section| {
+                    let old = section.head.arrival_max < cutoff;
+                    below = if old { section.head.last() + 1 } else { below };
+                    Ok(old)
+                },
+            )?;
             below
         }
         (None, None) => 0,

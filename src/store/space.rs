@@ -74,6 +74,9 @@ pub enum Room {
     Raise(Floors),
     /// The live rest of this segment is copied out of it.
     Copy(u64),
+    /// The segment that is appended to holds nothing that is wanted once these floors rise: it is
+    /// sealed, and then freed.
+    Seal(Floors),
     /// There is none: sources wait.
     None,
 }
@@ -144,6 +147,10 @@ impl Snapshot<'_> {
         }
         if !self.freeable(&raised).is_empty() {
             return Room::Raise(raised);
+        }
+        let current = self.segments.get(&self.current).map(|segment| &segment.summary.holdings[..]).unwrap_or_default();
+        if !current.is_empty() && current.iter().all(|holding| holding.last < self.floor(&raised, holding.stream)) {
+            return Room::Seal(raised);
         }
         // Rather than lose data, a little more is written.
         let may_drop = self.rules.values().any(|rule| rule.when_full == WhenFull::DropOldest);

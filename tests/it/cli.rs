@@ -103,37 +103,6 @@ fn check_of_what_cannot_be_read_ends_with_2_and_of_no_toml_with_1() {
     assert!(text(&output.stdout).contains("line 1"), "{}", text(&output.stdout));
 }
 
-#[test]
-fn buffer_shows_a_running_and_a_stopped_store_and_finds_rot() {
-    let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("a.log"), "1\n2\n3\n").unwrap();
-    let config = format!(
-        "device = \"d\"\n[store]\nlinger = \"10ms\"\nreserve = \"16MiB\"\n\
-         [source.log]\nkind = \"file\"\npath = \"{0}/a.log\"\n[sink.out]\nkind = \"directory\"\npath = \"{0}/out\"\n",
-        dir.path().display()
-    );
-    let agent = Agent::start(dir.path(), &config, "");
-    let state = dir.path().join("state");
-    let buffer = || forebay(&["buffer", state.to_str().unwrap(), "--verify"]);
-    until("the running store has three records", || text(&buffer().stdout).contains("verified: 3 records"));
-    until("they are delivered", || dir.path().join("out").exists());
-    assert!(agent.stop().success());
-    let output = buffer();
-    let shown = text(&output.stdout);
-    assert_eq!(output.status.code(), Some(0), "{shown}");
-    for expected in ["closed in order", "readings", "reader out", "0 not delivered", "source log: position of"] {
-        assert!(shown.contains(expected), "{expected:?} is not in\n{shown}");
-    }
-    let segment = std::fs::read_dir(state.join("log")).unwrap().next().unwrap().unwrap().path();
-    let mut bytes = std::fs::read(&segment).unwrap();
-    let at = bytes.windows(3).position(|window| window == b"log").unwrap();
-    bytes[at] ^= 1;
-    std::fs::write(&segment, bytes).unwrap();
-    let output = buffer();
-    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
-    assert_eq!(forebay(&["buffer", "/nonexistent"]).status.code(), Some(2));
-}
-
 #[cfg(feature = "demo")]
 #[test]
 fn the_demo_loses_nothing_over_an_outage() {

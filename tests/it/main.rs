@@ -5,8 +5,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod buffer;
 mod cli;
 mod clients;
+mod disk;
 mod faults;
 mod files;
 mod kill;

@@ -79,6 +79,12 @@ impl Committer {
                 self.copy_out(number)?;
                 Ok(true)
             }
+            Room::Seal(floors) => {
+                self.write_own(Own { cursors, floors, ..Own::default() })?;
+                self.roll()?;
+                self.free();
+                Ok(true)
+            }
             Room::None => Ok(self.give_up_newest(built, &rules, u8::MAX)),
         }
     }

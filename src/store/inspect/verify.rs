@@ -119,7 +119,9 @@ pub(in crate::store) fn verify_segment(
                     continue;
                 }
                 match body::decode::<Commit>(store, &found.body) {
-                    Some((commit, at)) => verify_sections(store, file, (found.offset, at), &commit, number, &mut verified)?,
+                    Some((commit, at)) => {
+                        verify_sections(store, file, (found.offset, at), &commit, number, &mut verified)?
+                    }
                     None => verified.problems.push(format!(
                         "segment {number}: the directory at {} does not decode",
                         found.offset + FRAME_HEADER as u64

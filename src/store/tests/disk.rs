@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::platform::disk::Disk;
+use crate::telemetry::{Metric, Metrics};
 
 /// Works while a disk misbehaves from some operation on, then recovers; what was settled is there.
 fn survives(seed: u64, begin: impl Fn(&SimDisk), end: impl Fn(&SimDisk), restart: bool) {
@@ -136,13 +137,8 @@ fn a_file_whose_sync_failed_is_never_written_again() {
 fn a_start_reads_sixteen_mebibytes_at_most_before_the_first_append() {
     let mib = std::env::var("FOREBAY_STARTUP_MIB").ok().and_then(|text| text.parse().ok()).unwrap_or(100);
     let dir = tempfile::tempdir_in("target").unwrap();
-    let metrics = crate::telemetry::Metrics::new();
-    let real = || Options {
-        cap: u64::MAX,
-        linger_ms: 0,
-        metrics: metrics.clone(),
-        ..Options::default()
-    };
+    let metrics = Metrics::new();
+    let real = || Options { cap: u64::MAX, linger_ms: 0, metrics: metrics.clone(), ..Options::default() };
     let (store, _) = Store::open(dir.path(), &real(), rules()).unwrap();
     let stream = store.stream("readings");
     let disk = SimDisk::new(0);
@@ -156,7 +152,7 @@ fn a_start_reads_sixteen_mebibytes_at_most_before_the_first_append() {
             std::fs::remove_file(dir.path().join("index.redb")).unwrap();
         }
         let (store, findings) = Store::open(dir.path(), &real(), rules()).unwrap();
-        let read = metrics.get(crate::telemetry::Metric::StoreReadBytes);
+        let read = metrics.get(Metric::StoreReadBytes);
         eprintln!("{mib} MiB, index {index}: {read} bytes read to open; {findings:?}");
         assert!(read <= 16 << 20, "{read} bytes");
         assert_eq!(store.backlog("sink").records, mib * 128);

@@ -119,8 +119,7 @@ fn the_lowest_priority_loses_first_and_what_blocks_loses_nothing() {
 fn a_stream_at_its_own_cap_holds_up_its_own_source_only() {
     let disk = SimDisk::new(4);
     let cap = |when_full| StreamRule { cap: Some(100_000), ..rule(when_full, 5) };
-    let streams =
-        [("a", cap(WhenFull::Block)), ("b", cap(WhenFull::DropOldest)), ("c", cap(WhenFull::DropNewest))];
+    let streams = [("a", cap(WhenFull::Block)), ("b", cap(WhenFull::DropOldest)), ("c", cap(WhenFull::DropNewest))];
     let (mut stepped, _) = stepped(&disk, &streams);
     let taken = fill(&mut stepped, "a", 0, 1000);
     assert!((90..=160).contains(&taken), "{taken}");

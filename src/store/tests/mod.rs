@@ -1,5 +1,6 @@
 //! The store as a whole, on a disk that loses power.
 
+mod complaints;
 mod cuts;
 mod disk;
 mod full;

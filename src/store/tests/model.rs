@@ -486,7 +486,7 @@ fn fuzz_store_operations() {
     let started = std::time::Instant::now();
     let first = number("FOREBAY_FUZZ_SEED");
     let mut seed = first.unwrap_or(1);
-    while seed < 50 || started.elapsed() < Duration::from_secs(seconds) {
+    while seed < 10 || started.elapsed() < Duration::from_secs(seconds) {
         random::seed(seed);
         let length = 10 + random::below(300);
         let ops: Vec<Op> = (0..length).map(|_| Op::from_bytes(random::bytes())).collect();

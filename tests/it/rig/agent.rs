@@ -17,11 +17,19 @@ pub struct Agent {
 impl Agent {
     /// Starts `forebay run` with a configuration; its state is in `dir/state` unless it says otherwise.
     pub fn start(dir: &Path, config: &str, connection: &str) -> Self {
+        Self::start_under(&[], dir, config, connection)
+    }
+
+    /// Starts it under another program, such as strace with its arguments.
+    pub fn start_under(program: &[String], dir: &Path, config: &str, connection: &str) -> Self {
         let path = dir.join("forebay.toml");
         std::fs::write(&path, config).unwrap();
         let log = dir.join("agent.out");
         let out = std::fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_forebay"))
+        let binary = env!("CARGO_BIN_EXE_forebay").to_string();
+        let line: Vec<String> = program.iter().cloned().chain([binary]).collect();
+        let child = Command::new(&line[0])
+            .args(&line[1..])
             .args(["run", "--config"])
             .arg(&path)
             .arg("--state")

@@ -1,0 +1,192 @@
+//! Real disks that are full, fail or are slow: a small ext4 of our own (needs root, for mount), and
+//! strace making system calls of the real agent fail.
+
+use crate::rig::{Agent, Mosquitto, readings, runtime, until, without_repeats};
+use forebay::hub::{Hub, Settings};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn config(dir: &Path) -> String {
+    format!(
+        "device = \"d\"\n[store]\nlinger = \"20ms\"\nreserve = \"16MiB\"\n\
+         [source.log]\nkind = \"file\"\npath = \"{}/a.log\"\npoll = \"20ms\"\n\
+         [sink.hub]\nkind = \"eventhubs\"\nconnection = {{ env = \"EVENTHUB_CONNECTION\" }}\nlinger = \"0s\"\n",
+        dir.display()
+    )
+}
+
+fn run(program: &str, arguments: &[&str]) {
+    let output = Command::new(program).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A small ext4 on a loop device.
+struct Mount(PathBuf);
+
+impl Mount {
+    fn new(at: &Path, mib: u64) -> Self {
+        let image = at.with_extension("img");
+        std::fs::File::create(&image).unwrap().set_len(mib << 20).unwrap();
+        std::fs::create_dir_all(at).unwrap();
+        run("mkfs.ext4", &["-q", "-F", image.to_str().unwrap()]);
+        run("mount", &["-o", "loop", image.to_str().unwrap(), at.to_str().unwrap()]);
+        Self(at.to_path_buf())
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+/// Fills a filesystem to the last block.
+fn fill(dir: &Path) -> PathBuf {
+    let path = dir.join("ballast");
+    let mut file = std::fs::File::create(&path).unwrap();
+    for size in [1 << 20, 4096, 512] {
+        while file.write_all(&vec![1; size]).is_ok() {}
+    }
+    let _ = file.sync_all();
+    path
+}
+
+/// Lines that do not compress.
+fn write(dir: &Path, lines: std::ops::Range<u64>) {
+    let mut file = std::fs::OpenOptions::new().append(true).create(true).open(dir.join("a.log")).unwrap();
+    for n in lines {
+        let mut line = format!("{n} ");
+        let mut seed = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        for _ in 0..120 {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            line.push_str(&format!("{seed:016x}"));
+        }
+        writeln!(file, "{line}").unwrap();
+    }
+}
+
+fn hub() -> (tokio::runtime::Runtime, Hub) {
+    let runtime = runtime();
+    let settings = Settings { listen: "127.0.0.1:0".into(), partitions: 2, ..Settings::default() };
+    let hub = runtime.block_on(Hub::start(settings)).unwrap();
+    (runtime, hub)
+}
+
+/// The numbers of the lines at the hub, without what was sent again.
+fn numbers(hub: &Hub) -> Vec<u64> {
+    let all = without_repeats(&readings(hub, "readings"));
+    all.iter().map(|reading| reading.value().split(' ').next().unwrap().parse().unwrap()).collect()
+}
+
+#[test]
+fn a_full_filesystem_blocks_is_survived_by_a_kill_and_recovers_by_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let mount = Mount::new(&dir.path().join("state"), 64);
+    let (_runtime, hub) = hub();
+    hub.cut(true);
+    let agent = Agent::start(dir.path(), &config(dir.path()), &hub.connection_string("readings"));
+    write(dir.path(), 0..100);
+    until("it runs", || agent.log().contains("running"));
+    let ballast = fill(&mount.0);
+    // Inside the reserve it goes on: two files of 8 MiB were allocated before.
+    write(dir.path(), 100..10_000);
+    until("the disk is found full", || agent.log().contains("the disk is full"));
+    agent.kill();
+    let agent = Agent::start(dir.path(), &config(dir.path()), &hub.connection_string("readings"));
+    until("it runs on the full disk", || agent.log().matches("running").count() == 2);
+    std::fs::remove_file(ballast).unwrap();
+    hub.cut(false);
+    until("all are there", || numbers(&hub).len() >= 10_000);
+    assert_eq!(numbers(&hub), (0..10_000).collect::<Vec<_>>(), "in order, each once");
+    assert!(agent.stop().success());
+}
+
+#[test]
+fn a_disk_that_stays_full_drains_by_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let mount = Mount::new(&dir.path().join("state"), 64);
+    let (_runtime, hub) = hub();
+    hub.cut(true);
+    let agent = Agent::start(dir.path(), &config(dir.path()), &hub.connection_string("readings"));
+    until("it runs", || agent.log().contains("running"));
+    fill(&mount.0);
+    write(dir.path(), 0..12_000);
+    until("the disk is found full", || agent.log().contains("the disk is full"));
+    hub.cut(false);
+    until("all are there, through what the reserve holds", || numbers(&hub).len() >= 12_000);
+    assert_eq!(numbers(&hub), (0..12_000).collect::<Vec<_>>());
+    assert!(agent.stop().success());
+}
+
+/// Runs the agent while system calls fail, and sees everything arrive all the same.
+fn inject(what: &str, expected: &str) {
+    let dir = tempfile::tempdir().unwrap();
+    let (_runtime, hub) = hub();
+    let call = what.split(':').next().unwrap();
+    let trace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e"].map(String::from);
+    let program: Vec<String> =
+        trace.into_iter().chain([format!("trace={call}"), "-e".into(), format!("inject={what}")]).collect();
+    let agent = Agent::start_under(&program, dir.path(), &config(dir.path()), &hub.connection_string("readings"));
+    until("it runs", || agent.log().contains("running"));
+    let mut written = 0;
+    until("the fault shows, and all are there", || {
+        if written < 2000 {
+            write(dir.path(), written..written + 20);
+            written += 20;
+        }
+        agent.log().contains(expected) && written == 2000 && numbers(&hub).len() >= 2000
+    });
+    assert_eq!(numbers(&hub), (0..2000).collect::<Vec<_>>(), "{what}");
+    drop(agent);
+}
+
+#[test]
+fn eio_on_fdatasync_loses_nothing() {
+    inject("fdatasync:error=EIO:when=6..9", "the log cannot be written");
+}
+
+#[test]
+fn eio_on_write_loses_nothing() {
+    inject("pwrite64:error=EIO:when=20..26", "the log cannot be written");
+}
+
+#[test]
+fn a_filesystem_that_turns_read_only_blocks_until_it_is_writable_again() {
+    inject("pwrite64:error=EROFS:when=20..28", "the store cannot be written");
+}
+
+#[test]
+fn a_disk_that_takes_seconds_for_a_flush_keeps_the_connection_to_the_broker() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Mosquitto::start(dir.path(), "");
+    let (_runtime, hub) = hub();
+    let config = format!(
+        "device = \"d\"\n[source.plant]\nkind = \"mqtt\"\nurl = \"mqtt://127.0.0.1:{}\"\ntopics = [\"plant/#\"]\n\
+         keep_alive = \"5s\"\n[sink.hub]\nkind = \"eventhubs\"\nconnection = {{ env = \"EVENTHUB_CONNECTION\" }}\nlinger = \"0s\"\n",
+        broker.port
+    );
+    let slow = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync", "-e"];
+    let mut program: Vec<String> = slow.iter().map(ToString::to_string).collect();
+    program.push("inject=fdatasync:delay_enter=8000000:when=5..6".into());
+    let agent = Agent::start_under(&program, dir.path(), &config, &hub.connection_string("readings"));
+    until("it is connected", || agent.log().contains("connected"));
+    let mut sent = 0;
+    let there = || without_repeats(&readings(&hub, "readings")).len();
+    until("the subscription is in force", || {
+        broker.publish("plant/probe", 1, &["0".into()]);
+        sent += 1;
+        there() > 0
+    });
+    for _ in 0..5 {
+        broker.publish("plant/a", 1, &["1".into(), "2".into(), "3".into()]);
+    }
+    until("all are there", || {
+        let all = without_repeats(&readings(&hub, "readings"));
+        all.iter().filter(|reading| reading.line["key"] == "plant/a").count() == 15
+    });
+    assert!(!agent.log().contains("source_down"), "a flush took longer than the keep-alive, and pings went on");
+    drop(agent);
+}
