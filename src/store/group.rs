@@ -101,15 +101,22 @@ impl Group {
 
     /// Takes an atom in.
     pub fn push(&mut self, atom: Atom, now_ms: u64) {
-        self.weight += atom.weight();
+        let weight = atom.weight();
+        self.weight += weight;
         for part in atom.parts {
+            if part.records.is_empty() {
+                continue;
+            }
+            let section = self.section(part.stream, part.generation, part.in_flight);
+            section.builder.reserve(weight);
+            let mut payload = 0;
             for record in &part.records {
-                let section = self.section(part.stream, part.generation, part.in_flight);
                 // Encoding into memory has no failure that a record within its limits can cause.
                 if section.builder.push(record).is_ok() {
-                    self.payload += record.payload.len() as u64;
+                    payload += record.payload.len() as u64;
                 }
             }
+            self.payload += payload;
         }
         for (source, part, value) in atom.positions {
             self.positions.insert((source, part), value);

@@ -35,6 +35,7 @@ metrics! {
     StoreCommits "store_commits_total" "Commit frames written."
     StoreSyncs "store_syncs_total" "Flushes asked of the device by the store, its index included."
     StoreWrittenBytes "store_written_bytes_total" "Bytes handed to the device by the store, its index included."
+    StoreWrittenPerRecord "store_written_bytes_per_record" "Bytes handed to the device for each record made durable, since the start (gauge)."
     StoreReadBytes "store_read_bytes_total" "Bytes of the store's files that were read."
     StoreDropped "store_dropped_total" "Records given up because a stream or the store was full, as its rule says."
     StoreCarriedBytes "store_carried_bytes_total" "Bytes written to copy what is still wanted out of old segments."

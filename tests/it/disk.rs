@@ -3,6 +3,7 @@
 
 use crate::rig::{Agent, Mosquitto, readings, runtime, until, without_repeats};
 use forebay::hub::{Hub, Settings};
+use std::fmt::Write as _;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -62,7 +63,7 @@ fn write(dir: &Path, lines: std::ops::Range<u64>) {
             seed ^= seed << 13;
             seed ^= seed >> 7;
             seed ^= seed << 17;
-            line.push_str(&format!("{seed:016x}"));
+            write!(line, "{seed:016x}").unwrap();
         }
         writeln!(file, "{line}").unwrap();
     }

@@ -1,11 +1,13 @@
 //! The engines: each makes a chunk of readings durable, one commit after another.
 
 use bytes::Bytes;
+use forebay::flow::receipt::Ticket;
 use forebay::flow::record::{PayloadKind, Record};
 use forebay::store::{Atom, Options, Part, ReaderRule, Selection, Store};
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 
 pub trait Engine {
     /// Makes a chunk of about `raw` payload bytes durable; returns its payload bytes.
@@ -15,7 +17,8 @@ pub trait Engine {
 pub fn open(name: &str, dir: &Path) -> Box<dyn Engine> {
     match name {
         "floor" => Box::new(Floor(File::create(dir.join("log")).expect("a file"), compressor())),
-        "forebay" => Box::new(Forebay::open(dir)),
+        "forebay" => Box::new(Forebay::open(dir, false)),
+        "forebay-ahead" => Box::new(Forebay::open(dir, true)),
         "redb" => Box::new(Redb::open(dir)),
         "sqlite" => Box::new(Sqlite::open(dir)),
         "fjall" => Box::new(Fjall::open(dir)),
@@ -68,17 +71,21 @@ impl Engine for Floor {
 struct Forebay {
     store: Store,
     stream: u32,
+    key: Arc<str>,
     runtime: tokio::runtime::Runtime,
+    /// As the agent does: the next chunk is offered while this one is synced.
+    ahead: bool,
+    waiting: Option<Ticket>,
 }
 
 impl Forebay {
-    fn open(dir: &Path) -> Self {
+    fn open(dir: &Path, ahead: bool) -> Self {
         let reader = ReaderRule { name: "nobody".into(), streams: Selection::All, newest: false };
         let options = Options { linger_ms: 0, reserve: 32 << 20, ..Options::default() };
         let (store, _) = Store::open(dir, &options, vec![reader]).expect("a store");
         let stream = store.stream("readings");
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-        Self { store, stream, runtime }
+        Self { store, stream, key: "plant/press".into(), runtime, ahead, waiting: None }
     }
 }
 
@@ -89,7 +96,7 @@ impl Engine for Forebay {
         let record = |text: String| Record {
             arrival_ms: 1_800_000_000_000,
             device_time_us: None,
-            key: "plant/press".into(),
+            key: self.key.clone(),
             flags: 0,
             attributes: Vec::new(),
             kind: PayloadKind::Json,
@@ -99,7 +106,11 @@ impl Engine for Forebay {
         let part = Part { stream: self.stream, generation: 1, in_flight: false, records };
         let mut durable = self.store.durable();
         let ticket = self.store.offer(Atom { parts: vec![part], ..Atom::default() }).expect("room");
-        self.runtime.block_on(durable.wait_for(|proof| proof.covers(ticket))).expect("durable");
+        let before = self.waiting.replace(ticket);
+        let awaited = if self.ahead { before } else { Some(ticket) };
+        if let Some(ticket) = awaited {
+            self.runtime.block_on(durable.wait_for(|proof| proof.covers(ticket))).expect("durable");
+        }
         payload
     }
 }

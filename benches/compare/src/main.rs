@@ -6,14 +6,15 @@
 //! rest: it makes a private ext4 loop device.
 //!
 //! The same work for all: chunks of JSON readings, compressed with zstd level 1, one durable commit
-//! after another. The floor appends each compressed chunk to a file and calls fdatasync.
+//! after another. The floor appends each compressed chunk to a file and calls fdatasync. All wait for
+//! each commit, but for `forebay-ahead`: it makes the next chunk ready meanwhile, as the agent does.
 
 mod engine;
 
 use std::collections::BTreeMap;
 use std::process::Command;
 
-const ENGINES: [&str; 5] = ["floor", "forebay", "redb", "sqlite", "fjall"];
+const ENGINES: [&str; 6] = ["floor", "forebay", "forebay-ahead", "redb", "sqlite", "fjall"];
 /// Raw bytes per commit, and how many commits a run makes.
 const SIZES: [(usize, u64); 2] = [(64 << 10, 300), (256 << 10, 150)];
 
@@ -83,8 +84,12 @@ fn all(dir: &str, device: &str, pairs: usize) {
         }
         eprintln!("round {} of {pairs}", round + 1);
     }
-    println!("Medians of {pairs} interleaved runs each (quartiles in brackets); ratios are medians of the pairs with the floor.\n");
-    println!("| commit | engine | payload MB/s | to floor | device B/B | to floor | flushes/commit | to floor | peak RSS MB |");
+    println!(
+        "Medians of {pairs} interleaved runs each (quartiles in brackets); ratios are medians of the pairs with the floor.\n"
+    );
+    println!(
+        "| commit | engine | payload MB/s | to floor | device B/B | to floor | flushes/commit | to floor | peak RSS MB |"
+    );
     println!("|---|---|---|---|---|---|---|---|---|");
     for (raw, _) in SIZES {
         for engine in ENGINES {
@@ -95,7 +100,8 @@ fn all(dir: &str, device: &str, pairs: usize) {
                 format!("{middle:.digits$} ({low:.digits$}-{high:.digits$})")
             };
             let ratio = |column: usize| {
-                let [low, middle, high] = quartiles(own.iter().zip(floor).map(|(a, b)| a[column] / b[column]).collect());
+                let [low, middle, high] =
+                    quartiles(own.iter().zip(floor).map(|(a, b)| a[column] / b[column]).collect());
                 format!("{middle:.2} ({low:.2}-{high:.2})")
             };
             let [_, peak, _] = quartiles(own.iter().map(|run| run[3] / 1000.0).collect());

@@ -28,9 +28,12 @@ pub(super) struct Arguments {
     /// The agent's store; give one filled by `bench fill` to measure with a backlog
     #[arg(long)]
     state: Option<PathBuf>,
-    /// A block device as in /proc/diskstats (a private loop device) whose written sectors are counted
+    /// A block device as in /proc/diskstats (a private loop device) whose sectors and flushes are counted
     #[arg(long)]
     device: Option<String>,
+    /// How long a commit waits for more
+    #[arg(long, default_value = "1s")]
+    linger: String,
 }
 
 /// A child that ends with us.
@@ -63,19 +66,20 @@ async fn bench(arguments: &Arguments, dir: &Path) -> Result<(), String> {
     wait(|| std::fs::read_to_string(&log).unwrap_or_default().contains("source=\"plant\"")).await?;
     tokio::time::sleep(SUBSCRIBE).await;
     let pid = agent.0.id();
-    let (cpu, sectors) = (cpu_ms(pid), sectors(arguments.device.as_deref()));
+    let (cpu, before) = (cpu_ms(pid), counters(arguments.device.as_deref()));
     let started = Instant::now();
     let sent = load::publish(port, arguments.rate, Duration::from_secs(arguments.seconds)).await?;
     let took = started.elapsed();
     // One linger to commit, one to send.
     tokio::time::sleep(Duration::from_secs(3)).await;
     let (cpu, resident) = (cpu_ms(pid) - cpu, memory(pid));
-    let sectors = sectors_since(arguments.device.as_deref(), sectors);
+    let after = counters(arguments.device.as_deref());
+    let device = after.zip(before).map(|(after, before)| (after.0 - before.0, after.1 - before.1));
     let asked = Command::new("kill").args(["-TERM", &pid.to_string()]).status();
     asked.map_err(|error| error.to_string())?;
     agent.0.wait().map_err(|error| error.to_string())?;
     let numbers = numbers(&std::fs::read_to_string(&log).unwrap_or_default());
-    report(arguments, sent, took, cpu, resident, sectors, &numbers);
+    report(arguments, sent, took, cpu, resident, device, &numbers);
     Ok(())
 }
 
@@ -86,7 +90,7 @@ fn report(
     took: Duration,
     cpu_ms: u64,
     (rss, anonymous, peak): (u64, u64, u64),
-    sectors: Option<u64>,
+    device: Option<(u64, u64)>,
     numbers: &BTreeMap<String, u64>,
 ) {
     let of = |name: &str| numbers.get(name).copied().unwrap_or(0);
@@ -100,8 +104,17 @@ fn report(
     println!("  commits, flushes               {}, {}", of("store_commits_total"), of("store_syncs_total"));
     println!("  flushes per 1000 readings      {}", each(of("store_syncs_total") * 1000));
     println!("  log bytes per reading          {}", each(of("store_written_bytes_total")));
-    match sectors {
-        Some(sectors) => println!("  device bytes per reading       {}", each(sectors * 512)),
+    match device {
+        Some((sectors, flushes)) => {
+            println!("  device bytes per reading       {}", each(sectors * 512));
+            // What is measured lasts three seconds longer than what is sent.
+            let day = 86_400.0 / (took.as_secs_f64() + 3.0);
+            println!(
+                "  device a day                   {:.2} GB, {:.0} flushes",
+                sectors as f64 * 512.0 * day / 1e9,
+                flushes as f64 * day
+            );
+        }
         None => println!("  device bytes per reading       not measured: no --device"),
     }
     let wire = of("sink_wire_bytes_total") as f64 / of("sink_records_total").max(1) as f64;
@@ -136,9 +149,10 @@ fn agent(arguments: &Arguments, dir: &Path, port: u16, hub: &Hub, log: &Path) ->
     let text = |error: std::io::Error| error.to_string();
     let config = dir.join("forebay.toml");
     let written = format!(
-        "device = \"bench\"\n[store]\ncap = \"64GiB\"\n\
+        "device = \"bench\"\n[store]\ncap = \"64GiB\"\nlinger = \"{}\"\n\
          [source.plant]\nkind = \"mqtt\"\nurl = \"mqtt://127.0.0.1:{port}\"\ntopics = [\"plant/#\"]\n\
-         [sink.hub]\nkind = \"eventhubs\"\nconnection = {{ env = \"EVENTHUB_CONNECTION\" }}\n"
+         [sink.hub]\nkind = \"eventhubs\"\nconnection = {{ env = \"EVENTHUB_CONNECTION\" }}\n",
+        arguments.linger
     );
     std::fs::write(&config, written).map_err(text)?;
     let state = arguments.state.clone().unwrap_or_else(|| dir.join("state"));
@@ -191,14 +205,11 @@ fn memory(pid: u32) -> (u64, u64, u64) {
     (field("VmRSS:"), field("RssAnon:"), field("VmHWM:"))
 }
 
-/// Sectors written to a block device (field 10 of its line in /proc/diskstats).
-fn sectors(device: Option<&str>) -> Option<u64> {
+/// Sectors written to a block device and flushes done by it (kernel, Documentation/admin-guide/iostats.rst).
+fn counters(device: Option<&str>) -> Option<(u64, u64)> {
     let device = device?;
     let stats = std::fs::read_to_string("/proc/diskstats").ok()?;
     let line = stats.lines().find(|line| line.split_whitespace().nth(2) == Some(device))?;
-    line.split_whitespace().nth(9)?.parse().ok()
-}
-
-fn sectors_since(device: Option<&str>, before: Option<u64>) -> Option<u64> {
-    sectors(device).zip(before).map(|(now, before)| now.saturating_sub(before))
+    let field = |at: usize| line.split_whitespace().nth(at)?.parse().ok();
+    Some((field(9)?, field(18)?))
 }

@@ -511,6 +511,8 @@ impl Committer {
         options.metrics.set(Metric::StoreWrittenBytes, traffic.written());
         options.metrics.set(Metric::StoreReadBytes, traffic.read());
         options.metrics.set(Metric::StoreSyncs, traffic.syncs());
+        let records = options.metrics.get(Metric::StoreRecords);
+        options.metrics.set(Metric::StoreWrittenPerRecord, traffic.written().checked_div(records).unwrap_or(0));
     }
 
     fn current(&self) -> u64 {

@@ -120,7 +120,7 @@ pub(in crate::store) fn verify_segment(
                 }
                 match body::decode::<Commit>(store, &found.body) {
                     Some((commit, at)) => {
-                        verify_sections(store, file, (found.offset, at), &commit, number, &mut verified)?
+                        verify_sections(store, file, (found.offset, at), &commit, number, &mut verified)?;
                     }
                     None => verified.problems.push(format!(
                         "segment {number}: the directory at {} does not decode",

@@ -43,6 +43,8 @@ struct Stored<'a> {
 pub struct Builder {
     raw: Vec<u8>,
     keys: HashMap<Arc<str>, u32>,
+    /// The key of the record before: most often it comes again.
+    latest: Option<(Arc<str>, u32)>,
     count: u32,
     arrival_min: i64,
     arrival_max: i64,
@@ -50,17 +52,23 @@ pub struct Builder {
 }
 
 impl Builder {
+    /// Makes room for so many more bytes at once.
+    pub fn reserve(&mut self, bytes: usize) {
+        self.raw.reserve(bytes);
+    }
+
     /// Adds a record.
     ///
     /// # Errors
     /// When it cannot be encoded; the section is then as it was before.
     pub fn push(&mut self, record: &Record) -> Result<(), postcard::Error> {
         let before = self.raw.len();
-        let key = match self.keys.get(&record.key) {
+        let latest = self.latest.as_ref().filter(|(key, _)| Arc::ptr_eq(key, &record.key) || *key == record.key);
+        let key = match latest.map(|(_, number)| number).or_else(|| self.keys.get(&record.key)) {
             Some(number) => KeyRef::Seen(*number),
             None => KeyRef::New(&record.key),
         };
-        let new = matches!(key, KeyRef::New(_));
+        let seen = if let KeyRef::Seen(number) = key { Some(number) } else { None };
         let stored = Stored {
             arrival_delta: record.arrival_ms.wrapping_sub(self.previous),
             device_time_us: record.device_time_us,
@@ -79,9 +87,13 @@ impl Builder {
                 return Err(error);
             }
         }
-        if new {
+        let number = seen.unwrap_or_else(|| {
             let number = u32::try_from(self.keys.len()).unwrap_or(u32::MAX);
             self.keys.insert(record.key.clone(), number);
+            number
+        });
+        if self.latest.as_ref().is_none_or(|(_, latest)| *latest != number) {
+            self.latest = Some((record.key.clone(), number));
         }
         self.previous = record.arrival_ms;
         if self.count == 0 {

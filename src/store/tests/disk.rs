@@ -138,8 +138,8 @@ fn a_start_reads_sixteen_mebibytes_at_most_before_the_first_append() {
     let mib = std::env::var("FOREBAY_STARTUP_MIB").ok().and_then(|text| text.parse().ok()).unwrap_or(100);
     let dir = tempfile::tempdir_in("target").unwrap();
     let metrics = Metrics::new();
-    let real = || Options { cap: u64::MAX, linger_ms: 0, metrics: metrics.clone(), ..Options::default() };
-    let (store, _) = Store::open(dir.path(), &real(), rules()).unwrap();
+    let settings = || Options { cap: u64::MAX, linger_ms: 0, metrics: metrics.clone(), ..Options::default() };
+    let (store, _) = Store::open(dir.path(), &settings(), rules()).unwrap();
     let stream = store.stream("readings");
     let disk = SimDisk::new(0);
     for n in 0..mib {
@@ -151,7 +151,7 @@ fn a_start_reads_sixteen_mebibytes_at_most_before_the_first_append() {
         if !index {
             std::fs::remove_file(dir.path().join("index.redb")).unwrap();
         }
-        let (store, findings) = Store::open(dir.path(), &real(), rules()).unwrap();
+        let (store, findings) = Store::open(dir.path(), &settings(), rules()).unwrap();
         let read = metrics.get(Metric::StoreReadBytes);
         eprintln!("{mib} MiB, index {index}: {read} bytes read to open; {findings:?}");
         assert!(read <= 16 << 20, "{read} bytes");

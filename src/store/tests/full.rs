@@ -30,7 +30,7 @@ fn fill(stepped: &mut Stepped, name: &str, first: u64, count: u64) -> u64 {
 /// What is there of a stream, and what is gone: sequences.
 fn look(stepped: &Stepped, name: &str) -> (Vec<u64>, Vec<Gap>) {
     let (records, gaps) = read_all(&mut stepped.store.reader("sink", stepped.store.stream(name)));
-    records.iter().for_each(|(_, sequence, value)| assert_eq!(*sequence, value + 1));
+    assert!(records.iter().all(|(_, sequence, value)| *sequence == value + 1), "{records:?}");
     (records.into_iter().map(|(_, sequence, _)| sequence).collect(), gaps)
 }
 

@@ -1,11 +1,34 @@
-//! A store of format 1, kept in the repository: it always opens and reads the same.
+//! Stores of format 1, kept in the repository: they always open and read the same. The second one
+//! has a cold segment, a missing range, and records that were given up.
 
 use super::*;
 use crate::platform::disk::{Disk, RealDisk};
 use crate::store::inspect;
 
-fn fixture() -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/store-format-1"))
+fn fixture(name: &str) -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden")).join(name)
+}
+
+/// Copies a store's segments; zeros at the end of a file are left out, reading supplies them.
+fn keep(store: &Path, name: &str) {
+    let to = fixture(name).join("log");
+    std::fs::create_dir_all(&to).unwrap();
+    for from in RealDisk.list(&store.join("log")).unwrap() {
+        let mut bytes = std::fs::read(&from).unwrap();
+        let used = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+        bytes.truncate(used.div_ceil(512) * 512);
+        std::fs::write(to.join(from.file_name().unwrap()), bytes).unwrap();
+    }
+}
+
+/// A copy of a fixture in a folder of its own.
+fn restored(name: &str) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(dir.path().join("log")).unwrap();
+    for from in RealDisk.list(&fixture(name).join("log")).unwrap() {
+        std::fs::copy(&from, dir.path().join("log").join(from.file_name().unwrap())).unwrap();
+    }
+    dir
 }
 
 fn real(dir: &Path) -> (Store, Vec<Finding>) {
@@ -31,14 +54,7 @@ fn write_golden() {
     }
     release(&store, stream, 4);
     store.close();
-    let to = fixture().join("log");
-    std::fs::create_dir_all(&to).unwrap();
-    let from = RealDisk.list(&dir.path().join("log")).unwrap().remove(0);
-    let mut bytes = std::fs::read(from).unwrap();
-    // Zeros at the end of the file are left out; reading supplies them.
-    let used = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
-    bytes.truncate(used.div_ceil(512) * 512);
-    std::fs::write(to.join("000000000001.seg"), bytes).unwrap();
+    keep(dir.path(), "store-format-1");
 }
 
 #[test]
@@ -46,10 +62,7 @@ fn the_golden_store_opens_and_reads_the_same() {
     if std::env::var_os("FOREBAY_WRITE_GOLDEN").is_some() {
         write_golden();
     }
-    let dir = tempfile::tempdir().unwrap();
-    std::fs::create_dir_all(dir.path().join("log")).unwrap();
-    let name = "log/000000000001.seg";
-    std::fs::copy(fixture().join(name), dir.path().join(name)).unwrap();
+    let dir = restored("store-format-1");
     let view = inspect::view(dir.path()).unwrap().unwrap();
     assert!(view.clean && view.findings.is_empty(), "{view:?}");
     assert_eq!((view.streams[0].name.as_str(), view.streams[0].last), ("readings", 12));
@@ -62,5 +75,54 @@ fn the_golden_store_opens_and_reads_the_same() {
     let expected: Vec<(u64, u64)> = (3..12).map(|value| (value + 1, value)).collect();
     assert_eq!(records.iter().map(|(_, sequence, value)| (*sequence, *value)).collect::<Vec<_>>(), expected);
     assert_eq!(store.positions("source"), [("part".to_string(), 12_u64.to_le_bytes().to_vec())]);
+    store.close();
+}
+
+/// The second fixture: as above, with `FOREBAY_WRITE_GOLDEN=1`.
+fn write_cold() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = SimDisk::new(0);
+    let full = StreamRule { cap: Some(10), when_full: WhenFull::DropNewest, ..StreamRule::default() };
+    let options = Options { segment: SEGMENT, reserve: SEGMENT, linger_ms: 0, ..Options::default() };
+    let options = Options { streams: vec![("extra".into(), full)], ..options };
+    let (store, _) = Store::open(dir.path(), &options, rules()).unwrap();
+    let (stream, extra) = (store.stream("readings"), store.stream("extra"));
+    for n in 0..4 {
+        let mut both = atom(stream, n * 3..n * 3 + 3, 200);
+        both.parts.push(atom(extra, n..n + 1, 50).parts.remove(0));
+        assert!(put(&store, &disk, both));
+    }
+    store.close();
+    // The payload of value 4 rots; the repair copies what is good into a cold segment.
+    let path = RealDisk.list(&dir.path().join("log")).unwrap().remove(0);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let wanted = record(4, 200).payload[..20].to_vec();
+    let at = bytes.windows(20).position(|window| window == wanted).unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    assert_eq!(Store::repair(dir.path()).unwrap().0.rewritten, 1);
+    keep(dir.path(), "store-format-1-cold");
+}
+
+#[test]
+fn the_golden_store_with_a_cold_segment_reads_the_same() {
+    if std::env::var_os("FOREBAY_WRITE_GOLDEN").is_some() {
+        write_cold();
+    }
+    let dir = restored("store-format-1-cold");
+    let verified = inspect::verify(dir.path()).unwrap().unwrap();
+    assert_eq!((verified.problems, verified.given_up), (Vec::new(), 3));
+    assert_eq!(verified.missing, [("readings".to_string(), 4, 6)]);
+    let (store, _) = real(dir.path());
+    let there = |name: &str| {
+        let (records, gaps) = read_all(&mut store.reader("sink", store.stream(name)));
+        let gaps: Vec<_> = gaps.iter().map(|gap| (gap.from, gap.to, gap.reason)).collect();
+        (records.iter().map(|(_, sequence, _)| *sequence).collect::<Vec<_>>(), gaps)
+    };
+    assert_eq!(there("readings"), (vec![1, 2, 3, 7, 8, 9, 10, 11, 12], vec![(4, 6, GapReason::Damaged)]));
+    let (first, given_up) = there("extra");
+    assert_eq!(first, [1]);
+    assert!(given_up.iter().all(|(.., reason)| *reason == GapReason::Dropped));
+    assert_eq!(given_up.iter().map(|(from, to, _)| to - from + 1).sum::<u64>(), 3);
     store.close();
 }

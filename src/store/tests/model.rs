@@ -231,8 +231,8 @@ impl Machine {
             let settled = source.settled;
             *source = Source { next: position, settled: position, waiting: Vec::new() };
             let stream = self.stepped().store.stream(name);
-            for reader in 0..READERS.len() {
-                let new = self.stepped().store.reader(READERS[reader], stream);
+            for (reader, reader_name) in READERS.iter().enumerate() {
+                let new = self.stepped().store.reader(reader_name, stream);
                 let follower = self.followers.entry((reader, at)).or_default();
                 let start = new.next_sequence();
                 let dropped = *when_full == WhenFull::DropOldest;
