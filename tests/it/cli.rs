@@ -93,6 +93,31 @@ fn check_says_what_is_assumed_and_shows_no_secret() {
 }
 
 #[test]
+fn check_refuses_rules_for_full_streams_that_make_no_sense() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("full.toml");
+    std::fs::write(
+        &path,
+        "[store]\nwhen_full = \"drop\"\n[stream.readings]\ncap = \"1KiB\"\npriority = 12\n\
+         [stream.\"forebay.events\"]\nwhen_full = \"block\"\n\
+         [source.log]\nkind = \"file\"\npath = \"/a\"\n[sink.out]\nkind = \"directory\"\npath = \"/b\"\n",
+    )
+    .unwrap();
+    let output = forebay(&["check", path.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    let shown = text(&output.stdout);
+    for expected in [
+        "line 2, column 13: unknown value `drop`",
+        "one of: block, drop-oldest, drop-newest",
+        "line 4, column 7: `cap` of a stream is out of range",
+        "line 5, column 12: `priority` is out of range",
+        "line 7, column 13: `when_full` of `forebay.events` is fixed",
+    ] {
+        assert!(shown.contains(expected), "{expected:?} is not in\n{shown}");
+    }
+}
+
+#[test]
 fn check_of_what_cannot_be_read_ends_with_2_and_of_no_toml_with_1() {
     assert_eq!(forebay(&["check", "/nonexistent"]).status.code(), Some(2));
     let dir = tempfile::tempdir().unwrap();

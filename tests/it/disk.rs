@@ -191,3 +191,45 @@ fn a_disk_that_takes_seconds_for_a_flush_keeps_the_connection_to_the_broker() {
     assert!(!agent.log().contains("source_down"), "a flush took longer than the keep-alive, and pings went on");
     drop(agent);
 }
+
+#[test]
+fn what_a_full_stream_drops_is_told_at_the_hub_with_its_exact_range() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_runtime, hub) = hub();
+    let config = config(dir.path())
+        + "from = [\"readings\", \"forebay.events\"]\n[stream.readings]\ncap = \"4MiB\"\nwhen_full = \"drop-oldest\"\n";
+    hub.cut(true);
+    let agent = Agent::start(dir.path(), &config, &hub.connection_string("readings"));
+    write(dir.path(), 0..10_000);
+    let stored = || agent.log().contains("store_records_total=10000");
+    // The source never waits: all lines are taken while nothing can be delivered.
+    until("all lines are stored or given up", || {
+        let shown = crate::rig::forebay(&["buffer", "ls", dir.path().join("state").to_str().unwrap()]).stdout;
+        stored()
+            || String::from_utf8(shown).unwrap().lines().any(|l| l.starts_with("readings") && l.contains(" 10000 "))
+    });
+    assert!(agent.stop().success());
+    hub.cut(false);
+    let agent = Agent::start(dir.path(), &config, &hub.connection_string("readings"));
+    let all = || without_repeats(&readings(&hub, "readings"));
+    let is_event = |reading: &crate::rig::Reading| reading.line["payload"]["event"] == "store_dropped";
+    let lines = || -> Vec<u64> {
+        all().iter().filter(|r| r.line["payload"].is_string()).map(|r| r.line["seq"].as_u64().unwrap()).collect()
+    };
+    until("the last line is at the hub", || lines().last() == Some(&10_000));
+    // What this life gave up at its start, of the last commit before, is told at its end.
+    assert!(agent.stop().success());
+    let agent = Agent::start(dir.path(), &config, &hub.connection_string("readings"));
+    let first = lines()[0];
+    assert!(first > 1 && lines() == (first..=10_000).collect::<Vec<_>>());
+    until("every sequence that is missing was told", || {
+        let all = all();
+        let told = all.iter().filter(|reading| is_event(reading)).flat_map(|reading| {
+            let number = |name: &str| reading.line["payload"][name].as_u64().unwrap();
+            assert_eq!(number("records"), number("to") - number("from") + 1);
+            number("from")..=number("to")
+        });
+        told.collect::<Vec<_>>() == (1..first).collect::<Vec<_>>()
+    });
+    drop(agent);
+}

@@ -456,6 +456,14 @@ impl Committer {
                 "closing with data that could not be written; it was never told safe"
             );
         }
+        // What the last frames gave up is told too.
+        let now = self.inner.options.clock.now();
+        let reports = self.inner.lock().reports.take(now.monotonic_ms, now.wall_ms, true);
+        if !reports.is_empty()
+            && let Err(error) = self.write_own(Own { reports, ..Own::default() })
+        {
+            tracing::warn!(event = event::STORE_BLOCKED, %error, "the last events could not be stored");
+        }
         let close = Close { stamp: self.stamp() };
         let done = body::encode(&self.inner.id, &close, &[]).map_err(io::Error::other).and_then(|bytes| {
             if !self.writer.fits(bytes.len(), true) {

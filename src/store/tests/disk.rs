@@ -159,3 +159,32 @@ fn a_start_reads_sixteen_mebibytes_at_most_before_the_first_append() {
         store.abandon();
     }
 }
+
+/// A backlog drains back to the reserve: 100 MB here, what `FOREBAY_BACKLOG_MIB` says elsewhere
+/// (`tests/run --long`: 2 GB).
+#[test]
+fn a_backlog_drains_back_to_the_reserve() {
+    let mib = std::env::var("FOREBAY_BACKLOG_MIB").ok().and_then(|text| text.parse().ok()).unwrap_or(100);
+    let dir = tempfile::tempdir_in("target").unwrap();
+    let reserve = 32 << 20;
+    let options = Options { cap: u64::MAX, linger_ms: 0, reserve, ..Options::default() };
+    let (store, _) = Store::open(dir.path(), &options, rules()).unwrap();
+    let (stream, disk) = (store.stream("readings"), SimDisk::new(0));
+    for n in 0..mib {
+        assert!(put(&store, &disk, atom(stream, n * 128..n * 128 + 128, 8192)));
+    }
+    let held = || -> u64 {
+        let files = ["log", "spare"].iter().flat_map(|folder| std::fs::read_dir(dir.path().join(folder)).unwrap());
+        files.map(|file| file.unwrap().metadata().unwrap().len()).sum()
+    };
+    assert!(held() >= mib << 20);
+    let mut reader = store.reader("sink", stream);
+    while let Some(item) = reader.read().unwrap() {
+        assert!(matches!(item, Item::Span(_)), "{item:?}");
+        release(&store, stream, reader.next_sequence());
+    }
+    assert_eq!(reader.next_sequence(), mib * 128 + 1);
+    store.close();
+    // The reserve, the segment that is appended to, and one that the last release has left.
+    assert!(held() <= reserve + (16 << 20), "{} bytes stay of {mib} MiB", held());
+}
