@@ -6,7 +6,7 @@
 //! mostly dead is copied out; streams that may lose their oldest data lose it, lowest priority
 //! first; otherwise sources wait.
 
-use super::log::body::{FloorEntry, Holding, Reason, StreamId};
+use super::log::body::{FloorEntry, Holding, Reason, StreamId, Summary};
 use super::log::layout::Heat;
 use super::log::segment::Segment;
 use super::state::State;
@@ -121,20 +121,20 @@ impl Snapshot<'_> {
     /// copied out of them (a crash may come between the copy and the end of the original).
     #[must_use]
     pub fn freeable(&self, raised: &Floors) -> Vec<u64> {
+        // Few if any: a look at all others for each segment would be quadratic.
+        let cold: Vec<&Summary> =
+            self.segments.values().map(|segment| &segment.summary).filter(|s| s.heat == Heat::Cold).collect();
+        let copied = |number: u64, holding: &Holding, floor: u64| {
+            let mut copies = cold.iter().filter(|copy| copy.number > number).filter_map(|copy| copy.of(holding.stream));
+            copies.any(|copy| copy.first <= holding.first.max(floor) && copy.last >= holding.last)
+        };
         let dead = |segment: &&Segment| {
-            let number = segment.summary.number;
             segment.summary.holdings.iter().all(|holding| {
                 let floor = self.floor(raised, holding.stream);
-                holding.last < floor || self.is_copied(number, holding, floor)
+                holding.last < floor || copied(segment.summary.number, holding, floor)
             })
         };
         self.sealed().filter(dead).map(|segment| segment.summary.number).collect()
-    }
-
-    fn is_copied(&self, number: u64, holding: &Holding, floor: u64) -> bool {
-        let colds = self.segments.range(number + 1..).filter(|(_, segment)| segment.summary.heat == Heat::Cold);
-        let mut copies = colds.filter_map(|(_, segment)| segment.summary.of(holding.stream));
-        copies.any(|copy| copy.first <= holding.first.max(floor) && copy.last >= holding.last)
     }
 
     /// What a full store does next.
@@ -309,7 +309,6 @@ fn part(holding: &Holding, from: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::log::body::Summary;
     use crate::store::state::new_stream;
 
     const SIZE: u64 = 100_000;
