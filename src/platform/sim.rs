@@ -60,6 +60,10 @@ struct World {
     dead: bool,
     honest: bool,
     fail_syncs: u32,
+    /// Files whose sync has failed in this process.
+    failed: BTreeSet<usize>,
+    /// Files that were synced again all the same.
+    synced_again: u32,
     fail_writes: u32,
     alternate: u32,
     read_only: bool,
@@ -100,6 +104,17 @@ impl SimDisk {
     /// The next syncs of files fail with EIO.
     pub fn fail_syncs(&self, count: u32) {
         self.world().fail_syncs = count;
+    }
+
+    /// How often a file was synced again after a failed sync, by the same process.
+    #[must_use]
+    pub fn synced_again(&self) -> u32 {
+        self.world().synced_again
+    }
+
+    /// The process ends: the next one does not know which syncs failed.
+    pub fn new_process(&self) {
+        self.world().failed.clear();
     }
 
     /// Of the next syncs of files, the first, third and so on fail with EIO.
@@ -340,6 +355,7 @@ impl DiskFile for SimFile {
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let mut world = self.disk.world();
+        world.alive()?;
         // The write at which the power goes may leave any of its sectors.
         let mut done = world.operate();
         let start = offset as usize;
@@ -366,14 +382,19 @@ impl DiskFile for SimFile {
     fn sync(&self) -> io::Result<()> {
         let mut world = self.disk.world();
         world.operate()?;
+        if world.failed.contains(&self.inode) {
+            world.synced_again += 1;
+        }
+        let mut fails = world.fail_syncs > 0;
+        world.fail_syncs = world.fail_syncs.saturating_sub(1);
         if world.alternate > 0 {
             world.alternate -= 1;
-            if world.alternate.is_multiple_of(2) {
-                return Err(io::Error::other("injected EIO"));
-            }
+            fails |= world.alternate.is_multiple_of(2);
         }
-        if world.fail_syncs > 0 {
-            world.fail_syncs -= 1;
+        if fails {
+            // As Linux does it: the pages count as written, and are not.
+            world.failed.insert(self.inode);
+            world.inodes[self.inode].dirty.clear();
             return Err(io::Error::other("injected EIO"));
         }
         if world.honest {

@@ -1,14 +1,15 @@
 //! Copying the live sections of a segment that is mostly dead into a cold segment.
 //!
-//! Sections are copied verbatim, with their identity. A section whose CRC is wrong is not copied:
-//! it stays missing, as it was. The old segment is freed only when the copy is durable.
+//! Sections are copied verbatim, with their identity and the names of their streams. The old
+//! segment is freed only when the copy is durable. A segment with bad bytes among what is live
+//! stays as it is, unless a person asked for a repair: then what is bad stays missing, as it was.
 
-use super::log::body::{self, Commit, Stamp, StreamId};
+use super::log::body::{Commit, Stamp, StreamId};
 use super::log::cold::Cold;
-use super::log::layout::{FRAME_HEADER, Kind, checksum};
-use super::log::section::CODEC_DROPPED;
+use super::log::layout::Kind;
+use super::log::place::placed;
 use super::log::segment::{Folders, Segment};
-use super::log::walk::{Found, Step, Walk, read_past_damage};
+use super::log::walk::{Found, Step, Walk};
 use super::log::writer::Writer;
 use crate::platform::disk::{Disk, DiskFile, Mode};
 use std::io;
@@ -17,38 +18,78 @@ use std::sync::Arc;
 /// A carry frame is closed when its sections have so many bytes.
 const FRAME_BYTES: usize = 256 << 10;
 
-/// Copies what lies above the floors.
-///
-/// # Errors
-/// When the disk fails or is full; the old segment is as it was.
-pub(super) fn carry(
-    disk: &dyn Disk,
-    folders: &Folders,
-    writer: &mut Writer,
-    old: &Segment,
-    stamp: Stamp,
-    floor: impl Fn(StreamId) -> u64,
-) -> io::Result<Segment> {
-    let store = writer.store();
-    let file = disk.open(&old.path, Mode::Read)?;
-    let mut copy = Copy { cold: writer.cold()?, commit: Commit { stamp, ..Commit::default() }, bytes: Vec::new() };
-    let mut walk = Walk::new(store, file.clone(), old.summary.number, 0, old.summary.end, false);
-    let mut run = || -> io::Result<()> {
-        loop {
-            match walk.step()? {
-                Step::Frame(found) if matches!(found.header.kind, Kind::Commit | Kind::Carry) => {
-                    copy.frame(&store, &file, &found, &floor)?;
-                }
-                Step::Frame(_) | Step::Damage { .. } => {}
-                Step::End { .. } => return copy.flush(),
+/// What is copied.
+pub(super) struct Carry<'a> {
+    /// The segment.
+    pub old: &'a Segment,
+    /// What lies above these floors.
+    pub floor: &'a dyn Fn(StreamId) -> u64,
+    /// For the frames.
+    pub stamp: Stamp,
+    /// Bad bytes are left out, not left alone.
+    pub mends: bool,
+}
+
+impl Carry<'_> {
+    /// Bytes of the sections that would be copied; `None` when bad bytes are in the way.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn weigh(&self, disk: &dyn Disk, store: [u8; 16]) -> io::Result<Option<u64>> {
+        let file = disk.open(&self.old.path, Mode::Read)?;
+        let mut bytes = 0;
+        let whole = self.walk(store, &file, |found| {
+            let Some((_, sections)) = placed(&store, found) else { return Ok(false) };
+            let live = sections.iter().filter(|section| section.head.last() >= (self.floor)(section.head.stream));
+            bytes += live.map(|section| u64::from(section.head.length)).sum::<u64>();
+            Ok(true)
+        })?;
+        Ok((whole || self.mends).then_some(bytes))
+    }
+
+    /// Copies what lies above the floors; `None` when bad bytes are in the way.
+    ///
+    /// # Errors
+    /// When the disk fails or is full. The old segment is as it was, whatever comes back.
+    pub fn copy(&self, disk: &dyn Disk, folders: &Folders, writer: &mut Writer) -> io::Result<Option<Segment>> {
+        let store = writer.store();
+        let file = disk.open(&self.old.path, Mode::Read)?;
+        let commit = Commit { stamp: self.stamp, ..Commit::default() };
+        let mut copy = Copy { cold: writer.cold()?, commit, bytes: Vec::new() };
+        let done = self.walk(store, &file, |found| copy.frame(self, &store, &*file, found));
+        let done = done.and_then(|whole| copy.flush().map(|()| whole));
+        match done {
+            Ok(true) => copy.cold.finish(disk, folders).map(Some),
+            Ok(false) => {
+                copy.cold.discard(disk);
+                Ok(None)
+            }
+            Err(error) => {
+                copy.cold.discard(disk);
+                Err(error)
             }
         }
-    };
-    match run() {
-        Ok(()) => copy.cold.finish(disk, folders),
-        Err(error) => {
-            copy.cold.discard(disk);
-            Err(error)
+    }
+
+    /// Shows every frame with sections; false as soon as something is bad, unless it is to be mended.
+    fn walk(
+        &self,
+        store: [u8; 16],
+        file: &Arc<dyn DiskFile>,
+        mut show: impl FnMut(&Found) -> io::Result<bool>,
+    ) -> io::Result<bool> {
+        let end = self.old.summary.end;
+        let mut walk = Walk::new(store, file.clone(), self.old.summary.number, 0, end, false);
+        loop {
+            let good = match walk.step()? {
+                Step::Frame(found) if matches!(found.header.kind, Kind::Commit | Kind::Carry) => show(&found)?,
+                Step::Frame(_) => true,
+                Step::Damage { .. } => false,
+                Step::End { at, .. } => return Ok(at >= end || self.mends),
+            };
+            if !good && !self.mends {
+                return Ok(false);
+            }
         }
     }
 }
@@ -60,34 +101,29 @@ struct Copy {
 }
 
 impl Copy {
-    fn frame(
-        &mut self,
-        store: &[u8; 16],
-        file: &Arc<dyn DiskFile>,
-        found: &Found,
-        floor: &impl Fn(StreamId) -> u64,
-    ) -> io::Result<()> {
-        let Some((commit, mut at)) = body::decode::<Commit>(store, &found.body) else {
-            return Ok(());
+    fn frame(&mut self, carry: &Carry<'_>, store: &[u8; 16], file: &dyn DiskFile, found: &Found) -> io::Result<bool> {
+        let Some((names, sections)) = placed(store, found) else {
+            return Ok(false);
         };
-        for head in commit.sections {
-            let offset = found.offset + (FRAME_HEADER + at) as u64;
-            let length = usize::try_from(head.length).map_err(io::Error::other)?;
-            at += length;
-            if head.last() < floor(head.stream) {
+        for section in sections {
+            if section.head.last() < (carry.floor)(section.head.stream) {
                 continue;
             }
-            let mut stored = vec![0; length];
-            let n = read_past_damage(&**file, &mut stored, offset)?;
-            if n == length && (head.codec == CODEC_DROPPED || checksum(store, &stored) == head.crc) {
-                self.commit.sections.push(head);
-                self.bytes.push(stored);
+            match section.stored(store, file)? {
+                Some(stored) => self.bytes.push(stored),
+                None if carry.mends => continue,
+                None => return Ok(false),
             }
+            let name = names.iter().find(|name| name.id == section.head.stream);
+            if let Some(name) = name.filter(|name| !self.commit.streams.contains(name)) {
+                self.commit.streams.push(name.clone());
+            }
+            self.commit.sections.push(section.head);
             if self.bytes.iter().map(Vec::len).sum::<usize>() >= FRAME_BYTES {
                 self.flush()?;
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -96,6 +132,7 @@ impl Copy {
         }
         let parts: Vec<&[u8]> = self.bytes.iter().map(Vec::as_slice).collect();
         self.cold.append(&self.commit, &parts)?;
+        self.commit.streams.clear();
         self.commit.sections.clear();
         self.bytes.clear();
         Ok(())

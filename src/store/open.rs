@@ -9,12 +9,12 @@ use super::damaged::copy_out;
 use super::group::Group;
 use super::index::Index;
 use super::lock::{Lock, LockError};
-use super::log::body::{self, Open, Stamp};
-use super::log::layout::{Heat, Kind};
-use super::log::recover::{Finding, Remembered, Scan, scan};
+use super::log::body::{self, Commit, Open, Reason, Stamp};
+use super::log::layout::{FRAME_HEADER, FrameHeader, Heat, Kind};
+use super::log::recover::{Finding, Remembered, Scan, Tail, scan};
 use super::log::segment::{Folders, Segment, Spares};
 use super::log::writer::{Current, Writer};
-use super::report::Reports;
+use super::report::{Cause, Reports};
 use super::shared::{Inner, Shared};
 use super::state::State;
 use super::{Options, ReaderRule};
@@ -82,7 +82,7 @@ pub(super) fn open(dir: &Path, options: &Options, readers: Vec<ReaderRule>) -> R
     let mut state = scan.state;
     state.epoch = next_epoch(state.epoch);
     let mut segments = scan.segments;
-    open_frame(options, &mut writer, &mut state, &mut segments)?;
+    open_frame(options, &mut writer, &mut state, &mut segments, scan.tail.filter(|tail| !tail.clean))?;
     let now = options.clock.now();
     let mut reports = Reports::default();
     for finding in &findings {
@@ -97,11 +97,15 @@ pub(super) fn open(dir: &Path, options: &Options, readers: Vec<ReaderRule>) -> R
         pending: Group::new(1),
         refused: false,
         full: BTreeMap::new(),
+        stiff: BTreeMap::new(),
         reports,
         closing: false,
         abandoned: false,
     };
     place_readers(&mut shared, now.wall_ms);
+    if scan.tail.is_some_and(|tail| !tail.clean) {
+        tell_drops(&mut shared, options, now.monotonic_ms);
+    }
     options.metrics.set(Metric::StoreSegments, shared.segments.len() as u64);
     let inner = Arc::new(Inner {
         id: scan.store,
@@ -191,6 +195,7 @@ fn open_frame(
     writer: &mut Writer,
     state: &mut State,
     segments: &mut BTreeMap<u64, Segment>,
+    unclean: Option<Tail>,
 ) -> io::Result<()> {
     let now = options.clock.now();
     let stamp =
@@ -198,12 +203,29 @@ fn open_frame(
     let open = Open { stamp, machine: machine::machine_id(), epoch: state.epoch };
     let store = writer.store();
     let bytes = body::encode(&store, &open, &[]).map_err(io::Error::other)?;
+    // The last frame of a killed process may have failed its sync: its pages then look written and
+    // are not. Written once more, the next sync covers them.
+    let last = unclean.and_then(|tail| last_frame(writer, tail));
     let fits = writer.fits(bytes.len(), true);
-    let done =
-        if fits { writer.append(Kind::Open, &bytes).map(|_| ()) } else { Err(io::ErrorKind::StorageFull.into()) };
-    if done.is_err() {
+    let rewritten = match &writer.current {
+        Some(current) if current.failed => Err(io::Error::other("the newest segment cannot be written")),
+        Some(current) => last
+            .iter()
+            .try_for_each(|(at, frame)| current.file.write_at(frame, *at))
+            .and_then(|()| if fits { Ok(()) } else { current.file.sync() }),
+        None => Ok(()),
+    };
+    let covered = rewritten.and_then(|()| if fits { writer.append(Kind::Open, &bytes).map(|_| ()) } else { Ok(()) });
+    if !fits || covered.is_err() {
         let sealed = writer.current.as_ref().map(|current| current.summary.clone());
-        writer.roll(&state.checkpoint(stamp, sealed), Heat::Hot)?;
+        let old = writer.roll(&state.checkpoint(stamp, sealed), Heat::Hot)?;
+        if let Some(old) = old {
+            segments.insert(old.summary.number, old);
+        }
+        if let Some((_, frame)) = last.filter(|_| covered.is_err()) {
+            // Where it is it may not be durable: it goes along.
+            copy_frame(writer, &frame)?;
+        }
         writer.append(Kind::Open, &bytes)?;
     }
     if let Some(current) = &writer.current {
@@ -211,6 +233,43 @@ fn open_frame(
         segments.insert(current.summary.number, segment);
     }
     Ok(())
+}
+
+/// The bytes of the log's last frame, and where they are.
+fn last_frame(writer: &Writer, tail: Tail) -> Option<(u64, Vec<u8>)> {
+    let current = writer.current.as_ref()?;
+    let mut bytes = vec![0; usize::try_from(current.summary.end.checked_sub(tail.at)?).ok()?];
+    let n = current.file.read_at(&mut bytes, tail.at).ok()?;
+    (n == bytes.len()).then_some((tail.at, bytes))
+}
+
+/// Appends a commit frame of an earlier segment to the current one, with the same records.
+fn copy_frame(writer: &mut Writer, frame: &[u8]) -> io::Result<()> {
+    let store = writer.store();
+    let Some(header) = FrameHeader::decode(&store, frame).filter(|header| header.kind == Kind::Commit) else {
+        return Ok(());
+    };
+    let body = frame.get(FRAME_HEADER..FRAME_HEADER + usize::try_from(header.length).unwrap_or(0)).unwrap_or_default();
+    let Some((commit, _)) = body::decode::<Commit>(&store, body) else {
+        return Ok(());
+    };
+    writer.append(Kind::Commit, body)?;
+    if let Some(current) = &mut writer.current {
+        commit.sections.iter().for_each(|head| current.summary.add(head));
+    }
+    Ok(())
+}
+
+/// A process that was killed may not have told what its last floors took away from readers.
+fn tell_drops(shared: &mut Shared, options: &Options, now_ms: u64) {
+    let dropped = shared.state.streams.values().filter(|stream| stream.reason == Reason::Drop);
+    let dropped: Vec<_> = dropped.map(|stream| (stream.id, stream.name.clone(), stream.floor)).collect();
+    for (id, name, floor) in dropped {
+        let cursors = shared.cursors.values().filter(|live| live.entry.stream == id);
+        if let Some(next) = cursors.map(|live| live.entry.next).min().filter(|next| *next < floor) {
+            shared.reports.given_up((id, &name), (next, floor - 1), Cause::DropOldest, &options.metrics, now_ms);
+        }
+    }
 }
 
 fn place_readers(shared: &mut Shared, now: i64) {

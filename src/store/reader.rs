@@ -4,10 +4,11 @@
 //! read is a gap of known range, never a wrong value and never the end of the stream.
 
 use super::damaged::copy_out;
-use super::log::body::{self, Commit, Reason, SectionHead, StreamId};
-use super::log::layout::{FRAME_HEADER, Kind, checksum};
-use super::log::section::{CODEC_DROPPED, RecordRef, Records, decompress};
-use super::log::walk::{Found, Step, Walk, read_past_damage};
+use super::log::body::{Reason, SectionHead, StreamId};
+use super::log::layout::Kind;
+use super::log::place::placed;
+use super::log::section::{RecordRef, Records};
+use super::log::walk::{Found, Step, Walk};
 use super::shared::Inner;
 use crate::platform::disk::{DiskFile, Mode};
 use crate::telemetry::{Metric, event};
@@ -171,6 +172,8 @@ impl Reader {
                     let file = self.inner.options.disk.open(&path, Mode::Read);
                     match file {
                         Ok(file) => self.file.insert((number, file)).1.clone(),
+                        // Freed since we looked: what it held is elsewhere, or given up.
+                        Err(error) if error.kind() == io::ErrorKind::NotFound && !self.is_in_use(number) => continue,
                         Err(error) if error.kind() == io::ErrorKind::NotFound => {
                             return Ok(Some(self.lost_segment(number)));
                         }
@@ -211,6 +214,10 @@ impl Reader {
                     }
                 }
                 Step::Frame(_) => self.place = Some((number, walk.offset())),
+                Step::Damage { .. } if !self.is_in_use(number) => {
+                    self.place = None;
+                    return Ok(None);
+                }
                 Step::Damage { from, to } => {
                     self.set_aside(file, number, (from, to));
                     self.place = Some((number, walk.offset()));
@@ -235,34 +242,44 @@ impl Reader {
         }
     }
 
+    /// Whether a segment is what it was when we began to read it. Asked after what was read turned
+    /// out bad: a number never comes back, so a segment that is in use now was in use then.
+    fn is_in_use(&self, number: u64) -> bool {
+        self.inner.lock().segments.contains_key(&number)
+    }
+
     fn frame(&mut self, file: &Arc<dyn DiskFile>, number: u64, found: &Found) -> Result<Look, ReadError> {
-        let Some((commit, mut at)) = body::decode::<Commit>(&self.inner.id, &found.body) else {
+        let Some((_, sections)) = placed(&self.inner.id, found) else {
+            if !self.is_in_use(number) {
+                return Ok(Look::Gone);
+            }
             self.set_aside(file, number, (found.offset, found.offset + found.header.span()));
             return Ok(Look::Nothing);
         };
-        for head in commit.sections {
-            let offset = found.offset + (FRAME_HEADER + at) as u64;
-            at += usize::try_from(head.length).unwrap_or(usize::MAX / 2);
+        for section in sections {
+            let head = &section.head;
             if head.stream != self.stream || head.last() < self.next || head.count == 0 {
                 continue;
             }
             if head.first > self.next {
+                if !self.is_in_use(number) {
+                    return Ok(Look::Gone);
+                }
                 return Ok(Look::Item(self.gap(head.first - 1, GapReason::Damaged)));
             }
-            if head.codec == CODEC_DROPPED {
+            if section.is_dropped() {
                 return Ok(Look::Item(self.gap(head.last(), GapReason::Dropped)));
             }
             let first = self.next;
-            let Some(raw) = self.section(file, offset, &head)? else {
-                if !self.inner.lock().segments.contains_key(&number) {
-                    // Freed and used again while we read: what it held is elsewhere, or given up.
+            let Some(raw) = section.records(&self.inner.id, &**file)? else {
+                if !self.is_in_use(number) {
                     return Ok(Look::Gone);
                 }
-                self.set_aside(file, number, (offset, offset + u64::from(head.length)));
+                self.set_aside(file, number, (section.offset, section.end()));
                 return Ok(Look::Item(self.gap(head.last(), GapReason::Damaged)));
             };
             self.next = head.last() + 1;
-            return Ok(Look::Item(Item::Span(Span { head, first, raw })));
+            return Ok(Look::Item(Item::Span(Span { head: section.head, first, raw })));
         }
         Ok(Look::Nothing)
     }
@@ -273,15 +290,6 @@ impl Reader {
         if let Err(error) = done {
             tracing::warn!(event = event::STORE_FINDING, %error, segment = number, ?range, "damaged bytes are not kept");
         }
-    }
-
-    fn section(&self, file: &Arc<dyn DiskFile>, offset: u64, head: &SectionHead) -> io::Result<Option<Vec<u8>>> {
-        let mut stored = vec![0; usize::try_from(head.length.min(super::log::layout::MAX_BODY)).unwrap_or(0)];
-        let n = read_past_damage(&**file, &mut stored, offset)?;
-        if n < stored.len() || checksum(&self.inner.id, &stored) != head.crc {
-            return Ok(None);
-        }
-        Ok(decompress(head.codec, &stored, head.raw).filter(|raw| whole(raw, head.count)))
     }
 
     fn lost_segment(&mut self, number: u64) -> Item {
@@ -301,9 +309,4 @@ impl Reader {
         }
         Item::Gap(gap)
     }
-}
-
-/// Whether the bytes hold exactly the records that the directory promises.
-fn whole(raw: &[u8], count: u32) -> bool {
-    Records::new(raw).count() == usize::try_from(count).unwrap_or(usize::MAX)
 }

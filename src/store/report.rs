@@ -93,7 +93,11 @@ impl Reports {
     /// A reader came upon sequences that cannot be read; true the first time.
     pub fn gap(&mut self, stream: (StreamId, &str), (from, to): (u64, u64), (now_ms, wall_ms): (u64, i64)) -> bool {
         let (id, name) = stream;
-        if self.told.len() >= TOLD || !self.told.insert((id, from, to)) {
+        if self.told.len() >= TOLD {
+            // Better told again than not at all.
+            self.told.clear();
+        }
+        if !self.told.insert((id, from, to)) {
             return false;
         }
         let message = format!("stream {name}: sequences {from} to {to} cannot be read");

@@ -1,7 +1,7 @@
 //! What the committer, the offerers and the readers share.
 
 use super::group::{Atom, Group};
-use super::log::body::{CursorEntry, FloorEntry, Holding, LaneMark, StreamId, StreamName};
+use super::log::body::{CursorEntry, FloorEntry, Holding, LaneMark, Stamp, StreamId, StreamName};
 use super::log::layout::Heat;
 use super::log::segment::{Folders, Segment};
 use super::report::{Cause, Reports};
@@ -53,7 +53,10 @@ pub struct Release {
 #[derive(Debug, Clone)]
 pub(super) struct Live {
     pub entry: CursorEntry,
+    /// Bytes that would be sent again after a crash.
     pub unsaved: u64,
+    /// What of them the frame in the making saves.
+    pub saving: u64,
     pub since_ms: Option<u64>,
 }
 
@@ -72,6 +75,8 @@ pub(super) struct Shared {
     pub refused: bool,
     /// Streams over their own cap that lose nothing of what they have.
     pub full: BTreeMap<StreamId, WhenFull>,
+    /// Segments that were not worth copying, and the sum of the floors of what they hold at that time.
+    pub stiff: BTreeMap<u64, u64>,
     pub reports: Reports,
     pub closing: bool,
     pub abandoned: bool,
@@ -158,12 +163,16 @@ impl Inner {
         let now = self.options.clock.now();
         let mut shared = self.lock();
         shared.ensure_cursor(&release.reader, release.stream, now.wall_ms);
-        if let Some(live) = shared.cursors.get_mut(&(release.reader, release.stream)) {
+        if let Some(live) = shared.cursors.get_mut(&(release.reader.clone(), release.stream)) {
             live.entry.next = live.entry.next.max(release.next);
             live.entry.lanes = vec![LaneMark { lane: 0, next: live.entry.next, after: release.after }];
             live.entry.seen_ms = now.wall_ms;
             live.unsaved += release.bytes;
             live.since_ms.get_or_insert(now.monotonic_ms);
+        }
+        // A stream that was full at its own cap has room at once, not when its cursor is saved.
+        if shared.full.contains_key(&release.stream) && shared.refresh_full(&self.options) {
+            self.room.send_modify(|n| *n += 1);
         }
         // The committer decides whether it is worth a frame; it sleeps until the next deadline.
         self.wake.notify_one();
@@ -241,16 +250,21 @@ impl Shared {
             split: None,
             seen_ms: wall_ms,
         });
-        self.cursors.insert(key, Live { entry, unsaved: 0, since_ms: None });
+        self.cursors.insert(key, Live { entry, unsaved: 0, saving: 0, since_ms: None });
     }
 
-    /// Readers that are configured keep their cursors, however long they have nothing to do.
-    pub fn touch_cursors(&mut self, now_ms: i64) {
+    /// Readers that are configured keep their cursors, however long they have nothing to do; those
+    /// of readers that are long gone end. A person who mends a store configures none: all stay.
+    pub fn tend_cursors(&mut self, stamp: Stamp) {
+        if self.readers.is_empty() {
+            return;
+        }
         for ((reader, _), cursor) in &mut self.state.cursors {
             if self.readers.iter().any(|rule| rule.name == *reader) {
-                cursor.seen_ms = now_ms;
+                cursor.seen_ms = stamp.wall_ms;
             }
         }
+        self.state.forget_cursors(stamp.wall_ms);
     }
 
     /// Who holds a stream back.
@@ -271,7 +285,22 @@ impl Shared {
             current,
             holds: streams().map(|stream| (stream.id, self.hold(stream.id))).collect(),
             rules: streams().map(|stream| (stream.id, options.rule(&stream.name))).collect(),
+            stiff: self.stiff.iter().filter(|(n, floors)| self.floors_of(**n) == **floors).map(|(n, _)| *n).collect(),
         }
+    }
+
+    /// The floors of what a segment holds, added up: floors only rise, so an equal sum is equal floors.
+    pub fn floors_of(&self, segment: u64) -> u64 {
+        let holdings = self.segments.get(&segment).map(|segment| &segment.summary.holdings[..]).unwrap_or_default();
+        holdings.iter().filter_map(|holding| self.state.streams.get(&holding.stream)).map(|stream| stream.floor).sum()
+    }
+
+    /// Looks which streams are over their own cap; whether that has changed.
+    pub fn refresh_full(&mut self, options: &Options) -> bool {
+        let full = self.snapshot(options, 0).full_streams();
+        let changed = full != self.full;
+        self.full = full;
+        changed
     }
 
     /// A stream's name.
@@ -293,9 +322,15 @@ impl Shared {
         }
     }
 
-    /// Cursors that have moved since they were saved.
-    pub fn dirty(&self) -> Vec<CursorEntry> {
-        self.cursors.values().filter(|live| live.since_ms.is_some()).map(|live| live.entry.clone()).collect()
+    /// Cursors that have moved since they were saved, to be saved now.
+    pub fn dirty(&mut self) -> Vec<CursorEntry> {
+        let dirty = self.cursors.values_mut().filter(|live| live.since_ms.is_some());
+        dirty
+            .map(|live| {
+                live.saving = live.unsaved;
+                live.entry.clone()
+            })
+            .collect()
     }
 
     /// When cursors must be saved for their own sake, monotonic milliseconds.
@@ -309,7 +344,7 @@ impl Shared {
     pub fn saved(&mut self, cursors: &[CursorEntry]) {
         for cursor in cursors {
             if let Some(live) = self.cursors.get_mut(&(cursor.reader.clone(), cursor.stream)) {
-                live.unsaved = 0;
+                live.unsaved -= std::mem::take(&mut live.saving);
                 let moved = live.entry.next != cursor.next;
                 live.since_ms = live.since_ms.filter(|_| moved);
             }

@@ -10,7 +10,8 @@ use super::log::body::{FloorEntry, Holding, Reason, StreamId, Summary};
 use super::log::layout::Heat;
 use super::log::segment::Segment;
 use super::state::State;
-use std::collections::BTreeMap;
+use crate::flow::record::is_own_stream;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The priority of a stream that is given none; from 0 (gives way first) to 9.
 pub const PRIORITY: u8 = 5;
@@ -94,6 +95,8 @@ pub struct Snapshot<'a> {
     pub holds: BTreeMap<StreamId, Hold>,
     /// By stream.
     pub rules: BTreeMap<StreamId, StreamRule>,
+    /// Segments that turned out not to be worth copying under these floors.
+    pub stiff: BTreeSet<u64>,
 }
 
 impl Snapshot<'_> {
@@ -153,7 +156,11 @@ impl Snapshot<'_> {
             return Room::Seal(raised);
         }
         // Rather than lose data, a little more is written.
-        let may_drop = self.rules.values().any(|rule| rule.when_full == WhenFull::DropOldest);
+        let may_drop = self
+            .state
+            .streams
+            .values()
+            .any(|stream| self.rule(stream.id).when_full == WhenFull::DropOldest && !is_own_stream(&stream.name));
         let share = if may_drop { (3, 4) } else { (1, 2) };
         if let Some(number) = self.laggard(&raised, share) {
             return if raised.is_empty() { Room::Copy(number) } else { Room::Raise(raised) };
@@ -176,7 +183,10 @@ impl Snapshot<'_> {
             let Some(cap) = rule.cap.filter(|_| rule.when_full == WhenFull::DropOldest) else { continue };
             let mut excess = self.unreleased(stream.id).saturating_sub(cap);
             let lowest = self.lowest(stream.id, stream.next);
-            for holding in self.holdings(stream.id).filter(|h| h.last >= lowest) {
+            // Copies have high numbers and old records.
+            let mut holdings: Vec<&Holding> = self.holdings(stream.id).filter(|h| h.last >= lowest).collect();
+            holdings.sort_by_key(|holding| holding.first);
+            for holding in holdings {
                 if excess == 0 {
                     break;
                 }
@@ -186,7 +196,8 @@ impl Snapshot<'_> {
                 let count = if excess >= live { all } else { (excess * all).div_ceil(live.max(1)).min(all) };
                 let floor = holding.first.max(lowest) + count;
                 excess = excess.saturating_sub(live);
-                out.insert(stream.id, FloorEntry { stream: stream.id, floor, reason: Reason::Drop });
+                let entry = FloorEntry { stream: stream.id, floor, reason: Reason::Drop };
+                out.entry(stream.id).and_modify(|known| known.floor = known.floor.max(floor)).or_insert(entry);
             }
         }
         out
@@ -238,7 +249,8 @@ impl Snapshot<'_> {
                 .map(|h| part(h, self.floor(raised, h.stream)))
                 .sum()
         };
-        let sparse = self.sealed().filter_map(|segment| {
+        let sparse = self.sealed().filter(|segment| !self.stiff.contains(&segment.summary.number));
+        let sparse = sparse.filter_map(|segment| {
             let (live, size): (u64, u64) = (live(segment), segment.summary.size);
             let worth = live * whole < size * part_of && live + WORTH_COPYING < size;
             worth.then_some((live, segment.summary.number))
@@ -294,7 +306,8 @@ impl Snapshot<'_> {
     }
 
     fn floor(&self, raised: &Floors, stream: StreamId) -> u64 {
-        let set = self.state.streams.get(&stream).map_or(u64::MAX, |stream| stream.floor);
+        // What is held of a stream that is not known is wanted.
+        let set = self.state.streams.get(&stream).map_or(0, |stream| stream.floor);
         raised.get(&stream).map_or(set, |entry| entry.floor.max(set))
     }
 }
@@ -347,7 +360,8 @@ mod tests {
     ) -> Snapshot<'a> {
         let holds = holds.iter().map(|(id, next)| (*id, Hold::Cursor(*next))).collect();
         let current = *segments.keys().next_back().unwrap();
-        Snapshot { state, segments, current, holds, rules: rules.iter().copied().collect() }
+        let rules = rules.iter().copied().collect();
+        Snapshot { state, segments, current, holds, rules, stiff: BTreeSet::new() }
     }
 
     fn keep(bytes: u64) -> StreamRule {

@@ -50,16 +50,12 @@ impl State {
     /// As a checkpoint.
     #[must_use]
     pub fn checkpoint(&self, stamp: super::log::body::Stamp, sealed: Option<super::log::body::Summary>) -> Checkpoint {
-        // A cursor last seen under a clock that was not set has no age.
-        let fresh = |cursor: &&CursorEntry| {
-            !clock::is_credible(cursor.seen_ms) || stamp.wall_ms.saturating_sub(cursor.seen_ms) < CURSOR_KEPT_MS
-        };
         Checkpoint {
             stamp,
             machine: self.machine,
             epoch: self.epoch,
             streams: self.streams.values().cloned().collect(),
-            cursors: self.cursors.values().filter(fresh).cloned().collect(),
+            cursors: self.cursors.values().cloned().collect(),
             positions: self
                 .positions
                 .iter()
@@ -97,6 +93,14 @@ impl State {
         missing
     }
 
+    /// Ends the cursors of readers that were not seen for long.
+    pub fn forget_cursors(&mut self, wall_ms: i64) {
+        // A cursor last seen under a clock that was not set has no age.
+        self.cursors.retain(|_, cursor| {
+            !clock::is_credible(cursor.seen_ms) || wall_ms.saturating_sub(cursor.seen_ms) < CURSOR_KEPT_MS
+        });
+    }
+
     /// Raises a floor; a lower one is ignored.
     pub fn raise(&mut self, entry: FloorEntry) {
         if let Some(stream) = self.streams.get_mut(&entry.stream)
@@ -114,7 +118,11 @@ impl State {
                 // Released records may have been damaged since: their sequences are spent all the same.
                 stream.next = stream.next.max(cursor.next);
             }
-            self.cursors.insert((cursor.reader.clone(), cursor.stream), cursor.clone());
+            // A frame that was long in the making may bring an older one than the frame before it.
+            let key = (cursor.reader.clone(), cursor.stream);
+            if self.cursors.get(&key).is_none_or(|known| known.next <= cursor.next) {
+                self.cursors.insert(key, cursor.clone());
+            }
         }
     }
 
@@ -148,12 +156,15 @@ mod tests {
     use crate::store::log::body::{Stamp, StreamName};
 
     #[test]
-    fn floors_and_sequences_never_fall() {
+    fn floors_cursors_and_sequences_never_fall() {
         let mut state = State::default();
         state.apply(&Commit { streams: vec![StreamName { id: 1, name: "a".into() }], ..Commit::default() });
         state.raise(FloorEntry { stream: 1, floor: 9, reason: Reason::Trim });
         state.raise(FloorEntry { stream: 1, floor: 4, reason: Reason::Drop });
         assert_eq!((state.streams[&1].floor, state.streams[&1].next, state.streams[&1].reason), (9, 9, Reason::Trim));
+        let cursor = |next| CursorEntry { reader: "r".into(), stream: 1, next, lanes: vec![], split: None, seen_ms: 0 };
+        state.set_cursors(&[cursor(20), cursor(12)]);
+        assert_eq!(state.cursors[&("r".to_string(), 1)].next, 20);
     }
 
     #[test]
@@ -170,7 +181,11 @@ mod tests {
         let then = 1_800_000_000_000;
         state.set_cursors(&[cursor("old", then), cursor("new", then + CURSOR_KEPT_MS), cursor("no clock", 5)]);
         let stamp = Stamp { wall_ms: then + CURSOR_KEPT_MS + 1, ..Stamp::default() };
-        let kept: Vec<String> = state.checkpoint(stamp, None).cursors.into_iter().map(|c| c.reader).collect();
-        assert_eq!(kept, ["new", "no clock"]);
+        let kept = |state: &State| {
+            state.checkpoint(stamp, None).cursors.into_iter().map(|c| c.reader).collect::<Vec<String>>()
+        };
+        assert_eq!(kept(&state).len(), 3, "a checkpoint alone forgets nobody");
+        state.forget_cursors(stamp.wall_ms);
+        assert_eq!(kept(&state), ["new", "no clock"]);
     }
 }

@@ -42,6 +42,7 @@ metrics! {
     StoreWriteErrors "store_write_errors_total" "Writes or flushes of the log that failed."
     StoreFull "store_full_total" "Times that the store was full and blocked its sources."
     StoreSegments "store_segments" "Segments in use (gauge)."
+    StoreScrubbedBytes "store_scrubbed_bytes_total" "Bytes of sealed segments that were read back to find rot."
     StoreDamage "store_damage_total" "Damaged places and missing ranges that were found."
     SinkRecords "sink_records_total" "Records that a target accepted."
     SinkEvents "sink_events_total" "Events that a target accepted."
@@ -117,6 +118,8 @@ pub mod event {
     pub const STORE_DROPPED: &str = "store_dropped";
     /// What is still wanted was copied out of an old segment.
     pub const STORE_CARRIED: &str = "store_carried";
+    /// All sealed segments were read back.
+    pub const STORE_SCRUBBED: &str = "store_scrubbed";
     /// A range of sequences is gone.
     pub const STORE_GAP: &str = "store_gap";
     /// The index of the store is of no use.

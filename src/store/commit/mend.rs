@@ -40,7 +40,7 @@ impl Committer {
                 copy_out(&*disk, &self.folders, &*file, number, range)?;
             }
             repaired.problems.extend(verified.problems);
-            self.copy_out(number)?;
+            self.copy_out(number, true)?;
             repaired.rewritten += 1;
         }
         let sealed: Vec<Summary> = {

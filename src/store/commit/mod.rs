@@ -10,6 +10,7 @@
 mod build;
 mod mend;
 mod room;
+mod scrub;
 
 pub use mend::Repaired;
 
@@ -29,6 +30,7 @@ use crate::flow::record::{EVENTS, Record};
 use crate::platform::machine;
 use crate::telemetry::{Metric, event};
 use build::{Built, Owed};
+use scrub::Scrub;
 use std::io;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -50,6 +52,8 @@ struct Own {
 /// What to do next.
 #[derive(Debug)]
 struct Turn {
+    /// Data is tried: this group, or the one that could not be written before.
+    data: bool,
     group: Option<(Group, Vec<StreamName>)>,
     own: Own,
     closing: bool,
@@ -58,6 +62,8 @@ struct Turn {
 /// What is due.
 enum Next {
     Work(Box<Turn>),
+    /// Nothing is due but a look at what is sealed.
+    Scrub,
     Sleep(Option<u64>),
     Abandon,
 }
@@ -68,6 +74,20 @@ enum Outcome {
     /// No room within the cap, or none on the device.
     Full(Option<io::Error>),
     Failed(io::Error),
+}
+
+/// When something that failed is tried again.
+#[derive(Debug, Default)]
+struct Retry {
+    at: Option<u64>,
+    failures: u32,
+}
+
+impl Retry {
+    fn failed(&mut self, now: u64) {
+        self.at = Some(now + (RETRY_MS << self.failures.min(10)).min(RETRY_LIMIT_MS));
+        self.failures += 1;
+    }
 }
 
 /// See the module.
@@ -84,9 +104,12 @@ pub(super) struct Committer {
     stuck: Option<Built>,
     owed: Owed,
     blocked: Option<&'static str>,
-    retry_at: Option<u64>,
-    retry_ms: u64,
+    /// When, and after how long, data that could not be written is tried again. Forebay's own frames
+    /// have a time of their own: on a full disk they have room where data has none.
+    data_retry: Retry,
+    own_retry: Retry,
     committed_at: Option<u64>,
+    scrub: Scrub,
     /// What floors take away was reported already.
     told_drops: bool,
 }
@@ -100,6 +123,7 @@ impl Committer {
         lock: Option<Lock>,
     ) -> io::Result<Self> {
         let epoch = inner.lock().state.epoch;
+        let now = inner.options.clock.monotonic_ms();
         let mut committer = Self {
             inner,
             folders,
@@ -112,9 +136,10 @@ impl Committer {
             stuck: None,
             owed: Owed::default(),
             blocked: None,
-            retry_at: None,
-            retry_ms: RETRY_MS,
+            data_retry: Retry::default(),
+            own_retry: Retry::default(),
             committed_at: None,
+            scrub: Scrub::new(now),
             told_drops: false,
         };
         // A process that was killed may not have come to it.
@@ -134,6 +159,11 @@ impl Committer {
                     if !self.work(turn) {
                         return;
                     }
+                    shared = inner.lock();
+                }
+                Next::Scrub => {
+                    drop(shared);
+                    self.scrub();
                     shared = inner.lock();
                 }
                 Next::Sleep(Some(at)) => {
@@ -158,6 +188,7 @@ impl Committer {
                         return Err(());
                     }
                 }
+                Next::Scrub => self.scrub(),
                 Next::Sleep(at) => return Ok(at),
             }
         }
@@ -174,20 +205,16 @@ impl Committer {
             floors.clear();
         }
         let room = self.stuck.is_some() && snapshot.room() != Room::None;
-        let owed = self.owed.since_ms().map(|since| since + OWED_MS);
-        let due = [self.group_due(shared), shared.cursors_due(), shared.reports.due(), owed];
-        let mut due = due.into_iter().flatten().min();
-        if room || !floors.is_empty() {
-            due = Some(now);
-        }
         // After a failure nothing is tried before its time, or the disk would be hammered.
-        due = self.retry_at.or(due);
-        if shared.closing {
-            due = Some(now);
-        }
-        match due {
-            Some(at) if at <= now => Next::Work(Box::new(self.turn(shared, floors))),
-            at => Next::Sleep(at),
+        let data = self.group_due(shared).or(self.data_retry.at).or(room.then_some(now));
+        let owed = self.owed.since_ms().map(|since| since + OWED_MS);
+        let own = [shared.cursors_due(), shared.reports.due(), owed, (!floors.is_empty()).then_some(now)];
+        let own = own.into_iter().flatten().min().map(|at| at.max(self.own_retry.at.unwrap_or(0)));
+        let is_due = |at: Option<u64>| shared.closing || at.is_some_and(|at| at <= now);
+        match (is_due(data), is_due(own)) {
+            (false, false) if self.scrub.due_ms() <= now => Next::Scrub,
+            (false, false) => Next::Sleep(data.into_iter().chain(own).chain([self.scrub.due_ms()]).min()),
+            (data, _) => Next::Work(Box::new(self.turn(shared, floors, data))),
         }
     }
 
@@ -206,10 +233,10 @@ impl Committer {
         Some(lingered.min(self.committed_at.map_or(since, |at| at + gap)))
     }
 
-    fn turn(&self, shared: &mut Shared, mut floors: Floors) -> Turn {
+    fn turn(&self, shared: &mut Shared, mut floors: Floors, data: bool) -> Turn {
         let now = self.inner.options.clock.now();
         let due = self.group_due(shared).is_some_and(|at| at <= now.monotonic_ms || shared.closing);
-        let group = due.then(|| {
+        let group = (data && due).then(|| {
             let next = Group::new(shared.pending.number + 1);
             std::mem::replace(&mut shared.pending, next)
         });
@@ -223,27 +250,36 @@ impl Committer {
             let streams = group.sections.iter().map(|section| section.stream).collect();
             (group, shared.names(streams))
         });
-        Turn { group, own: Own { cursors: shared.dirty(), floors, reports }, closing: shared.closing }
+        Turn { data, group, own: Own { cursors: shared.dirty(), floors, reports }, closing: shared.closing }
     }
 
     /// Does what is due; false at the end.
     fn work(&mut self, turn: Box<Turn>) -> bool {
-        let Turn { group, mut own, closing } = *turn;
-        self.retry_at = None;
+        let Turn { data, group, mut own, closing } = *turn;
         if let Some((group, names)) = group {
             self.stuck = Some(self.build(group, names));
         }
-        if let Some(built) = self.stuck.take() {
+        if let Some(built) = self.stuck.take_if(|_| data) {
+            self.data_retry.at = None;
             self.commit(built, &mut own);
         }
         let now = self.inner.options.clock.monotonic_ms();
         let owed = self.owed.since_ms().is_some_and(|since| closing || since + OWED_MS <= now);
-        if owed || !own.cursors.is_empty() || !own.floors.is_empty() || !own.reports.is_empty() {
-            if let Err(error) = self.write_own(own) {
-                self.fail(&error);
-            } else if self.stuck.is_some() && self.retry_at.is_none() {
-                // What was freed may be room for the group that waits.
-                self.retry_at = self.room_now().then_some(now);
+        if !closing && self.own_retry.at.is_some_and(|at| at > now) {
+            self.put_back(own.reports);
+        } else if owed || !own.cursors.is_empty() || !own.floors.is_empty() || !own.reports.is_empty() {
+            match self.write_own(own) {
+                Err(error) => {
+                    self.complain(&error);
+                    self.own_retry.failed(now);
+                }
+                Ok(()) => {
+                    self.own_retry = Retry::default();
+                    // What was freed may be room for the group that waits.
+                    if self.stuck.is_some() && self.room_now() {
+                        self.data_retry.at = Some(now);
+                    }
+                }
             }
         }
         if closing {
@@ -320,7 +356,7 @@ impl Committer {
         if self.blocked.take().is_some() {
             tracing::info!(event = event::STORE_UNBLOCKED, "the store takes data again");
         }
-        self.retry_ms = RETRY_MS;
+        self.data_retry = Retry::default();
     }
 
     /// Writes cursors, floors and Forebay's own events in a frame of their own.
@@ -492,13 +528,17 @@ impl Committer {
         }
     }
 
+    /// Data could not be written: it is tried again later, and later each time.
     fn fail(&mut self, error: &io::Error) {
+        self.complain(error);
+        self.data_retry.failed(self.inner.options.clock.monotonic_ms());
+    }
+
+    fn complain(&mut self, error: &io::Error) {
         self.inner.options.metrics.add(Metric::StoreWriteErrors, 1);
         let why =
             if error.kind() == io::ErrorKind::StorageFull { "the disk is full" } else { "the store cannot be written" };
         self.block(why, Some(error));
-        self.retry_at = Some(self.inner.options.clock.monotonic_ms() + self.retry_ms);
-        self.retry_ms = (self.retry_ms * 2).min(RETRY_LIMIT_MS);
     }
 
     /// Says once that sources are held back.

@@ -2,7 +2,7 @@
 
 use super::build::Built;
 use super::{Committer, Own};
-use crate::store::carry::carry;
+use crate::store::carry::Carry;
 use crate::store::log::body::{Reason, StreamId, Summary};
 use crate::store::log::layout::Heat;
 use crate::store::log::segment::Segment;
@@ -38,7 +38,7 @@ impl Committer {
         let stamp = self.stamp();
         let checkpoint = {
             let mut shared = self.inner.lock();
-            shared.touch_cursors(stamp.wall_ms);
+            shared.tend_cursors(stamp);
             shared.state.checkpoint(stamp, sealed)
         };
         let old = self.writer.roll(&checkpoint, Heat::Hot)?;
@@ -59,10 +59,11 @@ impl Committer {
     /// One step towards room for a group; false when there is none to be had.
     pub(super) fn make_room(&mut self, built: &mut Built) -> io::Result<bool> {
         let (room, rules, cursors) = {
-            let shared = self.inner.lock();
+            let mut shared = self.inner.lock();
             let snapshot = shared.snapshot(&self.inner.options, self.current());
+            let (room, rules) = (snapshot.room(), snapshot.rules);
             // A floor never stands above the cursor that it follows.
-            (snapshot.room(), snapshot.rules, shared.dirty())
+            (room, rules, shared.dirty())
         };
         match room {
             Room::Raise(floors) => {
@@ -76,7 +77,12 @@ impl Committer {
                 Ok(true)
             }
             Room::Copy(number) => {
-                self.copy_out(number)?;
+                if !self.copy_out(number, false)? {
+                    // Not again before a floor of what it holds has risen.
+                    let mut shared = self.inner.lock();
+                    let floors = shared.floors_of(number);
+                    shared.stiff.insert(number, floors);
+                }
                 Ok(true)
             }
             Room::Seal(floors) => {
@@ -104,8 +110,9 @@ impl Committer {
         !heads.is_empty()
     }
 
-    /// Copies the live rest of a segment out of it, and gives its file back.
-    pub(super) fn copy_out(&mut self, number: u64) -> io::Result<()> {
+    /// Copies the live rest of a segment out of it, and gives its file back. False when it is left
+    /// as it is: sections are copied whole, and these are not small enough, or bad bytes are among them.
+    pub(super) fn copy_out(&mut self, number: u64, mends: bool) -> io::Result<bool> {
         let stamp = self.stamp();
         let (old, floors) = {
             let shared = self.inner.lock();
@@ -116,9 +123,21 @@ impl Committer {
         let Some(old) = old else {
             return Err(io::ErrorKind::NotFound.into());
         };
-        let floor = |stream: StreamId| floors.get(&stream).copied().unwrap_or(u64::MAX);
+        // What is not known is wanted.
+        let floor = |stream: StreamId| floors.get(&stream).copied().unwrap_or(0);
         let disk = self.inner.options.disk.clone();
-        let cold = carry(&*disk, &self.folders, &mut self.writer, &old, stamp, floor)?;
+        let carry = Carry { old: &old, floor: &floor, stamp, mends };
+        let small = |bytes: u64| bytes * 4 <= old.summary.size * 3;
+        if !mends && !carry.weigh(&*disk, self.inner.id)?.is_some_and(small) {
+            return Ok(false);
+        }
+        if old.summary.heat == Heat::Cold {
+            // Its file cannot be used again: the copy must not take the last one that waits.
+            self.writer.spares.fill(&*disk, &self.folders, self.inner.options.segment, 2)?;
+        }
+        let Some(cold) = carry.copy(&*disk, &self.folders, &mut self.writer)? else {
+            return Ok(false);
+        };
         let metrics = &self.inner.options.metrics;
         metrics.add(Metric::StoreCarriedBytes, cold.summary.size);
         tracing::debug!(
@@ -136,7 +155,7 @@ impl Committer {
         self.give_back(&[old]);
         self.save_index(&[summary], &[number]);
         self.count();
-        Ok(())
+        Ok(true)
     }
 
     /// Gives back the segments that lie below every floor.
@@ -144,10 +163,11 @@ impl Committer {
         let inner = self.inner.clone();
         let mut shared = inner.lock();
         let snapshot = shared.snapshot(&inner.options, self.current());
-        let (freed, full) = (snapshot.freeable(&BTreeMap::new()), snapshot.full_streams());
+        let freed = snapshot.freeable(&BTreeMap::new());
         let files: Vec<Segment> = freed.iter().filter_map(|number| shared.segments.remove(number)).collect();
-        if full != shared.full {
-            shared.full = full;
+        let segments = std::mem::take(&mut shared.stiff);
+        shared.stiff = segments.into_iter().filter(|(number, _)| shared.segments.contains_key(number)).collect();
+        if shared.refresh_full(&inner.options) {
             inner.room.send_modify(|n| *n += 1);
         }
         inner.options.metrics.set(Metric::StoreSegments, shared.segments.len() as u64);
@@ -162,6 +182,7 @@ impl Committer {
         let options = &self.inner.options;
         let keep = usize::try_from(options.reserve / options.segment).unwrap_or(usize::MAX).max(2);
         for segment in files {
+            self.writer.forget(segment.summary.number);
             // A cold segment's file is cut short: it cannot wait for use.
             let keep = if segment.summary.size == options.segment { keep } else { 0 };
             let back = self.writer.spares.give_back(&*options.disk, &self.folders, &segment.path, keep);

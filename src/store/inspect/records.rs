@@ -1,11 +1,11 @@
 //! Every section of a store, stream by stream, in order.
 
-use super::verify::read_section;
 use crate::platform::disk::{Disk, Mode, RealDisk};
-use crate::store::log::body::{self, Commit, SectionHead, StreamId};
-use crate::store::log::layout::{FRAME_HEADER, Kind};
+use crate::store::log::body::{SectionHead, StreamId};
+use crate::store::log::layout::Kind;
+use crate::store::log::place::placed;
 use crate::store::log::recover::{Remembered, scan};
-use crate::store::log::section::{CODEC_DROPPED, RecordRef, Records};
+use crate::store::log::section::{RecordRef, Records};
 use crate::store::log::segment::{Folders, Segment};
 use crate::store::log::walk::{Step, Walk};
 use std::io;
@@ -84,15 +84,10 @@ fn walk(
             Step::Frame(_) | Step::Damage { .. } => continue,
             Step::End { .. } => return Ok(()),
         };
-        let Some((commit, mut at)) = body::decode::<Commit>(store, &found.body) else { continue };
-        for head in commit.sections {
-            let offset = found.offset + (FRAME_HEADER + at) as u64;
-            at += usize::try_from(head.length).map_err(io::Error::other)?;
-            if head.stream != stream || head.codec == CODEC_DROPPED {
-                continue;
-            }
-            if let Some(raw) = read_section(store, &*file, offset, &head)?
-                && !take(head, raw)?
+        let Some((_, sections)) = placed(store, &found) else { continue };
+        for section in sections.into_iter().filter(|section| section.head.stream == stream && !section.is_dropped()) {
+            if let Some(raw) = section.records(store, &*file)?
+                && !take(section.head, raw)?
             {
                 return Ok(());
             }

@@ -1,13 +1,13 @@
 //! Reading everything back: `forebay buffer verify`.
 
 use crate::platform::disk::{Disk, DiskFile, Mode, RealDisk};
-use crate::store::log::body::{self, Commit, SectionHead, StreamId};
-use crate::store::log::layout::{FRAME_HEADER, Kind, checksum};
+use crate::store::log::body::StreamId;
+use crate::store::log::layout::{FRAME_HEADER, Kind};
+use crate::store::log::place::{Placed, placed};
 use crate::store::log::recover::{Remembered, Scan, scan};
-use crate::store::log::section::{CODEC_DROPPED, Records, decompress};
-use crate::store::log::segment::Folders;
-use crate::store::log::walk::{Step, Walk, read_past_damage};
-use std::collections::BTreeMap;
+use crate::store::log::segment::{Folders, Segment};
+use crate::store::log::walk::{Step, Walk};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -44,29 +44,39 @@ pub fn verify(dir: &Path) -> io::Result<Option<Verified>> {
     };
     let mut verified =
         Verified { problems: before.findings.iter().map(ToString::to_string).collect(), ..Verified::default() };
-    for segment in before.segments.values() {
-        let file = match RealDisk.open(&segment.path, Mode::Read) {
-            Ok(file) => file,
-            // Freed by a running agent since the scan.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(error),
-        };
-        let (number, end) = (segment.summary.number, segment.summary.end);
-        let mut found = verify_segment(&before.store, &file, number, end)?;
-        if !found.problems.is_empty() && !segment.path.exists() {
-            continue;
-        }
-        // The newest segment's damage is among the findings already.
-        found.problems.retain(|problem| !verified.problems.iter().any(|known| known.contains(problem.as_str())));
-        verified.add(found);
+    let mut read = BTreeSet::new();
+    verified.read(&before, &mut read)?;
+    // A running agent frees segments, and copies what is live in them to others, while we read.
+    let mut after = scan(&RealDisk, &folders, &Remembered::default())?;
+    while let Some(now) = after.as_ref().filter(|now| now.segments.keys().any(|number| !read.contains(number))) {
+        verified.read(now, &mut read)?;
+        after = scan(&RealDisk, &folders, &Remembered::default())?;
     }
-    // What a running agent has freed meanwhile is not missing.
-    let after = scan(&RealDisk, &folders, &Remembered::default())?;
     verified.find_missing(&before, after.as_ref());
     Ok(Some(verified))
 }
 
 impl Verified {
+    /// Reads the segments that were not read yet.
+    fn read(&mut self, scan: &Scan, read: &mut BTreeSet<u64>) -> io::Result<()> {
+        for Segment { path, summary } in scan.segments.values().filter(|segment| read.insert(segment.summary.number)) {
+            let file = match RealDisk.open(path, Mode::Read) {
+                Ok(file) => file,
+                // Freed by a running agent since the scan.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            let mut found = verify_segment(&scan.store, &file, summary.number, summary.end)?;
+            if !found.problems.is_empty() && !path.exists() {
+                continue;
+            }
+            // The newest segment's damage is among the findings already.
+            found.problems.retain(|problem| !self.problems.iter().any(|known| known.contains(problem.as_str())));
+            self.add(found);
+        }
+        Ok(())
+    }
+
     fn add(&mut self, other: Self) {
         self.records += other.records;
         self.sections += other.sections;
@@ -118,10 +128,8 @@ pub(in crate::store) fn verify_segment(
                 if !matches!(found.header.kind, Kind::Commit | Kind::Carry) {
                     continue;
                 }
-                match body::decode::<Commit>(store, &found.body) {
-                    Some((commit, at)) => {
-                        verify_sections(store, file, (found.offset, at), &commit, number, &mut verified)?;
-                    }
+                match placed(store, &found) {
+                    Some((_, sections)) => verify_sections(store, file, &sections, number, &mut verified)?,
                     None => verified.problems.push(format!(
                         "segment {number}: the directory at {} does not decode",
                         found.offset + FRAME_HEADER as u64
@@ -146,18 +154,15 @@ pub(in crate::store) fn verify_segment(
 fn verify_sections(
     store: &[u8; 16],
     file: &Arc<dyn DiskFile>,
-    (frame, start): (u64, usize),
-    commit: &Commit,
+    sections: &[Placed],
     number: u64,
     out: &mut Verified,
 ) -> io::Result<()> {
-    let mut at = frame + (FRAME_HEADER + start) as u64;
-    for head in &commit.sections {
-        let offset = at;
-        at += u64::from(head.length);
-        if head.codec == CODEC_DROPPED {
+    for section in sections {
+        let head = &section.head;
+        if section.is_dropped() {
             out.given_up += u64::from(head.count);
-        } else if read_section(store, &**file, offset, head)?.is_some() {
+        } else if section.records(store, &**file)?.is_some() {
             out.sections += 1;
             out.records += u64::from(head.count);
         } else {
@@ -169,23 +174,4 @@ fn verify_sections(
         out.runs.entry(head.stream).or_default().push((head.first, head.last()));
     }
     Ok(())
-}
-
-/// The records of a section, if all of it is good.
-///
-/// # Errors
-/// When the device is gone.
-pub(super) fn read_section(
-    store: &[u8; 16],
-    file: &dyn DiskFile,
-    offset: u64,
-    head: &SectionHead,
-) -> io::Result<Option<Vec<u8>>> {
-    let mut stored = vec![0; usize::try_from(head.length).map_err(io::Error::other)?];
-    let n = read_past_damage(file, &mut stored, offset)?;
-    if n < stored.len() || checksum(store, &stored) != head.crc {
-        return Ok(None);
-    }
-    let raw = decompress(head.codec, &stored, head.raw);
-    Ok(raw.filter(|raw| Records::new(raw).count() == usize::try_from(head.count).unwrap_or(usize::MAX)))
 }

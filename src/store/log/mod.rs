@@ -1,9 +1,8 @@
 //! The log: segments of frames on disk.
 //!
 //! `layout` has the fixed headers, `body` what is inside a frame, `section` how records are kept,
-//! `walk` reads frames in order and gets past damage, `segment` makes files, `writer` appends, `cold`
-//! makes segments of copies,
-//! `recover` opens.
+//! `walk` reads frames in order and gets past damage, `place` finds their sections, `segment` makes
+//! files, `writer` appends, `cold` makes segments of copies, `recover` opens.
 //!
 //! Invariants: at most one frame is unsynced at any time; bytes behind a segment's end do not
 //! exist for any reader; a segment's number is never used twice.
@@ -11,6 +10,7 @@
 pub mod body;
 pub mod cold;
 pub mod layout;
+pub mod place;
 pub mod recover;
 pub mod section;
 pub mod segment;

@@ -115,6 +115,8 @@ pub struct Tail {
     pub lsn: u64,
     /// Its header CRC.
     pub crc: u32,
+    /// Where it starts.
+    pub at: u64,
     /// The last frame says that the store was closed in order.
     pub clean: bool,
     /// The segment could not be read to its end: go on in a new one.
@@ -167,7 +169,10 @@ pub fn scan(disk: &dyn Disk, folders: &Folders, remembered: &Remembered) -> io::
     };
     let foreign = Remembered::default();
     let remembered = if remembered.store.is_none_or(|id| id == store) { remembered } else { &foreign };
-    let highest = files.iter().map(|file| file.number).max().unwrap_or(0);
+    // Numbers of segments that are gone are not used again.
+    let before = files.iter().filter_map(|file| Some(file.header?.previous));
+    let indexed = remembered.summaries.keys().copied();
+    let highest = files.iter().map(|file| file.number).chain(before).chain(indexed).max().unwrap_or(0);
     let mut scanner = Scanner { disk, store, findings: Vec::new(), state: State::default() };
     let (mut hot, mut cold) = (BTreeMap::new(), BTreeMap::new());
     for file in files {
@@ -183,6 +188,7 @@ pub fn scan(disk: &dyn Disk, folders: &Folders, remembered: &Remembered) -> io::
     let (mut segments, tail) = scanner.newest(&mut hot);
     scanner.sealed(&hot, remembered, &mut segments)?;
     scanner.sealed(&cold, remembered, &mut segments)?;
+    scanner.know_streams(&segments);
     if let Some(tail) = tail.filter(|tail| tail.lsn < remembered.lsn) {
         scanner.findings.push(Finding::LostSettled { expected: remembered.lsn, found: tail.lsn });
     }
@@ -208,7 +214,8 @@ impl Scanner<'_> {
             let mut segments = BTreeMap::new();
             let mut tail = None;
             for (number, file) in known.range(first..) {
-                let limit = known.get(&(number + 1)).and_then(|next| end_from(next, *number)).unwrap_or(file.size);
+                let next = known.range(number + 1..).next();
+                let limit = next.and_then(|(_, next)| end_from(next, *number)).unwrap_or(file.size);
                 let (segment, end) = self.walk(file, limit, *number == last);
                 segments.insert(*number, segment);
                 tail = end.or(tail);
@@ -244,6 +251,36 @@ impl Scanner<'_> {
             segments.insert(*number, Segment { path: file.path.clone(), summary });
         }
         Ok(())
+    }
+
+    /// Streams that a lost checkpoint took along: what segments hold of them is there all the same,
+    /// and its sequences are spent. Their names stand in the frames.
+    fn know_streams(&mut self, segments: &BTreeMap<u64, Segment>) {
+        for segment in segments.values() {
+            let unknown =
+                |state: &State| {
+                    segment.summary.holdings.iter().any(|holding| {
+                        state.streams.get(&holding.stream).is_none_or(|stream| stream.next <= holding.last)
+                    })
+                };
+            let Some(file) = self.disk.open(&segment.path, Mode::Read).ok().filter(|_| unknown(&self.state)) else {
+                continue;
+            };
+            let mut walk = Walk::new(self.store, file, segment.summary.number, 0, segment.summary.end, false);
+            while let Ok(step) = walk.step() {
+                match step {
+                    Step::Frame(found) if matches!(found.header.kind, Kind::Commit | Kind::Carry) => {
+                        if let Some((Commit { streams, sections, .. }, _)) = body::decode(&self.store, &found.body) {
+                            // Only what they are, not where readers and sources stood then.
+                            let known = Commit { streams, sections, ..Commit::default() };
+                            self.state.apply(&known);
+                        }
+                    }
+                    Step::Frame(_) | Step::Damage { .. } => {}
+                    Step::End { .. } => break,
+                }
+            }
+        }
     }
 
     /// Whether a file holds copies; where its header is bad, its first good frame tells.
@@ -319,7 +356,7 @@ impl Scanner<'_> {
                     Ok(Step::Frame(found)) => {
                         summary.end = walk.offset();
                         clean = found.header.kind == Kind::Close;
-                        tail = Some((found.header.lsn, found.header.crc(&self.store)));
+                        tail = Some((found.header.lsn, found.header.crc(&self.store), found.offset));
                         if !found.whole {
                             let to = found.offset + found.header.span();
                             self.damage(file, found.offset, to);
@@ -342,7 +379,7 @@ impl Scanner<'_> {
                 }
             }
         }
-        let tail = tail.map(|(lsn, crc)| Tail { segment: file.number, lsn, crc, clean, unreadable });
+        let tail = tail.map(|(lsn, crc, at)| Tail { segment: file.number, lsn, crc, at, clean, unreadable });
         (Segment { path: file.path.clone(), summary }, tail)
     }
 

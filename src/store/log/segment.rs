@@ -3,6 +3,7 @@
 use super::body::Summary;
 use super::layout::{SEGMENT_HEADER, SegmentHeader};
 use crate::platform::disk::{Disk, DiskFile, Mode};
+use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -99,7 +100,8 @@ pub fn list(disk: &dyn Disk, folders: &Folders) -> io::Result<Vec<OnDisk>> {
 /// Files that were allocated before and wait for use.
 #[derive(Debug, Default)]
 pub struct Spares {
-    paths: Vec<PathBuf>,
+    /// The one that was given back first is used first: readers may still be busy with the others.
+    paths: VecDeque<PathBuf>,
     /// For names: rises by one with each.
     number: u64,
 }
@@ -110,14 +112,14 @@ impl Spares {
     /// # Errors
     /// When the folder cannot be read.
     pub fn load(disk: &dyn Disk, folders: &Folders, size: u64) -> io::Result<Self> {
-        let mut paths = Vec::new();
+        let mut paths = VecDeque::new();
         let mut number = 0;
         for path in disk.list(&folders.spare)? {
             let named = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
             number = named.unwrap_or(0).max(number);
             let fits = disk.open(&path, Mode::Read).and_then(|file| file.size()).is_ok_and(|bytes| bytes == size);
             if fits {
-                paths.push(path);
+                paths.push_back(path);
             } else {
                 // A half-made spare: of no use, and made again below.
                 let _ = disk.remove(&path);
@@ -144,7 +146,7 @@ impl Spares {
                 let _ = disk.remove(&path);
                 return Err(error);
             }
-            self.paths.push(path);
+            self.paths.push_back(path);
         }
         Ok(())
     }
@@ -157,7 +159,7 @@ impl Spares {
         if self.paths.is_empty() {
             self.fill(disk, folders, size, 1)?;
         }
-        let path = self.paths.pop().ok_or(io::ErrorKind::NotFound)?;
+        let path = self.paths.pop_front().ok_or(io::ErrorKind::NotFound)?;
         let file = disk.open(&path, Mode::Write)?;
         Ok((path, file))
     }
@@ -174,7 +176,7 @@ impl Spares {
         }
         let to = self.name(folders);
         disk.rename(path, &to)?;
-        self.paths.push(to);
+        self.paths.push_back(to);
         Ok(())
     }
 

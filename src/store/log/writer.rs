@@ -180,6 +180,11 @@ impl Writer {
         Some(gone.summary.number)
     }
 
+    /// A segment is given back: the roll that sealed it cannot be taken back any more.
+    pub fn forget(&mut self, number: u64) {
+        self.before.take_if(|(old, ..)| old.summary.number == number);
+    }
+
     /// A segment for records that are copied out of old ones; it takes a number.
     ///
     /// # Errors
