@@ -265,8 +265,10 @@ fn tell_drops(shared: &mut Shared, options: &Options, now_ms: u64) {
     let dropped = shared.state.streams.values().filter(|stream| stream.reason == Reason::Drop);
     let dropped: Vec<_> = dropped.map(|stream| (stream.id, stream.name.clone(), stream.floor)).collect();
     for (id, name, floor) in dropped {
-        let cursors = shared.cursors.values().filter(|live| live.entry.stream == id);
-        if let Some(next) = cursors.map(|live| live.entry.next).min().filter(|next| *next < floor) {
+        // Where no cursor was ever saved, nothing was ever delivered.
+        let cursors = shared.state.cursors.values().filter(|cursor| cursor.stream == id);
+        let next = cursors.map(|cursor| cursor.next).min().unwrap_or(1);
+        if next < floor {
             shared.reports.given_up((id, &name), (next, floor - 1), Cause::DropOldest, &options.metrics, now_ms);
         }
     }

@@ -26,7 +26,10 @@ const AGAIN_MS: u64 = 24 * 3600 * 1000;
 #[derive(Debug)]
 pub(super) struct Scrub {
     due_ms: u64,
-    segment: u64,
+    /// The segment that is read, if one is.
+    open: Option<u64>,
+    /// The next one has at least this number.
+    next: u64,
     offset: u64,
     /// Within the segment, the sequence that should come next.
     expected: BTreeMap<StreamId, u64>,
@@ -34,7 +37,7 @@ pub(super) struct Scrub {
 
 impl Scrub {
     pub fn new(now_ms: u64) -> Self {
-        Self { due_ms: now_ms + FIRST_MS, segment: 0, offset: 0, expected: BTreeMap::new() }
+        Self { due_ms: now_ms + FIRST_MS, open: None, next: 0, offset: 0, expected: BTreeMap::new() }
     }
 
     pub fn due_ms(&self) -> u64 {
@@ -49,16 +52,18 @@ impl Committer {
         let current = self.current();
         let next = {
             let shared = self.inner.lock();
-            shared.segments.range(self.scrub.segment..).find(|(number, _)| **number != current).map(|(_, s)| s.clone())
+            shared.segments.range(self.scrub.next..).find(|(number, _)| **number != current).map(|(_, s)| s.clone())
         };
         let Some(segment) = next else {
             self.scrub = Scrub { due_ms: now + AGAIN_MS, ..Scrub::new(now) };
             tracing::debug!(event = event::STORE_SCRUBBED, "all sealed segments were read back");
             return;
         };
-        if segment.summary.number != self.scrub.segment {
+        let number = segment.summary.number;
+        if self.scrub.open != Some(number) {
             let first = segment.summary.holdings.iter().map(|holding| (holding.stream, holding.first));
-            self.scrub = Scrub { due_ms: now, segment: segment.summary.number, offset: 0, expected: first.collect() };
+            let expected = first.collect();
+            self.scrub = Scrub { due_ms: now, open: Some(number), next: number, offset: 0, expected };
         }
         let read = match self.scrub_frame(&segment) {
             Ok(Some(read)) => read,
@@ -79,7 +84,7 @@ impl Committer {
             let next = expected.get(&holding.stream).copied().unwrap_or(holding.first);
             self.tell(segment, holding.stream, next, holding.last);
         }
-        self.scrub.segment = segment.summary.number + 1;
+        (self.scrub.open, self.scrub.next) = (None, segment.summary.number + 1);
         0
     }
 

@@ -3,6 +3,7 @@
 mod complaints;
 mod cuts;
 mod disk;
+mod found;
 mod full;
 mod golden;
 mod model;
