@@ -60,10 +60,13 @@ struct World {
     dead: bool,
     honest: bool,
     fail_syncs: u32,
+    /// So many syncs pass before the ones that fail.
+    pass_syncs: u32,
+    hook: Option<Hook>,
     /// Files whose sync has failed in this process.
     failed: BTreeSet<usize>,
     /// Files that were synced again all the same.
-    synced_again: u32,
+    synced_again: Vec<PathBuf>,
     fail_writes: u32,
     alternate: u32,
     read_only: bool,
@@ -72,6 +75,18 @@ struct World {
     /// Sectors that cannot be read: inode, sector.
     unreadable: BTreeSet<(usize, usize)>,
     random: u64,
+}
+
+/// What happens at a read to come.
+struct Hook {
+    reads: u32,
+    run: Box<dyn FnOnce() + Send>,
+}
+
+impl std::fmt::Debug for Hook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "at the read {} from now", self.reads)
+    }
 }
 
 /// The disk; clones share it.
@@ -103,13 +118,42 @@ impl SimDisk {
 
     /// The next syncs of files fail with EIO.
     pub fn fail_syncs(&self, count: u32) {
-        self.world().fail_syncs = count;
+        self.fail_syncs_after(0, count);
     }
 
-    /// How often a file was synced again after a failed sync, by the same process.
+    /// So many syncs of files pass, and then so many fail.
+    pub fn fail_syncs_after(&self, pass: u32, count: u32) {
+        let mut world = self.world();
+        (world.pass_syncs, world.fail_syncs) = (pass, count);
+    }
+
+    /// Runs something between two reads of somebody: right before the one so many from now.
+    pub fn before_read(&self, reads: u32, run: impl FnOnce() + Send + 'static) {
+        self.world().hook = Some(Hook { reads, run: Box::new(run) });
+    }
+
+    /// Whether what was to run has not run yet; it is forgotten.
     #[must_use]
-    pub fn synced_again(&self) -> u32 {
-        self.world().synced_again
+    pub fn take_hook(&self) -> bool {
+        self.world().hook.take().is_some()
+    }
+
+    fn reading(&self) {
+        let mut world = self.world();
+        if let Some(hook) = &mut world.hook {
+            hook.reads = hook.reads.saturating_sub(1);
+        }
+        let due = world.hook.take_if(|hook| hook.reads == 0);
+        drop(world);
+        if let Some(hook) = due {
+            (hook.run)();
+        }
+    }
+
+    /// Files that were synced again after a failed sync, by the same process.
+    #[must_use]
+    pub fn synced_again(&self) -> Vec<PathBuf> {
+        self.world().synced_again.clone()
     }
 
     /// The process ends: the next one does not know which syncs failed.
@@ -267,6 +311,7 @@ impl World {
 
 impl Disk for SimDisk {
     fn open(&self, path: &Path, mode: Mode) -> io::Result<Arc<dyn DiskFile>> {
+        self.reading();
         let mut world = self.world();
         world.alive()?;
         let known = world.names.get(path).copied();
@@ -340,6 +385,7 @@ struct SimFile {
 
 impl DiskFile for SimFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.disk.reading();
         let world = self.disk.world();
         world.alive()?;
         let bytes = &world.inodes[self.inode].now;
@@ -383,10 +429,12 @@ impl DiskFile for SimFile {
         let mut world = self.disk.world();
         world.operate()?;
         if world.failed.contains(&self.inode) {
-            world.synced_again += 1;
+            let name = world.names.iter().find(|(_, inode)| **inode == self.inode).map(|(path, _)| path.clone());
+            world.synced_again.push(name.unwrap_or_default());
         }
-        let mut fails = world.fail_syncs > 0;
-        world.fail_syncs = world.fail_syncs.saturating_sub(1);
+        let mut fails = world.pass_syncs == 0 && world.fail_syncs > 0;
+        world.fail_syncs -= u32::from(fails);
+        world.pass_syncs = world.pass_syncs.saturating_sub(1);
         if world.alternate > 0 {
             world.alternate -= 1;
             fails |= world.alternate.is_multiple_of(2);

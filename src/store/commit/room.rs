@@ -182,9 +182,9 @@ impl Committer {
         let options = &self.inner.options;
         let keep = usize::try_from(options.reserve / options.segment).unwrap_or(usize::MAX).max(2);
         for segment in files {
-            self.writer.forget(segment.summary.number);
+            let sound = self.writer.forget(segment.summary.number);
             // A cold segment's file is cut short: it cannot wait for use.
-            let keep = if segment.summary.size == options.segment { keep } else { 0 };
+            let keep = if sound && segment.summary.size == options.segment { keep } else { 0 };
             let back = self.writer.spares.give_back(&*options.disk, &self.folders, &segment.path, keep);
             if let Err(error) = back {
                 // It lies below every floor: the next start frees it again.

@@ -11,6 +11,7 @@ use super::layout::{
 };
 use super::segment::{Folders, Segment, Spares};
 use crate::platform::disk::{Disk, DiskFile};
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -43,6 +44,8 @@ pub struct Writer {
     pub current: Option<Current>,
     lsn: u64,
     crc: u32,
+    /// Segments whose file failed: it is not used again for another.
+    failed: BTreeSet<u64>,
     /// What the last roll sealed, with lsn and CRC as they were, until a frame follows.
     before: Option<(Current, u64, u32)>,
 }
@@ -61,7 +64,7 @@ impl Writer {
         last: (u64, u32),
     ) -> Self {
         let (lsn, crc) = last;
-        Self { disk, folders, store, size, spares, highest, current, lsn, crc, before: None }
+        Self { disk, folders, store, size, spares, highest, current, lsn, crc, failed: BTreeSet::new(), before: None }
     }
 
     /// The store's id.
@@ -102,6 +105,7 @@ impl Writer {
         let done = current.file.write_at(&frame, at).and_then(|()| current.file.sync());
         if let Err(error) = done {
             current.failed = true;
+            self.failed.insert(current.summary.number);
             return Err(error);
         }
         current.summary.end += header.span();
@@ -180,9 +184,11 @@ impl Writer {
         Some(gone.summary.number)
     }
 
-    /// A segment is given back: the roll that sealed it cannot be taken back any more.
-    pub fn forget(&mut self, number: u64) {
+    /// A segment is given back: the roll that sealed it cannot be taken back any more. Whether its
+    /// file may be used again.
+    pub fn forget(&mut self, number: u64) -> bool {
         self.before.take_if(|(old, ..)| old.summary.number == number);
+        !self.failed.remove(&number)
     }
 
     /// A segment for records that are copied out of old ones; it takes a number.
