@@ -181,6 +181,13 @@ impl SimDisk {
         self.world().limit = bytes;
     }
 
+    /// Whether some write or sync to come fails.
+    #[must_use]
+    pub fn is_failing(&self) -> bool {
+        let world = self.world();
+        world.fail_syncs > 0 || world.fail_writes > 0 || world.limit.is_some()
+    }
+
     /// Bytes of all files that have a name.
     #[must_use]
     pub fn used(&self) -> u64 {

@@ -24,7 +24,7 @@ fn workload(seed: u64) -> Vec<Op> {
         // Filling takes long: in every eighth workload, once.
         let fill =
             matches!(op, Op::Fill(_)) && (!seed.is_multiple_of(8) || ops.iter().any(|op| matches!(op, Op::Fill(_))));
-        if !fill && !matches!(op, Op::Cut(_) | Op::Corrupt(..)) {
+        if !fill && !matches!(op, Op::Cut(_) | Op::Corrupt(..) | Op::FailSyncs(..) | Op::FailWrites(_)) {
             ops.push(op);
         }
     }
