@@ -205,7 +205,7 @@ fn open_frame(
     let bytes = body::encode(&store, &open, &[]).map_err(io::Error::other)?;
     // The last frame of a killed process may have failed its sync: its pages then look written and
     // are not. Written once more, the next sync covers them.
-    let last = unclean.and_then(|tail| last_frame(writer, tail));
+    let last = unclean.and_then(|tail| last_frames(writer, tail));
     let fits = writer.fits(bytes.len(), true);
     let rewritten = match &writer.current {
         Some(current) if current.failed => Err(io::Error::other("the newest segment cannot be written")),
@@ -235,8 +235,8 @@ fn open_frame(
     Ok(())
 }
 
-/// The bytes of the log's last frame, and where they are.
-fn last_frame(writer: &Writer, tail: Tail) -> Option<(u64, Vec<u8>)> {
+/// The bytes of the log's last frames, and where they are.
+fn last_frames(writer: &Writer, tail: Tail) -> Option<(u64, Vec<u8>)> {
     let current = writer.current.as_ref()?;
     let mut bytes = vec![0; usize::try_from(current.summary.end.checked_sub(tail.at)?).ok()?];
     let n = current.file.read_at(&mut bytes, tail.at).ok()?;

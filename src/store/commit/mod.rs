@@ -38,6 +38,8 @@ use std::time::Duration;
 /// A failed write is tried again after this many milliseconds, doubled up to the limit.
 const RETRY_MS: u64 = 1000;
 const RETRY_LIMIT_MS: u64 = 30_000;
+/// The same for Forebay's own frames: a crash repeats what cursors do not say.
+const OWN_RETRY_LIMIT_MS: u64 = 5000;
 /// What was given up before it was written is in the log after this many milliseconds.
 const OWED_MS: u64 = 60_000;
 
@@ -84,8 +86,8 @@ struct Retry {
 }
 
 impl Retry {
-    fn failed(&mut self, now: u64) {
-        self.at = Some(now + (RETRY_MS << self.failures.min(10)).min(RETRY_LIMIT_MS));
+    fn failed(&mut self, now: u64, limit: u64) {
+        self.at = Some(now + (RETRY_MS << self.failures.min(10)).min(limit));
         self.failures += 1;
     }
 }
@@ -271,7 +273,7 @@ impl Committer {
             match self.write_own(own) {
                 Err(error) => {
                     self.complain(&error);
-                    self.own_retry.failed(now);
+                    self.own_retry.failed(now, OWN_RETRY_LIMIT_MS);
                 }
                 Ok(()) => {
                     self.own_retry = Retry::default();
@@ -531,7 +533,7 @@ impl Committer {
     /// Data could not be written: it is tried again later, and later each time.
     fn fail(&mut self, error: &io::Error) {
         self.complain(error);
-        self.data_retry.failed(self.inner.options.clock.monotonic_ms());
+        self.data_retry.failed(self.inner.options.clock.monotonic_ms(), RETRY_LIMIT_MS);
     }
 
     fn complain(&mut self, error: &io::Error) {

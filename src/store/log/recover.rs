@@ -115,7 +115,8 @@ pub struct Tail {
     pub lsn: u64,
     /// Its header CRC.
     pub crc: u32,
-    /// Where it starts.
+    /// Where the last frame starts that is no `open` frame: from there on a sync may have failed,
+    /// in this start or in those before it.
     pub at: u64,
     /// The last frame says that the store was closed in order.
     pub clean: bool,
@@ -315,20 +316,24 @@ impl Scanner<'_> {
         }
     }
 
-    /// A sealed segment that nothing remembers: all its directories are read.
+    /// A sealed segment that nothing remembers: all of it is read, for where it ends is not known
+    /// either, and a frame that was never whole may lie there.
     fn summarise(&self, file: &OnDisk, end: u64) -> io::Result<Summary> {
         let handle = self.disk.open(&file.path, Mode::Read)?;
         let mut summary = empty(file);
-        let mut walk = Walk::new(self.store, handle, file.number, 0, end, false);
+        let mut walk = Walk::new(self.store, handle, file.number, 0, end, true);
         // An unreadable rest is found again, and reported, by whoever reads the segment.
+        summary.end = end;
         while let Ok(step) = walk.step() {
             match step {
                 Step::Frame(found) => self.note(&found, &mut summary),
                 Step::Damage { .. } => {}
-                Step::End { .. } => break,
+                Step::End { at, .. } => {
+                    summary.end = at;
+                    break;
+                }
             }
         }
-        summary.end = end;
         Ok(summary)
     }
 
@@ -343,7 +348,7 @@ impl Scanner<'_> {
     /// Applies every frame of a segment; returns where the log goes on when it is the newest.
     fn walk(&mut self, file: &OnDisk, limit: u64, newest: bool) -> (Segment, Option<Tail>) {
         let mut summary = empty(file);
-        let mut tail = None;
+        let mut tail: Option<(u64, u32, u64)> = None;
         let mut clean = false;
         let mut unreadable = false;
         if let Ok(handle) = self.disk.open(&file.path, Mode::Read) {
@@ -356,7 +361,9 @@ impl Scanner<'_> {
                     Ok(Step::Frame(found)) => {
                         summary.end = walk.offset();
                         clean = found.header.kind == Kind::Close;
-                        tail = Some((found.header.lsn, found.header.crc(&self.store), found.offset));
+                        let before = tail.map(|(.., at)| at).filter(|_| found.header.kind == Kind::Open);
+                        let at = before.unwrap_or(found.offset);
+                        tail = Some((found.header.lsn, found.header.crc(&self.store), at));
                         if !found.whole {
                             let to = found.offset + found.header.span();
                             self.damage(file, found.offset, to);

@@ -1,7 +1,7 @@
 //! What readings of the code found to be wrong once: each stays found.
 
 use super::*;
-use crate::platform::disk::{Disk, DiskFile, Mode, RealDisk};
+use crate::platform::disk::{Disk, Mode, RealDisk};
 use crate::store::log::segment::Folders;
 use crate::telemetry::Metric;
 
@@ -93,7 +93,7 @@ fn a_segment_that_was_freed_never_takes_a_frame_again() {
 #[test]
 fn a_lost_checkpoint_takes_no_copied_records_along() {
     let disk = SimDisk::new(3);
-    let golden = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/store-format-1-cold/log");
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/store-format-1-cold/log");
     let folders = Folders::of(&root());
     for entry in std::fs::read_dir(golden).unwrap() {
         let path = entry.unwrap().path();

@@ -116,6 +116,8 @@ pub(super) struct Machine {
     followers: BTreeMap<(usize, usize), Follower>,
     identities: BTreeMap<(usize, u64, u64), u64>,
     rotten: bool,
+    /// How long after a failure of the disk cursors may still be unsaved, in milliseconds.
+    shaky: u64,
     /// Streams that a person trimmed.
     trimmed: [bool; STREAMS.len()],
     pub cuts: u64,
@@ -146,6 +148,7 @@ impl Machine {
             followers,
             identities,
             rotten: false,
+            shaky: 0,
             trimmed: [false; STREAMS.len()],
             cuts: 0,
         }
@@ -249,7 +252,7 @@ impl Machine {
         let Some(mut stepped) = self.stepped.take() else { return };
         self.followers.values_mut().for_each(|follower| follower.reader = None);
         stepped.store.close();
-        let failing = self.disk.is_failing();
+        let failing = self.disk.is_failing() || self.shaky > 0;
         let _ = stepped.committer.run_until_idle();
         self.settle(&stepped.store);
         if !self.disk.is_dead() && !failing {
@@ -314,12 +317,19 @@ impl Machine {
         for (at, (name, when_full, _)) in STREAMS.iter().enumerate() {
             let saved = self.stepped().store.positions(name);
             let position = saved.first().map_or(0, |(_, value)| u64::from_le_bytes(value[..].try_into().unwrap()));
+            let spent = {
+                let store = self.stepped().store.clone();
+                let shared = store.inner.lock();
+                shared.state.streams.values().find(|stream| stream.name == *name).map_or(0, |stream| stream.next - 1)
+            };
             let source = &mut self.sources[at];
             if position < source.settled && !self.rotten && *when_full != WhenFull::DropNewest {
                 return Err(format!("{name}: position {position} is behind what was settled, {}", source.settled));
             }
             // The source goes on where its saved position says, as a file does.
             let settled = source.settled;
+            // Where rot took a position and not the sequences, the source begins behind them.
+            let position = if self.rotten { position.max(spent) } else { position };
             *source = Source { next: position, settled: position, waiting: Vec::new() };
             let stream = self.stepped().store.stream(name);
             for (reader, reader_name) in READERS.iter().enumerate() {
@@ -430,13 +440,14 @@ impl Machine {
     }
 
     fn pass(&mut self, ms: u64) {
-        let failing = self.disk.is_failing();
+        // After a failure cursors are tried again within five seconds.
+        self.shaky = if self.disk.is_failing() { 10_000 } else { self.shaky.saturating_sub(ms) };
         let stepped = self.stepped.as_mut().unwrap();
         stepped.pass(ms);
         let store = stepped.store.clone();
         self.settle(&store);
         // What was released five seconds ago is saved.
-        if ms >= 5000 && !self.disk.is_dead() && !failing {
+        if ms >= 5000 && !self.disk.is_dead() && self.shaky == 0 {
             self.promise();
         }
         let again = self.disk.synced_again();
