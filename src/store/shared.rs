@@ -162,8 +162,9 @@ impl Inner {
     pub fn release(&self, release: Release) {
         let now = self.options.clock.now();
         let mut shared = self.lock();
-        shared.ensure_cursor(&release.reader, release.stream, now.wall_ms);
-        if let Some(live) = shared.cursors.get_mut(&(release.reader.clone(), release.stream)) {
+        let stream = release.stream;
+        shared.ensure_cursor(&release.reader, stream, now.wall_ms);
+        if let Some(live) = shared.cursors.get_mut(&(release.reader, stream)) {
             live.entry.next = live.entry.next.max(release.next);
             live.entry.lanes = vec![LaneMark { lane: 0, next: live.entry.next, after: release.after }];
             live.entry.seen_ms = now.wall_ms;
@@ -171,7 +172,7 @@ impl Inner {
             live.since_ms.get_or_insert(now.monotonic_ms);
         }
         // A stream that was full at its own cap has room at once, not when its cursor is saved.
-        if shared.full.contains_key(&release.stream) && shared.refresh_full(&self.options) {
+        if shared.full.contains_key(&stream) && shared.refresh_full(&self.options) {
             self.room.send_modify(|n| *n += 1);
         }
         // The committer decides whether it is worth a frame; it sleeps until the next deadline.

@@ -107,7 +107,7 @@ impl Committer {
                             let head = &section.head;
                             let next = self.scrub.expected.get(&head.stream).copied().unwrap_or(head.first);
                             self.tell(segment, head.stream, next, head.first.saturating_sub(1));
-                            if !section.is_dropped() && section.stored(&store, &*file)?.is_none() {
+                            if section.stored(&store, &*file)?.is_none() {
                                 bad.push((section.offset, section.end()));
                                 self.tell(segment, head.stream, head.first, head.last());
                             }

@@ -43,11 +43,14 @@ impl Placed {
         self.offset + u64::from(self.head.length)
     }
 
-    /// Its bytes as stored; `None` when they are bad.
+    /// Its bytes as stored, none where they were given up; `None` when they are bad.
     ///
     /// # Errors
     /// When the device is gone.
     pub fn stored(&self, store: &[u8; 16], file: &dyn DiskFile) -> io::Result<Option<Vec<u8>>> {
+        if self.is_dropped() {
+            return Ok(Some(Vec::new()));
+        }
         let mut stored = vec![0; usize::try_from(self.head.length).map_err(io::Error::other)?];
         let n = read_past_damage(file, &mut stored, self.offset)?;
         Ok((n == stored.len() && checksum(store, &stored) == self.head.crc).then_some(stored))
