@@ -1,47 +1,251 @@
-//! Frames into records: checks and extracts; payloads stay verbatim.
+//! Frames into records: checks, extracts, converts.
+//!
+//! Invariants: what need not be converted stays verbatim; a message is a record or an error that
+//! says why; no input panics; the work is linear in the length of the message.
+
+pub mod csv;
+pub mod influx;
+mod key_value;
+pub mod members;
+pub mod nmea;
+pub mod time;
 
 pub use crate::config::value::Decoder;
+use crate::config::value::{Format, Type};
 use crate::flow::record::PayloadKind;
+use bytes::Bytes;
+use members::{Members, find, is_number, plain, quoted, text};
 use serde::de::IgnoredAny;
+use std::borrow::Cow;
 
 /// Why a message is no record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// Nothing there.
-    #[error("empty payload; JSON needs a value")]
-    Empty,
+    #[error("empty; there must be {0}")]
+    Empty(&'static str),
     /// Not JSON.
     #[error("not JSON: {0}")]
     Json(String),
+    /// JSON, and no object.
+    #[error("no JSON object, which the rules for its members need")]
+    NoObject,
     /// Not UTF-8.
     #[error("not UTF-8: the byte at {0} is not allowed there")]
     Utf8(usize),
+    /// Not delimited values that fit the header.
+    #[error("not CSV: {0}")]
+    Csv(String),
+    /// No sentence.
+    #[error("not NMEA 0183: {0}")]
+    Nmea(String),
+    /// No pairs.
+    #[error("not name and value: {0}")]
+    KeyValue(String),
+    /// No point.
+    #[error("not Influx line protocol: {0}")]
+    Influx(String),
+    /// No time.
+    #[error("no time: {0}")]
+    Time(String),
+    /// A value of another type.
+    #[error("`{member}` = {value} is no {wanted}")]
+    Type {
+        /// The member.
+        member: String,
+        /// Its value.
+        value: String,
+        /// What it should be.
+        wanted: &'static str,
+    },
+}
+
+/// A message as a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decoded {
+    /// How to read the payload.
+    pub kind: PayloadKind,
+    /// What the message became; `None` when it stays as it is.
+    pub payload: Option<Bytes>,
+    /// Microseconds since 1970.
+    pub device_time_us: Option<i64>,
+    /// Names and values taken out of it.
+    pub attributes: Vec<(Box<str>, Box<str>)>,
+}
+
+/// UTF-8 with our error.
+pub(crate) struct Utf8;
+
+impl Utf8 {
+    pub(crate) fn check(bytes: &[u8]) -> Result<&str, DecodeError> {
+        std::str::from_utf8(bytes).map_err(|error| DecodeError::Utf8(error.valid_up_to()))
+    }
 }
 
 impl Decoder {
-    /// Checks one message.
-    ///
-    /// # Errors
-    /// When it is not what the decoder reads.
-    pub fn check(self, payload: &[u8]) -> Result<PayloadKind, DecodeError> {
-        let text = std::str::from_utf8(payload).map_err(|error| DecodeError::Utf8(error.valid_up_to()))?;
-        if self == Self::Text {
-            return Ok(PayloadKind::Text);
-        }
-        if text.trim_ascii().is_empty() {
-            return Err(DecodeError::Empty);
-        }
-        match serde_json::from_str::<IgnoredAny>(text) {
-            Ok(IgnoredAny) => Ok(PayloadKind::Json),
-            Err(error) => Err(DecodeError::Json(error.to_string())),
+    /// Whether a message has a record on each of its lines.
+    #[must_use]
+    pub fn is_by_line(&self) -> bool {
+        matches!(self.format, Format::Ndjson | Format::Csv(_) | Format::Nmea | Format::KeyValue(_) | Format::Influx(_))
+    }
+
+    /// Whether the first line of a file or message names the columns.
+    #[must_use]
+    pub fn wants_header(&self) -> bool {
+        matches!(&self.format, Format::Csv(csv) if csv.columns.is_none())
+    }
+
+    /// Whether a line is a header that is written again (`csv::is_header`).
+    #[must_use]
+    pub fn is_header(&self, header: &[u8], line: &[u8]) -> bool {
+        matches!(&self.format, Format::Csv(csv) if csv.columns.is_none() && csv::is_header(csv, header, line))
+    }
+
+    /// Whether a line is no message: blank, or a comment where there are comments.
+    #[must_use]
+    pub fn skips(&self, line: &[u8]) -> bool {
+        let line = line.trim_ascii();
+        match self.format {
+            Format::Text | Format::Bytes => false,
+            Format::Influx(_) => line.is_empty() || line.starts_with(b"#"),
+            _ => line.is_empty(),
         }
     }
 
-    /// Whether a line without anything in it is no message.
-    #[must_use]
-    pub fn skips_blank_lines(self) -> bool {
-        self == Self::Json
+    /// Reads one message. `header` is the line that names the columns.
+    ///
+    /// # Errors
+    /// When it is not what the decoder reads, or breaks one of its rules.
+    pub fn decode(&self, message: &[u8], header: Option<&str>) -> Result<Decoded, DecodeError> {
+        let (kind, made, time) = match &self.format {
+            Format::Bytes => return Ok(Decoded::verbatim(PayloadKind::Bytes)),
+            Format::Text => {
+                Utf8::check(message)?;
+                return Ok(Decoded::verbatim(PayloadKind::Text));
+            }
+            Format::Json | Format::Ndjson => (json(message)?, None, None),
+            Format::Csv(rule) => {
+                let named;
+                let columns = match (&rule.columns, header) {
+                    (Some(columns), _) => columns,
+                    (None, Some(header)) => {
+                        named = csv::values(rule, header.as_bytes())?;
+                        &named
+                    }
+                    (None, None) => return Err(DecodeError::Csv("no header came before it".into())),
+                };
+                ("", Some(csv::members(rule, columns, message)?), None)
+            }
+            Format::Nmea => {
+                let (members, time) = nmea::sentence(Utf8::check(message)?)?;
+                ("", Some(members), time)
+            }
+            Format::KeyValue(rule) => ("", Some(key_value::members(rule, Utf8::check(message)?)?), None),
+            Format::Influx(unit) => {
+                let point = influx::point(Utf8::check(message)?, *unit)?;
+                ("", Some(point.members), point.time_us)
+            }
+        };
+        let raw = made.is_some() && self.keep_raw;
+        let made = made.map(|mut members| {
+            if raw {
+                members.push_text("raw", &String::from_utf8_lossy(message));
+            }
+            members.to_json()
+        });
+        self.extract(made.map_or(Cow::Borrowed(kind), Cow::Owned), time)
     }
+
+    /// Applies the rules for members to a JSON text.
+    fn extract(&self, json: Cow<'_, str>, time: Option<i64>) -> Result<Decoded, DecodeError> {
+        let device_time_us = match &self.time {
+            Some(rule) => Some(time::read(rule, &json)?),
+            None => time,
+        };
+        let value = |(name, member): &(String, String)| {
+            Some((name.as_str().into(), text(find(&json, member)?).into_owned().into_boxed_str()))
+        };
+        let attributes = self.attributes.iter().filter_map(value).collect();
+        let payload = if self.fields.is_empty() && self.types.is_empty() {
+            match json {
+                Cow::Borrowed(_) => None,
+                Cow::Owned(made) => Some(made),
+            }
+        } else {
+            Some(self.select(&json)?.to_json())
+        };
+        Ok(Decoded { kind: PayloadKind::Json, payload: payload.map(Bytes::from), device_time_us, attributes })
+    }
+
+    fn select<'a>(&self, json: &'a str) -> Result<Members<'a>, DecodeError> {
+        let mut members = Members::parse(json).ok_or(DecodeError::NoObject)?;
+        if !self.fields.is_empty() {
+            let found = |name: &String| Some((Cow::Owned(name.clone()), Cow::Borrowed(find(json, name)?)));
+            members = Members(self.fields.iter().filter_map(found).collect());
+        }
+        for (name, value) in &mut members.0 {
+            if let Some((_, wanted)) = self.types.iter().find(|(member, _)| member == name) {
+                *value = converted(name, value, *wanted)?.into();
+            }
+        }
+        Ok(members)
+    }
+}
+
+impl Decoded {
+    fn verbatim(kind: PayloadKind) -> Self {
+        Self { kind, payload: None, device_time_us: None, attributes: Vec::new() }
+    }
+}
+
+fn json(message: &[u8]) -> Result<&str, DecodeError> {
+    let text = Utf8::check(message)?;
+    if text.trim_ascii().is_empty() {
+        return Err(DecodeError::Empty("a JSON value"));
+    }
+    match serde_json::from_str::<IgnoredAny>(text) {
+        Ok(IgnoredAny) => Ok(text),
+        Err(error) => Err(DecodeError::Json(error.to_string())),
+    }
+}
+
+/// A JSON value as another type; null stays null.
+fn converted(name: &str, json: &str, wanted: Type) -> Result<String, DecodeError> {
+    if json == "null" {
+        return Ok(json.into());
+    }
+    let plain_text = text(json);
+    let word = plain_text.trim();
+    let (made, what) = match wanted {
+        Type::String => (Some(if json.starts_with('"') { json.to_string() } else { quoted(json) }), "text"),
+        Type::Bool => (
+            match word {
+                "true" | "1" => Some("true".to_string()),
+                "false" | "0" => Some("false".to_string()),
+                _ => None,
+            },
+            "truth value (true, false, 1, 0)",
+        ),
+        Type::Float => (number(word), "number"),
+        Type::Int => (number(word).filter(|text| !text.contains(['.', 'e', 'E'])), "whole number"),
+    };
+    let error = || DecodeError::Type { member: name.into(), value: json.chars().take(100).collect(), wanted: what };
+    made.ok_or_else(error)
+}
+
+/// A number as JSON writes it: also from `+1`, `007`, `.5`.
+fn number(word: &str) -> Option<String> {
+    if is_number(word) {
+        return Some(word.into());
+    }
+    let (sign, digits) = match word.strip_prefix('-') {
+        Some(rest) => ("-", rest),
+        None => ("", word.strip_prefix('+').unwrap_or(word)),
+    };
+    let digits = digits.trim_start_matches('0');
+    let zero = if digits.is_empty() || digits.starts_with(['.', 'e', 'E']) { "0" } else { "" };
+    let made = format!("{sign}{zero}{digits}");
+    (word.ends_with(|c: char| c.is_ascii_digit()) && plain(&made) == made).then_some(made)
 }
 
 /// The lines of a block, without `\n` and `\r\n`.
@@ -53,26 +257,89 @@ pub fn lines(block: &[u8]) -> impl Iterator<Item = &[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::value::{Csv, KeyValue, Time, TimeFormat, Unix};
+    use jiff::tz::TimeZone;
 
-    #[test]
-    fn json_is_any_one_value_and_nothing_else() {
-        for good in ["1", " {\"a\":[1,2]}\n", "\"x\"", "null", "-1.5e-3"] {
-            assert_eq!(Decoder::Json.check(good.as_bytes()), Ok(PayloadKind::Json), "{good}");
-        }
-        for bad in ["{", "1 2", "{\"a\":}", "NaN", "01", "'a'"] {
-            assert!(matches!(Decoder::Json.check(bad.as_bytes()), Err(DecodeError::Json(_))), "{bad}");
-        }
-        assert_eq!(Decoder::Json.check(b"  "), Err(DecodeError::Empty));
-        assert_eq!(Decoder::Json.check(b"\"\xff\""), Err(DecodeError::Utf8(1)));
-        let deep = "[".repeat(100_000);
-        assert!(Decoder::Json.check(deep.as_bytes()).is_err(), "deep nesting is refused, not a stack overflow");
+    fn decoder(format: Format) -> Decoder {
+        Decoder::new(format)
+    }
+
+    fn payload(decoder: &Decoder, message: &str, header: Option<&str>) -> String {
+        let decoded = decoder.decode(message.as_bytes(), header).unwrap();
+        String::from_utf8(decoded.payload.unwrap().to_vec()).unwrap()
     }
 
     #[test]
-    fn text_is_utf8_and_may_be_empty() {
-        assert_eq!(Decoder::Text.check(b""), Ok(PayloadKind::Text));
-        assert_eq!(Decoder::Text.check("21 °C".as_bytes()), Ok(PayloadKind::Text));
-        assert_eq!(Decoder::Text.check(b"ab\xc3"), Err(DecodeError::Utf8(2)));
+    fn json_is_any_one_value_and_nothing_else_and_stays_verbatim() {
+        let json = decoder(Format::Json);
+        for good in ["1", " {\"a\":[1,2]}\n", "\"x\"", "null", "-1.5e-3"] {
+            assert_eq!(json.decode(good.as_bytes(), None), Ok(Decoded::verbatim(PayloadKind::Json)), "{good}");
+        }
+        for bad in ["{", "1 2", "{\"a\":}", "NaN", "01", "'a'"] {
+            assert!(matches!(json.decode(bad.as_bytes(), None), Err(DecodeError::Json(_))), "{bad}");
+        }
+        assert!(matches!(json.decode(b"  ", None), Err(DecodeError::Empty(_))));
+        assert_eq!(json.decode(b"\"\xff\"", None), Err(DecodeError::Utf8(1)));
+        let deep = "[".repeat(100_000);
+        assert!(json.decode(deep.as_bytes(), None).is_err(), "deep nesting is refused, not a stack overflow");
+    }
+
+    #[test]
+    fn text_is_utf8_and_may_be_empty_and_bytes_are_anything() {
+        let text = decoder(Format::Text);
+        assert!(text.decode(b"", None).is_ok() && text.decode("21 °C".as_bytes(), None).is_ok());
+        assert_eq!(text.decode(b"ab\xc3", None), Err(DecodeError::Utf8(2)));
+        assert_eq!(decoder(Format::Bytes).decode(b"\xff\0", None), Ok(Decoded::verbatim(PayloadKind::Bytes)));
+    }
+
+    #[test]
+    fn members_are_chosen_typed_timed_and_made_attributes() {
+        let mut json = decoder(Format::Json);
+        json.fields = vec!["t".into(), "dev.id".into(), "missing".into()];
+        json.types = vec![("t".into(), Type::Float), ("dev.id".into(), Type::String)];
+        json.attributes = vec![("device".into(), "dev.id".into()), ("none".into(), "x".into())];
+        json.time = Some(Time { member: "ts".into(), format: TimeFormat::Unix(Unix::Millis), zone: TimeZone::UTC });
+        let message = r#"{"ts":1714564800001,"t":"021.50","dev":{"id":7},"x.y":1}"#;
+        let decoded = json.decode(message.as_bytes(), None).unwrap();
+        assert_eq!(decoded.payload.as_deref(), Some(&br#"{"t":21.50,"dev.id":"7"}"#[..]));
+        assert_eq!(decoded.device_time_us, Some(1_714_564_800_001_000));
+        assert_eq!(decoded.attributes, [("device".into(), "7".into())]);
+        let error = json.decode(br#"{"ts":1,"t":"warm"}"#, None).unwrap_err().to_string();
+        assert_eq!(error, "`t` = \"warm\" is no number");
+        assert_eq!(json.decode(b"[1]", None).unwrap_err().to_string(), "no time: there is no `ts`");
+        json.time = None;
+        assert_eq!(json.decode(b"[1]", None), Err(DecodeError::NoObject));
+    }
+
+    #[test]
+    fn types_convert_or_refuse() {
+        for (json, wanted, made) in [
+            ("\"+07\"", Type::Int, Some("7")),
+            ("1.5", Type::Int, None),
+            ("\".5\"", Type::Float, Some("0.5")),
+            ("\"-0\"", Type::Float, Some("-0")),
+            ("\"1.\"", Type::Float, None),
+            ("\"\"", Type::Float, None),
+            ("1", Type::Bool, Some("true")),
+            ("\"no\"", Type::Bool, None),
+            ("21.50", Type::String, Some("\"21.50\"")),
+            ("null", Type::Int, Some("null")),
+        ] {
+            assert_eq!(converted("x", json, wanted).ok().as_deref(), made, "{json} {wanted:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_converted_becomes_json_and_keeps_its_raw_text_if_asked() {
+        let mut csv = decoder(Format::Csv(Csv::default()));
+        assert_eq!(payload(&csv, "1,x", Some("a,b")), r#"{"a":1,"b":"x"}"#);
+        assert!(csv.decode(b"1,x", None).is_err(), "no header");
+        csv.keep_raw = true;
+        assert_eq!(payload(&csv, "1,x", Some("a,b")), r#"{"a":1,"b":"x","raw":"1,x"}"#);
+        assert_eq!(payload(&decoder(Format::KeyValue(KeyValue::default())), "a=1", None), r#"{"a":1}"#);
+        assert!(payload(&decoder(Format::Nmea), "$HEHDT,90,T", None).contains("\"heading\":90"));
+        let point = decoder(Format::Influx(Unix::Seconds)).decode(b"m f=1 7", None).unwrap();
+        assert_eq!(point.device_time_us, Some(7_000_000));
     }
 
     #[test]

@@ -124,7 +124,7 @@ mod tests {
     use bytes::Bytes;
 
     fn frame(size: usize) -> Frame {
-        Frame { key: "".into(), flags: 0, payload: Payload::One(Bytes::from(vec![0; size])), position: None }
+        Frame::new("", Payload::One(Bytes::from(vec![0; size])))
     }
 
     #[tokio::test]

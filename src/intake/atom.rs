@@ -1,108 +1,286 @@
 //! A frame into an atom: its records, its dead letters, its position.
 
-use super::Rule;
-use crate::decode::lines;
+use super::quality::{Failed, Judge};
+use crate::config::value::{Decoder, Then};
+use crate::decode::{Decoded, lines};
 use crate::flow::frame::{Frame, Payload};
 use crate::flow::record::{DEAD_LETTER_KEEP, MAX_RECORD, PayloadKind, Record};
-use crate::store::{Atom, Part, StreamId};
+use crate::store::{Atom, MAX_ATOM, Part, StreamId};
+use crate::telemetry::{Metric, Metrics, event};
 use bytes::Bytes;
+use std::sync::Arc;
 
-/// The atom, and why messages of it were set aside.
-pub fn build(rule: &Rule, stream: StreamId, dead: StreamId, frame: Frame, now_ms: i64) -> (Atom, Vec<String>) {
-    let part = |stream| Part { stream, generation: rule.generation, in_flight: false, records: Vec::new() };
-    let (mut good, mut bad, mut reasons) = (part(stream), part(dead), Vec::new());
-    let record = |kind, payload| Record {
-        arrival_ms: now_ms,
-        device_time_us: None,
-        key: frame.key.clone(),
-        flags: frame.flags,
-        attributes: Vec::new(),
-        kind,
-        payload,
-    };
-    let mut message = |payload: Bytes| {
-        let checked = if payload.len() > MAX_RECORD {
-            Err(format!("{} bytes are more than the limit of {MAX_RECORD}", payload.len()))
-        } else {
-            rule.decoder.check(&payload).map_err(|error| error.to_string())
-        };
-        match checked {
-            Ok(kind) => good.records.push(record(kind, payload)),
-            Err(reason) => {
-                let length = payload.len() as u64;
-                let crc = crc32c::crc32c(&payload);
-                let head = payload.slice(..payload.len().min(DEAD_LETTER_KEEP));
-                bad.records.push(dead_letter(record(PayloadKind::Bytes, head), rule, &reason, length, crc));
-                reasons.push(reason);
-            }
-        }
-    };
-    match &frame.payload {
-        Payload::One(payload) => message(payload.clone()),
-        Payload::Lines(block) => {
-            for line in lines(block) {
-                if !(rule.decoder.skips_blank_lines() && line.trim_ascii().is_empty()) {
-                    message(block.slice_ref(line));
-                }
-            }
-        }
-        Payload::TooLarge { length, crc, head } => {
-            let reason = format!("{length} bytes are more than the limit");
-            bad.records.push(dead_letter(record(PayloadKind::Bytes, head.clone()), rule, &reason, *length, *crc));
-            reasons.push(reason);
-        }
-        Payload::Nothing => {}
-    }
-    let positions = frame.position.into_iter();
-    let positions = positions.map(|position| (rule.source.to_string(), position.part, position.value)).collect();
-    (Atom { parts: vec![good, bad], positions, ..Atom::default() }, reasons)
+/// The attribute that says which checks a record failed.
+const QUALITY: &str = "quality";
+
+/// Where messages of a route go, and what is asked of them.
+#[derive(Debug)]
+pub struct Lane {
+    /// The stream.
+    pub stream: StreamId,
+    /// How they are read.
+    pub decoder: Decoder,
+    /// What is checked.
+    pub judge: Judge,
 }
 
-fn dead_letter(mut record: Record, rule: &Rule, reason: &str, length: u64, crc: u32) -> Record {
-    record.attributes = vec![
-        ("source".into(), (*rule.source).into()),
+/// What the frames of a source have in common.
+#[derive(Debug)]
+pub struct Builder {
+    /// The source's name.
+    pub source: Arc<str>,
+    /// The configuration's generation.
+    pub generation: u64,
+    /// The stream of dead letters.
+    pub dead: StreamId,
+    /// By route.
+    pub lanes: Vec<Lane>,
+    /// Where numbers go.
+    pub metrics: Arc<Metrics>,
+}
+
+/// The records of a frame in the making.
+struct Parts {
+    good: Vec<Record>,
+    bad: Vec<Record>,
+}
+
+impl Builder {
+    /// The atoms of a frame, to be offered one after another: one, unless its records became larger
+    /// by decoding than an atom may be. The last has the position.
+    pub fn build(&mut self, frame: Frame, wall_ms: i64, now_ms: u64) -> Vec<Atom> {
+        let route = frame.route.min(self.lanes.len().saturating_sub(1));
+        let Some(lane) = self.lanes.get_mut(route) else {
+            return Vec::new();
+        };
+        let base = Record {
+            arrival_ms: wall_ms,
+            device_time_us: None,
+            key: frame.key.clone(),
+            flags: frame.flags,
+            attributes: frame.attributes,
+            kind: PayloadKind::Bytes,
+            payload: Bytes::new(),
+        };
+        let mut parts = Parts { good: Vec::new(), bad: Vec::new() };
+        let mut message = |payload: Bytes, header: Option<&str>| {
+            if payload.len() > MAX_RECORD {
+                let reason = format!("{} bytes are more than the limit of {MAX_RECORD}", payload.len());
+                return Err((payload, reason));
+            }
+            let decoded = match lane.decoder.decode(&payload, header) {
+                Ok(decoded) => decoded,
+                Err(error) => return Err((payload, error.to_string())),
+            };
+            let record = filled(&base, &payload, decoded);
+            if record.payload.len() > MAX_RECORD {
+                return Err((payload, format!("as JSON it has {} bytes, more than {MAX_RECORD}", record.payload.len())));
+            }
+            match lane.judge.judge(&record, now_ms) {
+                Some(failed) => judged(record, failed, &payload, &self.metrics).map_err(|reason| (payload, reason)),
+                None => Ok(Some(record)),
+            }
+        };
+        let mut take = |payload: Bytes, header: Option<&str>| match message(payload, header) {
+            Ok(record) => parts.good.extend(record),
+            Err((payload, reason)) => {
+                let crc = crc32c::crc32c(&payload);
+                let head = payload.slice(..payload.len().min(DEAD_LETTER_KEEP));
+                parts.bad.push(dead_letter(&base, head, &self.source, &reason, payload.len() as u64, crc));
+            }
+        };
+        let (by_line, wants_header) = (lane.decoder.is_by_line(), lane.decoder.wants_header());
+        let skips = lane.decoder.clone();
+        match frame.payload {
+            Payload::One(payload) if by_line => {
+                let mut header = None;
+                for line in lines(&payload) {
+                    if skips.skips(line) {
+                        continue;
+                    }
+                    match (wants_header && header.is_none()).then(|| std::str::from_utf8(line)) {
+                        Some(Ok(names)) => header = Some(names),
+                        _ => take(payload.slice_ref(line), header),
+                    }
+                }
+            }
+            Payload::One(payload) => take(payload, None),
+            Payload::Lines(block) => {
+                let header = frame.header.as_deref();
+                for line in lines(&block).filter(|line| !skips.skips(line)) {
+                    take(block.slice_ref(line), header);
+                }
+            }
+            Payload::Messages(list) => list.into_iter().for_each(|payload| take(payload, frame.header.as_deref())),
+            Payload::TooLarge { length, crc, head } => {
+                let reason = format!("{length} bytes are more than the limit");
+                parts.bad.push(dead_letter(&base, head, &self.source, &reason, length, crc));
+            }
+            Payload::Nothing => {}
+        }
+        for letter in &parts.bad {
+            let reason = letter.attributes.iter().rfind(|(name, _)| &**name == "reason").map(|(_, reason)| reason);
+            self.metrics.add(Metric::DeadLetters, 1);
+            tracing::debug!(event = event::DEAD_LETTER, source = %self.source, key = %letter.key, reason, "set aside");
+        }
+        let positions = frame.position.into_iter();
+        let positions = positions.map(|position| (self.source.to_string(), position.part, position.value)).collect();
+        let part = |stream, records| Part { stream, generation: self.generation, in_flight: false, records };
+        let parts = vec![part(lane.stream, parts.good), part(self.dead, parts.bad)];
+        cut(Atom { parts, positions, ..Atom::default() })
+    }
+}
+
+/// Cuts an atom whose records have become too many; the last one has the positions.
+fn cut(whole: Atom) -> Vec<Atom> {
+    if whole.weight() <= MAX_ATOM {
+        return vec![whole];
+    }
+    let (mut done, mut open, mut weight) = (Vec::new(), Atom::default(), 0);
+    for part in whole.parts {
+        for record in part.records {
+            let one = Part { records: vec![record], ..part };
+            let more = Atom { parts: vec![one], ..Atom::default() };
+            let heavier = more.weight();
+            // Room for the position of the last one.
+            if weight + heavier > MAX_ATOM / 2 && weight > 0 {
+                done.push(std::mem::take(&mut open));
+                weight = 0;
+            }
+            weight += heavier;
+            match open.parts.last_mut().filter(|last| last.stream == part.stream) {
+                Some(last) => last.records.extend(more.parts.into_iter().flat_map(|part| part.records)),
+                None => open.parts.extend(more.parts),
+            }
+        }
+    }
+    open.positions = whole.positions;
+    done.push(open);
+    done
+}
+
+fn filled(base: &Record, message: &Bytes, decoded: Decoded) -> Record {
+    let mut attributes = base.attributes.clone();
+    attributes.extend(decoded.attributes);
+    let Decoded { kind, payload, device_time_us, .. } = decoded;
+    Record { kind, payload: payload.unwrap_or_else(|| message.clone()), device_time_us, attributes, ..base.clone() }
+}
+
+/// What becomes of a record that failed its checks: it goes on, it is gone, or it is set aside.
+fn judged(mut record: Record, failed: Failed, _message: &Bytes, metrics: &Metrics) -> Result<Option<Record>, String> {
+    match failed.then {
+        Then::Tag => {
+            metrics.add(Metric::QualityTagged, 1);
+            record.attributes.push((QUALITY.into(), failed.reasons.into()));
+            Ok(Some(record))
+        }
+        Then::DeadLetter => {
+            metrics.add(Metric::QualitySetAside, 1);
+            Err(format!("quality: {}", failed.reasons))
+        }
+        Then::Drop => {
+            metrics.add(Metric::QualityDropped, 1);
+            Ok(None)
+        }
+    }
+}
+
+fn dead_letter(base: &Record, head: Bytes, source: &str, reason: &str, length: u64, crc: u32) -> Record {
+    let mut attributes = base.attributes.clone();
+    attributes.extend([
+        ("source".into(), source.into()),
         ("reason".into(), reason.into()),
         ("length".into(), length.to_string().into()),
         ("crc32c".into(), format!("{crc:08x}").into()),
-    ];
-    record
+    ]);
+    Record { attributes, payload: head, kind: PayloadKind::Bytes, ..base.clone() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decode::Decoder;
+    use crate::config::value::{Check, Csv, Format, Quality};
     use crate::flow::frame::Position;
 
-    fn rule() -> Rule {
-        Rule { source: "s".into(), stream: "r".into(), decoder: Decoder::Json, generation: 3, window: None }
+    fn builder(format: Format, quality: Quality) -> Builder {
+        let lane = Lane { stream: 1, decoder: Decoder::new(format), judge: Judge::new(quality) };
+        Builder { source: "s".into(), generation: 3, dead: 2, lanes: vec![lane], metrics: Metrics::new() }
     }
 
     fn frame(payload: Payload) -> Frame {
         let position = Some(Position { part: "p".into(), value: vec![1] });
-        Frame { key: "k".into(), flags: 1, payload, position }
+        Frame { flags: 1, position, attributes: vec![("line".into(), "7".into())], ..Frame::new("k", payload) }
+    }
+
+    fn payloads(part: &Part) -> Vec<&str> {
+        part.records.iter().map(|record| std::str::from_utf8(&record.payload).unwrap()).collect()
     }
 
     #[test]
     fn good_and_bad_lines_of_a_frame_are_one_atom_with_its_position() {
-        let (atom, reasons) = build(&rule(), 1, 2, frame(Payload::Lines(Bytes::from("1\n\nno\n{}\r\n"))), 7);
-        assert_eq!(reasons.len(), 1);
-        let payloads = |part: &Part| part.records.iter().map(|r| r.payload.clone()).collect::<Vec<_>>();
-        assert_eq!((atom.parts[0].stream, payloads(&atom.parts[0])), (1, vec![Bytes::from("1"), Bytes::from("{}")]));
-        assert_eq!((atom.parts[1].stream, payloads(&atom.parts[1])), (2, vec![Bytes::from("no")]));
-        let reason = &atom.parts[1].records[0].attributes[1];
+        let lines = Payload::Lines(Bytes::from("1\n\nno\n{}\r\n"));
+        let atoms = builder(Format::Json, Quality::default()).build(frame(lines), 7, 7);
+        let [atom] = &atoms[..] else { panic!("{atoms:?}") };
+        assert_eq!((atom.parts[0].stream, payloads(&atom.parts[0])), (1, vec!["1", "{}"]));
+        assert_eq!((atom.parts[1].stream, payloads(&atom.parts[1])), (2, vec!["no"]));
+        let reason = &atom.parts[1].records[0].attributes[2];
         assert!(reason.1.contains("not JSON"), "{reason:?}");
         assert_eq!(atom.positions, [("s".into(), "p".into(), vec![1])]);
-        assert_eq!(atom.parts[0].records[0].flags, 1);
+        let record = &atom.parts[0].records[0];
+        assert_eq!((record.flags, &*record.attributes), (1, &[("line".into(), "7".into())][..]));
     }
 
     #[test]
     fn what_is_too_large_keeps_its_length_its_crc_and_its_beginning() {
         let payload = Bytes::from(vec![b'1'; MAX_RECORD + 1]);
-        let (atom, _) = build(&rule(), 1, 2, frame(Payload::One(payload.clone())), 7);
-        let letter = &atom.parts[1].records[0];
+        let atoms = builder(Format::Json, Quality::default()).build(frame(Payload::One(payload.clone())), 7, 7);
+        let letter = &atoms[0].parts[1].records[0];
         assert_eq!(letter.payload.len(), DEAD_LETTER_KEEP);
-        assert_eq!(&*letter.attributes[2].1, (MAX_RECORD + 1).to_string());
-        assert_eq!(&*letter.attributes[3].1, format!("{:08x}", crc32c::crc32c(&payload)));
+        assert_eq!(&*letter.attributes[3].1, (MAX_RECORD + 1).to_string());
+        assert_eq!(&*letter.attributes[4].1, format!("{:08x}", crc32c::crc32c(&payload)));
+    }
+
+    #[test]
+    fn a_message_of_lines_has_its_header_first_and_a_block_brings_it() {
+        let mut builder = builder(Format::Csv(Csv::default()), Quality::default());
+        let atoms = builder.build(frame(Payload::One(Bytes::from("a,b\n1,2\n\n3,4\n5\n"))), 7, 7);
+        assert_eq!(payloads(&atoms[0].parts[0]), [r#"{"a":1,"b":2}"#, r#"{"a":3,"b":4}"#]);
+        assert_eq!(payloads(&atoms[0].parts[1]), ["5"]);
+        let block = Frame { header: Some("x".into()), ..frame(Payload::Lines(Bytes::from("1\n2"))) };
+        assert_eq!(payloads(&builder.build(block, 7, 7)[0].parts[0]), [r#"{"x":1}"#, r#"{"x":2}"#]);
+    }
+
+    #[test]
+    fn what_fails_its_checks_is_tagged_set_aside_or_dropped_and_counted() {
+        for (then, counted) in [
+            (Then::Tag, Metric::QualityTagged),
+            (Then::DeadLetter, Metric::QualitySetAside),
+            (Then::Drop, Metric::QualityDropped),
+        ] {
+            let check =
+                Check { field: "t".into(), required: true, kind: None, min: None, max: None, one_of: None, stuck: None, then };
+            let mut builder = builder(Format::Json, Quality { checks: vec![check], ..Quality::default() });
+            let atom = builder.build(frame(Payload::One(Bytes::from("{}"))), 7, 7).remove(0);
+            assert_eq!(builder.metrics.get(counted), 1);
+            let kept = atom.parts[0].records.first();
+            let tag = kept.and_then(|record| record.attributes.last());
+            assert_eq!(tag.is_some_and(|(name, why)| &**name == QUALITY && &**why == "missing:t"), then == Then::Tag);
+            assert_eq!(atom.parts[1].records.len(), usize::from(then == Then::DeadLetter));
+            assert_eq!(atom.positions.len(), 1, "it settles in any case");
+        }
+    }
+
+    #[test]
+    fn records_that_grew_beyond_an_atom_are_several_and_the_last_has_the_position() {
+        let header: String = (0..100).map(|n| format!("a_rather_long_name_of_a_column_{n},")).collect();
+        let line = format!("{}\n", ",".repeat(100));
+        let block = Payload::Lines(Bytes::from(line.repeat(600)));
+        let frame = Frame { header: Some(header.as_str().into()), ..frame(block) };
+        let atoms = builder(Format::Csv(Csv::default()), Quality::default()).build(frame, 7, 7);
+        assert!(atoms.len() > 1 && atoms.iter().all(|atom| atom.weight() <= MAX_ATOM));
+        let records: usize = atoms.iter().flat_map(|atom| &atom.parts).map(|part| part.records.len()).sum();
+        assert_eq!(records, 600);
+        assert!(atoms[..atoms.len() - 1].iter().all(|atom| atom.positions.is_empty()));
+        assert_eq!(atoms.last().unwrap().positions.len(), 1);
     }
 }

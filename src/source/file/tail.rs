@@ -2,7 +2,7 @@
 
 use super::Settings;
 use super::track::{FileId, Saved, Track};
-use crate::flow::frame::{Frame, Payload, Position};
+use crate::flow::frame::Frame;
 use crate::telemetry::{Metric, Metrics, event};
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
@@ -165,8 +165,7 @@ impl Tail {
 
 /// Notes that there was a first start: later, new files are read from their start.
 fn started() -> Frame {
-    let position = Some(Position { part: "started".into(), value: vec![1] });
-    Frame { key: "".into(), flags: 0, payload: Payload::Nothing, position }
+    Frame::position("started", vec![1])
 }
 
 /// The folder of a path or pattern.
@@ -178,6 +177,7 @@ fn folder(path: &str) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flow::frame::Payload;
     use std::fmt::Write as _;
     use std::io::Write as _;
     use std::time::Duration;

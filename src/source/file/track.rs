@@ -240,7 +240,7 @@ impl Track {
     }
 
     fn frame(&self, payload: Payload) -> Frame {
-        Frame { key: self.key.clone(), flags: 0, payload, position: Some(self.position()) }
+        Frame { position: Some(self.position()), ..Frame::new(self.key.clone(), payload) }
     }
 
     fn position(&self) -> Position {
@@ -256,8 +256,7 @@ impl Track {
 
     /// Removes what was saved of a file that is gone.
     pub fn farewell(&self) -> Frame {
-        let position = Some(Position { part: Saved::part(self.id), value: Vec::new() });
-        Frame { key: self.key.clone(), flags: 0, payload: Payload::Nothing, position }
+        Frame::position(Saved::part(self.id), Vec::new())
     }
 }
 

@@ -185,10 +185,9 @@ impl Connection<'_> {
         let redelivered = if publish.dup && publish.qos == QoS::AtLeastOnce { REDELIVERED } else { 0 };
         let retained = if publish.retain { RETAINED } else { 0 };
         let frame = Frame {
-            key: self.topic(&publish.topic),
             flags: redelivered | retained,
-            payload: payload(&publish.payload),
             position,
+            ..Frame::new(self.topic(&publish.topic), payload(&publish.payload))
         };
         match self.giver.try_push(frame) {
             Ok(id) => {

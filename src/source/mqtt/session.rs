@@ -4,9 +4,8 @@
 //! topic and payload are saved in the commit that stores it, and removed at PUBREL; a repeat of a
 //! saved one is acknowledged and not stored again.
 
-use crate::flow::frame::{Frame, Payload, Position};
+use crate::flow::frame::{Frame, Position};
 use std::collections::HashMap;
-use std::sync::Arc;
 
 /// A stored message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,8 +65,7 @@ impl Session {
 }
 
 fn forget(id: u16) -> Frame {
-    let position = Some(Position { part: format!("qos2:{id}"), value: Vec::new() });
-    Frame { key: Arc::from(""), flags: 0, payload: Payload::Nothing, position }
+    Frame::position(format!("qos2:{id}"), Vec::new())
 }
 
 #[cfg(test)]
