@@ -5,8 +5,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use forebay::config::value::{Csv, Format, KeyValue, Time, TimeFormat, Type, Unix};
 use forebay::config::{self, Environment};
 use forebay::decode::{Decoder, lines};
+use forebay::flow::record::PayloadKind;
 use forebay::store::log::body::{self, Checkpoint, Commit};
 use forebay::store::log::layout::{FrameHeader, SegmentHeader};
 use forebay::store::log::section::{CODEC_ZSTD, Records, decompress};
@@ -105,15 +107,62 @@ fn directories_and_sections() {
     });
 }
 
+fn formats() -> Vec<Format> {
+    vec![
+        Format::Json,
+        Format::Ndjson,
+        Format::Csv(Csv::default()),
+        Format::Csv(Csv { delimiter: b';', columns: Some(vec!["a".into(), "b".into()]) }),
+        Format::Nmea,
+        Format::KeyValue(KeyValue::default()),
+        Format::KeyValue(KeyValue { separator: Some('|'), assign: ':' }),
+        Format::Influx(Unix::Nanos),
+        Format::Text,
+        Format::Bytes,
+    ]
+}
+
 #[test]
 fn decoders() {
-    let seeds = ["{\"a\":[1,2.5e3,\"x\\u00e4\"],\"b\":null}", "21.5 C\r\nsecond\n", "[[[[[[1]]]]]]"]
-        .map(|s| s.as_bytes().to_vec());
+    let seeds = [
+        "{\"a\":[1,2.5e3,\"x\\u00e4\"],\"b\":null,\"t\":1714564800.5}",
+        "21.5 C\r\nsecond\n",
+        "[[[[[[1]]]]]]",
+        "1,\"x \"\"y\"\"\",3",
+        "$GPRMC,123519.25,A,4807.038,N,01131.000,W,022.4,084.4,230394,003.1,W*51",
+        "$GPGGA,123519,4807.038,N,01131.000,E,1,08,0.9,545.4,M,46.9,M,,*47",
+        "temp=21.50, ok=true place=\"hall 1\"",
+        "m,a=b\\ c f=1i,g=\"x\\\"y\",h=t 1465839830100400200",
+    ]
+    .map(|s| s.as_bytes().to_vec());
+    let formats = formats();
+    let mut n = 0;
     fuzz(&seeds, |input| {
-        let valid = serde_json::from_slice::<serde_json::Value>(input).is_ok();
-        // A number too large for us is still JSON; the decoder keeps it verbatim.
-        assert!(!valid || Decoder::Json.check(input).is_ok());
-        assert_eq!(Decoder::Text.check(input).is_ok(), std::str::from_utf8(input).is_ok());
+        n += 1;
+        let mut decoder = Decoder::new(formats[n % formats.len()].clone());
+        if n % 3 == 0 && decoder.format.has_members() {
+            decoder.fields = vec!["a".into(), "fields.f".into()];
+            decoder.types = vec![("a".into(), Type::Float)];
+            decoder.attributes = vec![("x".into(), "a.0".into())];
+        }
+        if n % 5 == 0 && decoder.format.has_members() {
+            let format =
+                [TimeFormat::Rfc3339, TimeFormat::Unix(Unix::Seconds), TimeFormat::Custom("%d.%m.%Y %H:%M".into())];
+            decoder.time =
+                Some(Time { member: "t".into(), format: format[n % 3].clone(), zone: jiff::tz::TimeZone::UTC });
+        }
+        let record = decoder.decode(input, Some("a,b,\"c,d\""));
+        // What is made is JSON; what stays verbatim is what the decoder says that it is.
+        if let Ok(record) = record {
+            let payload = record.payload.as_deref().unwrap_or(input);
+            match record.kind {
+                PayloadKind::Json => assert!(serde_json::from_slice::<serde::de::IgnoredAny>(payload).is_ok()),
+                PayloadKind::Text => assert!(std::str::from_utf8(payload).is_ok()),
+                PayloadKind::Bytes => {}
+            }
+        } else if decoder.time.is_none() && decoder.fields.is_empty() && decoder.format == Format::Json {
+            assert!(serde_json::from_slice::<serde_json::Value>(input).is_err());
+        }
         let joined: usize = lines(input).map(<[u8]>::len).sum();
         assert!(joined <= input.len());
     });

@@ -13,7 +13,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("decode", &["flow", "platform", "telemetry", "config"]),
     ("encode", &["flow", "platform", "telemetry", "config"]),
     ("sink", &["flow", "platform", "telemetry", "config"]),
-    ("intake", &["decode", "store", "flow", "platform", "telemetry"]),
+    ("intake", &["decode", "store", "flow", "platform", "telemetry", "config"]),
     ("courier", &["store", "encode", "sink", "flow", "platform", "telemetry"]),
     ("store", &["flow", "platform", "telemetry"]),
     ("flow", &[]),
@@ -44,6 +44,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("getrandom", &["platform"]),
     ("glob", &["source", "config"]), // `check` asks which patterns are valid
     ("toml", &["config"]),
+    ("jiff", &["decode", "config"]), // times in messages; `check` asks which zones and patterns there are
+    ("csv_core", &["decode"]),
     ("crc32c", &["store", "source", "intake", "courier"]), // the log; files; dead letters
     ("clap", &[]),
     ("rumqttd", &[]),

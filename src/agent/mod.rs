@@ -171,8 +171,7 @@ fn feed(
 ) -> impl Future<Output = ()> + Send + 'static {
     let rule = intake::Rule {
         source: source.name.as_str().into(),
-        stream: source.stream.clone(),
-        decoder: source.decoder,
+        routes: source.routes.clone(),
         generation: config.generation,
         window: source.window,
     };

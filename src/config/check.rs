@@ -1,5 +1,6 @@
 //! From text to `Config`: a pure function of the text and the environment.
 
+mod route;
 mod sink;
 mod source;
 mod store;
@@ -73,7 +74,8 @@ impl Checker<'_> {
         for (name, span, body) in self.named(root.remove("sink"), "sink") {
             sinks.extend(self.sink(&name, span, body));
         }
-        let produced: BTreeSet<String> = sources.iter().map(|source| source.stream.clone()).collect();
+        let produced: BTreeSet<String> =
+            sources.iter().flat_map(|source| &source.routes).map(|route| route.stream.clone()).collect();
         self.streams(root.remove("stream"), &mut store, &produced);
         if sources.is_empty() && self.problems.is_empty() {
             self.problem(

@@ -15,7 +15,7 @@ use crate::source;
 use crate::store::{ReaderRule, StreamRule, WhenFull};
 use std::path::PathBuf;
 use std::time::Duration;
-use value::{Codec, Decoder};
+use value::{Codec, Route};
 
 /// Where secrets are looked up.
 pub trait Environment {
@@ -89,10 +89,8 @@ pub struct Source {
     pub name: String,
     /// What it is.
     pub kind: source::Kind,
-    /// Where its records go.
-    pub stream: String,
-    /// How its messages are read.
-    pub decoder: Decoder,
+    /// Where its messages go and how they are read; frames say which one they take.
+    pub routes: Vec<Route>,
     /// How many unacknowledged messages the peer allows.
     pub window: Option<usize>,
     /// At most so many bytes are held in memory.

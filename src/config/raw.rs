@@ -1,7 +1,9 @@
 //! The tables of the file as serde reads them: every field optional, so that `check` can report
 //! all that is missing at once.
 
-use super::value::{Bytes, Codec, Decoder, Span};
+pub mod route;
+
+use super::value::{Bytes, Codec, Span};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -81,12 +83,6 @@ pub struct Mqtt {
     pub clean_session: Option<Spanned<bool>>,
     /// What the broker allows in flight.
     pub window: Option<Spanned<usize>>,
-    /// Common to all sources.
-    pub stream: Option<Spanned<String>>,
-    /// Common to all sources.
-    pub decoder: Option<Spanned<Decoder>>,
-    /// Common to all sources.
-    pub held: Option<Spanned<Bytes>>,
 }
 
 /// `[source.NAME]` with `kind = "file"`
@@ -101,12 +97,6 @@ pub struct File {
     pub poll: Option<Spanned<Span>>,
     /// When a last line without newline is taken.
     pub unterminated_after: Option<Spanned<Span>>,
-    /// Common to all sources.
-    pub stream: Option<Spanned<String>>,
-    /// Common to all sources.
-    pub decoder: Option<Spanned<Decoder>>,
-    /// Common to all sources.
-    pub held: Option<Spanned<Bytes>>,
 }
 
 /// Where a file is read from at the first start.

@@ -39,15 +39,6 @@ pub fn values(rule: &Csv, line: &[u8]) -> Result<Vec<String>, DecodeError> {
     Ok(values)
 }
 
-/// Whether a line is a header rather than values: its first value is the first name of the header
-/// before it. Programs write their header again when they start, perhaps with more columns.
-#[must_use]
-pub fn is_header(rule: &Csv, header: &[u8], line: &[u8]) -> bool {
-    let first = |text: &[u8]| values(rule, text).ok().and_then(|values| values.into_iter().next());
-    let name = first(header).filter(|name| !name.is_empty() && !super::members::is_number(name));
-    name.is_some() && name == first(line)
-}
-
 /// A line with the names of its columns.
 ///
 /// # Errors
@@ -79,7 +70,10 @@ mod tests {
 
     #[test]
     fn values_get_the_names_of_their_columns() {
-        assert_eq!(json(&["t", "name", "x"], "21.50,\"pump \"\"1\"\", a\",").unwrap(), r#"{"t":21.50,"name":"pump \"1\", a","x":null}"#);
+        assert_eq!(
+            json(&["t", "name", "x"], "21.50,\"pump \"\"1\"\", a\",").unwrap(),
+            r#"{"t":21.50,"name":"pump \"1\", a","x":null}"#
+        );
         assert!(json(&["a"], "1,2").unwrap_err().to_string().contains("2 values for 1 columns"));
         assert!(json(&["a"], "\"open").unwrap_err().to_string().contains("does not end"));
         assert!(matches!(members(&Csv::default(), &["a".into()], b"\xff"), Err(DecodeError::Utf8(0))));
@@ -89,14 +83,5 @@ mod tests {
     fn other_delimiters() {
         let rule = Csv { delimiter: b';', columns: None };
         assert_eq!(values(&rule, b"1,5;2").unwrap(), ["1,5", "2"]);
-    }
-
-    #[test]
-    fn a_header_that_is_written_again_is_known() {
-        let rule = Csv::default();
-        assert!(is_header(&rule, b"time,t", b"time,t"));
-        assert!(is_header(&rule, b"time,t", b"\"time\",t,humidity"));
-        assert!(!is_header(&rule, b"time,t", b"12:00,21"));
-        assert!(!is_header(&rule, b"1,2", b"1,3"), "numbers are no names");
     }
 }

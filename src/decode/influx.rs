@@ -48,7 +48,11 @@ pub fn point(line: &str, unit: Unix) -> Result<Point, DecodeError> {
         }
     }
     let stamp = reader.rest.trim();
-    let time_us = if stamp.is_empty() { None } else { Some(time::unix(stamp, unit).ok_or_else(|| wrong("its time is no number"))?) };
+    let time_us = if stamp.is_empty() {
+        None
+    } else {
+        Some(time::unix(stamp, unit).ok_or_else(|| wrong("its time is no number"))?)
+    };
     let mut members = Members::default();
     members.push_text("measurement", &measurement);
     if !tags.0.is_empty() {
@@ -152,15 +156,22 @@ mod tests {
 
     #[test]
     fn points_with_everything() {
-        let (text, time) = json(r#"wea\ ther,loc=us\,midwest,n=1 t=82.50,n=7i,u=8u,on=t,msg="a \"b\", c" 1465839830100400200"#).unwrap();
-        assert_eq!(text, r#"{"measurement":"wea ther","tags":{"loc":"us,midwest","n":"1"},"fields":{"t":82.50,"n":7,"u":8,"on":true,"msg":"a \"b\", c"}}"#);
+        let (text, time) =
+            json(r#"wea\ ther,loc=us\,midwest,n=1 t=82.50,n=7i,u=8u,on=t,msg="a \"b\", c" 1465839830100400200"#)
+                .unwrap();
+        assert_eq!(
+            text,
+            r#"{"measurement":"wea ther","tags":{"loc":"us,midwest","n":"1"},"fields":{"t":82.50,"n":7,"u":8,"on":true,"msg":"a \"b\", c"}}"#
+        );
         assert_eq!(time, Some(1_465_839_830_100_400));
         assert_eq!(json("m f=1").unwrap(), (r#"{"measurement":"m","fields":{"f":1}}"#.into(), None));
     }
 
     #[test]
     fn what_is_no_point_is_said() {
-        for bad in ["", "m", "m,t f=1", "m f", "m f=", "m f=x", "m f=1.5i", "m f=\"x", "m f=1 noon", "m,=a f=1", ",a=b f=1"] {
+        for bad in
+            ["", "m", "m,t f=1", "m f", "m f=", "m f=x", "m f=1.5i", "m f=\"x", "m f=1 noon", "m,=a f=1", ",a=b f=1"]
+        {
             assert!(json(bad).is_err(), "{bad}");
         }
     }

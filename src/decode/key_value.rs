@@ -60,7 +60,10 @@ mod tests {
     #[test]
     fn pairs_become_members() {
         let rule = KeyValue::default();
-        assert_eq!(json(&rule, "temp=21.50, ok=true  place=\"hall \\\"1\\\"; a\" id=007").unwrap(), r#"{"temp":21.50,"ok":true,"place":"hall \"1\"; a","id":"007"}"#);
+        assert_eq!(
+            json(&rule, "temp=21.50, ok=true  place=\"hall \\\"1\\\"; a\" id=007").unwrap(),
+            r#"{"temp":21.50,"ok":true,"place":"hall \"1\"; a","id":"007"}"#
+        );
         assert_eq!(json(&rule, "a=b=c").unwrap(), r#"{"a":"b=c"}"#);
         let rule = KeyValue { separator: Some('|'), assign: ':' };
         assert_eq!(json(&rule, "a: 1|b: x y").unwrap(), r#"{"a":1,"b":"x y"}"#);

@@ -175,7 +175,10 @@ mod tests {
         assert_eq!(find(json, "a.b.1.c"), Some("21.50"));
         assert_eq!(find(json, "x.y"), Some("\"q\""), "a name with a dot");
         assert_eq!(find(json, "n"), Some("null"));
-        assert_eq!((find(json, "a.z"), find(json, "a.b.7"), find(json, "z"), find(json, "n.x")), (None, None, None, None));
+        assert_eq!(
+            (find(json, "a.z"), find(json, "a.b.7"), find(json, "z"), find(json, "n.x")),
+            (None, None, None, None)
+        );
         assert_eq!(text(find(json, "a2").unwrap()), "ä");
         assert_eq!(find("[1,2]", "1"), Some("2"));
         assert_eq!(find("7", "x"), None);

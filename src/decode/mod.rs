@@ -95,12 +95,6 @@ impl Decoder {
         matches!(&self.format, Format::Csv(csv) if csv.columns.is_none())
     }
 
-    /// Whether a line is a header that is written again (`csv::is_header`).
-    #[must_use]
-    pub fn is_header(&self, header: &[u8], line: &[u8]) -> bool {
-        matches!(&self.format, Format::Csv(csv) if csv.columns.is_none() && csv::is_header(csv, header, line))
-    }
-
     /// Whether a line is no message: blank, or a comment where there are comments.
     #[must_use]
     pub fn skips(&self, line: &[u8]) -> bool {
@@ -265,8 +259,8 @@ mod tests {
     }
 
     fn payload(decoder: &Decoder, message: &str, header: Option<&str>) -> String {
-        let decoded = decoder.decode(message.as_bytes(), header).unwrap();
-        String::from_utf8(decoded.payload.unwrap().to_vec()).unwrap()
+        let record = decoder.decode(message.as_bytes(), header).unwrap();
+        String::from_utf8(record.payload.unwrap().to_vec()).unwrap()
     }
 
     #[test]

@@ -18,8 +18,11 @@ enum As {
 }
 use As::{Degrees, Number, Text};
 
-/// Names of the values of a type, by their place after the type.
-const NAMES: &[(&str, &[(usize, &str, As)])] = &[
+/// Place after the type, name, what it is.
+type Name = (usize, &'static str, As);
+
+/// Names of the values of a type.
+const NAMES: &[(&str, &[Name])] = &[
     (
         "GGA",
         &[
@@ -46,10 +49,22 @@ const NAMES: &[(&str, &[(usize, &str, As)])] = &[
         ],
     ),
     ("GLL", &[(0, "latitude", Degrees), (2, "longitude", Degrees), (4, "utc", Text), (5, "status", Text)]),
-    ("VTG", &[(0, "course", Number), (2, "course_magnetic", Number), (4, "speed_knots", Number), (6, "speed_kmh", Number)]),
+    (
+        "VTG",
+        &[(0, "course", Number), (2, "course_magnetic", Number), (4, "speed_knots", Number), (6, "speed_kmh", Number)],
+    ),
     ("HDT", &[(0, "heading", Number)]),
     ("HDG", &[(0, "heading_magnetic", Number)]),
-    ("MWV", &[(0, "wind_angle", Number), (1, "reference", Text), (2, "wind_speed", Number), (3, "unit", Text), (4, "status", Text)]),
+    (
+        "MWV",
+        &[
+            (0, "wind_angle", Number),
+            (1, "reference", Text),
+            (2, "wind_speed", Number),
+            (3, "unit", Text),
+            (4, "status", Text),
+        ],
+    ),
     ("MTW", &[(0, "water_temperature_c", Number)]),
     ("DBT", &[(2, "depth_m", Number)]),
     ("DPT", &[(0, "depth_m", Number), (1, "offset_m", Number)]),
@@ -113,7 +128,11 @@ pub fn sentence(line: &str) -> Result<(Members<'static>, Option<i64>), DecodeErr
         "ZDA" => {
             let part = |at: usize| value(at).parse::<i16>().ok();
             let date = |day, month, year| Date::new(year, i8::try_from(month).ok()?, i8::try_from(day).ok()?).ok();
-            part(1).zip(part(2)).zip(part(3)).and_then(|((day, month), year)| date(day, month, year)).and_then(|date| at(date, value(0)))
+            part(1)
+                .zip(part(2))
+                .zip(part(3))
+                .and_then(|((day, month), year)| date(day, month, year))
+                .and_then(|date| at(date, value(0)))
         }
         _ => None,
     };
@@ -168,7 +187,8 @@ mod tests {
 
     #[test]
     fn a_fix_has_names_degrees_and_a_time() {
-        let (text, time) = json("$GPRMC,123519.25,A,4807.038,N,01131.000,W,022.4,084.4,230394,003.1,W*4B\r").unwrap_or_else(|error| panic!("{error}"));
+        let (text, time) = json("$GPRMC,123519.25,A,4807.038,N,01131.000,W,022.4,084.4,230394,003.1,W*51\r")
+            .unwrap_or_else(|error| panic!("{error}"));
         assert!(text.contains(r#""talker":"GP","type":"RMC","utc":"123519.25","status":"A","latitude":48.1173000,"longitude":-11.5166667,"speed_knots":22.4"#), "{text}");
         assert!(text.ends_with(r#""003.1","W"]}"#), "{text}");
         assert_eq!(time, Some(764_426_119_250_000));
@@ -184,7 +204,13 @@ mod tests {
 
     #[test]
     fn what_is_no_sentence_is_said() {
-        for (bad, why) in [("GPRMC,1", "begin"), ("$GPRMC,1*00", "should be"), ("$,1", "talker"), ("$gprmc,1", "talker"), ("$GPRMC,1*zz", "should be")] {
+        for (bad, why) in [
+            ("GPRMC,1", "begin"),
+            ("$GPRMC,1*00", "should be"),
+            ("$,1", "talker"),
+            ("$gprmc,1", "talker"),
+            ("$GPRMC,1*zz", "should be"),
+        ] {
             assert!(json(bad).unwrap_err().contains(why), "{bad}");
         }
         assert!(!json("$GPGLL,9999.9,N,1,E,x,A").unwrap().0.contains("latitude"));

@@ -37,17 +37,6 @@ pub fn read(rule: &Time, json: &str) -> Result<i64, DecodeError> {
     parsed.map_err(|why| DecodeError::Time(format!("`{member}` = `{value}`: {why}")))
 }
 
-/// Whether `strptime` knows all parts of a pattern: what it prints it must read.
-///
-/// # Errors
-/// What is wrong with it.
-pub fn check_pattern(pattern: &str) -> Result<(), String> {
-    let example = Timestamp::from_second(1_000_000_000).unwrap_or_default().to_zoned(jiff::tz::TimeZone::UTC);
-    let shown = jiff::fmt::strtime::format(pattern, &example).map_err(|error| error.to_string())?;
-    let read = BrokenDownTime::parse(pattern, &shown).map_err(|error| error.to_string())?;
-    read.to_datetime().map(|_| ()).map_err(|_| "it has no full date and time".into())
-}
-
 fn micros(time: Timestamp) -> i64 {
     time.as_microsecond()
 }
@@ -130,12 +119,5 @@ mod tests {
         }
         let rule = Time { member: "no".into(), format: TimeFormat::Rfc3339, zone: TimeZone::UTC };
         assert!(read(&rule, "{}").unwrap_err().to_string().contains("there is no `no`"));
-    }
-
-    #[test]
-    fn patterns_are_checked() {
-        assert_eq!(check_pattern("%Y-%m-%d %H:%M:%S"), Ok(()));
-        assert!(check_pattern("%H:%M").is_err(), "no date");
-        assert!(check_pattern("%Y-%m-%d %Q").is_err());
     }
 }

@@ -74,10 +74,13 @@ impl Builder {
             };
             let record = filled(&base, &payload, decoded);
             if record.payload.len() > MAX_RECORD {
-                return Err((payload, format!("as JSON it has {} bytes, more than {MAX_RECORD}", record.payload.len())));
+                return Err((
+                    payload,
+                    format!("as JSON it has {} bytes, more than {MAX_RECORD}", record.payload.len()),
+                ));
             }
             match lane.judge.judge(&record, now_ms) {
-                Some(failed) => judged(record, failed, &payload, &self.metrics).map_err(|reason| (payload, reason)),
+                Some(failed) => judged(record, failed, &self.metrics).map_err(|reason| (payload, reason)),
                 None => Ok(Some(record)),
             }
         };
@@ -167,7 +170,7 @@ fn filled(base: &Record, message: &Bytes, decoded: Decoded) -> Record {
 }
 
 /// What becomes of a record that failed its checks: it goes on, it is gone, or it is set aside.
-fn judged(mut record: Record, failed: Failed, _message: &Bytes, metrics: &Metrics) -> Result<Option<Record>, String> {
+fn judged(mut record: Record, failed: Failed, metrics: &Metrics) -> Result<Option<Record>, String> {
     match failed.then {
         Then::Tag => {
             metrics.add(Metric::QualityTagged, 1);
@@ -257,8 +260,16 @@ mod tests {
             (Then::DeadLetter, Metric::QualitySetAside),
             (Then::Drop, Metric::QualityDropped),
         ] {
-            let check =
-                Check { field: "t".into(), required: true, kind: None, min: None, max: None, one_of: None, stuck: None, then };
+            let check = Check {
+                field: "t".into(),
+                required: true,
+                kind: None,
+                min: None,
+                max: None,
+                one_of: None,
+                stuck: None,
+                then,
+            };
             let mut builder = builder(Format::Json, Quality { checks: vec![check], ..Quality::default() });
             let atom = builder.build(frame(Payload::One(Bytes::from("{}"))), 7, 7).remove(0);
             assert_eq!(builder.metrics.get(counted), 1);
@@ -272,7 +283,7 @@ mod tests {
 
     #[test]
     fn records_that_grew_beyond_an_atom_are_several_and_the_last_has_the_position() {
-        let header: String = (0..100).map(|n| format!("a_rather_long_name_of_a_column_{n},")).collect();
+        let header = "a_rather_long_name_of_a_column,".repeat(100);
         let line = format!("{}\n", ",".repeat(100));
         let block = Payload::Lines(Bytes::from(line.repeat(600)));
         let frame = Frame { header: Some(header.as_str().into()), ..frame(block) };

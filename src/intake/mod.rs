@@ -5,31 +5,35 @@
 //! its position are one atom.
 
 mod atom;
+mod quality;
 mod stall;
 
-use crate::decode::Decoder;
-use crate::flow::frame::{Frame, Payload};
+use crate::config::value::Route;
+use crate::flow::frame::Frame;
 use crate::flow::handover::{Held, Taker};
 use crate::flow::receipt::{Durable, Ticket};
-use crate::flow::record::{DEAD_LETTERS, REDELIVERED};
+use crate::flow::record::{DEAD_LETTERS, EVENTS, PayloadKind, REDELIVERED, Record};
 use crate::platform::clock::Clock;
-use crate::store::{Atom, OfferError, Store, StreamId};
+use crate::store::{Atom, OfferError, Part, Store, StreamId};
 use crate::telemetry::{Metric, Metrics, event};
+use atom::{Builder, Lane};
+use quality::Judge;
 use stall::Stall;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
+/// How often it is looked for devices that have become silent.
+const STALE_LOOK: Duration = Duration::from_secs(1);
+
 /// What the intake knows of a source.
 #[derive(Debug, Clone)]
 pub struct Rule {
     /// The source's name.
     pub source: Arc<str>,
-    /// Where its records go.
-    pub stream: String,
-    /// How its messages are read.
-    pub decoder: Decoder,
+    /// Where its messages go, how they are read and what is checked.
+    pub routes: Vec<Route>,
     /// The configuration's generation.
     pub generation: u64,
     /// How many unacknowledged messages its peer allows, when the user says so.
@@ -41,13 +45,26 @@ pub struct Rule {
 pub async fn run(rule: Rule, mut taker: Taker, store: Store, clock: Clock, metrics: Arc<Metrics>) {
     let mut durable = store.durable();
     let mut room = store.room();
-    let mut intake = Intake {
-        stream: store.stream(&rule.stream),
+    let lane = |route: Route| Lane {
+        stream: store.stream(&route.stream),
+        decoder: route.decoder,
+        judge: Judge::new(route.quality),
+    };
+    let builder = Builder {
+        source: rule.source,
+        generation: rule.generation,
         dead: store.stream(DEAD_LETTERS),
+        lanes: rule.routes.into_iter().map(lane).collect(),
+        metrics: metrics.clone(),
+    };
+    let mut stale = tokio::time::interval(STALE_LOOK);
+    let watches = builder.lanes.iter().any(|lane| lane.judge.watches());
+    let mut intake = Intake {
+        events: store.stream(EVENTS),
         stall: Stall::new(rule.window),
         waiting: VecDeque::new(),
         offered: VecDeque::new(),
-        rule,
+        builder,
         store,
         clock,
         metrics,
@@ -71,6 +88,7 @@ pub async fn run(rule: Rule, mut taker: Taker, store: Store, clock: Clock, metri
                 intake.settle(proof, &taker);
             }
             _ = room.changed() => {}
+            _ = stale.tick(), if watches && open => intake.tell_stale(),
             () = tokio::time::sleep(silence.unwrap_or_default()), if silence.is_some() => intake.hurry(),
         }
         if !intake.offer() {
@@ -80,18 +98,20 @@ pub async fn run(rule: Rule, mut taker: Taker, store: Store, clock: Clock, metri
 }
 
 struct Intake {
-    rule: Rule,
+    builder: Builder,
     store: Store,
     clock: Clock,
     metrics: Arc<Metrics>,
-    stream: StreamId,
-    dead: StreamId,
+    events: StreamId,
     stall: Stall,
-    /// Decoded, not yet taken in by the store.
-    waiting: VecDeque<(Atom, u64, OwnedSemaphorePermit)>,
+    /// Decoded, not yet taken in by the store; the last atom of a frame has its number and permit.
+    waiting: VecDeque<(Atom, Option<Paid>)>,
     /// In a commit to come.
-    offered: VecDeque<(Ticket, u64, OwnedSemaphorePermit)>,
+    offered: VecDeque<(Ticket, Paid)>,
 }
+
+/// The number of a frame, and what pays for it.
+type Paid = (u64, OwnedSemaphorePermit);
 
 impl Intake {
     fn is_idle(&self) -> bool {
@@ -101,13 +121,12 @@ impl Intake {
     fn take(&mut self, held: Held) {
         let Held { id, frame, permit } = held;
         self.count(&frame);
-        let (atom, dead) = atom::build(&self.rule, self.stream, self.dead, frame, self.clock.now().wall_ms);
-        for reason in &dead {
-            self.metrics.add(Metric::DeadLetters, 1);
-            tracing::debug!(event = event::DEAD_LETTER, source = %self.rule.source, reason, "set aside");
-        }
-        self.waiting.push_back((atom, id, permit));
-        self.stall.arrived(self.clock.monotonic_ms());
+        let now = self.clock.monotonic_ms();
+        let mut atoms = self.builder.build(frame, self.clock.now().wall_ms, now);
+        let last = atoms.pop().unwrap_or_default();
+        self.waiting.extend(atoms.into_iter().map(|atom| (atom, None)));
+        self.waiting.push_back((last, Some((id, permit))));
+        self.stall.arrived(now);
     }
 
     fn count(&self, frame: &Frame) {
@@ -115,28 +134,50 @@ impl Intake {
         if frame.flags & REDELIVERED != 0 {
             self.metrics.add(Metric::SourceRedelivered, 1);
         }
-        let bytes = match &frame.payload {
-            Payload::One(bytes) | Payload::Lines(bytes) => bytes.len() as u64,
-            Payload::TooLarge { length, .. } => *length,
-            Payload::Nothing => 0,
-        };
-        self.metrics.add(Metric::SourceBytes, bytes);
+        self.metrics.add(Metric::SourceBytes, frame.bytes());
+    }
+
+    /// Tells of devices that have become silent, or have come back.
+    fn tell_stale(&mut self) {
+        let now = self.clock.now();
+        let source = self.builder.source.clone();
+        let told: Vec<_> = self.builder.lanes.iter_mut().flat_map(|lane| lane.judge.stale(now.monotonic_ms)).collect();
+        for (key, silent) in told {
+            let name = if silent.is_some() { event::SENSOR_STALE } else { event::SENSOR_BACK };
+            let silent_ms = silent.map(|span| u64::try_from(span.as_millis()).unwrap_or(u64::MAX));
+            self.metrics.add(Metric::QualityStale, u64::from(silent.is_some()));
+            tracing::warn!(event = name, source = %source, key = %key, silent_ms, "a device's silence");
+            let payload =
+                serde_json::json!({ "event": name, "source": &*source, "key": &*key, "silent_ms": silent_ms });
+            let record = Record {
+                arrival_ms: now.wall_ms,
+                device_time_us: None,
+                key: name.into(),
+                flags: 0,
+                attributes: Vec::new(),
+                kind: PayloadKind::Json,
+                payload: payload.to_string().into(),
+            };
+            let generation = self.builder.generation;
+            let part = Part { stream: self.events, generation, in_flight: false, records: vec![record] };
+            self.waiting.push_back((Atom { parts: vec![part], ..Atom::default() }, None));
+        }
     }
 
     /// Offers what waits, in order; false when the store is closed.
     fn offer(&mut self) -> bool {
-        while let Some((atom, id, permit)) = self.waiting.pop_front() {
+        while let Some((atom, paid)) = self.waiting.pop_front() {
             match self.store.offer(atom) {
-                Ok(ticket) => self.offered.push_back((ticket, id, permit)),
+                Ok(ticket) => self.offered.extend(paid.map(|paid| (ticket, paid))),
                 Err(OfferError::Full(atom)) => {
-                    self.waiting.push_front((*atom, id, permit));
+                    self.waiting.push_front((*atom, paid));
                     return true;
                 }
                 Err(OfferError::Closed) => return false,
                 Err(error @ OfferError::TooLarge(_)) => {
                     // Frames are cut below the limit by their sources; a note says if that ever fails.
                     self.metrics.add(Metric::DeadLetters, 1);
-                    tracing::error!(event = event::DEAD_LETTER, source = %self.rule.source, %error, "lost");
+                    tracing::error!(event = event::DEAD_LETTER, source = %self.builder.source, %error, "lost");
                 }
             }
         }
@@ -159,7 +200,7 @@ impl Intake {
         let mut last = None;
         let mut count = 0;
         while self.offered.front().is_some_and(|(ticket, ..)| proof.covers(*ticket)) {
-            last = self.offered.pop_front().map(|(_, id, _)| id);
+            last = self.offered.pop_front().map(|(_, (id, _))| id);
             count += 1;
         }
         if let Some(id) = last {

@@ -72,7 +72,8 @@ impl Judge {
         }
         if let Some((within, then)) = self.rule.duplicate {
             let crc = crc32c::crc32c(&record.payload);
-            let again = seen.payload.is_some_and(|(before, at)| before == crc && now_ms.saturating_sub(at) < millis(within));
+            let again =
+                seen.payload.is_some_and(|(before, at)| before == crc && now_ms.saturating_sub(at) < millis(within));
             if again {
                 failed.push((then, "duplicate".into()));
             } else {
@@ -187,7 +188,9 @@ mod tests {
     }
 
     fn reasons(judge: &mut Judge, key: &str, payload: &str, now_ms: u64) -> String {
-        judge.judge(&record(key, payload), now_ms).map_or_else(String::new, |failed| format!("{:?} {}", failed.then, failed.reasons))
+        judge
+            .judge(&record(key, payload), now_ms)
+            .map_or_else(String::new, |failed| format!("{:?} {}", failed.then, failed.reasons))
     }
 
     #[test]
@@ -215,7 +218,10 @@ mod tests {
         let checks = vec![Check { stuck: Some(Duration::from_secs(10)), ..check("t") }];
         let mut judge = Judge::new(Quality { checks, ..Quality::default() });
         let mut at = |key: &str, t: u32, now| reasons(&mut judge, key, &format!("{{\"t\":{t}}}"), now);
-        assert_eq!((at("a", 1, 0), at("b", 1, 9_999), at("a", 1, 9_999)), (String::new(), String::new(), String::new()));
+        assert_eq!(
+            (at("a", 1, 0), at("b", 1, 9_999), at("a", 1, 9_999)),
+            (String::new(), String::new(), String::new())
+        );
         assert_eq!((at("a", 1, 10_000), at("b", 1, 10_000)), ("Tag stuck:t".into(), String::new()));
         assert_eq!((at("a", 2, 11_000), at("a", 2, 20_999)), (String::new(), String::new()));
     }

@@ -1,7 +1,7 @@
 //! What the committer, the offerers and the readers share.
 
 use super::group::{Atom, Group};
-use super::log::body::{CursorEntry, FloorEntry, Holding, LaneMark, Stamp, StreamId, StreamName};
+use super::log::body::{CursorEntry, FloorEntry, LaneMark, Stamp, StreamId, StreamName};
 use super::log::layout::Heat;
 use super::log::segment::{Folders, Segment};
 use super::report::{Cause, Reports};
@@ -192,12 +192,9 @@ impl Inner {
                 if holding.last < next {
                     continue;
                 }
-                let all = holding.last - holding.first + 1;
-                let left = holding.last - holding.first.max(next) + 1;
-                backlog.bytes +=
-                    u64::try_from(u128::from(holding.bytes) * u128::from(left) / u128::from(all)).unwrap_or(u64::MAX);
+                backlog.bytes += holding.bytes_from(next);
                 let oldest = backlog.oldest_ms.unwrap_or(i64::MAX);
-                backlog.oldest_ms = Some(oldest.min(arrival(holding, next)));
+                backlog.oldest_ms = Some(oldest.min(holding.arrival_of(next)));
             }
         }
         backlog
@@ -373,13 +370,6 @@ impl Shared {
         // Among equals the copy comes before the original: that one's file may be in use again.
         self.segments.values().filter(holds).min_by_key(|segment| (first(segment), segment.summary.heat == Heat::Hot))
     }
-}
-
-/// When a sequence of a segment arrived, in proportion between the first and the last.
-fn arrival(holding: &Holding, sequence: u64) -> i64 {
-    let span = i128::from(holding.arrival_max) - i128::from(holding.arrival_min);
-    let part = i128::from(sequence.saturating_sub(holding.first)) * span / i128::from(holding.last - holding.first + 1);
-    holding.arrival_min.saturating_add(i64::try_from(part).unwrap_or(0))
 }
 
 /// Whether a rule selects a stream.

@@ -190,7 +190,7 @@ impl Snapshot<'_> {
                 if excess == 0 {
                     break;
                 }
-                let live = part(holding, lowest);
+                let live = holding.bytes_from(lowest);
                 let all = holding.last + 1 - holding.first.max(lowest);
                 // Within a segment in proportion.
                 let count = if excess >= live { all } else { (excess * all).div_ceil(live.max(1)).min(all) };
@@ -215,7 +215,7 @@ impl Snapshot<'_> {
     /// Stored bytes of a stream that its slowest reader has not released.
     fn unreleased(&self, stream: StreamId) -> u64 {
         let from = self.lowest(stream, self.state.streams.get(&stream).map_or(0, |stream| stream.floor));
-        self.holdings(stream).filter(|holding| holding.last >= from).map(|holding| part(holding, from)).sum()
+        self.holdings(stream).filter(|holding| holding.last >= from).map(|holding| holding.bytes_from(from)).sum()
     }
 
     /// What is only kept gives way, the oldest first: the next floor to raise.
@@ -246,7 +246,7 @@ impl Snapshot<'_> {
             let holdings = segment.summary.holdings.iter();
             holdings
                 .filter(|h| h.last >= self.floor(raised, h.stream))
-                .map(|h| part(h, self.floor(raised, h.stream)))
+                .map(|h| h.bytes_from(self.floor(raised, h.stream)))
                 .sum()
         };
         let sparse = self.sealed().filter(|segment| !self.stiff.contains(&segment.summary.number));
@@ -310,13 +310,6 @@ impl Snapshot<'_> {
         let set = self.state.streams.get(&stream).map_or(0, |stream| stream.floor);
         raised.get(&stream).map_or(set, |entry| entry.floor.max(set))
     }
-}
-
-/// The bytes of a holding from a sequence on, in proportion.
-fn part(holding: &Holding, from: u64) -> u64 {
-    let all = u128::from(holding.last - holding.first + 1);
-    let left = u128::from((holding.last + 1).saturating_sub(holding.first.max(from)));
-    u64::try_from(u128::from(holding.bytes) * left / all).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

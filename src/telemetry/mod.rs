@@ -29,6 +29,10 @@ metrics! {
     SourceSubscribed "source_subscribed_total" "Subscriptions that brokers confirmed."
     SourceStalls "source_stalls_total" "Commits made early because a source had stopped until an acknowledgement."
     FileTruncated "file_truncated_total" "Files found shorter than read before, and read again from their start."
+    QualityTagged "quality_tagged_total" "Records that failed a check and went on with a tag."
+    QualitySetAside "quality_dead_letters_total" "Records that failed a check and were set aside."
+    QualityDropped "quality_dropped_total" "Records that failed a check and were dropped, as the rule says."
+    QualityStale "quality_stale_total" "Times that a device was silent for longer than its rule allows."
     DeadLetters "dead_letters_total" "Records set aside because they could not be decoded or delivered."
     StoreRecords "store_records_total" "Records made durable."
     StorePayloadBytes "store_payload_bytes_total" "Payload bytes made durable."
@@ -130,6 +134,10 @@ pub mod event {
     pub const SOURCE_DOWN: &str = "source_down";
     /// A source says something that is no failure.
     pub const SOURCE_NOTE: &str = "source_note";
+    /// A device has been silent for longer than its rule allows.
+    pub const SENSOR_STALE: &str = "sensor_stale";
+    /// A silent device has come back.
+    pub const SENSOR_BACK: &str = "sensor_back";
     /// Records were set aside.
     pub const DEAD_LETTER: &str = "dead_letter";
     /// A sink is connected.

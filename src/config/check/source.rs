@@ -1,75 +1,56 @@
 //! `[source.NAME]`
 
 use super::{Checker, Table};
-use crate::config::value::{Bytes, Decoder, File, Mqtt};
+use crate::config::value::{Bytes, File, Format, Mqtt};
 use crate::config::{Source, raw};
 use crate::source::Kind;
+use serde::Deserialize;
 use std::ops::Range;
 use std::time::Duration;
 use toml::Spanned;
+use toml::de::{DeValue, ValueDeserializer};
 
 /// Held in memory by one source at most, in bytes.
-const HELD: u64 = 4 << 20;
-const LEAST_HELD: u64 = 2 << 20;
-const STREAM: &str = "readings";
+const HELD: usize = 4 << 20;
+const LEAST_HELD: usize = 2 << 20;
+const MOST_HELD: usize = 1 << 30;
 
 impl Checker<'_> {
     pub(super) fn source(&mut self, name: &str, span: Range<usize>, mut body: Table<'_>) -> Option<Source> {
-        match self.kind(&span, &mut body, &["mqtt", "file"])?.as_str() {
+        let kind = self.kind(&span, &mut body, &["mqtt", "file"])?;
+        let held = self.held(body.remove("held"));
+        let label = format!("source.{name}");
+        match kind.as_str() {
             "mqtt" => {
+                let routes = vec![self.route(&label, &span, &mut body, Format::Json)];
                 let raw: raw::Mqtt = self.fields(span.clone(), body);
-                let (stream, decoder, held) =
-                    self.common(name, raw.stream.as_ref(), raw.decoder.as_ref(), raw.held.as_ref(), Decoder::Json);
                 let window = raw.window.as_ref().map(|window| *window.get_ref());
                 if let Some(at) = raw.window.as_ref().filter(|_| window == Some(0)) {
                     self.problem(at.span(), "`window` must be at least 1".into(), None);
                 }
                 let kind = self.mqtt(name, &span, raw)?;
-                Some(Source { name: name.into(), kind: Kind::Mqtt(kind), stream, decoder, window, held })
+                Some(Source { name: name.into(), kind: Kind::Mqtt(kind), routes, window, held })
             }
             _ => {
+                let routes = vec![self.route(&label, &span, &mut body, Format::Text)];
                 let raw: raw::File = self.fields(span.clone(), body);
-                let (stream, decoder, held) =
-                    self.common(name, raw.stream.as_ref(), raw.decoder.as_ref(), raw.held.as_ref(), Decoder::Text);
                 let kind = self.file(&span, raw)?;
-                Some(Source { name: name.into(), kind: Kind::File(kind), stream, decoder, window: None, held })
+                Some(Source { name: name.into(), kind: Kind::File(kind), routes, window: None, held })
             }
         }
     }
 
-    fn common(
-        &mut self,
-        name: &str,
-        stream: Option<&Spanned<String>>,
-        decoder: Option<&Spanned<Decoder>>,
-        held: Option<&Spanned<Bytes>>,
-        usual: Decoder,
-    ) -> (String, Decoder, usize) {
-        let stream = match stream {
-            Some(stream) => {
-                self.name(stream.span(), stream.get_ref());
-                stream.get_ref().clone()
-            }
-            None => {
-                self.assume(format!("source.{name}: stream = \"{STREAM}\""));
-                STREAM.into()
-            }
-        };
-        let decoder = decoder.map_or_else(
-            || {
-                self.assume(format!(
-                    "source.{name}: decoder = \"{}\"",
-                    if usual == Decoder::Json { "json" } else { "text" }
-                ));
-                usual
-            },
-            |decoder| *decoder.get_ref(),
-        );
-        let bytes = held.map_or(HELD, |held| held.get_ref().0);
-        if let Some(at) = held.filter(|_| !(LEAST_HELD..=1 << 30).contains(&bytes)) {
-            self.problem(at.span(), "`held` must be from 2MiB to 1GiB".into(), None);
+    /// What may be held in memory.
+    fn held(&mut self, value: Option<Spanned<DeValue<'_>>>) -> usize {
+        let Some(value) = value else { return HELD };
+        let span = value.span();
+        let read = Bytes::deserialize(ValueDeserializer::from(value));
+        match read.map(|bytes| usize::try_from(bytes.0).unwrap_or(usize::MAX)) {
+            Ok(bytes) if (LEAST_HELD..=MOST_HELD).contains(&bytes) => return bytes,
+            Ok(_) => self.problem(span, "`held` must be from 2MiB to 1GiB".into(), None),
+            Err(error) => self.problem(span, error.message().into(), None),
         }
-        (stream, decoder, usize::try_from(bytes).unwrap_or(usize::MAX))
+        HELD
     }
 
     fn mqtt(&mut self, name: &str, span: &Range<usize>, raw: raw::Mqtt) -> Option<Mqtt> {

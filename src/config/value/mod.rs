@@ -1,23 +1,17 @@
 //! Values of a checked configuration: what sources and sinks are told.
 
 mod connection;
+mod decoder;
+mod quality;
 mod size;
 
 pub use connection::{ConnectionError, ConnectionString, Credential, Endpoint};
+pub use decoder::{Csv, Decoder, Format, KeyValue, Route, Time, TimeFormat, Type, Unix};
+pub use quality::{Check, Quality, Then};
 pub use size::{Bytes, Span};
 
 use std::path::PathBuf;
 use std::time::Duration;
-
-/// How a source's messages are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Decoder {
-    /// Each message is one JSON value.
-    Json,
-    /// Each message is UTF-8 text.
-    Text,
-}
 
 /// How bodies are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]

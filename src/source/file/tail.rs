@@ -224,7 +224,7 @@ mod tests {
                     Payload::Lines(block) => text.push_str(std::str::from_utf8(&block).unwrap()),
                     Payload::TooLarge { length, .. } => writeln!(text, "#{length}").unwrap(),
                     Payload::Nothing => {}
-                    Payload::One(_) => panic!("files have lines"),
+                    Payload::One(_) | Payload::Messages(_) => panic!("files have lines"),
                 }
                 let position = frame.position.unwrap();
                 if position.value.is_empty() {

@@ -183,6 +183,24 @@ pub struct Holding {
     pub arrival_max: i64,
 }
 
+impl Holding {
+    /// Its bytes from a sequence on, in proportion.
+    #[must_use]
+    pub fn bytes_from(&self, from: u64) -> u64 {
+        let all = u128::from(self.last - self.first + 1);
+        let left = u128::from((self.last + 1).saturating_sub(self.first.max(from)));
+        u64::try_from(u128::from(self.bytes) * left / all).unwrap_or(u64::MAX)
+    }
+
+    /// When a sequence arrived, in proportion between the first and the last.
+    #[must_use]
+    pub fn arrival_of(&self, sequence: u64) -> i64 {
+        let span = i128::from(self.arrival_max) - i128::from(self.arrival_min);
+        let part = i128::from(sequence.saturating_sub(self.first)) * span / i128::from(self.last - self.first + 1);
+        self.arrival_min.saturating_add(i64::try_from(part).unwrap_or(0))
+    }
+}
+
 /// A sealed segment in short.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
