@@ -46,6 +46,10 @@ const CRATES: &[(&str, &[&str])] = &[
     ("toml", &["config"]),
     ("jiff", &["decode", "config"]), // times in messages; `check` asks which zones and patterns there are
     ("csv_core", &["decode"]),
+    ("cobs", &["source"]),
+    ("crc", &["source"]),
+    ("serial2", &["source"]), // the one that switches RS-485
+    ("tokio_serial", &["source"]),
     ("crc32c", &["store", "source", "intake", "courier"]), // the log; files; dead letters
     ("clap", &[]),
     ("rumqttd", &[]),

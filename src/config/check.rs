@@ -1,6 +1,7 @@
 //! From text to `Config`: a pure function of the text and the environment.
 
 mod route;
+mod serial;
 mod sink;
 mod source;
 mod store;
@@ -81,7 +82,7 @@ impl Checker<'_> {
             self.problem(
                 0..0,
                 "there is no source".into(),
-                Some("add a [source.NAME] with kind = \"mqtt\" or \"file\"".into()),
+                Some("add a [source.NAME] with kind = \"mqtt\", \"file\" or \"serial\"".into()),
             );
         }
         if sinks.is_empty() && self.problems.is_empty() {

@@ -2,6 +2,7 @@
 //! all that is missing at once.
 
 pub mod route;
+pub mod serial;
 
 use super::value::{Bytes, Codec, Span};
 use serde::Deserialize;

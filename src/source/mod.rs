@@ -5,6 +5,7 @@
 
 pub mod file;
 pub mod mqtt;
+pub mod serial;
 
 use crate::flow::handover::Giver;
 use crate::flow::stop::Stop;
@@ -33,6 +34,8 @@ pub enum Kind {
     File(file::Settings),
     /// Messages of an MQTT broker.
     Mqtt(mqtt::Settings),
+    /// Frames from serial ports.
+    Serial(serial::Settings),
 }
 
 /// Runs a source until it is asked to stop. It keeps trying whatever happens outside.
@@ -40,5 +43,6 @@ pub async fn run(kind: Kind, context: Context) {
     match kind {
         Kind::File(settings) => file::run(settings, context).await,
         Kind::Mqtt(settings) => mqtt::run(settings, context).await,
+        Kind::Serial(settings) => serial::run(settings, context).await,
     }
 }

@@ -23,11 +23,15 @@ metrics! {
     SourceBytes "source_bytes_total" "Payload bytes that sources handed over."
     SourceRedelivered "source_redelivered_total" "Frames that the source marked as handed over before."
     SourceRepeatsSkipped "source_repeats_skipped_total" "MQTT QoS 2 repeats that were stored before and not stored again."
-    SourceDropped "source_dropped_total" "MQTT QoS 0 messages dropped because the held-bytes limit was reached."
+    SourceDropped "source_dropped_total" "Messages without acknowledgement (MQTT QoS 0, serial) dropped because the held-bytes limit was reached."
     SourceSettled "source_settled_total" "Frames that were told to be safe."
     SourceReconnects "source_reconnects_total" "Connections to brokers that ended and were made again."
     SourceSubscribed "source_subscribed_total" "Subscriptions that brokers confirmed."
     SourceStalls "source_stalls_total" "Commits made early because a source had stopped until an acknowledgement."
+    SourceTimeouts "source_timeouts_total" "Devices that did not answer in time."
+    SerialBadFrames "serial_bad_frames_total" "Serial frames that were too long, or whose checksum or beginning was wrong."
+    SerialGarbageBytes "serial_garbage_bytes_total" "Serial bytes that belong to no frame."
+    SerialLostBytes "serial_lost_bytes_total" "Serial bytes that were lost because the store was blocked and there is no flow control."
     FileTruncated "file_truncated_total" "Files found shorter than read before, and read again from their start."
     QualityTagged "quality_tagged_total" "Records that failed a check and went on with a tag."
     QualitySetAside "quality_dead_letters_total" "Records that failed a check and were set aside."
@@ -132,6 +136,8 @@ pub mod event {
     pub const SOURCE_UP: &str = "source_up";
     /// A source lost its connection or cannot read; it is tried again.
     pub const SOURCE_DOWN: &str = "source_down";
+    /// Data was lost because the store was blocked and its device cannot wait.
+    pub const SOURCE_DROPPED: &str = "source_dropped";
     /// A source says something that is no failure.
     pub const SOURCE_NOTE: &str = "source_note";
     /// A device has been silent for longer than its rule allows.

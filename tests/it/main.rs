@@ -14,3 +14,4 @@ mod files;
 mod kill;
 mod mqtt;
 mod rig;
+mod serial;

@@ -17,7 +17,7 @@ const MOST_HELD: usize = 1 << 30;
 
 impl Checker<'_> {
     pub(super) fn source(&mut self, name: &str, span: Range<usize>, mut body: Table<'_>) -> Option<Source> {
-        let kind = self.kind(&span, &mut body, &["mqtt", "file"])?;
+        let kind = self.kind(&span, &mut body, &["mqtt", "file", "serial"])?;
         let held = self.held(body.remove("held"));
         let label = format!("source.{name}");
         match kind.as_str() {
@@ -30,6 +30,13 @@ impl Checker<'_> {
                 }
                 let kind = self.mqtt(name, &span, raw)?;
                 Some(Source { name: name.into(), kind: Kind::Mqtt(kind), routes, window, held })
+            }
+            "serial" => {
+                let routes = vec![self.route(&label, &span, &mut body, Format::Text)];
+                let line = self.line(&label, &span, &mut body);
+                let raw: raw::serial::Serial = self.fields(span.clone(), body);
+                let kind = self.serial(&label, &span, line, raw)?;
+                Some(Source { name: name.into(), kind: Kind::Serial(kind), routes, window: None, held })
             }
             _ => {
                 let routes = vec![self.route(&label, &span, &mut body, Format::Text)];

@@ -1,0 +1,79 @@
+//! Frames from serial ports: one, or all that match a pattern.
+//!
+//! Invariants: a port that is unplugged is opened again when it is back; what comes while the store
+//! is blocked waits in the device where flow control is configured, and is lost, counted and told
+//! (`lost_bytes` on the next record) where it is not; garbage costs the frames that it hits.
+
+mod checksum;
+mod framer;
+mod port;
+
+pub use crate::config::value::Serial as Settings;
+pub use checksum::proven;
+pub use framer::{Found, Framer};
+pub use port::open;
+
+use super::Context;
+use crate::telemetry::event;
+use port::Port;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+/// Frames of all ports that may wait here; the hand-over holds the rest, by bytes.
+const WAITING: usize = 64;
+/// How often it is looked for new ports.
+const LOOK: Duration = Duration::from_secs(2);
+
+pub(super) async fn run(settings: Settings, context: Context) {
+    let Context { name, mut giver, mut stop, metrics, .. } = context;
+    let settings = Arc::new(settings);
+    let (told, mut frames) = mpsc::channel(WAITING);
+    let mut ports = JoinSet::new();
+    let mut known = BTreeSet::new();
+    let mut look = tokio::time::interval(LOOK);
+    let mut missed = false;
+    loop {
+        tokio::select! {
+            _ = look.tick() => {
+                let paths = matching(&settings.path);
+                if paths.is_empty() && !std::mem::replace(&mut missed, true) {
+                    let path = &settings.path;
+                    tracing::warn!(event = event::SOURCE_DOWN, source = %name, path, "no such port yet; waiting for it");
+                }
+                for path in paths {
+                    if known.insert(path.clone()) {
+                        let (settings, told, metrics) = (settings.clone(), told.clone(), metrics.clone());
+                        ports.spawn(Port { path: path.into(), settings, told, metrics, lost: 0 }.run(stop.clone()));
+                    }
+                }
+            }
+            frame = frames.recv() => match frame {
+                Some(frame) => tokio::select! {
+                    pushed = giver.push(frame) => if pushed.is_none() { return },
+                    () = stop.requested() => return,
+                },
+                None => return,
+            },
+            () = stop.requested() => break,
+        }
+    }
+    // What was read is handed over.
+    ports.shutdown().await;
+    while let Ok(frame) = frames.try_recv() {
+        if giver.try_push(frame).is_err() {
+            return;
+        }
+    }
+}
+
+/// A path as it is, also when nothing is there yet; or what a pattern matches.
+fn matching(path: &str) -> Vec<String> {
+    if !path.contains(['*', '?', '[']) {
+        return vec![path.to_string()];
+    }
+    let found = glob::glob(path).map(|paths| paths.filter_map(Result::ok).collect::<Vec<_>>()).unwrap_or_default();
+    found.into_iter().filter_map(|path| path.to_str().map(String::from)).collect()
+}
