@@ -50,6 +50,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("crc", &["source"]),
     ("serial2", &["source"]), // the one that switches RS-485
     ("tokio_serial", &["source"]),
+    ("tokio_modbus", &["source"]),
     ("crc32c", &["store", "source", "intake", "courier"]), // the log; files; dead letters
     ("clap", &[]),
     ("rumqttd", &[]),

@@ -4,6 +4,7 @@
 //! nothing of streams, queries or sinks. A new kind is one folder and one arm in `run`.
 
 pub mod file;
+pub mod modbus;
 pub mod mqtt;
 pub mod serial;
 
@@ -32,6 +33,8 @@ pub struct Context {
 pub enum Kind {
     /// Lines of files.
     File(file::Settings),
+    /// Registers of Modbus devices.
+    Modbus(modbus::Settings),
     /// Messages of an MQTT broker.
     Mqtt(mqtt::Settings),
     /// Frames from serial ports.
@@ -42,6 +45,7 @@ pub enum Kind {
 pub async fn run(kind: Kind, context: Context) {
     match kind {
         Kind::File(settings) => file::run(settings, context).await,
+        Kind::Modbus(settings) => modbus::run(settings, context).await,
         Kind::Mqtt(settings) => mqtt::run(settings, context).await,
         Kind::Serial(settings) => serial::run(settings, context).await,
     }

@@ -5,13 +5,18 @@ use forebay::hub::{Hub, Settings};
 use std::path::Path;
 use std::process::Command;
 
-/// Runs a script of `tests/clients/python` with the interpreter that `tests/run` has set up.
-fn python(script: &str, arguments: &[&str]) -> serde_json::Value {
+/// The interpreter that `tests/run` has set up.
+pub fn interpreter() -> String {
     let interpreter = std::env::var("FOREBAY_PYTHON")
         .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/target/clients/venv/bin/python").into());
     assert!(Path::new(&interpreter).exists(), "{interpreter} is missing: run `tests/run clients` once");
+    interpreter
+}
+
+/// Runs a script of `tests/clients/python`.
+fn python(script: &str, arguments: &[&str]) -> serde_json::Value {
     let path = format!("{}/tests/clients/python/{script}", env!("CARGO_MANIFEST_DIR"));
-    let output = Command::new(interpreter).arg(path).args(arguments).output().unwrap();
+    let output = Command::new(interpreter()).arg(path).args(arguments).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
     serde_json::from_str(text.lines().last().unwrap()).unwrap()

@@ -12,6 +12,7 @@ mod disk;
 mod faults;
 mod files;
 mod kill;
+mod modbus;
 mod mqtt;
 mod rig;
 mod serial;

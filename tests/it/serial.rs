@@ -8,12 +8,13 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// A cable between two terminals: `agent` and `device` in a folder.
-struct Cable {
+pub struct Cable {
     child: Child,
 }
 
 impl Cable {
-    fn plug(dir: &Path) -> Self {
+    /// Both ends are there when it returns.
+    pub fn plug(dir: &Path) -> Self {
         let end = |name: &str| format!("pty,raw,echo=0,link={}", dir.join(name).display());
         let child = Command::new("socat")
             .args([end("agent"), end("device")])

@@ -22,7 +22,10 @@ impl Checker<'_> {
         match &given.baud {
             Some(baud) if (50..=4_000_000).contains(baud.get_ref()) => line.baud = *baud.get_ref(),
             Some(baud) => self.problem(baud.span(), "`baud` must be from 50 to 4000000".into(), None),
-            None => self.assume(format!("{label}: baud = {}, 8 data bits, no parity, 1 stop bit", line.baud)),
+            None if body.contains_key("path") => {
+                self.assume(format!("{label}: baud = {}, 8 data bits, no parity, 1 stop bit", line.baud));
+            }
+            None => {}
         }
         if let Some(bits) = &given.data_bits {
             line.data_bits = *bits.get_ref();

@@ -17,7 +17,7 @@ const MOST_HELD: usize = 1 << 30;
 
 impl Checker<'_> {
     pub(super) fn source(&mut self, name: &str, span: Range<usize>, mut body: Table<'_>) -> Option<Source> {
-        let kind = self.kind(&span, &mut body, &["mqtt", "file", "serial"])?;
+        let kind = self.kind(&span, &mut body, &["mqtt", "file", "serial", "modbus"])?;
         let held = self.held(body.remove("held"));
         let label = format!("source.{name}");
         match kind.as_str() {
@@ -30,6 +30,13 @@ impl Checker<'_> {
                 }
                 let kind = self.mqtt(name, &span, raw)?;
                 Some(Source { name: name.into(), kind: Kind::Mqtt(kind), routes, window, held })
+            }
+            "modbus" => {
+                let routes = vec![self.route(&label, &span, &mut body, Format::Json)];
+                let line = self.line(&label, &span, &mut body);
+                let raw: raw::modbus::Modbus = self.fields(span.clone(), body);
+                let kind = self.modbus(&label, &span, line, raw)?;
+                Some(Source { name: name.into(), kind: Kind::Modbus(kind), routes, window: None, held })
             }
             "serial" => {
                 let routes = vec![self.route(&label, &span, &mut body, Format::Text)];

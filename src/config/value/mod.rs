@@ -2,12 +2,14 @@
 
 mod connection;
 mod decoder;
+mod modbus;
 mod quality;
 mod serial;
 mod size;
 
 pub use connection::{ConnectionError, ConnectionString, Credential, Endpoint};
 pub use decoder::{Csv, Decoder, Format, KeyValue, Route, Time, TimeFormat, Type, Unix};
+pub use modbus::{Modbus, ModbusLink, Number, Register, Slave, Table};
 pub use quality::{Check, Quality, Then};
 pub use serial::{Checksum, Flow, Framing, Line, Parity, Poll, Rs485, Serial};
 pub use size::{Bytes, Span};
