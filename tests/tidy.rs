@@ -28,17 +28,17 @@ const IMPORTS: &[(&str, &[&str])] = &[
 /// nothing with the agent, and the demo's devices and judge are outsiders.
 const CRATES: &[(&str, &[&str])] = &[
     ("redb", &["store"]),
-    ("zstd", &["store"]),
+    ("zstd", &["store", "source"]),     // bodies and rotated files come packed
     ("postcard", &["store", "source"]), // file positions are the source's own encoding
     ("rumqttc", &["source", "config"]), // `check` asks the client which topic filters are valid
     ("fe2o3_amqp", &["sink"]),
     ("fe2o3_amqp_types", &["sink"]),
     ("serde_amqp", &["sink"]),
-    ("flate2", &["encode", "sink"]), // the directory sink unpacks bodies
-    ("ring", &["sink"]),
+    ("flate2", &["encode", "sink", "source"]), // the directory sink unpacks bodies, as do HTTP and rotated files
+    ("ring", &["sink", "source"]),
     ("base64", &["encode", "sink"]),
     ("rustls", &["platform", "sink"]), // the sink names the server
-    ("tokio_rustls", &["sink"]),
+    ("tokio_rustls", &["sink", "source"]),
     ("rustls_native_certs", &["platform"]),
     ("rustix", &["platform"]),
     ("getrandom", &["platform"]),
@@ -51,6 +51,9 @@ const CRATES: &[(&str, &[&str])] = &[
     ("serial2", &["source"]), // the one that switches RS-485
     ("tokio_serial", &["source"]),
     ("tokio_modbus", &["source"]),
+    ("hyper", &["source"]),
+    ("hyper_util", &["source"]),
+    ("http_body_util", &["source"]),
     ("crc32c", &["store", "source", "intake", "courier"]), // the log; files; dead letters
     ("clap", &[]),
     ("rumqttd", &[]),

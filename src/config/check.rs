@@ -1,5 +1,6 @@
 //! From text to `Config`: a pure function of the text and the environment.
 
+mod http;
 mod modbus;
 mod route;
 mod serial;

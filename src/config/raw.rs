@@ -101,6 +101,34 @@ pub struct File {
     pub unterminated_after: Option<Spanned<Span>>,
 }
 
+/// `[source.NAME]` with `kind = "http"`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Http {
+    /// `address:port`.
+    pub listen: Option<Spanned<String>>,
+    /// Requests go here or below.
+    pub path: Option<Spanned<String>>,
+    /// A request must bear it.
+    pub token: Option<Spanned<Reference>>,
+    /// With TLS.
+    pub tls: Option<Spanned<ServerTls>>,
+    /// The largest body.
+    pub max_body: Option<Spanned<Bytes>>,
+}
+
+/// `tls = { .. }` of a listener
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ServerTls {
+    /// A PEM file.
+    pub certificate: Option<Spanned<String>>,
+    /// A PEM file.
+    pub key: Option<Spanned<String>>,
+    /// A PEM file.
+    pub client_ca: Option<Spanned<String>>,
+}
+
 /// Where a file is read from at the first start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]

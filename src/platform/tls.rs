@@ -1,6 +1,10 @@
-//! TLS towards brokers and hubs: rustls with ring and the system's roots.
+//! TLS: rustls with ring, TLS 1.2 and 1.3, the system's roots or given ones. Files are PEM.
 
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use std::path::Path;
 use std::sync::Arc;
 
 /// Why TLS cannot be set up.
@@ -9,22 +13,98 @@ pub enum TlsError {
     /// No root certificate at all.
     #[error("no root certificates were found on this machine; install ca-certificates or set SSL_CERT_FILE")]
     NoRoots,
+    /// A file cannot be read, or is not what it should be.
+    #[error("{0}: {1}")]
+    File(String, String),
     /// rustls refuses.
     #[error("TLS cannot be set up: {0}")]
     Rustls(#[from] rustls::Error),
 }
 
-/// A client configuration with the system's roots (`SSL_CERT_FILE` is honoured), TLS 1.2 and 1.3.
+/// What a client trusts and shows.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Trust<'a> {
+    /// Roots instead of the system's.
+    pub ca: Option<&'a Path>,
+    /// A certificate of its own, and its key.
+    pub identity: Option<(&'a Path, &'a Path)>,
+    /// Application protocols.
+    pub alpn: &'a [String],
+}
+
+/// A client configuration with the system's roots (`SSL_CERT_FILE` is honoured).
 ///
 /// # Errors
 /// When there are no roots.
 pub fn client() -> Result<Arc<ClientConfig>, TlsError> {
+    client_with(Trust::default())
+}
+
+/// A client configuration.
+///
+/// # Errors
+/// When there are no roots, or a file is bad.
+pub fn client_with(trust: Trust<'_>) -> Result<Arc<ClientConfig>, TlsError> {
     let mut roots = RootCertStore::empty();
-    let (added, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if added == 0 {
-        return Err(TlsError::NoRoots);
+    match trust.ca {
+        Some(path) => add_roots(&mut roots, path)?,
+        None => {
+            let (added, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            if added == 0 {
+                return Err(TlsError::NoRoots);
+            }
+        }
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    Ok(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
+    let config = config.with_root_certificates(roots);
+    let mut config = match trust.identity {
+        Some((certificate, key)) => config.with_client_auth_cert(certificates(certificate)?, private_key(key)?)?,
+        None => config.with_no_client_auth(),
+    };
+    config.alpn_protocols = trust.alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+    Ok(Arc::new(config))
+}
+
+/// A server configuration; with `client_ca`, clients must have a certificate of one of these.
+///
+/// # Errors
+/// When a file is bad.
+pub fn server(certificate: &Path, key: &Path, client_ca: Option<&Path>) -> Result<Arc<ServerConfig>, TlsError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
+    let config = match client_ca {
+        Some(path) => {
+            let mut roots = RootCertStore::empty();
+            add_roots(&mut roots, path)?;
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+            config.with_client_cert_verifier(verifier.map_err(|error| bad(path, error))?)
+        }
+        None => config.with_no_client_auth(),
+    };
+    Ok(Arc::new(config.with_single_cert(certificates(certificate)?, private_key(key)?)?))
+}
+
+fn add_roots(roots: &mut RootCertStore, path: &Path) -> Result<(), TlsError> {
+    for certificate in certificates(path)? {
+        roots.add(certificate).map_err(|error| bad(path, error))?;
+    }
+    Ok(())
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    match read {
+        Ok(list) if list.is_empty() => Err(bad(path, "there is no certificate in it")),
+        Ok(list) => Ok(list),
+        Err(error) => Err(bad(path, error)),
+    }
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_file(path).map_err(|error| bad(path, error))
+}
+
+fn bad(path: &Path, error: impl std::fmt::Display) -> TlsError {
+    TlsError::File(path.display().to_string(), error.to_string())
 }

@@ -4,6 +4,7 @@
 //! nothing of streams, queries or sinks. A new kind is one folder and one arm in `run`.
 
 pub mod file;
+pub mod http;
 pub mod modbus;
 pub mod mqtt;
 pub mod serial;
@@ -33,6 +34,8 @@ pub struct Context {
 pub enum Kind {
     /// Lines of files.
     File(file::Settings),
+    /// Requests of devices that push.
+    Http(http::Settings),
     /// Registers of Modbus devices.
     Modbus(modbus::Settings),
     /// Messages of an MQTT broker.
@@ -45,6 +48,7 @@ pub enum Kind {
 pub async fn run(kind: Kind, context: Context) {
     match kind {
         Kind::File(settings) => file::run(settings, context).await,
+        Kind::Http(settings) => http::run(settings, context).await,
         Kind::Modbus(settings) => modbus::run(settings, context).await,
         Kind::Mqtt(settings) => mqtt::run(settings, context).await,
         Kind::Serial(settings) => serial::run(settings, context).await,

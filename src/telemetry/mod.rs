@@ -28,6 +28,7 @@ metrics! {
     SourceReconnects "source_reconnects_total" "Connections to brokers that ended and were made again."
     SourceSubscribed "source_subscribed_total" "Subscriptions that brokers confirmed."
     SourceStalls "source_stalls_total" "Commits made early because a source had stopped until an acknowledgement."
+    HttpRefused "http_refused_total" "Requests that were not answered 202."
     SourceTimeouts "source_timeouts_total" "Devices that did not answer in time."
     SerialBadFrames "serial_bad_frames_total" "Serial frames that were too long, or whose checksum or beginning was wrong."
     SerialGarbageBytes "serial_garbage_bytes_total" "Serial bytes that belong to no frame."

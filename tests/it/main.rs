@@ -11,6 +11,7 @@ mod clients;
 mod disk;
 mod faults;
 mod files;
+mod http;
 mod kill;
 mod modbus;
 mod mqtt;

@@ -1,7 +1,7 @@
 //! `[source.NAME]`
 
 use super::{Checker, Table};
-use crate::config::value::{Bytes, File, Format, Mqtt};
+use crate::config::value::{Bytes, CONTENT_TYPES, Csv, Decoder, File, Format, Mqtt, Route};
 use crate::config::{Source, raw};
 use crate::source::Kind;
 use serde::Deserialize;
@@ -17,7 +17,7 @@ const MOST_HELD: usize = 1 << 30;
 
 impl Checker<'_> {
     pub(super) fn source(&mut self, name: &str, span: Range<usize>, mut body: Table<'_>) -> Option<Source> {
-        let kind = self.kind(&span, &mut body, &["mqtt", "file", "serial", "modbus"])?;
+        let kind = self.kind(&span, &mut body, &["mqtt", "file", "serial", "modbus", "http"])?;
         let held = self.held(body.remove("held"));
         let label = format!("source.{name}");
         match kind.as_str() {
@@ -30,6 +30,24 @@ impl Checker<'_> {
                 }
                 let kind = self.mqtt(name, &span, raw)?;
                 Some(Source { name: name.into(), kind: Kind::Mqtt(kind), routes, window, held })
+            }
+            "http" => {
+                let open = !body.contains_key("decoder");
+                let route = self.route(&label, &span, &mut body, Format::Json);
+                let by_type = [Format::Ndjson, Format::Csv(Csv::default()), Format::Text, Format::Bytes];
+                let mut routes = vec![route.clone()];
+                if open {
+                    self.assume(format!("{label}: decoder by content-type: {}", CONTENT_TYPES.join(", ")));
+                    routes.extend(by_type.map(|format| {
+                        let decoder = Decoder { format, ..route.decoder.clone() };
+                        // Text and bytes have no members that rules could be for.
+                        let decoder = if decoder.format.has_members() { decoder } else { Decoder::new(decoder.format) };
+                        Route { decoder, ..route.clone() }
+                    }));
+                }
+                let raw: raw::Http = self.fields(span.clone(), body);
+                let kind = self.http(&label, &span, raw, open)?;
+                Some(Source { name: name.into(), kind: Kind::Http(kind), routes, window: None, held })
             }
             "modbus" => {
                 let routes = vec![self.route(&label, &span, &mut body, Format::Json)];

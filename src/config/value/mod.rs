@@ -2,6 +2,7 @@
 
 mod connection;
 mod decoder;
+mod http;
 mod modbus;
 mod quality;
 mod serial;
@@ -9,6 +10,7 @@ mod size;
 
 pub use connection::{ConnectionError, ConnectionString, Credential, Endpoint};
 pub use decoder::{Csv, Decoder, Format, KeyValue, Route, Time, TimeFormat, Type, Unix};
+pub use http::{CONTENT_TYPES, Http, ServerTls};
 pub use modbus::{Modbus, ModbusLink, Number, Register, Slave, Table};
 pub use quality::{Check, Quality, Then};
 pub use serial::{Checksum, Flow, Framing, Line, Parity, Poll, Rs485, Serial};

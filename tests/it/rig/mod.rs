@@ -2,11 +2,13 @@
 
 mod agent;
 mod broker;
+mod certificates;
 mod consumer;
 mod proxy;
 
 pub use agent::{Agent, forebay};
 pub use broker::{Mosquitto, publish_at};
+pub use certificates::certificates;
 pub use consumer::{Reading, files, readings, without_repeats};
 pub use proxy::Proxy;
 

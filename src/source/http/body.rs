@@ -1,0 +1,79 @@
+//! The body of a request: read, bounded, decompressed.
+
+use bytes::Bytes;
+use flate2::read::MultiGzDecoder;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use std::io::Read;
+
+/// Why there is no body.
+#[derive(Debug, PartialEq, Eq)]
+pub enum BodyError {
+    /// More bytes than allowed, packed or unpacked.
+    TooLarge,
+    /// It ended early, or does not unpack.
+    Bad(String),
+    /// A coding that is not known here.
+    Coding(String),
+}
+
+/// Reads and unpacks it.
+///
+/// # Errors
+/// When it is too large, broken, or packed in another way than gzip and zstd.
+pub async fn read(body: Incoming, coding: Option<&str>, most: usize) -> Result<Bytes, BodyError> {
+    let packed = Limited::new(body, most).collect().await.map_err(|error| {
+        if error.downcast_ref::<LengthLimitError>().is_some() {
+            BodyError::TooLarge
+        } else {
+            BodyError::Bad(error.to_string())
+        }
+    })?;
+    unpack(packed.to_bytes(), coding, most)
+}
+
+/// Unpacks a body, to no more than it may have.
+///
+/// # Errors
+/// As `read`.
+pub fn unpack(packed: Bytes, coding: Option<&str>, most: usize) -> Result<Bytes, BodyError> {
+    match coding.map(str::trim) {
+        None | Some("" | "identity") => Ok(packed),
+        Some("gzip" | "x-gzip") => bounded(MultiGzDecoder::new(&packed[..]), most),
+        Some("zstd") => {
+            let reader = zstd::stream::read::Decoder::new(&packed[..]);
+            bounded(reader.map_err(|error| BodyError::Bad(error.to_string()))?, most)
+        }
+        Some(other) => Err(BodyError::Coding(other.into())),
+    }
+}
+
+fn bounded(reader: impl Read, most: usize) -> Result<Bytes, BodyError> {
+    let mut out = Vec::new();
+    let read = reader.take(most as u64 + 1).read_to_end(&mut out);
+    read.map_err(|error| BodyError::Bad(error.to_string()))?;
+    if out.len() > most { Err(BodyError::TooLarge) } else { Ok(out.into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use std::io::Write;
+
+    #[test]
+    fn bodies_are_unpacked_within_their_limit() {
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+        gzip.write_all(&[b'x'; 1000]).unwrap();
+        let gzip = Bytes::from(gzip.finish().unwrap());
+        let zstd = Bytes::from(zstd::encode_all(&[b'x'; 1000][..], 1).unwrap());
+        for (packed, coding) in [(&gzip, "gzip"), (&zstd, "zstd")] {
+            assert_eq!(unpack(packed.clone(), Some(coding), 1000).unwrap().len(), 1000);
+            assert_eq!(unpack(packed.clone(), Some(coding), 999), Err(BodyError::TooLarge), "a bomb is defused");
+            assert!(matches!(unpack(packed.slice(..12), Some(coding), 1000), Err(BodyError::Bad(_))));
+        }
+        assert_eq!(unpack(Bytes::from("a"), Some("br"), 9), Err(BodyError::Coding("br".into())));
+        assert_eq!(unpack(Bytes::from("a"), None, 9), Ok(Bytes::from("a")));
+    }
+}

@@ -1,0 +1,314 @@
+//! A listener for devices that push.
+//!
+//! Invariants: 202 is sent after the commit; a request that finds no room is answered 429 and leaves
+//! nothing behind; a repeat under the same `Idempotency-Key` is answered like the first and stored
+//! once; connections, bodies and times are bounded.
+
+mod body;
+mod keys;
+
+pub use crate::config::value::Http as Settings;
+pub use body::unpack;
+
+use super::Context;
+use crate::config::value::{CONTENT_TYPES, Secret};
+use crate::flow::frame::{Frame, Payload};
+use crate::platform::clock::Clock;
+use crate::platform::tls;
+use crate::telemetry::{Metric, Metrics, event};
+use body::BodyError;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderMap, HeaderName};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use keys::Keys;
+use ring::digest::{SHA256, digest};
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio_rustls::TlsAcceptor;
+
+/// Connections at a time; more wait in the kernel.
+const CONNECTIONS: usize = 128;
+/// Headers, TLS and bodies must be here within this time.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// A listener that cannot be opened is tried again after this long.
+const RETRY: Duration = Duration::from_secs(5);
+/// What a client that finds no room is told to wait, in seconds.
+const RETRY_AFTER: &str = "1";
+/// The longest `Idempotency-Key`.
+const LONGEST_KEY: usize = 255;
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// What becomes of a request.
+#[derive(Debug, Clone, Copy)]
+enum Fate {
+    Durable,
+    NoRoom,
+}
+
+/// A request on its way to the store.
+struct Pushed {
+    frame: Frame,
+    /// What its key is saved as.
+    part: Option<String>,
+    answer: oneshot::Sender<Fate>,
+}
+
+type Answer = Box<Response<Full<Bytes>>>;
+
+/// What all connections share.
+struct Shared {
+    settings: Settings,
+    pushed: mpsc::Sender<Pushed>,
+    metrics: Arc<Metrics>,
+}
+
+pub(super) async fn run(settings: Settings, context: Context) {
+    let Context { name, mut giver, positions, mut stop, metrics } = context;
+    let clock = Clock::system();
+    let mut keys = Keys::load(&positions);
+    let (pushed, mut requests) = mpsc::channel::<Pushed>(CONNECTIONS);
+    let shared = Arc::new(Shared { settings, pushed, metrics });
+    let mut listening = tokio::spawn(listen(name.clone(), shared, stop.clone()));
+    // In the order in which they settle.
+    let mut waiting: VecDeque<(u64, oneshot::Sender<Fate>)> = VecDeque::new();
+    loop {
+        tokio::select! {
+            request = requests.recv() => {
+                let Some(Pushed { mut frame, part, answer }) = request else { break };
+                let now = clock.now().wall_ms;
+                if let Some(id) = part.as_ref().and_then(|part| keys.frame_of(part, now)) {
+                    // A repeat waits for the first one's commit, which may come before others'.
+                    waiting.insert(waiting.partition_point(|(other, _)| *other <= id), (id, answer));
+                } else {
+                    frame.position = part.as_ref().map(|part| Keys::position(part, now));
+                    match giver.try_push(frame) {
+                        Ok(id) => {
+                            if let Some(part) = part {
+                                keys.remember(part, now, id);
+                            }
+                            waiting.push_back((id, answer));
+                        }
+                        // Whoever asked may have gone.
+                        Err(_) => drop(answer.send(Fate::NoRoom)),
+                    }
+                }
+                while let Some(frame) = keys.forget(now) {
+                    if giver.try_push(frame).is_err() {
+                        break;
+                    }
+                }
+            }
+            settled = giver.more_settled(), if !waiting.is_empty() => if settled.is_none() { return },
+            _ = &mut listening => break,
+        }
+        let settled = giver.settled();
+        while waiting.front().is_some_and(|(id, _)| *id <= settled) {
+            if let Some((_, answer)) = waiting.pop_front() {
+                // The client may have gone: its records are safe all the same.
+                let _ = answer.send(Fate::Durable);
+            }
+        }
+        if stop.is_requested() && waiting.is_empty() {
+            break;
+        }
+    }
+    stop.requested().await;
+}
+
+/// Accepts connections until the stop.
+async fn listen(name: Arc<str>, shared: Arc<Shared>, mut stop: crate::flow::stop::Stop) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let opened = match open(&shared.settings).await {
+            Ok(opened) => opened,
+            Err(error) => {
+                tracing::error!(event = event::SOURCE_DOWN, source = %name, error, "cannot listen; trying again");
+                tokio::select! {
+                    () = tokio::time::sleep(RETRY) => continue,
+                    () = stop.requested() => return,
+                }
+            }
+        };
+        let (listener, acceptor) = opened;
+        tracing::info!(event = event::SOURCE_UP, source = %name, listen = %shared.settings.listen, "listening");
+        loop {
+            let place = tokio::select! {
+                place = places.clone().acquire_owned() => place,
+                () = stop.requested() => return,
+            };
+            let Ok(place) = place else { return };
+            let stream = tokio::select! {
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, _)) => stream,
+                    // Too many open files, among others: the next one may pass.
+                    Err(_) => {
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                        continue;
+                    }
+                },
+                () = stop.requested() => return,
+            };
+            let (shared, acceptor) = (shared.clone(), acceptor.clone());
+            let mut ending = stop.clone();
+            tokio::spawn(async move {
+                let _place = place;
+                tokio::select! {
+                    () = connection(stream, acceptor, shared) => {}
+                    // Answers that wait for a commit are given a moment by the agent's own stop.
+                    () = async { ending.requested().await; tokio::time::sleep(Duration::from_secs(3)).await } => {}
+                }
+            });
+        }
+    }
+}
+
+/// Opens the listener.
+///
+/// # Errors
+/// What is in the way.
+pub async fn open(settings: &Settings) -> Result<(TcpListener, Option<TlsAcceptor>), String> {
+    let acceptor = match &settings.tls {
+        Some(files) => {
+            let config = tls::server(&files.certificate, &files.key, files.client_ca.as_deref());
+            Some(TlsAcceptor::from(config.map_err(|error| error.to_string())?))
+        }
+        None => None,
+    };
+    let listener = TcpListener::bind(settings.listen).await;
+    Ok((listener.map_err(|error| format!("{}: {error}", settings.listen))?, acceptor))
+}
+
+async fn connection(stream: TcpStream, acceptor: Option<TlsAcceptor>, shared: Arc<Shared>) {
+    match acceptor {
+        None => serve(stream, shared).await,
+        Some(acceptor) => match tokio::time::timeout(PATIENCE, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => serve(stream, shared).await,
+            Ok(Err(error)) => tracing::debug!(event = event::SOURCE_NOTE, %error, "no TLS with a client"),
+            Err(_) => {}
+        },
+    }
+}
+
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, shared: Arc<Shared>) {
+    let answer = move |request| {
+        let shared = shared.clone();
+        async move { Ok::<_, Infallible>(shared.answer(request).await) }
+    };
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(PATIENCE)
+        .serve_connection(TokioIo::new(stream), service_fn(answer));
+    if let Err(error) = served.await {
+        tracing::debug!(event = event::SOURCE_NOTE, %error, "a connection ended early");
+    }
+}
+
+impl Shared {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let response = *self.handle(request).await.unwrap_or_else(|refused| refused);
+        if response.status() != StatusCode::ACCEPTED {
+            self.metrics.add(Metric::HttpRefused, 1);
+        }
+        response
+    }
+
+    async fn handle(&self, request: Request<Incoming>) -> Result<Answer, Answer> {
+        let (head, body) = request.into_parts();
+        let path = head.uri.path().to_string();
+        let below = path.strip_prefix(self.settings.path.trim_end_matches('/'));
+        if !below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
+            return Err(say(StatusCode::NOT_FOUND, &format!("post to {}", self.settings.path)));
+        }
+        if self.settings.token.as_ref().is_some_and(|token| !bears(&head.headers, token)) {
+            let mut refused = say(StatusCode::UNAUTHORIZED, "send `Authorization: Bearer <token>`");
+            refused.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
+            return Err(refused);
+        }
+        if head.method != Method::POST && head.method != Method::PUT {
+            let mut refused = say(StatusCode::METHOD_NOT_ALLOWED, "use POST");
+            refused.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static("POST, PUT"));
+            return Err(refused);
+        }
+        let text = |name: HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok());
+        let route = self.route(text(header::CONTENT_TYPE))?;
+        let key = text(IDEMPOTENCY_KEY);
+        if key.is_some_and(|key| key.is_empty() || key.len() > LONGEST_KEY) {
+            return Err(say(StatusCode::BAD_REQUEST, "Idempotency-Key must have 1 to 255 bytes"));
+        }
+        let most = self.settings.max_body;
+        let read = tokio::time::timeout(PATIENCE, body::read(body, text(header::CONTENT_ENCODING), most)).await;
+        let body = match read {
+            Err(_) => return Err(say(StatusCode::REQUEST_TIMEOUT, "the body took too long")),
+            Ok(Err(BodyError::TooLarge)) => {
+                return Err(say(StatusCode::PAYLOAD_TOO_LARGE, &format!("at most {most} bytes, decompressed")));
+            }
+            Ok(Err(BodyError::Bad(error))) => return Err(say(StatusCode::BAD_REQUEST, &error)),
+            Ok(Err(BodyError::Coding(other))) => {
+                let message = format!("content-encoding `{other}` is not known here; use gzip, zstd or none");
+                return Err(say(StatusCode::UNSUPPORTED_MEDIA_TYPE, &message));
+            }
+            Ok(Ok(body)) => body,
+        };
+        if body.is_empty() {
+            return Err(say(StatusCode::BAD_REQUEST, "the body is empty"));
+        }
+        let part = key.map(|key| Keys::part(&path, key));
+        let frame = Frame { route, ..Frame::new(path, Payload::One(body)) };
+        let (answer, fate) = oneshot::channel();
+        if self.pushed.send(Pushed { frame, part, answer }).await.is_err() {
+            return Err(wait(StatusCode::SERVICE_UNAVAILABLE, "stopping"));
+        }
+        match tokio::time::timeout(PATIENCE, fate).await {
+            Ok(Ok(Fate::Durable)) => Ok(say(StatusCode::ACCEPTED, "")),
+            Ok(Ok(Fate::NoRoom)) => Err(wait(StatusCode::TOO_MANY_REQUESTS, "there is no room at the moment")),
+            // It may still become durable: a repeat with an Idempotency-Key is stored once.
+            Ok(Err(_)) | Err(_) => Err(wait(StatusCode::SERVICE_UNAVAILABLE, "not on disk in time; send it again")),
+        }
+    }
+
+    /// The route of a content type.
+    fn route(&self, content_type: Option<&str>) -> Result<usize, Answer> {
+        let Some(given) = content_type.filter(|_| self.settings.by_content_type) else {
+            return Ok(0);
+        };
+        let essence = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        let essence = if essence == "application/ndjson" { "application/x-ndjson" } else { &essence };
+        // What curl says of itself when nobody tells it.
+        let essence = if essence == "application/x-www-form-urlencoded" { CONTENT_TYPES[0] } else { essence };
+        CONTENT_TYPES.iter().position(|known| *known == essence).ok_or_else(|| {
+            let message = format!("content-type `{essence}` is not known here; use {}", CONTENT_TYPES.join(", "));
+            say(StatusCode::UNSUPPORTED_MEDIA_TYPE, &message)
+        })
+    }
+}
+
+/// Compared by their hashes: how long it takes says nothing of the token.
+fn bears(headers: &HeaderMap, token: &Secret) -> bool {
+    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let given = given.and_then(|value| value.split_once(' ')).filter(|(kind, _)| kind.eq_ignore_ascii_case("bearer"));
+    let hash = |text: &str| digest(&SHA256, text.as_bytes());
+    given.is_some_and(|(_, given)| hash(given.trim()).as_ref() == hash(token.expose()).as_ref())
+}
+
+fn say(status: StatusCode, message: &str) -> Answer {
+    let text = if message.is_empty() { String::new() } else { format!("{message}\n") };
+    let mut response = Response::new(Full::new(Bytes::from(text)));
+    *response.status_mut() = status;
+    Box::new(response)
+}
+
+fn wait(status: StatusCode, message: &str) -> Answer {
+    let mut response = say(status, message);
+    response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static(RETRY_AFTER));
+    response
+}

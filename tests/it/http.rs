@@ -1,0 +1,169 @@
+//! Devices that push: curl against the real agent.
+
+use crate::rig::{Agent, Reading, files, free_port, until};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+fn config(dir: &Path, port: u16, more: &str) -> String {
+    format!(
+        "device = \"d\"\n[store]\nlinger = \"10ms\"\nreserve = \"16MiB\"\n\
+         [source.push]\nkind = \"http\"\nlisten = \"127.0.0.1:{port}\"\npath = \"/in\"\n{more}\n\
+         [sink.out]\nkind = \"directory\"\npath = \"{}/out\"\nfrom = [\"readings\", \"forebay.dead-letters\"]\n",
+        dir.display()
+    )
+}
+
+fn start(dir: &Path, port: u16, more: &str) -> Agent {
+    let agent = Agent::start(dir, &config(dir, port, more), "");
+    until("it listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+    agent
+}
+
+/// The status, and the answer.
+fn curl(arguments: &[&str]) -> (u16, String) {
+    let output = Command::new("curl").args(["-s", "-w", "\n%{http_code}"]).args(arguments).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let (answer, status) = text.rsplit_once('\n').unwrap();
+    (status.parse().unwrap(), answer.to_string())
+}
+
+fn values(dir: &Path) -> Vec<String> {
+    files(&dir.join("out"), "readings").iter().map(Reading::value).collect()
+}
+
+#[test]
+fn bodies_of_every_type_are_records_when_202_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let agent = start(dir.path(), port, "");
+    let url = format!("http://127.0.0.1:{port}/in/press");
+    let post = |kind: &str, body: &str| curl(&["-H", &format!("content-type: {kind}"), "--data-binary", body, &url]).0;
+    assert_eq!(post("application/json; charset=utf-8", "{\"t\":21.50}"), 202);
+    assert_eq!(post("application/x-ndjson", "1\n2\n"), 202);
+    assert_eq!(post("text/csv", "a,b\n1,x\n"), 202);
+    assert_eq!(post("text/plain", "warm"), 202);
+    assert_eq!(post("application/octet-stream", "raw"), 202);
+    until("all are delivered", || values(dir.path()).len() == 6);
+    let seen = values(dir.path());
+    assert_eq!(seen[..5], ["{\"t\":21.5}", "1", "2", "{\"a\":1,\"b\":\"x\"}", "warm"]);
+    let lines = files(&dir.path().join("out"), "readings");
+    assert_eq!((&lines[0].line["key"], &lines[5].line["payload_base64"]), (&"/in/press".into(), &"cmF3".into()));
+    // Packed bodies, made by other programs.
+    std::fs::write(dir.path().join("body"), "{\"packed\":1}").unwrap();
+    for (program, coding) in [("gzip", "gzip"), ("zstd", "zstd")] {
+        let packed =
+            Command::new(program).args(["-c", dir.path().join("body").to_str().unwrap()]).output().unwrap().stdout;
+        std::fs::write(dir.path().join("packed"), packed).unwrap();
+        let body = format!("@{}", dir.path().join("packed").display());
+        let header = format!("content-encoding: {coding}");
+        assert_eq!(curl(&["-H", "content-type: application/json", "-H", &header, "--data-binary", &body, &url]).0, 202);
+    }
+    until("packed ones too", || values(dir.path()).iter().filter(|value| value.contains("packed")).count() == 2);
+    // What cannot be decoded is kept as a dead letter.
+    assert_eq!(post("application/json", "{oops"), 202);
+    until("it is set aside", || files(&dir.path().join("out"), "forebay.dead-letters").len() == 1);
+    assert!(agent.stop().success());
+}
+
+#[test]
+fn what_is_wrong_with_a_request_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let port = free_port();
+    std::fs::write(dir.path().join("token"), "secret-1\n").unwrap();
+    let more = format!("max_body = \"100B\"\ntoken = {{ file = \"{}/token\" }}", dir.path().display());
+    let agent = start(dir.path(), port, &more);
+    let url = format!("http://127.0.0.1:{port}/in");
+    let bearer = ["-H", "authorization: Bearer secret-1"];
+    let with = |arguments: &[&str]| curl(&[&bearer[..], arguments].concat());
+    assert_eq!(curl(&["-d", "1", &url]).0, 401);
+    assert_eq!(curl(&["-H", "authorization: Bearer wrong", "-d", "1", &url]).0, 401);
+    assert_eq!(with(&["-d", "1", &url]).0, 202);
+    assert_eq!(with(&[&url]), (405, "use POST\n".into()));
+    assert_eq!(with(&["-d", "1", &format!("http://127.0.0.1:{port}/inside")]).0, 404);
+    let (status, said) = with(&["-H", "content-type: image/png", "-d", "1", &url]);
+    assert!(status == 415 && said.contains("application/json"), "{status} {said}");
+    assert_eq!(with(&["-H", "content-encoding: br", "-d", "1", &url]).0, 415);
+    assert_eq!(with(&["-d", &"1".repeat(101), &url]), (413, "at most 100 bytes, decompressed\n".into()));
+    assert_eq!(with(&["-X", "POST", &url]).0, 400);
+    assert!(!agent.log().contains("secret-1"));
+    assert!(agent.stop().success());
+}
+
+#[test]
+fn a_repeat_under_its_key_is_stored_once_also_after_a_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let agent = start(dir.path(), port, "");
+    let url = format!("http://127.0.0.1:{port}/in");
+    let post = |key: &str, body: &str| curl(&["-H", &format!("idempotency-key: {key}"), "-d", body, &url]).0;
+    assert_eq!((post("a", "1"), post("a", "1"), post("b", "2")), (202, 202, 202));
+    agent.kill();
+    let agent = start(dir.path(), port, "");
+    assert_eq!((post("a", "1"), post("b", "2"), post("c", "3")), (202, 202, 202));
+    until("three are delivered", || {
+        crate::rig::without_repeats(&files(&dir.path().join("out"), "readings")).len() >= 3
+    });
+    assert!(agent.stop().success());
+    let all = crate::rig::without_repeats(&files(&dir.path().join("out"), "readings"));
+    assert_eq!(all.iter().map(Reading::value).collect::<Vec<_>>(), ["1", "2", "3"]);
+}
+
+#[test]
+fn under_back_pressure_429_is_said_and_later_202() {
+    let dir = tempfile::tempdir().unwrap();
+    let port = free_port();
+    // The stream takes 1 MiB and nobody can reach the hub.
+    let text = format!(
+        "device = \"d\"\n[store]\nlinger = \"10ms\"\nreserve = \"16MiB\"\n[stream.readings]\ncap = \"1MiB\"\n\
+         [source.push]\nkind = \"http\"\nlisten = \"127.0.0.1:{port}\"\nheld = \"2MiB\"\ndecoder = \"bytes\"\n\
+         [sink.hub]\nkind = \"eventhubs\"\nconnection = {{ env = \"EVENTHUB_CONNECTION\" }}\n"
+    );
+    let nowhere = "Endpoint=sb://127.0.0.1:1;SharedAccessKeyName=k;SharedAccessKey=c2VjcmV0;EntityPath=e;UseDevelopmentEmulator=true";
+    let agent = Agent::start(dir.path(), &text, nowhere);
+    until("it listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+    let mut noise = vec![0; 500_000];
+    std::fs::File::open("/dev/urandom").unwrap().read_exact(&mut noise).unwrap();
+    // Each client waits for its commit; when all room is taken the next is sent away.
+    let mut clients = Vec::new();
+    let mut turned_away = String::new();
+    for _ in 0..40 {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_read_timeout(Some(Duration::from_millis(700))).unwrap();
+        let head = format!("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", noise.len());
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(&noise).unwrap();
+        let mut answer = [0; 1000];
+        let n = stream.read(&mut answer).unwrap_or(0);
+        let text = String::from_utf8_lossy(&answer[..n]).to_string();
+        clients.push(stream);
+        if text.contains("429") {
+            turned_away = text;
+            break;
+        }
+    }
+    assert!(turned_away.to_lowercase().contains("retry-after: 1"), "{turned_away:?}");
+    assert!(agent.stop().success());
+}
+
+#[test]
+fn clients_without_the_right_certificate_stay_outside() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_string();
+    crate::rig::certificates(dir.path());
+    let port = free_port();
+    let more = format!(
+        "tls = {{ certificate = \"{}\", key = \"{}\", client_ca = \"{}\" }}",
+        at("server.pem"),
+        at("server.key"),
+        at("ca.pem")
+    );
+    let agent = start(dir.path(), port, &more);
+    let url = format!("https://localhost:{port}/in");
+    let (ca, cert, key) = (at("ca.pem"), at("client.pem"), at("client.key"));
+    assert_eq!(curl(&["--cacert", &ca, "--cert", &cert, "--key", &key, "-d", "1", &url]).0, 202);
+    assert_eq!(curl(&["--cacert", &ca, "-d", "1", &url]).0, 0, "no certificate, no connection");
+    assert!(agent.stop().success());
+}
