@@ -30,6 +30,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("redb", &["store"]),
     ("zstd", &["store", "source"]),     // bodies and rotated files come packed
     ("postcard", &["store", "source"]), // file positions are the source's own encoding
+    ("rumqttc5", &["source"]),
     ("rumqttc", &["source", "config"]), // `check` asks the client which topic filters are valid
     ("fe2o3_amqp", &["sink"]),
     ("fe2o3_amqp_types", &["sink"]),

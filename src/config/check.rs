@@ -2,6 +2,7 @@
 
 mod http;
 mod modbus;
+mod mqtt;
 mod route;
 mod serial;
 mod sink;
@@ -129,7 +130,7 @@ impl Checker<'_> {
         let mut sessions = BTreeSet::new();
         for source in sources {
             if let crate::source::Kind::Mqtt(mqtt) = &source.kind
-                && !sessions.insert((&mqtt.host, mqtt.port, &mqtt.client_id))
+                && mqtt.brokers.iter().any(|broker| !sessions.insert((broker.clone(), &mqtt.client_id)))
             {
                 let message = format!("source `{}` has the client id of another one at the same broker", source.name);
                 let hint = "a broker ends the older of two connections with one id; set client_id in one of them";

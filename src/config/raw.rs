@@ -2,6 +2,7 @@
 //! all that is missing at once.
 
 pub mod modbus;
+pub mod mqtt;
 pub mod route;
 pub mod serial;
 
@@ -61,30 +62,6 @@ pub struct Stream {
     pub when_full: Option<Spanned<WhenFull>>,
     /// Which stream gives way first.
     pub priority: Option<Spanned<u8>>,
-}
-
-/// `[source.NAME]` with `kind = "mqtt"`
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Mqtt {
-    /// `mqtt://host[:port]` or `mqtts://`.
-    pub url: Option<Spanned<String>>,
-    /// Topic filters.
-    pub topics: Option<Spanned<Vec<Spanned<String>>>>,
-    /// 0, 1 or 2.
-    pub qos: Option<Spanned<u8>>,
-    /// Fixed.
-    pub client_id: Option<Spanned<String>>,
-    /// User name.
-    pub username: Option<Spanned<String>>,
-    /// Password.
-    pub password: Option<Spanned<Reference>>,
-    /// Between pings.
-    pub keep_alive: Option<Spanned<Span>>,
-    /// Forget the session.
-    pub clean_session: Option<Spanned<bool>>,
-    /// What the broker allows in flight.
-    pub window: Option<Spanned<usize>>,
 }
 
 /// `[source.NAME]` with `kind = "file"`

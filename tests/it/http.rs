@@ -40,12 +40,12 @@ fn bodies_of_every_type_are_records_when_202_is_said() {
     let port = free_port();
     let agent = start(dir.path(), port, "");
     let url = format!("http://127.0.0.1:{port}/in/press");
-    let post = |kind: &str, body: &str| curl(&["-H", &format!("content-type: {kind}"), "--data-binary", body, &url]).0;
-    assert_eq!(post("application/json; charset=utf-8", "{\"t\":21.50}"), 202);
-    assert_eq!(post("application/x-ndjson", "1\n2\n"), 202);
-    assert_eq!(post("text/csv", "a,b\n1,x\n"), 202);
-    assert_eq!(post("text/plain", "warm"), 202);
-    assert_eq!(post("application/octet-stream", "raw"), 202);
+    let send = |kind: &str, body: &str| curl(&["-H", &format!("content-type: {kind}"), "--data-binary", body, &url]).0;
+    assert_eq!(send("application/json; charset=utf-8", "{\"t\":21.50}"), 202);
+    assert_eq!(send("application/x-ndjson", "1\n2\n"), 202);
+    assert_eq!(send("text/csv", "a,b\n1,x\n"), 202);
+    assert_eq!(send("text/plain", "warm"), 202);
+    assert_eq!(send("application/octet-stream", "raw"), 202);
     until("all are delivered", || values(dir.path()).len() == 6);
     let seen = values(dir.path());
     assert_eq!(seen[..5], ["{\"t\":21.5}", "1", "2", "{\"a\":1,\"b\":\"x\"}", "warm"]);
@@ -63,7 +63,7 @@ fn bodies_of_every_type_are_records_when_202_is_said() {
     }
     until("packed ones too", || values(dir.path()).iter().filter(|value| value.contains("packed")).count() == 2);
     // What cannot be decoded is kept as a dead letter.
-    assert_eq!(post("application/json", "{oops"), 202);
+    assert_eq!(send("application/json", "{oops"), 202);
     until("it is set aside", || files(&dir.path().join("out"), "forebay.dead-letters").len() == 1);
     assert!(agent.stop().success());
 }
@@ -98,11 +98,11 @@ fn a_repeat_under_its_key_is_stored_once_also_after_a_kill() {
     let port = free_port();
     let agent = start(dir.path(), port, "");
     let url = format!("http://127.0.0.1:{port}/in");
-    let post = |key: &str, body: &str| curl(&["-H", &format!("idempotency-key: {key}"), "-d", body, &url]).0;
-    assert_eq!((post("a", "1"), post("a", "1"), post("b", "2")), (202, 202, 202));
+    let send = |key: &str, body: &str| curl(&["-H", &format!("idempotency-key: {key}"), "-d", body, &url]).0;
+    assert_eq!((send("a", "1"), send("a", "1"), send("b", "2")), (202, 202, 202));
     agent.kill();
     let agent = start(dir.path(), port, "");
-    assert_eq!((post("a", "1"), post("b", "2"), post("c", "3")), (202, 202, 202));
+    assert_eq!((send("a", "1"), send("b", "2"), send("c", "3")), (202, 202, 202));
     until("three are delivered", || {
         crate::rig::without_repeats(&files(&dir.path().join("out"), "readings")).len() >= 3
     });

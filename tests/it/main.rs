@@ -15,5 +15,6 @@ mod http;
 mod kill;
 mod modbus;
 mod mqtt;
+mod mqtt_more;
 mod rig;
 mod serial;

@@ -1,12 +1,11 @@
 //! `[source.NAME]`
 
 use super::{Checker, Table};
-use crate::config::value::{Bytes, CONTENT_TYPES, Csv, Decoder, File, Format, Mqtt, Route};
+use crate::config::value::{Bytes, CONTENT_TYPES, Csv, Decoder, File, Format, Route};
 use crate::config::{Source, raw};
 use crate::source::Kind;
 use serde::Deserialize;
 use std::ops::Range;
-use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeValue, ValueDeserializer};
 
@@ -22,13 +21,13 @@ impl Checker<'_> {
         let label = format!("source.{name}");
         match kind.as_str() {
             "mqtt" => {
-                let routes = vec![self.route(&label, &span, &mut body, Format::Json)];
-                let raw: raw::Mqtt = self.fields(span.clone(), body);
+                let (routes, subscriptions) = self.subscriptions(&label, &span, &mut body);
+                let raw: raw::mqtt::Mqtt = self.fields(span.clone(), body);
                 let window = raw.window.as_ref().map(|window| *window.get_ref());
                 if let Some(at) = raw.window.as_ref().filter(|_| window == Some(0)) {
                     self.problem(at.span(), "`window` must be at least 1".into(), None);
                 }
-                let kind = self.mqtt(name, &span, raw)?;
+                let kind = self.mqtt(&label, &span, raw, subscriptions)?;
                 Some(Source { name: name.into(), kind: Kind::Mqtt(kind), routes, window, held })
             }
             "http" => {
@@ -85,99 +84,6 @@ impl Checker<'_> {
         HELD
     }
 
-    fn mqtt(&mut self, name: &str, span: &Range<usize>, raw: raw::Mqtt) -> Option<Mqtt> {
-        let url = self.need(raw.url, span, "url", "\"mqtt://localhost\"");
-        let topics = self.need(raw.topics, span, "topics", "[\"plant/#\"]");
-        let address = url.and_then(|url| self.broker(&url));
-        for topic in topics.iter().flat_map(Spanned::get_ref) {
-            if !rumqttc::valid_filter(topic.get_ref()) || topic.get_ref().len() > 65_535 {
-                let hint = "`+` stands for one whole level, `#` for all that follow and only at the end";
-                self.problem(topic.span(), format!("`{}` is not a topic filter", topic.get_ref()), Some(hint.into()));
-            }
-        }
-        if let Some(topics) = topics.as_ref().filter(|topics| topics.get_ref().is_empty()) {
-            self.problem(topics.span(), "`topics` is empty".into(), Some("use [\"#\"] for everything".into()));
-        }
-        let qos = raw.qos.as_ref().map_or(1, |qos| *qos.get_ref());
-        if let Some(at) = raw.qos.as_ref().filter(|_| qos > 2) {
-            self.problem(at.span(), "`qos` must be 0, 1 or 2".into(), None);
-        }
-        if raw.qos.is_none() {
-            self.assume(format!("source.{name}: qos = 1, acknowledged when the reading is on disk"));
-        }
-        let keep_alive = raw.keep_alive.as_ref().map_or(Duration::from_secs(60), |span| span.get_ref().0);
-        if let Some(at) = raw.keep_alive.as_ref().filter(|_| !(5..=3600).contains(&keep_alive.as_secs())) {
-            self.problem(at.span(), "`keep_alive` must be from 5s to 1h".into(), None);
-        }
-        let login = match (raw.username, raw.password) {
-            (Some(user), Some(password)) => self.secret(&password).map(|password| (user.into_inner(), password)),
-            (None, None) => None,
-            (Some(at), None) => {
-                let hint = "for example: password = { env = \"MQTT_PASSWORD\" }";
-                self.problem(at.span(), "`username` without `password`".into(), Some(hint.into()));
-                None
-            }
-            (None, Some(at)) => {
-                self.problem(at.span(), "`password` without `username`".into(), None);
-                None
-            }
-        };
-        let clean_session = raw.clean_session.as_ref().is_some_and(|clean| *clean.get_ref());
-        let client_id = match raw.client_id {
-            Some(id) if !id.get_ref().is_empty() => id.into_inner(),
-            Some(id) => {
-                self.problem(id.span(), "`client_id` is empty".into(), None);
-                String::new()
-            }
-            None => {
-                let id = format!("forebay-{}", self.device);
-                self.assume(format!("source.{name}: client_id = \"{id}\", persistent session"));
-                id
-            }
-        };
-        let (host, port, tls) = address?;
-        Some(Mqtt {
-            host,
-            port,
-            tls,
-            topics: topics?.into_inner().into_iter().map(Spanned::into_inner).collect(),
-            qos,
-            client_id,
-            login,
-            keep_alive: u16::try_from(keep_alive.as_secs()).unwrap_or(60),
-            clean_session,
-        })
-    }
-
-    /// Host, port, TLS.
-    fn broker(&mut self, url: &Spanned<String>) -> Option<(String, u16, bool)> {
-        let text = url.get_ref();
-        let hint = "for example mqtt://localhost, mqtt://10.0.0.5:1884, mqtts://broker.example.com";
-        let parsed = text.split_once("://").and_then(|(scheme, rest)| {
-            let tls = match scheme {
-                "mqtt" | "tcp" => false,
-                "mqtts" | "ssl" => true,
-                _ => return None,
-            };
-            let rest = rest.trim_end_matches('/');
-            let (host, port) = match rest.rsplit_once(':') {
-                Some((host, port)) => (host, port.parse().ok()?),
-                None => (rest, if tls { 8883 } else { 1883 }),
-            };
-            let plain = !host.is_empty() && !host.contains(['/', '@', ' ', ':', '[']);
-            plain.then(|| (host.to_string(), port, tls))
-        });
-        if parsed.is_none() {
-            let hint = if text.contains('@') {
-                "user name and password have keys of their own: username = \"..\", password = { env = \"..\" }"
-            } else {
-                hint
-            };
-            self.problem(url.span(), format!("`{}` is not a broker's address", without_login(text)), Some(hint.into()));
-        }
-        parsed
-    }
-
     fn file(&mut self, span: &Range<usize>, raw: raw::File) -> Option<File> {
         let path = self.need(raw.path, span, "path", "\"/var/log/plant/*.log\"")?;
         if let Err(error) = glob::Pattern::new(path.get_ref()) {
@@ -198,13 +104,5 @@ impl Checker<'_> {
             file.unterminated_after = after.get_ref().0;
         }
         Some(file)
-    }
-}
-
-/// A wrong URL may have a password in it.
-fn without_login(url: &str) -> String {
-    match (url.split_once("://"), url.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://…@{host}"),
-        _ => url.into(),
     }
 }

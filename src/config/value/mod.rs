@@ -4,6 +4,7 @@ mod connection;
 mod decoder;
 mod http;
 mod modbus;
+mod mqtt;
 mod quality;
 mod serial;
 mod size;
@@ -12,6 +13,7 @@ pub use connection::{ConnectionError, ConnectionString, Credential, Endpoint};
 pub use decoder::{Csv, Decoder, Format, KeyValue, Route, Time, TimeFormat, Type, Unix};
 pub use http::{CONTENT_TYPES, Http, ServerTls};
 pub use modbus::{Modbus, ModbusLink, Number, Register, Slave, Table};
+pub use mqtt::{Broker, ClientTls, Mqtt, Status, Subscription};
 pub use quality::{Check, Quality, Then};
 pub use serial::{Checksum, Flow, Framing, Line, Parity, Poll, Rs485, Serial};
 pub use size::{Bytes, Span};
@@ -59,29 +61,6 @@ impl File {
             max_line: crate::flow::record::MAX_RECORD,
         }
     }
-}
-
-/// How an MQTT broker is read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mqtt {
-    /// The broker's name or address.
-    pub host: String,
-    /// Its port.
-    pub port: u16,
-    /// Over TLS.
-    pub tls: bool,
-    /// Topic filters.
-    pub topics: Vec<String>,
-    /// 0, 1 or 2.
-    pub qos: u8,
-    /// Fixed, so that the broker keeps the session.
-    pub client_id: String,
-    /// User name and password.
-    pub login: Option<(String, Secret)>,
-    /// Seconds.
-    pub keep_alive: u16,
-    /// The broker forgets us when the connection ends.
-    pub clean_session: bool,
 }
 
 /// Files that records are written to.

@@ -2,27 +2,19 @@
 
 use super::Settings;
 use super::session::Session;
+use super::wire::{self, Ack, Acked, Client, Events, Incoming, Message};
+use crate::config::value::Broker;
 use crate::flow::frame::{Frame, Payload};
 use crate::flow::handover::Giver;
-use crate::flow::record::{DEAD_LETTER_KEEP, MAX_RECORD, REDELIVERED, RETAINED};
+use crate::flow::record::{DEAD_LETTER_KEEP, REDELIVERED, RETAINED};
 use crate::flow::stop::Stop;
-use crate::platform::tls;
 use crate::telemetry::{Metric, Metrics, event};
 use bytes::Bytes;
-use rumqttc::{
-    AckMode, AsyncClient, Broker, ClientError, ConnectionError, Event, EventLoop, ManualAck, MqttOptions,
-    NetworkOptions, Outgoing, Packet, Publish, QoS, SubscribeFilter, SubscribeReasonCode, Transport,
-};
 use std::collections::{HashMap, VecDeque};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// MQTT's own limit: a message that is too large for us is set aside, never refused for ever.
-const MAX_PACKET: usize = 256 << 20;
-/// Acknowledgements that may wait to be written.
-const ACKS: usize = 1 << 16;
-const CONNECT_TIMEOUT_S: u64 = 15;
 /// At stop, what was handed over is acknowledged if it is safe within this time.
 const FAREWELL: Duration = Duration::from_secs(3);
 /// Topics whose names are kept.
@@ -51,15 +43,26 @@ struct Connection<'a> {
     session: &'a mut Session,
     subscribed: &'a mut bool,
     metrics: &'a Metrics,
-    client: AsyncClient,
+    client: Client,
     /// In order of arrival: the frame, and what to send when it is safe.
-    acks: VecDeque<(u64, ManualAck)>,
-    topics: HashMap<Bytes, Arc<str>>,
+    acks: VecDeque<(u64, Ack)>,
+    /// The frame that was handed over last.
+    last: u64,
+    topics: HashMap<Bytes, Topic>,
+}
+
+/// What is known of a topic.
+#[derive(Debug, Clone)]
+struct Topic {
+    name: Arc<str>,
+    route: usize,
+    attributes: Vec<(Box<str>, Box<str>)>,
 }
 
 /// Runs one connection.
 pub async fn run(
     settings: &Settings,
+    broker: &Broker,
     name: &str,
     giver: &mut Giver,
     session: &mut Session,
@@ -67,24 +70,18 @@ pub async fn run(
     metrics: &Metrics,
     stop: &mut Stop,
 ) -> End {
-    let built = options(settings).and_then(|options| {
-        AsyncClient::builder(options).capacity(ACKS).try_build().map_err(|error| error.to_string())
-    });
-    let (client, mut events) = match built {
-        Ok(built) => built,
+    let (client, mut events) = match wire::open(settings, broker) {
+        Ok(opened) => opened,
         Err(error) => return End::Lost { error, was_up: false },
     };
-    let mut network = NetworkOptions::new();
-    network.set_tcp_nodelay(true);
-    network.set_connection_timeout(CONNECT_TIMEOUT_S);
-    events.set_network_options(network);
     let (acks, topics) = (VecDeque::new(), HashMap::new());
-    let mut connection = Connection { settings, name, giver, session, subscribed, metrics, client, acks, topics };
+    let mut connection =
+        Connection { settings, name, giver, session, subscribed, metrics, client, acks, last: 0, topics };
     let mut up = false;
     loop {
         let polled = {
             // The future is kept until it is ready: dropping it while it connects starts over.
-            let mut poll = pin!(events.poll());
+            let mut poll = pin!(events.next());
             loop {
                 tokio::select! {
                     polled = &mut poll => break Some(polled),
@@ -101,12 +98,11 @@ pub async fn run(
             return End::Stopped;
         };
         let went_on = match polled {
-            Ok(Event::Incoming(packet)) => {
-                up = true;
-                connection.packet(packet).await
+            Ok(incoming) => {
+                up |= matches!(incoming, Incoming::Connected(_));
+                connection.take(incoming, broker).await
             }
-            Ok(Event::Outgoing(_)) => Ok(()),
-            Err(error) => Err(End::Lost { error: explain(&error, settings), was_up: up }),
+            Err(error) => Err(End::Lost { error: format!("{broker}: {error}"), was_up: up }),
         };
         match went_on {
             Ok(()) => {}
@@ -120,37 +116,36 @@ pub async fn run(
 }
 
 impl Connection<'_> {
-    async fn packet(&mut self, packet: Packet) -> Result<(), End> {
-        match packet {
-            Packet::ConnAck(ack) => self.connected(ack.session_present).await,
-            Packet::SubAck(ack) => {
+    async fn take(&mut self, incoming: Incoming, broker: &Broker) -> Result<(), End> {
+        match incoming {
+            Incoming::Connected(session_present) => self.connected(session_present, broker).await,
+            Incoming::Subscribed(refused) => {
                 self.metrics.add(Metric::SourceSubscribed, 1);
                 *self.subscribed = true;
-                for (topic, code) in self.settings.topics.iter().zip(ack.return_codes) {
-                    if code == SubscribeReasonCode::Failure {
-                        tracing::error!(
-                            event = event::SOURCE_DOWN,
-                            source = self.name,
-                            topic,
-                            "the broker refuses the topic"
-                        );
-                    }
+                for topic in refused.iter().filter_map(|at| self.settings.subscriptions.get(*at)) {
+                    let topic = &topic.filter;
+                    tracing::error!(
+                        event = event::SOURCE_DOWN,
+                        source = self.name,
+                        topic,
+                        "the broker refuses the topic"
+                    );
                 }
                 Ok(())
             }
-            Packet::Publish(publish) => self.publish(&publish),
-            Packet::PubRel(release) => match self.session.end(release.pkid) {
+            Incoming::Message(message) => self.message(*message),
+            Incoming::Released(packet) => match self.session.end(packet) {
                 // It carries no payload; if there is no room for it the repeat is stored again.
                 Some(frame) => self.giver.try_push(frame).map(|_| ()).map_err(|_| End::Overflow),
                 None => Ok(()),
             },
-            _ => Ok(()),
+            Incoming::Left | Incoming::Other => Ok(()),
         }
     }
 
-    async fn connected(&mut self, session_present: bool) -> Result<(), End> {
-        let host = &self.settings.host;
-        tracing::info!(event = event::SOURCE_UP, source = self.name, host, session_present, "connected");
+    async fn connected(&mut self, session_present: bool, broker: &Broker) -> Result<(), End> {
+        tracing::info!(event = event::SOURCE_UP, source = self.name, %broker, session_present, "connected");
+        self.client.announce(self.settings, true);
         if !session_present {
             for frame in self.session.clear() {
                 self.giver.try_push(frame).map_err(|_| End::Overflow)?;
@@ -161,36 +156,45 @@ impl Connection<'_> {
         if session_present && *self.subscribed {
             return Ok(());
         }
-        let qos = rumqttc::qos(self.settings.qos).unwrap_or(QoS::AtLeastOnce);
-        let filters = self.settings.topics.iter().map(|topic| SubscribeFilter::new(topic.clone(), qos));
-        let asked = self.client.subscribe_many(filters).await;
+        let asked = self.client.subscribe(self.settings).await;
         asked.map_err(|error| End::Lost { error: format!("cannot subscribe: {error}"), was_up: true })
     }
 
-    fn publish(&mut self, publish: &Publish) -> Result<(), End> {
-        let ack = self.client.prepare_ack(publish);
+    fn message(&mut self, message: Message) -> Result<(), End> {
+        let Message { topic, payload, qos, dup, retain, packet, attributes, ack } = message;
+        if retain && !self.settings.retained {
+            // It settles with what came before it: acknowledgements keep their order.
+            self.acks.extend(ack.map(|ack| (self.last, ack)));
+            self.acknowledge(self.giver.settled());
+            return Ok(());
+        }
         let mut position = None;
         let mut second = None;
-        if publish.qos == QoS::ExactlyOnce {
-            let crc = Session::crc(&publish.topic, &publish.payload);
-            if let Some(frame) = self.session.repeated(publish.pkid, crc).filter(|_| publish.dup) {
+        if qos == 2 {
+            let crc = Session::crc(&topic, &payload);
+            if let Some(frame) = self.session.repeated(packet, crc).filter(|_| dup) {
                 self.metrics.add(Metric::SourceRepeatsSkipped, 1);
                 self.acks.extend(ack.map(|ack| (frame, ack)));
                 self.acknowledge(self.giver.settled());
                 return Ok(());
             }
-            position = Some(Session::position(publish.pkid, crc));
-            second = Some((publish.pkid, crc));
+            position = Some(Session::position(packet, crc));
+            second = Some((packet, crc));
         }
-        let redelivered = if publish.dup && publish.qos == QoS::AtLeastOnce { REDELIVERED } else { 0 };
-        let retained = if publish.retain { RETAINED } else { 0 };
+        let redelivered = if dup && qos == 1 { REDELIVERED } else { 0 };
+        let retained = if retain { RETAINED } else { 0 };
+        let mut known = self.topic(&topic);
+        known.attributes.extend(attributes);
         let frame = Frame {
             flags: redelivered | retained,
             position,
-            ..Frame::new(self.topic(&publish.topic), payload(&publish.payload))
+            route: known.route,
+            attributes: known.attributes,
+            ..Frame::new(known.name, kept(&payload, self.settings.max_payload))
         };
         match self.giver.try_push(frame) {
             Ok(id) => {
+                self.last = id;
                 if let Some((packet, crc)) = second {
                     self.session.begin(packet, crc, id);
                 }
@@ -198,7 +202,7 @@ impl Connection<'_> {
                 Ok(())
             }
             // Nobody waits for an acknowledgement of QoS 0: it is gone, and counted.
-            Err(_) if publish.qos == QoS::AtMostOnce => {
+            Err(_) if qos == 0 => {
                 self.metrics.add(Metric::SourceDropped, 1);
                 Ok(())
             }
@@ -206,52 +210,59 @@ impl Connection<'_> {
         }
     }
 
-    /// The name of a topic; kept, since devices use few.
-    fn topic(&mut self, topic: &Bytes) -> Arc<str> {
+    /// What is known of a topic; kept, since devices use few.
+    fn topic(&mut self, topic: &Bytes) -> Topic {
         if let Some(known) = self.topics.get(topic) {
             return known.clone();
         }
         if self.topics.len() >= TOPICS {
             self.topics.clear();
         }
-        let name: Arc<str> = String::from_utf8_lossy(topic).into();
-        self.topics.insert(Bytes::copy_from_slice(topic), name.clone());
-        name
+        let name = String::from_utf8_lossy(topic);
+        let wanted = self.settings.subscriptions.iter().find(|subscription| subscription.matches(&name));
+        let known = Topic {
+            route: wanted.map_or(0, |wanted| wanted.route),
+            attributes: wanted.map(|wanted| wanted.attributes(&name)).unwrap_or_default(),
+            name: name.into(),
+        };
+        self.topics.insert(Bytes::copy_from_slice(topic), known.clone());
+        known
     }
 
     /// Acknowledges what is safe, in order of arrival.
     fn acknowledge(&mut self, settled: u64) {
         while let Some((_, ack)) = self.acks.front().filter(|(id, _)| *id <= settled) {
-            match self.client.try_manual_ack(ack.clone()) {
-                Ok(()) => {
+            match self.client.acknowledge(ack) {
+                Acked::Sent => {
                     self.acks.pop_front();
                 }
                 // The queue holds more than MQTT allows in flight; the next settlement tries again.
-                Err(ClientError::RequestChannelFull(_)) => return,
+                Acked::Full => return,
                 // The connection is gone, and its acknowledgements with it: the broker sends again.
-                Err(_) => self.acks.clear(),
+                Acked::Gone => self.acks.clear(),
             }
         }
     }
 
     /// Acknowledges what becomes safe in time, then disconnects. Nothing new is taken.
-    async fn farewell(&mut self, events: &mut EventLoop) {
+    async fn farewell(&mut self, events: &mut Events) {
         let deadline = tokio::time::sleep(FAREWELL);
         let mut deadline = pin!(deadline);
         let mut asked = false;
         loop {
             if !asked && self.acks.is_empty() {
-                asked = self.client.try_disconnect().is_ok();
+                self.client.announce(self.settings, false);
+                asked = self.client.leave();
                 if !asked {
                     return;
                 }
             }
             tokio::select! {
-                polled = events.poll() => match polled {
-                    Ok(Event::Outgoing(Outgoing::Disconnect)) | Err(_) => return,
+                polled = events.next() => match polled {
+                    Ok(Incoming::Left) | Err(_) => return,
                     // The library completes the exchange by itself: it must be forgotten with it.
-                    Ok(Event::Incoming(Packet::PubRel(release))) => {
-                        if let Some(frame) = self.session.end(release.pkid) {
+                    Ok(Incoming::Released(packet)) => {
+                        if let Some(frame) = self.session.end(packet) {
                             let _ = self.giver.try_push(frame);
                         }
                     }
@@ -268,38 +279,13 @@ impl Connection<'_> {
 }
 
 /// The payload, in memory of its own: the client's read buffer is not held.
-fn payload(payload: &Bytes) -> Payload {
-    if payload.len() <= MAX_RECORD {
+fn kept(payload: &Bytes, most: usize) -> Payload {
+    if payload.len() <= most {
         return Payload::One(Bytes::copy_from_slice(payload));
     }
     Payload::TooLarge {
         length: payload.len() as u64,
         crc: crc32c::crc32c(payload),
-        head: Bytes::copy_from_slice(&payload[..DEAD_LETTER_KEEP]),
+        head: Bytes::copy_from_slice(&payload[..DEAD_LETTER_KEEP.min(payload.len())]),
     }
-}
-
-fn options(settings: &Settings) -> Result<MqttOptions, String> {
-    let mut options = MqttOptions::new(settings.client_id.clone(), Broker::tcp(settings.host.clone(), settings.port));
-    options.set_ack_mode(AckMode::Manual);
-    options.try_set_clean_session(settings.clean_session).map_err(|error| error.to_string())?;
-    options.set_keep_alive(settings.keep_alive);
-    options.set_max_packet_size(MAX_PACKET, 1 << 20);
-    if let Some((user, password)) = &settings.login {
-        options.set_credentials(user.clone(), password.expose().as_bytes().to_vec());
-    }
-    if settings.tls {
-        let config = tls::client().map_err(|error| error.to_string())?;
-        options.set_transport(Transport::tls_with_config(rumqttc::TlsConfiguration::Rustls(config)));
-    }
-    Ok(options)
-}
-
-fn explain(error: &ConnectionError, settings: &Settings) -> String {
-    let hint = match error {
-        ConnectionError::ConnectionRefused(_) => "; check user name, password and client id",
-        ConnectionError::Io(_) => "; is the broker running and the port right?",
-        _ => "",
-    };
-    format!("{}:{}: {error}{hint}", settings.host, settings.port)
 }

@@ -1,4 +1,4 @@
-//! Messages of an MQTT 3.1.1 broker.
+//! Messages of an MQTT broker, 3.1.1 or 5.
 //!
 //! Invariants: PUBACK (QoS 1) and PUBREC (QoS 2) are sent after the commit, in order of arrival;
 //! an acknowledgement belongs to its connection and is never sent on another; the connection is
@@ -7,6 +7,7 @@
 
 mod connection;
 mod session;
+mod wire;
 
 pub use crate::config::value::Mqtt as Settings;
 
@@ -28,8 +29,11 @@ pub(super) async fn run(settings: Settings, context: Context) {
     let mut session = Session::load(&positions);
     let mut failures = 0;
     let mut subscribed = false;
+    let mut turn = 0;
     loop {
-        let ended = connection::run(&settings, &name, &mut giver, &mut session, &mut subscribed, &metrics, &mut stop);
+        let Some(broker) = settings.brokers.get(turn % settings.brokers.len().max(1)) else { return };
+        let ended =
+            connection::run(&settings, broker, &name, &mut giver, &mut session, &mut subscribed, &metrics, &mut stop);
         let ended = ended.await;
         let wait = match &ended {
             End::Stopped => return,
@@ -45,6 +49,11 @@ pub(super) async fn run(settings: Settings, context: Context) {
             }
             End::Lost { error, was_up } => {
                 failures = if *was_up { 0 } else { failures + 1 };
+                // Another broker knows nothing of our session: its packet ids are its own.
+                if settings.brokers.len() > 1 && !was_up {
+                    turn += 1;
+                    subscribed = false;
+                }
                 let ceiling = (BACKOFF_MS << failures.min(10)).min(BACKOFF_LIMIT_MS);
                 let wait = Duration::from_millis(ceiling / 2 + random::below(ceiling / 2 + 1));
                 if failures <= 1 {

@@ -1,0 +1,159 @@
+//! An MQTT broker and what is wanted of it.
+
+use super::Secret;
+use std::path::PathBuf;
+
+/// How a broker is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mqtt {
+    /// Tried in turn.
+    pub brokers: Vec<Broker>,
+    /// MQTT 5 instead of 3.1.1.
+    pub v5: bool,
+    /// What is subscribed to; a topic takes the first that matches.
+    pub subscriptions: Vec<Subscription>,
+    /// Fixed, so that the broker keeps the session.
+    pub client_id: String,
+    /// User name and password.
+    pub login: Option<(String, Secret)>,
+    /// Seconds.
+    pub keep_alive: u16,
+    /// The broker forgets us when the connection ends.
+    pub clean_session: bool,
+    /// How long the broker keeps the session, in seconds; MQTT 5.
+    pub session_expiry: u32,
+    /// How many messages may be unacknowledged; MQTT 5.
+    pub receive_maximum: Option<u16>,
+    /// Longer payloads become dead letters, in bytes.
+    pub max_payload: usize,
+    /// What the broker kept from before the subscription is taken.
+    pub retained: bool,
+    /// Whom to trust, and what to show.
+    pub tls: ClientTls,
+    /// Where it says whether it is there.
+    pub status: Option<Status>,
+}
+
+/// Where a broker is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Broker {
+    /// Its name or address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// Over TLS.
+    pub tls: bool,
+    /// Over WebSocket, at this path.
+    pub websocket: Option<String>,
+}
+
+impl std::fmt::Display for Broker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.websocket {
+            Some(path) => {
+                write!(f, "{}://{}:{}{path}", if self.tls { "wss" } else { "ws" }, self.host, self.port)
+            }
+            None => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
+/// Whom a client trusts, and what it shows. PEM files.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ClientTls {
+    /// Roots instead of the system's.
+    pub ca: Option<PathBuf>,
+    /// A certificate of its own, and its key.
+    pub identity: Option<(PathBuf, PathBuf)>,
+    /// Application protocols.
+    pub alpn: Vec<String>,
+}
+
+/// A topic that says whether we are there, retained: what we say, and what the broker says for us
+/// when we are gone (the last will).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// The topic.
+    pub topic: String,
+    /// Published after connecting.
+    pub online: String,
+    /// Published before disconnecting, and by the broker.
+    pub offline: String,
+}
+
+/// What is subscribed to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subscription {
+    /// As the broker gets it, with `+`, `#`, `$share/GROUP/`.
+    pub filter: String,
+    /// Levels of the topic that become attributes: level, name.
+    pub names: Vec<(usize, String)>,
+    /// 0, 1 or 2.
+    pub qos: u8,
+    /// The route of its messages.
+    pub route: usize,
+}
+
+impl Subscription {
+    /// From a filter in which levels may have names: `plant/{line}/{device}/+`.
+    #[must_use]
+    pub fn new(text: &str, qos: u8, route: usize) -> Self {
+        let topic = Self::without_share(text);
+        let share = &text[..text.len() - topic.len()];
+        let name = |level: &str| level.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).map(String::from);
+        let names = topic.split('/').enumerate().filter_map(|(at, level)| Some((at, name(level)?))).collect();
+        let plain: Vec<&str> = topic.split('/').map(|level| if name(level).is_some() { "+" } else { level }).collect();
+        Self { filter: format!("{share}{}", plain.join("/")), names, qos, route }
+    }
+
+    /// Whether a topic falls under it.
+    #[must_use]
+    pub fn matches(&self, topic: &str) -> bool {
+        let mut levels = topic.split('/');
+        for wanted in Self::without_share(&self.filter).split('/') {
+            match (wanted, levels.next()) {
+                // `plant/#` matches `plant` too.
+                ("#", _) => return true,
+                ("+", Some(_)) => {}
+                (wanted, Some(level)) if wanted == level => {}
+                _ => return false,
+            }
+        }
+        levels.next().is_none()
+    }
+
+    /// The named levels of a topic.
+    #[must_use]
+    pub fn attributes(&self, topic: &str) -> Vec<(Box<str>, Box<str>)> {
+        let level = |at: usize| topic.split('/').nth(at);
+        self.names.iter().filter_map(|(at, name)| Some((name.as_str().into(), level(*at)?.into()))).collect()
+    }
+
+    /// The filter behind `$share/GROUP/`.
+    fn without_share(filter: &str) -> &str {
+        let shared = filter.strip_prefix("$share/").and_then(|rest| rest.split_once('/'));
+        shared.map_or(filter, |(_, topic)| topic)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_have_names_and_topics_match_as_the_standard_says() {
+        let named = Subscription::new("$share/g/plant/{line}/{device}/+", 1, 2);
+        assert_eq!(named.filter, "$share/g/plant/+/+/+");
+        assert!(
+            named.matches("plant/7/press/t") && !named.matches("plant/7/press") && !named.matches("plant/7/press/t/x")
+        );
+        assert_eq!(
+            named.attributes("plant/7/press/t"),
+            [("line".into(), "7".into()), ("device".into(), "press".into())]
+        );
+        let all = Subscription::new("plant/#", 1, 0);
+        assert!(all.matches("plant") && all.matches("plant/a/b") && !all.matches("plants/a"));
+        assert!(Subscription::new("+/a", 1, 0).matches("/a"));
+        assert!(Subscription::new("a", 1, 0).names.is_empty());
+    }
+}

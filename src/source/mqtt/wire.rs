@@ -1,0 +1,409 @@
+//! The client of MQTT 3.1.1 and the one of MQTT 5 behind one face.
+//!
+//! The two crates are twins with types of their own; what differs is here, and nothing else.
+
+use super::Settings;
+use crate::config::value::Broker;
+use crate::platform::tls::{self, Trust};
+use bytes::Bytes;
+use rumqttc::{Event as Event4, Packet as Packet4};
+use rumqttc5::{Event as Event5, Packet as Packet5};
+use std::pin::Pin;
+
+/// MQTT's own limit: a message that is too large for us is set aside, never refused for ever.
+const MAX_PACKET: usize = 256 << 20;
+/// Acknowledgements that may wait to be written.
+const ACKS: usize = 1 << 16;
+const CONNECT_TIMEOUT_S: u64 = 15;
+/// The library's format of what it saves of a session.
+const SESSION_FORMAT: u16 = 1;
+/// We publish our status only.
+const OUTGOING: u16 = 10;
+
+/// A message.
+#[derive(Debug)]
+pub struct Message {
+    /// Its topic.
+    pub topic: Bytes,
+    /// Its payload.
+    pub payload: Bytes,
+    /// 0, 1 or 2.
+    pub qos: u8,
+    /// The broker may have sent it before.
+    pub dup: bool,
+    /// The broker kept it from before the subscription.
+    pub retain: bool,
+    /// Its packet id; 0 at QoS 0.
+    pub packet: u16,
+    /// User properties and content type of MQTT 5.
+    pub attributes: Vec<(Box<str>, Box<str>)>,
+    /// What to send when it is safe.
+    pub ack: Option<Ack>,
+}
+
+/// What comes from the client.
+#[derive(Debug)]
+pub enum Incoming {
+    /// The broker accepts us; whether it knows us.
+    Connected(bool),
+    /// Which of our filters it refuses, by their place.
+    Subscribed(Vec<usize>),
+    /// A message.
+    Message(Box<Message>),
+    /// A QoS 2 exchange is over.
+    Released(u16),
+    /// Our DISCONNECT was sent.
+    Left,
+    /// Nothing that we act on.
+    Other,
+}
+
+/// An acknowledgement that is ready to be sent.
+#[derive(Debug, Clone)]
+pub enum Ack {
+    /// 3.1.1
+    V4(rumqttc::ManualAck),
+    /// 5
+    V5(rumqttc5::ManualAck),
+}
+
+/// What became of an acknowledgement.
+pub enum Acked {
+    /// On its way.
+    Sent,
+    /// Later.
+    Full,
+    /// The connection is gone.
+    Gone,
+}
+
+/// The end that sends.
+#[derive(Debug, Clone)]
+pub enum Client {
+    /// 3.1.1
+    V4(rumqttc::AsyncClient),
+    /// 5
+    V5(rumqttc5::AsyncClient),
+}
+
+/// The end that works and receives.
+pub enum Events {
+    /// 3.1.1
+    V4(Box<rumqttc::EventLoop>),
+    /// 5
+    V5(Box<rumqttc5::EventLoop>),
+}
+
+/// Both ends of one connection, which is made by the first `next`.
+///
+/// # Errors
+/// When the settings or the certificates are of no use.
+pub fn open(settings: &Settings, broker: &Broker) -> Result<(Client, Events), String> {
+    if settings.v5 { open5(settings, broker) } else { open4(settings, broker) }
+}
+
+fn tls(settings: &Settings) -> Result<rumqttc::TlsConfiguration, String> {
+    let files = &settings.tls;
+    let identity = files.identity.as_ref().map(|(certificate, key)| (certificate.as_path(), key.as_path()));
+    let trust = Trust { ca: files.ca.as_deref(), identity, alpn: &files.alpn };
+    let config = tls::client_with(trust).map_err(|error| error.to_string())?;
+    Ok(rumqttc::TlsConfiguration::Rustls(config))
+}
+
+fn open4(settings: &Settings, broker: &Broker) -> Result<(Client, Events), String> {
+    use rumqttc::{AckMode, AsyncClient, Broker as Place, LastWill, MqttOptions, NetworkOptions, QoS, Transport};
+    let id = settings.client_id.clone();
+    let mut options = match (&broker.websocket, broker.tls) {
+        (None, _) => MqttOptions::new(id, Place::tcp(broker.host.clone(), broker.port)),
+        (Some(_), false) => {
+            MqttOptions::new(id, Place::websocket(broker.to_string()).map_err(|error| error.to_string())?)
+        }
+        (Some(_), true) => MqttOptions::websocket_with_tls_config(id, broker.to_string(), tls(settings)?)
+            .map_err(|error| error.to_string())?,
+    };
+    if broker.tls && broker.websocket.is_none() {
+        options.set_transport(Transport::tls_with_config(tls(settings)?));
+    }
+    options.set_ack_mode(AckMode::Manual);
+    options.try_set_clean_session(settings.clean_session).map_err(|error| error.to_string())?;
+    options.set_keep_alive(settings.keep_alive);
+    options.set_max_packet_size(MAX_PACKET, 1 << 20);
+    if let Some((user, password)) = &settings.login {
+        options.set_credentials(user.clone(), password.expose().as_bytes().to_vec());
+    }
+    if let Some(status) = &settings.status {
+        options.set_last_will(LastWill::new(&status.topic, status.offline.as_bytes(), QoS::AtLeastOnce, true));
+    }
+    let built = AsyncClient::builder(options).capacity(ACKS).try_build();
+    let (client, mut events) = built.map_err(|error| error.to_string())?;
+    let mut network = NetworkOptions::new();
+    network.set_tcp_nodelay(true);
+    network.set_connection_timeout(CONNECT_TIMEOUT_S);
+    events.set_network_options(network);
+    Ok((Client::V4(client), Events::V4(Box::new(events))))
+}
+
+fn open5(settings: &Settings, broker: &Broker) -> Result<(Client, Events), String> {
+    use rumqttc5::{
+        AckMode, AsyncClient, Broker as Place, IncomingPacketSizeLimit, LastWill, MqttOptions, NetworkOptions, QoS,
+        Transport,
+    };
+    let id = settings.client_id.clone();
+    let mut options = match (&broker.websocket, broker.tls) {
+        (None, _) => MqttOptions::new(id, Place::tcp(broker.host.clone(), broker.port)),
+        (Some(_), false) => {
+            MqttOptions::new(id, Place::websocket(broker.to_string()).map_err(|error| error.to_string())?)
+        }
+        (Some(_), true) => MqttOptions::websocket_with_tls_config(id, broker.to_string(), tls(settings)?)
+            .map_err(|error| error.to_string())?,
+    };
+    if broker.tls && broker.websocket.is_none() {
+        options.set_transport(Transport::tls_with_config(tls(settings)?));
+    }
+    options.set_ack_mode(AckMode::Manual);
+    options.set_clean_start(settings.clean_session);
+    if !settings.clean_session {
+        options.set_session_store(Fresh { expiry: settings.session_expiry });
+    }
+    options.set_session_expiry_interval((!settings.clean_session).then_some(settings.session_expiry));
+    options.set_receive_maximum(settings.receive_maximum);
+    options.set_outgoing_inflight_upper_limit(OUTGOING);
+    // Not announced: a broker drops what is larger without a word, and we set it aside.
+    options.set_incoming_packet_size_limit(IncomingPacketSizeLimit::Unlimited);
+    options.set_keep_alive(settings.keep_alive);
+    if let Some((user, password)) = &settings.login {
+        options.set_credentials(user.clone(), password.expose().as_bytes().to_vec());
+    }
+    if let Some(status) = &settings.status {
+        options.set_last_will(LastWill::new(&status.topic, status.offline.as_bytes(), QoS::AtLeastOnce, true, None));
+    }
+    let mut network = NetworkOptions::new();
+    network.set_tcp_nodelay(true);
+    network.set_connection_timeout(CONNECT_TIMEOUT_S);
+    options.set_network_options(network);
+    let built = AsyncClient::builder(options).capacity(ACKS).try_build();
+    let (client, events) = built.map_err(|error| error.to_string())?;
+    Ok((Client::V5(client), Events::V5(Box::new(events))))
+}
+
+/// What a client of one connection knows of its session: nothing is under way from our side. With
+/// the library's own way to resume a session that only the broker knows (`AllowBrokerOnly`) it
+/// refuses to subscribe and to publish, and says so to nobody.
+#[derive(Debug)]
+struct Fresh {
+    expiry: u32,
+}
+
+type Saved<'a, T> = Pin<Box<dyn Future<Output = Result<T, rumqttc5::SessionStoreError>> + Send + 'a>>;
+
+impl rumqttc5::SessionStore for Fresh {
+    fn load<'a>(&'a self, key: &'a rumqttc5::SessionStoreKey) -> Saved<'a, Option<rumqttc5::PersistedSession>> {
+        let session = rumqttc5::PersistedSession {
+            format_version: SESSION_FORMAT,
+            client_id: key.client_id().into(),
+            clean_start: false,
+            session_expiry_interval: Some(self.expiry),
+            outgoing_inflight_upper_limit: Some(OUTGOING),
+            ack_mode: rumqttc5::PersistedAckMode::Manual,
+            last_pkid: 0,
+            last_puback: 0,
+            replay: Vec::new(),
+            incoming_qos2: Vec::new(),
+        };
+        Box::pin(std::future::ready(Ok(Some(session))))
+    }
+
+    fn save<'a>(
+        &'a self,
+        _key: &'a rumqttc5::SessionStoreKey,
+        _session: &'a rumqttc5::PersistedSession,
+    ) -> Saved<'a, ()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn clear<'a>(&'a self, _key: &'a rumqttc5::SessionStoreKey) -> Saved<'a, ()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+impl Events {
+    /// Works on the connection until something comes. Dropping the future while it connects starts
+    /// over: keep it until it is ready.
+    ///
+    /// # Errors
+    /// When the connection is gone; this client is of no use any more.
+    pub async fn next(&mut self) -> Result<Incoming, String> {
+        match self {
+            Self::V4(events) => match events.poll().await {
+                Ok(Event4::Incoming(packet)) => Ok(incoming4(packet)),
+                Ok(Event4::Outgoing(rumqttc::Outgoing::Disconnect)) => Ok(Incoming::Left),
+                Ok(Event4::Outgoing(_)) => Ok(Incoming::Other),
+                Err(error) => Err(explain4(&error)),
+            },
+            Self::V5(events) => match events.poll().await {
+                Ok(Event5::Incoming(packet)) => Ok(incoming5(packet)),
+                Ok(Event5::Outgoing(rumqttc5::Outgoing::Disconnect)) => Ok(Incoming::Left),
+                Ok(Event5::Outgoing(_) | Event5::Auth(_)) => Ok(Incoming::Other),
+                Err(error) => Err(explain5(&error)),
+            },
+        }
+    }
+}
+
+fn incoming4(packet: Packet4) -> Incoming {
+    match packet {
+        Packet4::ConnAck(ack) => Incoming::Connected(ack.session_present),
+        Packet4::SubAck(ack) => refused(&ack.return_codes, |code| *code == rumqttc::SubscribeReasonCode::Failure),
+        Packet4::PubRel(release) => Incoming::Released(release.pkid),
+        Packet4::Publish(publish) => {
+            let ack = prepared4(&publish).map(Ack::V4);
+            Incoming::Message(Box::new(Message {
+                qos: publish.qos as u8,
+                dup: publish.dup,
+                retain: publish.retain,
+                packet: publish.pkid,
+                topic: publish.topic,
+                payload: publish.payload,
+                attributes: Vec::new(),
+                ack,
+            }))
+        }
+        _ => Incoming::Other,
+    }
+}
+
+fn incoming5(packet: Packet5) -> Incoming {
+    match packet {
+        Packet5::ConnAck(ack) => Incoming::Connected(ack.session_present),
+        Packet5::SubAck(ack) => {
+            refused(&ack.return_codes, |code| !matches!(code, rumqttc5::SubscribeReasonCode::Success(_)))
+        }
+        Packet5::PubRel(release) => Incoming::Released(release.pkid),
+        Packet5::Publish(publish) => {
+            let ack = prepared5(&publish).map(Ack::V5);
+            let mut attributes = Vec::new();
+            if let Some(properties) = publish.properties {
+                let own = properties.user_properties.into_iter();
+                attributes.extend(own.map(|(name, value)| (name.into(), value.into())));
+                attributes.extend(properties.content_type.map(|kind| ("content-type".into(), kind.into())));
+            }
+            Incoming::Message(Box::new(Message {
+                qos: publish.qos as u8,
+                dup: publish.dup,
+                retain: publish.retain,
+                packet: publish.pkid,
+                topic: publish.topic,
+                payload: publish.payload,
+                attributes,
+                ack,
+            }))
+        }
+        _ => Incoming::Other,
+    }
+}
+
+fn prepared4(publish: &rumqttc::Publish) -> Option<rumqttc::ManualAck> {
+    match publish.qos {
+        rumqttc::QoS::AtMostOnce => None,
+        rumqttc::QoS::AtLeastOnce => Some(rumqttc::ManualAck::PubAck(rumqttc::PubAck::new(publish.pkid))),
+        rumqttc::QoS::ExactlyOnce => Some(rumqttc::ManualAck::PubRec(rumqttc::PubRec::new(publish.pkid))),
+    }
+}
+
+fn prepared5(publish: &rumqttc5::Publish) -> Option<rumqttc5::ManualAck> {
+    match publish.qos {
+        rumqttc5::QoS::AtMostOnce => None,
+        rumqttc5::QoS::AtLeastOnce => Some(rumqttc5::ManualAck::PubAck(rumqttc5::PubAck::new(publish.pkid, None))),
+        rumqttc5::QoS::ExactlyOnce => Some(rumqttc5::ManualAck::PubRec(rumqttc5::PubRec::new(publish.pkid, None))),
+    }
+}
+
+fn refused<C>(codes: &[C], is_refused: impl Fn(&C) -> bool) -> Incoming {
+    let places = codes.iter().enumerate().filter(|(_, code)| is_refused(code)).map(|(at, _)| at);
+    Incoming::Subscribed(places.collect())
+}
+
+fn explain4(error: &rumqttc::ConnectionError) -> String {
+    let hint = match error {
+        rumqttc::ConnectionError::ConnectionRefused(_) => "; check user name, password and client id",
+        rumqttc::ConnectionError::Io(_) => "; is the broker running and the port right?",
+        _ => "",
+    };
+    format!("{error}{hint}")
+}
+
+fn explain5(error: &rumqttc5::ConnectionError) -> String {
+    let hint = match error {
+        rumqttc5::ConnectionError::ConnectionRefused(_) => "; check user name, password and client id",
+        rumqttc5::ConnectionError::Io(_) => "; is the broker running and the port right?",
+        _ => "",
+    };
+    format!("{error}{hint}")
+}
+
+impl Client {
+    /// Asks for what the settings say.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub async fn subscribe(&self, settings: &Settings) -> Result<(), String> {
+        let wanted = || settings.subscriptions.iter().map(|wanted| (wanted.filter.clone(), wanted.qos));
+        match self {
+            Self::V4(client) => {
+                let filter = |(filter, qos): (String, u8)| {
+                    rumqttc::SubscribeFilter::new(filter, rumqttc::qos(qos).unwrap_or(rumqttc::QoS::AtLeastOnce))
+                };
+                client.subscribe_many(wanted().map(filter)).await.map_err(|error| error.to_string())
+            }
+            Self::V5(client) => {
+                let filter = |(filter, qos): (String, u8)| {
+                    rumqttc5::SubscribeFilter::new(filter, rumqttc5::qos(qos).unwrap_or(rumqttc5::QoS::AtLeastOnce))
+                };
+                client.subscribe_many(wanted().map(filter)).await.map_err(|error| error.to_string())
+            }
+        }
+    }
+
+    /// Says whether we are there, without waiting.
+    pub fn announce(&self, settings: &Settings, online: bool) {
+        let Some(status) = &settings.status else { return };
+        let text = if online { status.online.clone() } else { status.offline.clone() };
+        // If it is not sent the connection is gone, and the last will says it.
+        match self {
+            Self::V4(client) => {
+                let options = rumqttc::PublishOptions::new(rumqttc::QoS::AtLeastOnce).retained();
+                let _ = client.try_publish(status.topic.clone(), text, options);
+            }
+            Self::V5(client) => {
+                let options = rumqttc5::PublishOptions::new(rumqttc5::QoS::AtLeastOnce).retained();
+                let _ = client.try_publish(status.topic.clone(), text, options);
+            }
+        }
+    }
+
+    /// Sends an acknowledgement, without waiting.
+    pub fn acknowledge(&self, ack: &Ack) -> Acked {
+        match (self, ack) {
+            (Self::V4(client), Ack::V4(ack)) => match client.try_manual_ack(ack.clone()) {
+                Ok(()) => Acked::Sent,
+                Err(rumqttc::ClientError::RequestChannelFull(_)) => Acked::Full,
+                Err(_) => Acked::Gone,
+            },
+            (Self::V5(client), Ack::V5(ack)) => match client.try_manual_ack(ack.clone()) {
+                Ok(()) => Acked::Sent,
+                Err(rumqttc5::ClientError::RequestChannelFull(_)) => Acked::Full,
+                Err(_) => Acked::Gone,
+            },
+            // Of another connection.
+            _ => Acked::Gone,
+        }
+    }
+
+    /// Asks to leave; false when the connection is gone.
+    pub fn leave(&self) -> bool {
+        match self {
+            Self::V4(client) => client.try_disconnect().is_ok(),
+            Self::V5(client) => client.try_disconnect().is_ok(),
+        }
+    }
+}
