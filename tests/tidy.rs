@@ -52,6 +52,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("serial2", &["source"]), // the one that switches RS-485
     ("tokio_serial", &["source"]),
     ("tokio_modbus", &["source"]),
+    ("regex_lite", &["source", "config"]), // `check` asks whether a pattern is one
     ("hyper", &["source"]),
     ("hyper_util", &["source"]),
     ("http_body_util", &["source"]),

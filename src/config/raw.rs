@@ -76,6 +76,12 @@ pub struct File {
     pub poll: Option<Spanned<Span>>,
     /// When a last line without newline is taken.
     pub unterminated_after: Option<Spanned<Span>>,
+    /// The longest line.
+    pub max_line: Option<Spanned<Bytes>>,
+    /// A pattern of lines that begin a message.
+    pub message_start: Option<Spanned<String>>,
+    /// Old files are not begun.
+    pub ignore_older: Option<Spanned<Span>>,
 }
 
 /// `[source.NAME]` with `kind = "http"`

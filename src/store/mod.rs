@@ -29,8 +29,7 @@ pub use group::{Atom, Part};
 pub use log::body::StreamId;
 pub use log::recover::Finding;
 pub use open::OpenError;
-pub use reader::{Gap, GapReason, Item, ReadError, Reader, Span};
-pub use shared::{Backlog, Release};
+pub use reader::{Backlog, Gap, GapReason, Item, ReadError, Reader, Release, Span};
 pub use space::{Keep, StreamRule, WhenFull};
 
 use crate::flow::receipt::{Durable, Ticket};

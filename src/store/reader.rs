@@ -10,6 +10,7 @@ use super::log::place::placed;
 use super::log::section::{RecordRef, Records};
 use super::log::walk::{Found, Step, Walk};
 use super::shared::Inner;
+use crate::flow::receipt::Accepted;
 use crate::platform::disk::{DiskFile, Mode};
 use crate::telemetry::{Metric, event};
 use std::io;
@@ -65,6 +66,34 @@ impl Span {
     pub fn weight(&self) -> usize {
         self.raw.len()
     }
+}
+
+/// What a reader has not released.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Backlog {
+    /// Records.
+    pub records: u64,
+    /// Stored bytes, in proportion.
+    pub bytes: u64,
+    /// When the oldest arrived, milliseconds since the Unix epoch; within a segment in proportion.
+    pub oldest_ms: Option<i64>,
+}
+
+/// A reader's progress in one stream.
+#[derive(Debug)]
+pub struct Release {
+    /// The reader.
+    pub reader: String,
+    /// The stream.
+    pub stream: StreamId,
+    /// Everything below is delivered, filtered or set aside.
+    pub next: u64,
+    /// The last sequence that was sent in the lane.
+    pub after: u64,
+    /// Bytes that would be sent again without this.
+    pub bytes: u64,
+    /// The proof.
+    pub proof: Accepted,
 }
 
 /// What comes next in a stream.

@@ -4,11 +4,12 @@ use super::group::{Atom, Group};
 use super::log::body::{CursorEntry, FloorEntry, LaneMark, Stamp, StreamId, StreamName};
 use super::log::layout::Heat;
 use super::log::segment::{Folders, Segment};
+use super::reader::{Backlog, Release};
 use super::report::{Cause, Reports};
 use super::space::{Hold, Snapshot, StreamRule, WhenFull};
 use super::state::{State, new_stream};
 use super::{GROUP_BYTES, MAX_ATOM, OfferError, Options, ReaderRule, Selection};
-use crate::flow::receipt::{Accepted, Durable, Ticket};
+use crate::flow::receipt::{Durable, Ticket};
 use crate::flow::record::is_own_stream;
 use crate::platform::traffic::Traffic;
 use crate::telemetry::{Metric, Metrics, event};
@@ -20,34 +21,6 @@ use tokio::sync::watch;
 const CURSOR_MS: u64 = 5000;
 /// Cursor progress is saved at the latest after this many bytes of event bodies.
 const CURSOR_BYTES: u64 = 4 << 20;
-
-/// What a reader has not released.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Backlog {
-    /// Records.
-    pub records: u64,
-    /// Stored bytes, in proportion.
-    pub bytes: u64,
-    /// When the oldest arrived, milliseconds since the Unix epoch; within a segment in proportion.
-    pub oldest_ms: Option<i64>,
-}
-
-/// A reader's progress in one stream.
-#[derive(Debug)]
-pub struct Release {
-    /// The reader.
-    pub reader: String,
-    /// The stream.
-    pub stream: StreamId,
-    /// Everything below is delivered, filtered or set aside.
-    pub next: u64,
-    /// The last sequence that was sent in the lane.
-    pub after: u64,
-    /// Bytes that would be sent again without this.
-    pub bytes: u64,
-    /// The proof.
-    pub proof: Accepted,
-}
 
 /// A cursor as it is now, and what of it is not saved.
 #[derive(Debug, Clone)]

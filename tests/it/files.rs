@@ -103,3 +103,58 @@ fn bad_lines_go_to_the_dead_letters_and_the_stream_goes_on() {
     assert_eq!(dead()[2].line["attributes"]["length"], ((1 << 20) + 5).to_string());
     drop(agent);
 }
+
+/// The real logrotate, by rename and by copytruncate, while lines are written all the time.
+#[test]
+fn logrotate_costs_no_line_and_repeats_none() {
+    for (how, pattern) in [("create", "app.log"), ("create", "app.log*"), ("copytruncate", "app.log")] {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("app.log");
+        let text = format!(
+            "device = \"d\"\n[store]\nlinger = \"20ms\"\nreserve = \"16MiB\"\n\
+             [source.log]\nkind = \"file\"\npath = \"{0}/{pattern}\"\npoll = \"20ms\"\n\
+             [sink.out]\nkind = \"directory\"\npath = \"{0}/out\"\nlinger = \"0s\"\n",
+            dir.path().display()
+        );
+        let rule = dir.path().join("rotate.conf");
+        std::fs::write(&rule, format!("{} {{\n  rotate 50\n  {how}\n  missingok\n}}\n", log.display())).unwrap();
+        // logrotate asks that nobody else may write to the folder.
+        let rotate = || {
+            let state = dir.path().join("rotate.state");
+            let done =
+                std::process::Command::new("logrotate").arg("-f").arg("-s").arg(state).arg(&rule).output().unwrap();
+            assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        };
+        let mut agent = Agent::start(dir.path(), &text, "");
+        let mut written = 0;
+        let mut write = |lines: u32| {
+            let text: Vec<String> = (written..written + lines).map(|n| format!("{how} line {n}\n")).collect();
+            append(&log, &text.concat());
+            written += lines;
+            format!("{how} line {}", written - 1)
+        };
+        for round in 0..8 {
+            // A file that is rotated before anybody has seen it has another name than the pattern's.
+            let seen = write(10);
+            until("the file is known", || delivered(dir.path()).contains(&seen));
+            for _ in 0..19 {
+                write(10);
+            }
+            // copytruncate itself loses what is written between its copy and its cut: nothing is.
+            if round % 3 == 1 {
+                agent.kill();
+                write(10);
+                rotate();
+                agent = Agent::start(dir.path(), &text, "");
+            } else {
+                rotate();
+            }
+        }
+        let expected: Vec<String> = (0..written).map(|n| format!("{how} line {n}")).collect();
+        until("all lines are there", || delivered(dir.path()).len() >= expected.len());
+        let mut seen = delivered(dir.path());
+        seen.sort_by_key(|line| line.rsplit(' ').next().unwrap().parse::<u32>().unwrap());
+        assert_eq!(seen, expected, "{how} {pattern}");
+        assert!(agent.stop().success());
+    }
+}

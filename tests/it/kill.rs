@@ -14,10 +14,10 @@ fn kills() -> u64 {
     std::env::var("FOREBAY_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(20)
 }
 
-fn config(port: u16, qos: u8, log: &Path) -> String {
+fn config(port: u16, qos: u8, protocol: &str, log: &Path) -> String {
     format!(
         "device = \"killed\"\n[store]\nlinger = \"200ms\"\nreserve = \"16MiB\"\n\
-         [source.plant]\nkind = \"mqtt\"\nurl = \"mqtt://127.0.0.1:{port}\"\ntopics = [\"plant/#\"]\nqos = {qos}\n\
+         [source.plant]\nkind = \"mqtt\"\nurl = \"mqtt://127.0.0.1:{port}\"\ntopics = [\"plant/#\"]\nqos = {qos}\nprotocol = \"{protocol}\"\n\
          [source.log]\nkind = \"file\"\npath = \"{}\"\npoll = \"50ms\"\nstream = \"lines\"\n\
          [sink.hub]\nkind = \"eventhubs\"\nconnection = {{ env = \"EVENTHUB_CONNECTION\" }}\nlinger = \"100ms\"\n",
         log.display()
@@ -75,17 +75,17 @@ impl Traffic {
     }
 }
 
-fn storm(qos: u8) {
+fn storm(qos: u8, protocol: &str) {
     let dir = tempfile::tempdir().unwrap();
     let runtime = runtime();
     let broker = Mosquitto::start(dir.path(), "max_queued_messages 0\nmax_inflight_messages 100");
     let log = dir.path().join("plant.log");
     let (proxy, hub) = runtime.block_on(async {
-        let proxy = Proxy::start(broker.port).await;
+        let proxy = Proxy::start(broker.port, protocol == "5").await;
         let settings = Settings { listen: "127.0.0.1:0".into(), partitions: 1, ..Settings::default() };
         (proxy, Hub::start(settings).await.unwrap())
     });
-    let (config, connection) = (config(proxy.port, qos, &log), hub.connection_string("readings"));
+    let (config, connection) = (config(proxy.port, qos, protocol, &log), hub.connection_string("readings"));
     // The session must be there before the first message.
     let first = Agent::start(dir.path(), &config, &connection);
     until("the agent subscribes", || first.log().contains("connected"));
@@ -134,7 +134,7 @@ fn storm(qos: u8) {
     let unexplained: Vec<_> = twice.difference(&at_a_kill).collect();
     assert!(unexplained.is_empty(), "stored twice without having been in flight at a kill: {unexplained:?}");
     eprintln!(
-        "qos {qos}: {} kills, {published} messages ({} twice), {written} lines, {} acknowledged",
+        "MQTT {protocol}, qos {qos}: {} kills, {published} messages ({} twice), {written} lines, {} acknowledged",
         kills(),
         twice.len(),
         acknowledged.len()
@@ -144,10 +144,20 @@ fn storm(qos: u8) {
 
 #[test]
 fn kill_9_loses_nothing_at_qos_1() {
-    storm(1);
+    storm(1, "3.1.1");
 }
 
 #[test]
 fn kill_9_stores_each_message_once_at_qos_2() {
-    storm(2);
+    storm(2, "3.1.1");
+}
+
+#[test]
+fn kill_9_loses_nothing_at_qos_1_with_mqtt_5() {
+    storm(1, "5");
+}
+
+#[test]
+fn kill_9_stores_each_message_once_at_qos_2_with_mqtt_5() {
+    storm(2, "5");
 }

@@ -3,6 +3,7 @@
 use super::{Checker, Table};
 use crate::config::value::{Bytes, CONTENT_TYPES, Csv, Decoder, File, Format, Route};
 use crate::config::{Source, raw};
+use crate::flow::record::MAX_RECORD;
 use crate::source::Kind;
 use serde::Deserialize;
 use std::ops::Range;
@@ -65,7 +66,10 @@ impl Checker<'_> {
             _ => {
                 let routes = vec![self.route(&label, &span, &mut body, Format::Text)];
                 let raw: raw::File = self.fields(span.clone(), body);
-                let kind = self.file(&span, raw)?;
+                let mut kind = self.file(&span, raw)?;
+                if let Format::Csv(csv) = &routes[0].decoder.format {
+                    kind.header = csv.columns.is_none().then_some(csv.delimiter);
+                }
                 Some(Source { name: name.into(), kind: Kind::File(kind), routes, window: None, held })
             }
         }
@@ -103,6 +107,20 @@ impl Checker<'_> {
         if let Some(after) = raw.unterminated_after {
             file.unterminated_after = after.get_ref().0;
         }
+        if let Some(most) = raw.max_line {
+            file.max_line = usize::try_from(most.get_ref().0).unwrap_or(usize::MAX);
+            if !(1..=MAX_RECORD).contains(&file.max_line) {
+                self.problem(most.span(), "`max_line` must be from 1B to 1MiB".into(), None);
+            }
+        }
+        if let Some(pattern) = raw.message_start {
+            if let Err(error) = regex_lite::Regex::new(pattern.get_ref()) {
+                let hint = "a regular expression, as in '^\\d{4}-\\d\\d-\\d\\d ' in single quotes";
+                self.problem(pattern.span(), format!("`message_start` is no pattern: {error}"), Some(hint.into()));
+            }
+            file.message_start = Some(pattern.into_inner());
+        }
+        file.ignore_older = raw.ignore_older.map(|span| span.get_ref().0);
         Some(file)
     }
 }

@@ -46,6 +46,12 @@ pub struct File {
     pub gone_after: Duration,
     /// The longest line in bytes; longer ones become dead letters.
     pub max_line: usize,
+    /// Between the values of a file whose first line names its columns.
+    pub header: Option<u8>,
+    /// A line that matches this begins a message; others belong to the one before.
+    pub message_start: Option<String>,
+    /// Files that were not written to for longer are not begun.
+    pub ignore_older: Option<Duration>,
 }
 
 impl File {
@@ -59,6 +65,9 @@ impl File {
             unterminated_after: Duration::from_secs(10),
             gone_after: Duration::from_secs(5),
             max_line: crate::flow::record::MAX_RECORD,
+            header: None,
+            message_start: None,
+            ignore_older: None,
         }
     }
 }

@@ -4,6 +4,8 @@
 //! a file is known by device, inode and the CRC of its beginning, not by its name; a renamed
 //! file is read to its end.
 
+mod rules;
+mod saved;
 mod tail;
 mod track;
 

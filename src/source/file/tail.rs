@@ -1,9 +1,12 @@
 //! All files of a source: which there are, which are new, which are gone.
 
 use super::Settings;
-use super::track::{FileId, Saved, Track};
+use super::rules::Rules;
+use super::saved::{FileId, Saved};
+use super::track::Track;
 use crate::flow::frame::Frame;
 use crate::telemetry::{Metric, Metrics, event};
+use regex_lite::Regex;
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -20,6 +23,7 @@ pub struct Tail {
     settings: Settings,
     saved: BTreeMap<String, Saved>,
     tracks: BTreeMap<FileId, Track>,
+    rules: Arc<Rules>,
     metrics: Arc<Metrics>,
     /// Files of the very first start may be read from their end.
     first: bool,
@@ -35,14 +39,17 @@ impl Tail {
         let saved: BTreeMap<_, _> =
             positions.iter().filter_map(|(part, value)| Some((part.clone(), Saved::decode(value)?))).collect();
         let first = positions.is_empty();
-        let mut tail =
-            Self { settings, saved, tracks: BTreeMap::new(), metrics, first, starting: true, complained: None };
+        let message_start = settings.message_start.as_deref().and_then(|pattern| Regex::new(pattern).ok());
+        let rules = Arc::new(Rules { max_line: settings.max_line, header: settings.header, message_start });
+        let tracks = BTreeMap::new();
+        let mut tail = Self { settings, saved, tracks, rules, metrics, first, starting: true, complained: None };
         tail.find_renamed();
         tail
     }
 
     /// What is new, in order for each file.
     pub fn poll(&mut self) -> Vec<Frame> {
+        self.refresh();
         let mut frames = self.discover();
         if self.first {
             frames.push(started());
@@ -53,23 +60,11 @@ impl Tail {
         let share = (POLL_BYTES / self.tracks.len().max(1)).max(SHARE_BYTES);
         let mut finished = Vec::new();
         for (id, track) in &mut self.tracks {
-            match track.refresh() {
-                Ok(true) => {
-                    self.metrics.add(Metric::FileTruncated, 1);
-                    let path = track.path.display();
-                    tracing::warn!(event = event::SOURCE_NOTE, %path, "truncated or replaced: reading from its start");
-                }
-                Ok(false) => {}
-                Err(error) => {
-                    tracing::warn!(event = event::SOURCE_NOTE, path = %track.path.display(), %error, "cannot be read");
-                    continue;
-                }
-            }
             let rest = track.quiet_for() >= self.settings.unterminated_after
                 || track.gone && track.quiet_for() >= self.settings.gone_after;
             let mut weight = 0;
             while weight < share {
-                match track.next(self.settings.max_line, rest) {
+                match track.next(rest) {
                     Ok(Some(frame)) => {
                         weight += frame.weight();
                         frames.push(frame);
@@ -95,6 +90,30 @@ impl Tail {
         frames
     }
 
+    /// Looks at the files that are read: before new ones are looked for, so that the copy of a file
+    /// that was cut is known as such.
+    fn refresh(&mut self) {
+        let mut copies = Vec::new();
+        for track in self.tracks.values_mut() {
+            let before = track.saved();
+            match track.refresh() {
+                Ok(true) => {
+                    copies.push(before);
+                    self.metrics.add(Metric::FileTruncated, 1);
+                    let path = track.path.display();
+                    tracing::warn!(event = event::SOURCE_NOTE, %path, "truncated or replaced: reading from its start");
+                }
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::warn!(event = event::SOURCE_NOTE, path = %track.path.display(), %error, "cannot be read");
+                }
+            }
+        }
+        for truncated in &copies {
+            self.find_copy(truncated);
+        }
+    }
+
     /// Finds the files that the pattern leads to now; returns where those begin that are read from
     /// their end, so that a restart does not skip what was written meanwhile.
     fn discover(&mut self) -> Vec<Frame> {
@@ -109,6 +128,8 @@ impl Tail {
         for track in self.tracks.values_mut() {
             track.gone = true;
         }
+        let mut unknown = Vec::new();
+        let mut copies = Vec::new();
         for path in paths {
             let Ok(meta) = std::fs::metadata(&path) else { continue };
             let id = FileId { device: meta.dev(), inode: meta.ino() };
@@ -117,8 +138,34 @@ impl Tail {
                 track.path = path;
                 continue;
             }
-            let saved = self.saved_for(id, &path);
-            match Track::open(&path, saved.as_ref(), self.settings.from_end && self.first) {
+            match self.saved_for(id, &path) {
+                None => unknown.push((path, meta)),
+                Some(saved) => match Track::open(&path, Some(&saved), false, self.rules.clone()) {
+                    Ok(track) => {
+                        // It was cut, or is another one, since we looked last.
+                        copies.extend((track.saved().offset < saved.offset).then_some(saved));
+                        self.tracks.insert(track.id, track);
+                    }
+                    Err(error) => self.complain(format!("{}: {error}", path.display())),
+                },
+            }
+        }
+        for truncated in &copies {
+            self.find_copy(truncated);
+        }
+        for (path, meta) in unknown {
+            let id = FileId { device: meta.dev(), inode: meta.ino() };
+            let age = meta.modified().ok().and_then(|at| at.elapsed().ok()).unwrap_or_default();
+            let is_old = self.settings.ignore_older.is_some_and(|limit| age > limit);
+            if let Some(copy) = self.tracks.get_mut(&id) {
+                // The pattern leads to it: it is kept in mind when it has been read.
+                copy.gone = false;
+                continue;
+            }
+            if is_old || self.is_copy(&path) {
+                continue;
+            }
+            match Track::open(&path, None, self.settings.from_end && self.first, self.rules.clone()) {
                 Ok(track) => {
                     if self.settings.from_end && self.first {
                         begun.push(track.bookmark());
@@ -148,8 +195,48 @@ impl Tail {
             let Some(saved) = self.saved.get(&Saved::part(id)).filter(|saved| saved.path != path) else { continue };
             // Another file may have got the inode: only the one that we know is read on.
             let known = std::fs::File::open(&path).is_ok_and(|file| saved.fingerprint.matches(&file));
-            if let Some(track) = known.then(|| Track::open(&path, Some(saved), true).ok()).flatten() {
+            if let Some(track) = known.then(|| Track::open(&path, Some(saved), true, self.rules.clone()).ok()).flatten()
+            {
                 self.tracks.insert(id, track);
+            }
+        }
+    }
+
+    /// Whether a file that the pattern matches is a copy of one that is read, made before that one is
+    /// cut (`copytruncate` of `app.log` under the pattern `app.log*`): what is in it was read, or is
+    /// being read there. A copy is named after its original, begins and ends like it, and is not longer.
+    fn is_copy(&self, path: &Path) -> bool {
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return false };
+        let named_after = |track: &&Track| {
+            let original = track.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            track.path.parent() == path.parent() && name.len() > original.len() && name.starts_with(original)
+        };
+        let file = std::fs::File::open(path);
+        file.is_ok_and(|file| self.tracks.values().filter(named_after).any(|track| track.holds(&file)))
+    }
+
+    /// A file was copied and then cut to nothing (logrotate's `copytruncate`): what we had not read
+    /// of it is in the copy, a file beside it that begins alike and is long enough.
+    fn find_copy(&mut self, truncated: &Saved) {
+        let beside = truncated.path.parent().map(std::fs::read_dir).into_iter().flatten().flatten();
+        for path in beside.filter_map(Result::ok).map(|entry| entry.path()).filter(|path| *path != truncated.path) {
+            let Ok(meta) = std::fs::metadata(&path) else { continue };
+            let id = FileId { device: meta.dev(), inode: meta.ino() };
+            if !meta.is_file() || meta.len() < truncated.offset || truncated.fingerprint.length == 0 {
+                continue;
+            }
+            let alike = std::fs::File::open(&path).is_ok_and(|file| truncated.fingerprint.matches(&file));
+            let known = self.tracks.contains_key(&id) || self.saved.contains_key(&Saved::part(id));
+            if alike
+                && !known
+                && let Ok(mut track) = Track::open(&path, Some(truncated), true, self.rules.clone())
+            {
+                let path = path.display();
+                tracing::info!(event = event::SOURCE_NOTE, %path, "the copy of a truncated file: reading its rest");
+                // Nobody writes to it: it is let go when it has been read.
+                track.gone = true;
+                self.tracks.insert(id, track);
+                return;
             }
         }
     }
@@ -178,6 +265,7 @@ fn folder(path: &str) -> PathBuf {
 mod tests {
     use super::*;
     use crate::flow::frame::Payload;
+    use crate::source::file::saved::Fingerprint;
     use std::fmt::Write as _;
     use std::io::Write as _;
     use std::time::Duration;
@@ -282,6 +370,130 @@ mod tests {
         both.sort();
         assert_eq!(both, ["2", "3", "last"], "a gone file's last line needs no newline");
         assert_eq!(rig.positions.len(), 2, "the gone file is forgotten");
+    }
+
+    #[test]
+    fn what_was_not_read_of_a_truncated_file_is_read_from_its_copy() {
+        for (pattern, restart) in [("a.log", false), ("a.log", true), ("a.log*", false), ("a.log*", true)] {
+            let mut rig = Rig::new(pattern);
+            rig.append("a.log", "1 some text\n");
+            assert_eq!(rig.poll(), "1 some text\n");
+            rig.append("a.log", "2 some text\n");
+            std::fs::copy(rig.path("a.log"), rig.path("a.log.1")).unwrap();
+            if !restart {
+                assert_eq!(rig.poll(), "2 some text\n", "the copy is not taken for a new file");
+            }
+            rig.append("a.log", "");
+            std::fs::write(rig.path("a.log"), "3\n").unwrap();
+            if restart {
+                rig.restart();
+            }
+            let mut seen: Vec<String> =
+                (0..3).flat_map(|_| rig.poll().lines().map(String::from).collect::<Vec<_>>()).collect();
+            seen.sort();
+            let expected: &[&str] = if restart { &["2 some text", "3"] } else { &["3"] };
+            assert_eq!(seen, expected, "{pattern}, restart {restart}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_was_cut_to_nothing_while_nobody_looked_goes_on() {
+        let mut rig = Rig::new("a.log");
+        rig.append("a.log", "1 some text\n");
+        assert_eq!(rig.poll(), "1 some text\n");
+        rig.append("a.log", "2 some text\n");
+        std::fs::copy(rig.path("a.log"), rig.path("a.log.1")).unwrap();
+        std::fs::write(rig.path("a.log"), "").unwrap();
+        rig.restart();
+        assert_eq!(rig.poll(), "2 some text\n");
+        assert_eq!(rig.poll(), "");
+        rig.append("a.log", "3 some text\n");
+        assert_eq!(rig.poll(), "3 some text\n");
+        rig.restart();
+        rig.append("a.log", "4 some text\n");
+        assert_eq!(rig.poll(), "4 some text\n");
+    }
+
+    #[test]
+    fn a_file_that_only_begins_like_another_is_read() {
+        let mut rig = Rig::new("a.log*");
+        rig.append("a.log", "time,value\n1,1\n");
+        assert_eq!(rig.poll(), "time,value\n1,1\n");
+        rig.append("a.log2", "time,value\n");
+        assert_eq!(rig.poll(), "", "so far it is the same");
+        rig.append("a.log2", "2,2\n");
+        assert_eq!(rig.poll(), "time,value\n2,2\n");
+    }
+
+    #[test]
+    fn the_header_of_a_file_goes_with_its_lines_also_when_it_changes_and_over_restarts() {
+        let mut rig = Rig::new("a.csv");
+        rig.settings.header = Some(b',');
+        rig.restart();
+        let frames = |rig: &mut Rig| -> Vec<(String, String)> {
+            let mut out = Vec::new();
+            for frame in rig.tail.poll() {
+                if let Payload::Lines(block) = &frame.payload {
+                    let header = frame.header.as_deref().unwrap_or_default().to_string();
+                    out.push((header, String::from_utf8(block.to_vec()).unwrap()));
+                }
+                let position = frame.position.unwrap();
+                rig.positions.insert(position.part, position.value);
+            }
+            out
+        };
+        let pair = |header: &str, lines: &str| (header.to_string(), lines.to_string());
+        rig.append("a.csv", "time,t\r\n12:00,1\n12:01,2\n");
+        assert_eq!(frames(&mut rig), [pair("time,t", "12:00,1\n12:01,2\n")]);
+        rig.restart();
+        rig.append("a.csv", "12:02,3\ntime,t\n12:03,4\ntime,t,h\n12:04,5,6\n");
+        let expected = [pair("time,t", "12:02,3\n"), pair("time,t", "12:03,4\n"), pair("time,t,h", "12:04,5,6\n")];
+        assert_eq!(frames(&mut rig), expected);
+        rig.restart();
+        rig.append("a.csv", "12:05,7,8\n");
+        assert_eq!(frames(&mut rig), [pair("time,t,h", "12:05,7,8\n")]);
+    }
+
+    #[test]
+    fn lines_belong_together_up_to_the_next_one_that_begins_a_message() {
+        let mut rig = Rig::new("a.log");
+        rig.settings.message_start = Some(r"^\d{4} ".into());
+        rig.restart();
+        let messages = |rig: &mut Rig| -> Vec<String> {
+            let mut out = Vec::new();
+            for frame in rig.tail.poll() {
+                if let Payload::Messages(list) = &frame.payload {
+                    out.extend(list.iter().map(|bytes| String::from_utf8(bytes.to_vec()).unwrap()));
+                }
+                let position = frame.position.unwrap();
+                rig.positions.insert(position.part, position.value);
+            }
+            out
+        };
+        rig.append("a.log", "2026 one\n  at a\n  at b\n2026 two\n");
+        assert_eq!(messages(&mut rig), ["2026 one\n  at a\n  at b"], "the last may go on");
+        rig.restart();
+        rig.append("a.log", "  at c\n2026 three\n");
+        assert_eq!(messages(&mut rig), ["2026 two\n  at c"]);
+        rig.settings.unterminated_after = Duration::ZERO;
+        rig.restart();
+        assert_eq!(messages(&mut rig), ["2026 three"], "after a silence it is over");
+        assert_eq!(messages(&mut rig), Vec::<String>::new());
+    }
+
+    #[test]
+    fn positions_of_older_versions_are_read() {
+        #[derive(serde::Serialize)]
+        struct Before {
+            id: FileId,
+            path: PathBuf,
+            offset: u64,
+            fingerprint: Fingerprint,
+        }
+        let id = FileId { device: 1, inode: 2 };
+        let before = Before { id, path: "/a".into(), offset: 300, fingerprint: Fingerprint::default() };
+        let saved = Saved::decode(&postcard::to_allocvec(&before).unwrap()).unwrap();
+        assert_eq!((saved.offset, saved.header_at), (300, None));
     }
 
     #[test]

@@ -1,81 +1,23 @@
 //! One file: what it is, where we are in it, what comes next.
 
+use super::rules::{Rules, trimmed};
+use super::saved::{FINGERPRINT, FileId, Fingerprint, Saved, line_at, read_at};
 use crate::flow::frame::{Frame, Payload, Position};
 use crate::flow::record::DEAD_LETTER_KEEP;
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-/// How much of the beginning tells files apart, in bytes.
-const FINGERPRINT: usize = 1024;
 /// A frame holds about this much, in bytes.
 const BLOCK: usize = 64 << 10;
 /// The records of a frame weigh at most this much besides their bytes; an atom's limit is 2 MiB.
 const FRAME_WEIGHT: usize = 1 << 20;
 /// What is reckoned for a line besides its bytes and key: as a dead letter it has attributes.
 const RECORD_WEIGHT: usize = 256;
-
-/// What a file is to the operating system.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct FileId {
-    /// The device.
-    pub device: u64,
-    /// The inode.
-    pub inode: u64,
-}
-
-/// The beginning of a file: files that are only appended to keep it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Fingerprint {
-    /// Bytes looked at, `FINGERPRINT` at most.
-    pub length: u32,
-    /// Their CRC32C.
-    pub crc: u32,
-}
-
-impl Fingerprint {
-    /// Of a file's first `length` bytes at most.
-    pub fn of(file: &File, length: usize) -> io::Result<Self> {
-        let mut bytes = vec![0; length.min(FINGERPRINT)];
-        let n = read_at(file, &mut bytes, 0)?;
-        Ok(Self { length: u32::try_from(n).unwrap_or(0), crc: crc32c::crc32c(&bytes[..n]) })
-    }
-
-    /// Whether a file still begins like this.
-    pub fn matches(self, file: &File) -> bool {
-        Self::of(file, usize::try_from(self.length).unwrap_or(0)).is_ok_and(|now| now == self)
-    }
-}
-
-/// What is saved with every commit.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Saved {
-    /// The file.
-    pub id: FileId,
-    /// Where it was.
-    pub path: PathBuf,
-    /// The next byte.
-    pub offset: u64,
-    /// How it begins.
-    pub fingerprint: Fingerprint,
-}
-
-impl Saved {
-    /// The part of the source that it is saved under.
-    pub fn part(id: FileId) -> String {
-        format!("{:x}:{:x}", id.device, id.inode)
-    }
-
-    /// From a position.
-    pub fn decode(value: &[u8]) -> Option<Self> {
-        postcard::from_bytes(value).ok()
-    }
-}
 
 /// A line that is too long, so far.
 #[derive(Debug)]
@@ -100,13 +42,17 @@ pub struct Track {
     offset: u64,
     fingerprint: Fingerprint,
     size: u64,
+    modified: Option<SystemTime>,
     changed: Instant,
     too_long: Option<TooLong>,
+    rules: Arc<Rules>,
+    /// The line that names the columns, and where it is.
+    header: Option<(u64, Arc<str>)>,
 }
 
 impl Track {
     /// Opens a file; `saved` says where it was left.
-    pub fn open(path: &Path, saved: Option<&Saved>, from_end: bool) -> io::Result<Self> {
+    pub fn open(path: &Path, saved: Option<&Saved>, from_end: bool, rules: Arc<Rules>) -> io::Result<Self> {
         let file = File::open(path)?;
         let meta = file.metadata()?;
         let id = FileId { device: meta.dev(), inode: meta.ino() };
@@ -117,6 +63,12 @@ impl Track {
             None => 0,
         };
         let fingerprint = Fingerprint::of(&file, FINGERPRINT)?;
+        // Read from its end or from where it was left, a file has its header before that.
+        let header_at = known.map_or((offset > 0).then_some(0), |saved| saved.header_at);
+        let header = match header_at.filter(|_| rules.header.is_some()) {
+            Some(at) => line_at(&file, at)?.map(|line| (at, line)),
+            None => None,
+        };
         Ok(Self {
             id,
             path: path.into(),
@@ -126,9 +78,34 @@ impl Track {
             offset,
             fingerprint,
             size: meta.len(),
+            modified: meta.modified().ok(),
             changed: Instant::now(),
             too_long: None,
+            rules,
+            header,
         })
+    }
+
+    /// What is saved of it: with it, a copy of this file is read on from here.
+    pub fn saved(&self) -> Saved {
+        let header_at = self.header.as_ref().map(|(at, _)| *at);
+        Saved { id: self.id, path: self.path.clone(), offset: self.offset, fingerprint: self.fingerprint, header_at }
+    }
+
+    /// Whether another file is the same as this one up to its own end: its beginning and its end are.
+    pub fn holds(&self, other: &File) -> bool {
+        let alike = || {
+            let length = other.metadata()?.len();
+            let head = usize::try_from(length).unwrap_or(FINGERPRINT).min(FINGERPRINT);
+            let at = length - head as u64;
+            let (mut mine, mut its) = (vec![0; head], vec![0; head]);
+            let same = read_at(&self.file, &mut mine, at)? == read_at(other, &mut its, at)? && mine == its;
+            let begins = Fingerprint::of(other, head)? == Fingerprint::of(&self.file, head)?;
+            Ok::<_, io::Error>(length > 0 && length <= self.file.metadata()?.len() && same && begins)
+        };
+        // Cut since we looked last: the next look finds the copy by how this one began.
+        let cut = || self.fingerprint.matches(other) && !self.fingerprint.matches(&self.file);
+        alike().unwrap_or(false) || self.fingerprint.length > 0 && cut()
     }
 
     /// How long nothing has changed.
@@ -143,23 +120,26 @@ impl Track {
 
     /// Looks at the size; true when the file was found truncated or replaced in place.
     pub fn refresh(&mut self) -> io::Result<bool> {
-        let size = self.file.metadata()?.len();
-        if size == self.size && (size == 0 || self.fingerprint.length > 0) {
+        let meta = self.file.metadata()?;
+        let (size, modified) = (meta.len(), meta.modified().ok());
+        if size == self.size && modified == self.modified && (size == 0 || self.fingerprint.length > 0) {
             return Ok(false);
         }
         let restarted = size < self.offset || !self.fingerprint.matches(&self.file);
         if restarted {
             self.offset = 0;
             self.too_long = None;
+            self.header = None;
         }
-        self.size = size;
+        (self.size, self.modified) = (size, modified);
         self.changed = Instant::now();
         self.fingerprint = Fingerprint::of(&self.file, FINGERPRINT)?;
         Ok(restarted)
     }
 
     /// The next whole lines, or nothing. With `rest`, a last line without newline is taken too.
-    pub fn next(&mut self, max_line: usize, rest: bool) -> io::Result<Option<Frame>> {
+    pub fn next(&mut self, rest: bool) -> io::Result<Option<Frame>> {
+        let max_line = self.rules.max_line;
         loop {
             let start = self.too_long.as_ref().map_or(self.offset, |line| line.at);
             let left = usize::try_from(self.size.saturating_sub(start)).unwrap_or(usize::MAX);
@@ -181,7 +161,15 @@ impl Track {
                 block.truncate(n);
                 if let Some(end) = self.cut(&block) {
                     block.truncate(end + 1);
-                    return Ok(Some(self.lines(block)));
+                    let whole = n == want && want < left;
+                    match self.messages(block, whole, rest, n > max_line) {
+                        Some(frame) => return Ok(Some(frame)),
+                        None if whole && n <= max_line => {
+                            want = (want * 2).min(left);
+                            continue;
+                        }
+                        None => return Ok(None),
+                    }
                 }
                 if n > max_line {
                     let head = block[..DEAD_LETTER_KEEP.min(n)].to_vec();
@@ -194,7 +182,7 @@ impl Track {
                     break;
                 }
                 if n < want || want >= left {
-                    return Ok((rest && n > 0).then(|| self.lines(block)));
+                    return Ok(if rest && n > 0 { self.messages(block, false, true, true) } else { None });
                 }
                 want = (want * 2).min(left);
             }
@@ -234,17 +222,64 @@ impl Track {
         newlines.take(most.max(1)).last()
     }
 
-    fn lines(&mut self, block: Vec<u8>) -> Frame {
-        self.offset += block.len() as u64;
-        self.frame(Payload::Lines(Bytes::from(block)))
+    /// A frame of whole lines; `None` when a message is not known to be over. `more` says that more
+    /// of the file is there, `rest` that what is there is all, `enough` that the longest is reached.
+    fn messages(&mut self, mut block: Vec<u8>, more: bool, rest: bool, enough: bool) -> Option<Frame> {
+        if self.rules.header.is_some() {
+            let first = block.iter().position(|byte| *byte == b'\n').map_or(block.len(), |at| at + 1);
+            let begins = self.header.as_ref().is_none_or(|(_, header)| self.rules.is_header(header, &block[..first]));
+            if begins {
+                let line = String::from_utf8_lossy(trimmed(&block[..first])).into();
+                self.header = Some((self.offset, line));
+                self.offset += first as u64;
+                return Some(self.frame(Payload::Nothing));
+            }
+            if let Some((_, header)) = &self.header {
+                // Up to the next header, which begins a frame of its own.
+                let mut at = first;
+                while at < block.len() {
+                    let end = block[at..].iter().position(|byte| *byte == b'\n').map_or(block.len(), |n| at + n + 1);
+                    if self.rules.is_header(header, &block[at..end]) {
+                        block.truncate(at);
+                    }
+                    at = end;
+                }
+            }
+        }
+        let Some(start) = &self.rules.message_start else {
+            self.offset += block.len() as u64;
+            return Some(self.frame(Payload::Lines(Bytes::from(block))));
+        };
+        // Where messages begin; what comes before the first is one of its own.
+        let (mut starts, mut at) = (vec![0], 0);
+        while at < block.len() {
+            let end = block[at..].iter().position(|byte| *byte == b'\n').map_or(block.len(), |n| at + n + 1);
+            if at > 0 && std::str::from_utf8(trimmed(&block[at..end])).is_ok_and(|line| start.is_match(line)) {
+                starts.push(at);
+            }
+            at = end;
+        }
+        // The last one may go on.
+        let all = rest && !more || enough && starts.len() == 1;
+        let end = if all { block.len() } else { starts.pop().unwrap_or(0) };
+        if end == 0 {
+            return None;
+        }
+        block.truncate(end);
+        self.offset += end as u64;
+        let block = Bytes::from(block);
+        let ends = starts.iter().skip(1).copied().chain([end]);
+        let list = starts.iter().zip(ends).map(|(from, to)| block.slice_ref(trimmed(&block[*from..to]))).collect();
+        Some(self.frame(Payload::Messages(list)))
     }
 
     fn frame(&self, payload: Payload) -> Frame {
-        Frame { position: Some(self.position()), ..Frame::new(self.key.clone(), payload) }
+        let header = self.header.as_ref().map(|(_, line)| line.clone());
+        Frame { position: Some(self.position()), header, ..Frame::new(self.key.clone(), payload) }
     }
 
     fn position(&self) -> Position {
-        let saved = Saved { id: self.id, path: self.path.clone(), offset: self.offset, fingerprint: self.fingerprint };
+        let saved = self.saved();
         // Encoding these few fields into memory cannot fail; empty would remove the position.
         Position { part: Saved::part(self.id), value: postcard::to_allocvec(&saved).unwrap_or_default() }
     }
@@ -258,17 +293,4 @@ impl Track {
     pub fn farewell(&self) -> Frame {
         Frame::position(Saved::part(self.id), Vec::new())
     }
-}
-
-fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-    let mut done = 0;
-    while done < buffer.len() {
-        match file.read_at(&mut buffer[done..], offset + done as u64) {
-            Ok(0) => break,
-            Ok(n) => done += n,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(done)
 }

@@ -1,8 +1,9 @@
 //! One connection: from CONNECT to the first error.
 
 use super::Settings;
+use super::open::open;
 use super::session::Session;
-use super::wire::{self, Ack, Acked, Client, Events, Incoming, Message};
+use super::wire::{Ack, Acked, Client, Events, Incoming, Message};
 use crate::config::value::Broker;
 use crate::flow::frame::{Frame, Payload};
 use crate::flow::handover::Giver;
@@ -70,7 +71,7 @@ pub async fn run(
     metrics: &Metrics,
     stop: &mut Stop,
 ) -> End {
-    let (client, mut events) = match wire::open(settings, broker) {
+    let (client, mut events) = match open(settings, broker) {
         Ok(opened) => opened,
         Err(error) => return End::Lost { error, was_up: false },
     };

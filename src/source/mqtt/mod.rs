@@ -6,6 +6,7 @@
 //! and event loop per connection, both dropped on any error (reference: mqtt.md, sections 3 and 4).
 
 mod connection;
+mod open;
 mod session;
 mod wire;
 

@@ -42,7 +42,7 @@ mod tests {
         // The request "read one holding register of slave 1" of the Modbus specification; "123456789"
         // of the CRC catalogue.
         let frames: [(Checksum, &[u8], &[u8]); 4] = [
-            (Checksum::NmeaXor, b"$HEHDT,90,T*1D", b"$HEHDT,90,T*1D"),
+            (Checksum::NmeaXor, b"$HEHDT,90,T*08", b"$HEHDT,90,T*08"),
             (Checksum::Crc16Modbus, b"\x01\x03\0\0\0\x01\x84\x0a", b"\x01\x03\0\0\0\x01"),
             (Checksum::Crc16Ccitt, b"123456789\x29\xb1", b"123456789"),
             (Checksum::Sum8, b"\xff\x02\x01", b"\xff\x02"),

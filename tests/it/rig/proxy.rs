@@ -27,7 +27,7 @@ pub struct Proxy {
 
 impl Proxy {
     /// In front of a broker's port.
-    pub async fn start(broker: u16) -> Self {
+    pub async fn start(broker: u16, v5: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let notes: Arc<Mutex<Notes>> = Arc::default();
@@ -39,7 +39,7 @@ impl Proxy {
                     let ids: Arc<Mutex<HashMap<u16, String>>> = Arc::default();
                     let (from_client, to_client) = client.into_split();
                     let (from_server, to_server) = server.into_split();
-                    tokio::spawn(down(from_server, to_client, ids.clone(), shared.clone()));
+                    tokio::spawn(down(from_server, to_client, ids.clone(), shared.clone(), v5));
                     tokio::spawn(up(from_client, to_server, ids, shared.clone()));
                 }
             }
@@ -81,6 +81,7 @@ async fn down(
     mut to: OwnedWriteHalf,
     ids: Arc<Mutex<HashMap<u16, String>>>,
     notes: Arc<Mutex<Notes>>,
+    v5: bool,
 ) {
     while let Some(bytes) = packet(&mut from).await {
         if bytes[0] >> 4 == PUBLISH && bytes[0] & 0b110 != 0 {
@@ -88,7 +89,9 @@ async fn down(
             let topic = usize::from(u16::from_be_bytes([bytes[header], bytes[header + 1]]));
             let id_at = header + 2 + topic;
             let id = u16::from_be_bytes([bytes[id_at], bytes[id_at + 1]]);
-            let payload = String::from_utf8_lossy(&bytes[id_at + 2..]).into_owned();
+            // Properties are few here: their length is one byte.
+            let properties = if v5 { 1 + usize::from(bytes[id_at + 2]) } else { 0 };
+            let payload = String::from_utf8_lossy(&bytes[id_at + 2 + properties..]).into_owned();
             ids.lock().unwrap().insert(id, payload.clone());
             let mut notes = notes.lock().unwrap();
             notes.sent += 1;
