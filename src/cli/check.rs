@@ -1,7 +1,8 @@
 //! `forebay check FILE`
 
-use super::fail;
-use crate::config::{self, System};
+use super::{fail, runtime};
+use crate::config::{self, Config, System};
+use crate::source::probe;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -9,6 +10,9 @@ use std::process::ExitCode;
 pub(super) struct Arguments {
     /// The configuration
     file: PathBuf,
+    /// Try to reach what each source reads: brokers, ports, devices, files
+    #[arg(long)]
+    connect: bool,
 }
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
@@ -26,7 +30,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
             for line in assumed {
                 println!("  {line}");
             }
-            ExitCode::SUCCESS
+            if arguments.connect { connect(&config) } else { ExitCode::SUCCESS }
         }
         Err(report) => {
             let count = report.problems().len();
@@ -35,4 +39,24 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
             ExitCode::from(1)
         }
     }
+}
+
+/// Tries every source; exit 1 when one cannot be reached.
+fn connect(config: &Config) -> ExitCode {
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(1, error),
+    };
+    let mut good = true;
+    println!("sources:");
+    for source in &config.sources {
+        match runtime.block_on(probe(&source.kind)) {
+            Ok(found) => println!("  {}: {found}", source.name),
+            Err(error) => {
+                good = false;
+                println!("  {}: FAILED: {error}", source.name);
+            }
+        }
+    }
+    if good { ExitCode::SUCCESS } else { ExitCode::from(1) }
 }

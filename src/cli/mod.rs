@@ -9,6 +9,7 @@ mod check;
 mod demo;
 mod hub;
 mod run;
+mod tap;
 
 use clap::{Parser, Subcommand};
 use std::io::IsTerminal;
@@ -38,6 +39,8 @@ enum Command {
     Run(run::Arguments),
     /// Check a configuration and say what is assumed; exit 0, 1 (problems) or 2 (cannot read)
     Check(check::Arguments),
+    /// Print what a source brings, decoded, without touching the store
+    Tap(tap::Arguments),
     /// Look into a store, also while an agent runs: ls, show, export, verify; mend it: repair, trim
     Buffer(buffer::Arguments),
     /// A local stand-in for Event Hubs, for development and tests; keeps everything in memory
@@ -69,6 +72,7 @@ pub fn main() -> ExitCode {
     match arguments.command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Tap(arguments) => tap::run(&arguments),
         Command::Buffer(arguments) => buffer::run(&arguments),
         Command::Hub(arguments) => hub::run(&arguments),
         #[cfg(feature = "demo")]

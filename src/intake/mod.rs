@@ -97,6 +97,43 @@ pub async fn run(rule: Rule, mut taker: Taker, store: Store, clock: Clock, metri
     }
 }
 
+/// Decodes and checks frames without a store: for a person who looks on.
+#[derive(Debug)]
+pub struct Preview {
+    builder: Builder,
+    streams: Vec<String>,
+}
+
+impl Preview {
+    /// As the rule of a source says.
+    #[must_use]
+    pub fn new(rule: Rule, metrics: Arc<Metrics>) -> Self {
+        let mut streams: Vec<String> = rule.routes.iter().map(|route| route.stream.clone()).collect();
+        streams.push(DEAD_LETTERS.into());
+        let numbered = |(stream, route): (StreamId, Route)| Lane {
+            stream,
+            decoder: route.decoder,
+            judge: Judge::new(route.quality),
+        };
+        let dead = u32::try_from(rule.routes.len()).unwrap_or(u32::MAX);
+        let lanes = (0..).zip(rule.routes).map(numbered).collect();
+        let builder = Builder { source: rule.source, generation: rule.generation, dead, lanes, metrics };
+        Self { builder, streams }
+    }
+
+    /// The records of a frame, with their streams.
+    pub fn records(&mut self, frame: Frame, clock: &Clock) -> Vec<(&str, Record)> {
+        let now = clock.now();
+        let parts = self.builder.build(frame, now.wall_ms, now.monotonic_ms).into_iter().flat_map(|atom| atom.parts);
+        let name = |stream: StreamId| usize::try_from(stream).ok().and_then(|at| self.streams.get(at));
+        let named = |part: Part| {
+            let stream = name(part.stream).map_or("", String::as_str);
+            part.records.into_iter().map(move |record| (stream, record))
+        };
+        parts.flat_map(named).collect()
+    }
+}
+
 struct Intake {
     builder: Builder,
     store: Store,

@@ -44,6 +44,42 @@ pub enum Kind {
     Serial(serial::Settings),
 }
 
+impl Kind {
+    /// Whether a source can be tried without its store, as a copy that disturbs nobody: `forebay tap`.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    pub fn for_tap(mut self) -> Result<Self, &'static str> {
+        match &mut self {
+            Self::Mqtt(mqtt) => {
+                // A session of its own; the broker keeps nothing for it and waits for nothing.
+                mqtt.client_id.push_str("-tap");
+                mqtt.clean_session = true;
+                mqtt.status = None;
+                mqtt.subscriptions.iter_mut().for_each(|subscription| subscription.qos = 0);
+            }
+            Self::File(file) => file.from_end = true,
+            Self::Http(_) => return Err("what devices push would be answered 202 and be lost; run the agent instead"),
+            Self::Serial(_) | Self::Modbus(_) => {}
+        }
+        Ok(self)
+    }
+}
+
+/// Tries to reach what a source reads; what was found.
+///
+/// # Errors
+/// What is in the way.
+pub async fn probe(kind: &Kind) -> Result<String, String> {
+    match kind {
+        Kind::File(settings) => file::probe(settings),
+        Kind::Http(settings) => http::open(settings).await.map(|_| format!("{} can be listened on", settings.listen)),
+        Kind::Modbus(settings) => modbus::probe(settings).await,
+        Kind::Mqtt(settings) => mqtt::probe(settings).await,
+        Kind::Serial(settings) => serial::probe(settings),
+    }
+}
+
 /// Runs a source until it is asked to stop. It keeps trying whatever happens outside.
 pub async fn run(kind: Kind, context: Context) {
     match kind {

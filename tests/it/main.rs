@@ -18,3 +18,4 @@ mod mqtt;
 mod mqtt_more;
 mod rig;
 mod serial;
+mod tap;

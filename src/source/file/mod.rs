@@ -14,6 +14,18 @@ pub use crate::config::value::File as Settings;
 use crate::telemetry::event;
 pub use tail::Tail;
 
+/// Which files there are.
+pub(super) fn probe(settings: &Settings) -> Result<String, String> {
+    let paths = glob::glob(&settings.path).map_err(|error| error.to_string())?;
+    let files: Vec<_> = paths.filter_map(Result::ok).filter(|path| path.is_file()).collect();
+    let bad = files.iter().find_map(|path| Some((path, std::fs::File::open(path).err()?)));
+    match bad {
+        Some((path, error)) => Err(format!("{}: {error}", path.display())),
+        None if files.is_empty() => Ok(format!("no file matches {} yet", settings.path)),
+        None => Ok(format!("{} file(s) can be read", files.len())),
+    }
+}
+
 pub(super) async fn run(settings: Settings, context: Context) {
     let Context { name, mut giver, positions, mut stop, metrics } = context;
     let poll = settings.poll;

@@ -43,6 +43,21 @@ enum Answer {
     Lost(String),
 }
 
+/// Asks every device once.
+pub(super) async fn probe(settings: &Settings) -> Result<String, String> {
+    let mut found = Vec::new();
+    for slave in &settings.slaves {
+        let mut client = connect(settings).await?;
+        let asked = Asked { slave, requests: requests(&slave.registers), due: Instant::now(), silences: 0 };
+        found.push(match ask(&mut client, &asked, settings).await {
+            Answer::Values(json) => format!("{}: {json}", slave.name),
+            Answer::Silence => format!("{}: no answer in time", slave.name),
+            Answer::Lost(error) => format!("{}: {error}", slave.name),
+        });
+    }
+    Ok(found.join("; "))
+}
+
 pub(super) async fn run(settings: Settings, context: Context) {
     let Context { name, mut giver, mut stop, metrics, .. } = context;
     let now = Instant::now();

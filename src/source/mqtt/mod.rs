@@ -25,6 +25,34 @@ const BACKOFF_LIMIT_MS: u64 = 30_000;
 /// How often it is looked whether held messages have become fewer.
 const ROOM_POLL: Duration = Duration::from_millis(50);
 
+/// How long a broker may take to accept us.
+const PROBE: Duration = Duration::from_secs(10);
+
+/// Connects to every broker once, as somebody else and without a session.
+pub(super) async fn probe(settings: &Settings) -> Result<String, String> {
+    let mut settings = settings.clone();
+    settings.client_id.push_str("-check");
+    (settings.clean_session, settings.status) = (true, None);
+    for broker in &settings.brokers {
+        let (client, mut events) = open::open(&settings, broker)?;
+        let accepted = tokio::time::timeout(PROBE, async {
+            loop {
+                match events.next().await {
+                    Ok(wire::Incoming::Connected(_)) => return Ok(()),
+                    Ok(_) => {}
+                    Err(error) => return Err(format!("{broker}: {error}")),
+                }
+            }
+        });
+        accepted.await.map_err(|_| format!("{broker}: no answer within {} s", PROBE.as_secs()))??;
+        // The broker sees a good-bye if it is quick; it forgets us in any case.
+        client.leave();
+        let _ = tokio::time::timeout(Duration::from_millis(200), events.next()).await;
+    }
+    let brokers: Vec<String> = settings.brokers.iter().map(ToString::to_string).collect();
+    Ok(format!("{} accepts us", brokers.join(", ")))
+}
+
 pub(super) async fn run(settings: Settings, context: Context) {
     let Context { name, mut giver, positions, mut stop, metrics } = context;
     let mut session = Session::load(&positions);

@@ -27,6 +27,18 @@ const WAITING: usize = 64;
 /// How often it is looked for new ports.
 const LOOK: Duration = Duration::from_secs(2);
 
+/// Opens every port once.
+pub(super) fn probe(settings: &Settings) -> Result<String, String> {
+    let paths = matching(&settings.path);
+    if paths.is_empty() {
+        return Err(format!("no port matches {}; is the device plugged in?", settings.path));
+    }
+    for path in &paths {
+        open(std::path::Path::new(path), &settings.line).map_err(|error| format!("{path}: {error}"))?;
+    }
+    Ok(format!("{} can be opened", paths.join(", ")))
+}
+
 pub(super) async fn run(settings: Settings, context: Context) {
     let Context { name, mut giver, mut stop, metrics, .. } = context;
     let settings = Arc::new(settings);

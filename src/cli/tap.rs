@@ -1,0 +1,111 @@
+//! `forebay tap SOURCE`
+
+use super::{fail, runtime};
+use crate::config::{self, System};
+use crate::encode::{Reading, ndjson};
+use crate::flow::handover::handover;
+use crate::flow::stop::stop;
+use crate::intake::{Preview, Rule};
+use crate::platform::clock::Clock;
+use crate::platform::signals;
+use crate::source;
+use crate::telemetry::Metrics;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Bytes that may wait to be shown.
+const HELD: usize = 4 << 20;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The name of a source
+    source: String,
+    /// The configuration
+    #[arg(long)]
+    config: PathBuf,
+    /// End after so many records
+    #[arg(long)]
+    limit: Option<u64>,
+}
+
+pub(super) fn run(arguments: &Arguments) -> ExitCode {
+    let file = arguments.config.display();
+    let text = match std::fs::read_to_string(&arguments.config) {
+        Ok(text) => text,
+        Err(error) => return fail(2, format_args!("cannot read {file}: {error}")),
+    };
+    let config = match config::load(&text, &System) {
+        Ok((config, _)) => config,
+        Err(report) => {
+            eprint!("{file}:\n{report}");
+            return ExitCode::from(1);
+        }
+    };
+    let Some(found) = config.sources.iter().find(|source| source.name == arguments.source) else {
+        let names: Vec<&str> = config.sources.iter().map(|source| source.name.as_str()).collect();
+        return fail(2, format_args!("there is no source `{}`; there are: {}", arguments.source, names.join(", ")));
+    };
+    let kind = match found.kind.clone().for_tap() {
+        Ok(kind) => kind,
+        Err(why) => return fail(2, format_args!("source `{}` cannot be tapped: {why}", found.name)),
+    };
+    let rule = Rule {
+        source: found.name.as_str().into(),
+        routes: found.routes.clone(),
+        generation: config.generation,
+        window: None,
+    };
+    match runtime() {
+        Ok(runtime) => {
+            runtime.block_on(tap(kind, rule, arguments.limit));
+            // A read of a terminal that says nothing is not waited for.
+            runtime.shutdown_background();
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(1, error),
+    }
+}
+
+/// Shows records until the limit, Ctrl-C, or the end of the reader of our output.
+async fn tap(kind: source::Kind, rule: Rule, limit: Option<u64>) {
+    let (clock, metrics) = (Clock::system(), Metrics::new());
+    let (sender, stopped) = stop();
+    let (giver, mut taker) = handover(HELD);
+    let name = rule.source.clone();
+    let mut preview = Preview::new(rule, metrics.clone());
+    let context = source::Context { name, giver, positions: Vec::new(), stop: stopped, metrics };
+    let running = tokio::spawn(source::run(kind, context));
+    let mut shown = 0;
+    'all: while limit.is_none_or(|limit| shown < limit) {
+        let held = tokio::select! {
+            held = taker.next() => held,
+            _ = signals::stop_requested() => break,
+        };
+        let Some(held) = held else { break };
+        // Nobody waits for a promise: sources are tapped without acknowledgements.
+        taker.settle(held.id);
+        for (stream, record) in preview.records(held.frame, &clock) {
+            shown += 1;
+            let mut line = format!("{stream} ").into_bytes();
+            let attributes: Vec<(&str, &str)> =
+                record.attributes.iter().map(|(name, value)| (&**name, &**value)).collect();
+            let reading = Reading {
+                sequence: shown,
+                arrival_ms: record.arrival_ms,
+                device_time_us: record.device_time_us,
+                key: &record.key,
+                flags: record.flags,
+                attributes: &attributes,
+                kind: record.kind,
+                payload: &record.payload,
+            };
+            ndjson::line(&mut line, &reading);
+            if std::io::stdout().write_all(&line).is_err() || limit == Some(shown) {
+                break 'all;
+            }
+        }
+    }
+    sender.stop();
+    running.abort();
+}
