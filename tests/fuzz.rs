@@ -5,10 +5,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use forebay::config::value::{Csv, Format, KeyValue, Time, TimeFormat, Type, Unix};
+use forebay::config::value::{Checksum, Csv, Format, Framing, KeyValue, Time, TimeFormat, Type, Unix};
 use forebay::config::{self, Environment};
 use forebay::decode::{Decoder, lines};
 use forebay::flow::record::PayloadKind;
+use forebay::source::http::unpack;
+use forebay::source::serial::{Found, Framer, proven};
 use forebay::store::log::body::{self, Checkpoint, Commit};
 use forebay::store::log::layout::{FrameHeader, SegmentHeader};
 use forebay::store::log::section::{CODEC_ZSTD, Records, decompress};
@@ -205,6 +207,80 @@ fn connection_strings() {
         let text = String::from_utf8_lossy(input);
         if let Ok(parsed) = config::value::ConnectionString::parse(&text) {
             assert!(!parsed.endpoint.host.is_empty());
+        }
+    });
+}
+
+#[test]
+fn serial_framers_and_checksums() {
+    let rules = [
+        Framing::Line,
+        Framing::Delimiter(b"\r\r".to_vec()),
+        Framing::Fixed(7),
+        Framing::Length { bytes: 1, big_endian: true },
+        Framing::Length { bytes: 2, big_endian: false },
+        Framing::Length { bytes: 4, big_endian: true },
+        Framing::Cobs,
+        Framing::Slip,
+        Framing::Markers { start: 2, end: 3, escape: Some(0x10) },
+        Framing::Idle(Duration::from_millis(5)),
+    ];
+    let sums = [Checksum::NmeaXor, Checksum::Crc16Modbus, Checksum::Crc16Ccitt, Checksum::Sum8];
+    let seeds: [&[u8]; 5] = [
+        b"$HEHDT,90,T*08\r\n$HEHDT,90,T*08\r\n",
+        b"\x02a\x10\x03b\x03\x02c\x03\r\r",
+        b"\xc0a\xdb\xdcb\xc0\x03ab\0\x01\0",
+        b"\x05hello\0\x05hello\0\0\0\x02hi",
+        b"\x01\x03\0\0\0\x01\x84\x0a",
+    ];
+    let seeds: Vec<Vec<u8>> = seeds.iter().map(|seed| seed.to_vec()).collect();
+    let mut n = 0;
+    fuzz(&seeds, |input| {
+        n += 1;
+        let rule = &rules[n % rules.len()];
+        let most = 1 + n % 40;
+        let (mut whole, mut cut) = (Framer::new(rule.clone(), most), Framer::new(rule.clone(), most));
+        let (mut all, mut again) = (Vec::new(), Vec::new());
+        whole.push(input, &mut all);
+        for piece in input.chunks(1 + n % 5) {
+            cut.push(piece, &mut again);
+        }
+        all.extend(whole.reset());
+        again.extend(cut.reset());
+        let shape = |list: &[Found]| {
+            let mut garbage = 0;
+            let mut frames = Vec::new();
+            for found in list {
+                match found {
+                    Found::Garbage(bytes) => garbage += bytes,
+                    Found::Frame(bytes) => {
+                        assert!(!bytes.is_empty() || matches!(rule, Framing::Length { .. }));
+                        assert!(bytes.len() <= most, "{rule:?}: {} of {most}", bytes.len());
+                        frames.push(bytes.clone());
+                    }
+                    Found::TooLong { length, .. } => assert!(*length > 0),
+                }
+            }
+            (garbage, frames)
+        };
+        assert_eq!(shape(&all), shape(&again), "{rule:?}: however the bytes are cut");
+        if let Some(good) = proven(sums[n % sums.len()], input) {
+            assert!(good.len() <= input.len());
+        }
+    });
+}
+
+#[test]
+fn packed_bodies() {
+    let seeds = vec![
+        vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0x33, 0xe4, 2, 0, 0x53, 0xfc, 0x51, 0x67, 2, 0, 0, 0],
+        zstd::encode_all(&b"1\n2\n3\n"[..], 1).unwrap(),
+    ];
+    fuzz(&seeds, |input| {
+        for coding in ["gzip", "zstd"] {
+            if let Ok(body) = unpack(bytes::Bytes::copy_from_slice(input), Some(coding), 1000) {
+                assert!(body.len() <= 1000);
+            }
         }
     });
 }

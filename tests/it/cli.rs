@@ -151,3 +151,90 @@ fn help_lists_every_command() {
         assert!(shown.contains(command), "{shown}");
     }
 }
+
+#[test]
+fn every_example_configuration_is_good() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/configs");
+    let mut seen = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let secret = "Endpoint=sb://x/;SharedAccessKeyName=k;SharedAccessKey=c2VjcmV0;EntityPath=e";
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_forebay"))
+            .args(["check", path.to_str().unwrap()])
+            .env("EVENTHUB_CONNECTION", secret)
+            .env("MQTT_PASSWORD", "p")
+            .env("INGEST_TOKEN", "t")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}: {}", path.display(), text(&output.stdout));
+        seen += 1;
+    }
+    assert!(seen >= 7, "{seen}");
+}
+
+#[test]
+fn check_says_what_is_wrong_with_sources() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("sources.toml");
+    let wrong = "[source.a]
+kind = \"serial\"
+path = \"/dev/ttyS0\"
+baud = 5
+framing = \"fixed\"
+delimiter = \"x\"
+[source.b]
+kind = \"modbus\"
+[[source.b.slave]]
+unit = 1
+registers = [{ name = \"x\", address = 65535, type = \"f32\" }, { name = \"y\", table = \"coil\", address = 1, type = \"u16\" }]
+[source.c]
+kind = \"http\"
+listen = \"0.0.0.0:80\"
+[source.d]
+kind = \"mqtt\"
+url = \"http://x\"
+topics = [\"a/#/b\"]
+receive_maximum = 5
+decoder = \"text\"
+fields = [\"a\"]
+[source.e]
+kind = \"file\"
+path = \"/a\"
+decoder = \"json\"
+message_start = \"(\"
+time = { field = \"t\", format = \"%H\", zone = \"Mars/Base\" }
+[[source.e.check]]
+field = \"x\"
+min = 5
+max = 1
+[[source.e.check]]
+field = \"y\"
+[sink.out]
+kind = \"directory\"
+path = \"/b\"
+";
+    std::fs::write(&path, wrong).unwrap();
+    let output = forebay(&["check", path.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    let shown = text(&output.stdout);
+    for expected in [
+        "line 4, column 8: `baud` must be from 50 to 4000000",
+        "`length` is missing",
+        "this belongs to framing = \"delimiter\"",
+        "give `tcp` or `path`, one of them",
+        "it would end behind address 65535",
+        "coils and discrete inputs are `bool`",
+        "anybody who reaches this address could write here",
+        "`http://x` is not a broker's address",
+        "`a/#/b` is not a topic filter",
+        "this belongs to protocol = \"5\"",
+        "decoder \"text\" has no members",
+        "`message_start` is no pattern",
+        "`%H` cannot be read as a time",
+        "`Mars/Base` is no time zone known here",
+        "`min` is above `max`",
+        "this check checks nothing",
+    ] {
+        assert!(shown.contains(expected), "{expected:?} is not in\n{shown}");
+    }
+}
