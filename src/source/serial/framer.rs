@@ -103,6 +103,9 @@ impl Framer {
         let mut at = 0;
         loop {
             let rest = &self.buffer[at..];
+            if rest.is_empty() {
+                break;
+            }
             let (header, length) = match self.rule {
                 Framing::Fixed(length) => (0, length),
                 Framing::Length { bytes, big_endian } => {
