@@ -34,6 +34,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::{JoinError, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
 /// Connections at a time; more wait in the kernel.
@@ -78,7 +79,9 @@ pub(super) async fn run(settings: Settings, context: Context) {
     let mut keys = Keys::load(&positions);
     let (pushed, mut requests) = mpsc::channel::<Pushed>(CONNECTIONS);
     let shared = Arc::new(Shared { settings, pushed, metrics });
-    let mut listening = tokio::spawn(listen(name.clone(), shared, stop.clone()));
+    // Ends with this function, however that ends: its port is free when the source starts again.
+    let mut listening = JoinSet::new();
+    listening.spawn(listen(name.clone(), shared, stop.clone()));
     // In the order in which they settle.
     let mut waiting: VecDeque<(u64, oneshot::Sender<Fate>)> = VecDeque::new();
     loop {
@@ -109,7 +112,11 @@ pub(super) async fn run(settings: Settings, context: Context) {
                 }
             }
             settled = giver.more_settled(), if !waiting.is_empty() => if settled.is_none() { return },
-            _ = &mut listening => break,
+            Some(ended) = listening.join_next() => match ended.map_err(JoinError::try_into_panic) {
+                // The supervisor starts the source again.
+                Err(Ok(panic)) => std::panic::resume_unwind(panic),
+                _ => break,
+            },
         }
         let settled = giver.settled();
         while waiting.front().is_some_and(|(id, _)| *id <= settled) {
