@@ -50,9 +50,10 @@ impl Builder {
     /// by decoding than an atom may be. The last has the position.
     pub fn build(&mut self, frame: Frame, wall_ms: i64, now_ms: u64) -> Vec<Atom> {
         let route = frame.route.min(self.lanes.len().saturating_sub(1));
-        let Some(lane) = self.lanes.get_mut(route) else {
+        let Some(Lane { stream, decoder, judge }) = self.lanes.get_mut(route) else {
             return Vec::new();
         };
+        let decoder = &*decoder;
         let base = Record {
             arrival_ms: wall_ms,
             device_time_us: None,
@@ -68,7 +69,7 @@ impl Builder {
                 let reason = format!("{} bytes are more than the limit of {MAX_RECORD}", payload.len());
                 return Err((payload, reason));
             }
-            let decoded = match lane.decoder.decode(&payload, header) {
+            let decoded = match decoder.decode(&payload, header) {
                 Ok(decoded) => decoded,
                 Err(error) => return Err((payload, error.to_string())),
             };
@@ -79,7 +80,7 @@ impl Builder {
                     format!("as JSON it has {} bytes, more than {MAX_RECORD}", record.payload.len()),
                 ));
             }
-            match lane.judge.judge(&record, now_ms) {
+            match judge.judge(&record, now_ms) {
                 Some(failed) => judged(record, failed, &self.metrics).map_err(|reason| (payload, reason)),
                 None => Ok(Some(record)),
             }
@@ -92,13 +93,12 @@ impl Builder {
                 parts.bad.push(dead_letter(&base, head, &self.source, &reason, payload.len() as u64, crc));
             }
         };
-        let (by_line, wants_header) = (lane.decoder.is_by_line(), lane.decoder.wants_header());
-        let skips = lane.decoder.clone();
+        let (by_line, wants_header) = (decoder.is_by_line(), decoder.wants_header());
         match frame.payload {
             Payload::One(payload) if by_line => {
                 let mut header = None;
                 for line in lines(&payload) {
-                    if skips.skips(line) {
+                    if decoder.skips(line) {
                         continue;
                     }
                     match (wants_header && header.is_none()).then(|| std::str::from_utf8(line)) {
@@ -110,7 +110,7 @@ impl Builder {
             Payload::One(payload) => take(payload, None),
             Payload::Lines(block) => {
                 let header = frame.header.as_deref();
-                for line in lines(&block).filter(|line| !skips.skips(line)) {
+                for line in lines(&block).filter(|line| !decoder.skips(line)) {
                     take(block.slice_ref(line), header);
                 }
             }
@@ -129,7 +129,7 @@ impl Builder {
         let positions = frame.position.into_iter();
         let positions = positions.map(|position| (self.source.to_string(), position.part, position.value)).collect();
         let part = |stream, records| Part { stream, generation: self.generation, in_flight: false, records };
-        let parts = vec![part(lane.stream, parts.good), part(self.dead, parts.bad)];
+        let parts = vec![part(*stream, parts.good), part(self.dead, parts.bad)];
         cut(Atom { parts, positions, ..Atom::default() })
     }
 }
