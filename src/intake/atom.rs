@@ -69,11 +69,11 @@ impl Builder {
                 let reason = format!("{} bytes are more than the limit of {MAX_RECORD}", payload.len());
                 return Err((payload, reason));
             }
-            let decoded = match decoder.decode(&payload, header) {
-                Ok(decoded) => decoded,
+            let reading = match decoder.decode(&payload, header) {
+                Ok(reading) => reading,
                 Err(error) => return Err((payload, error.to_string())),
             };
-            let record = filled(&base, &payload, decoded);
+            let record = filled(&base, &payload, reading);
             if record.payload.len() > MAX_RECORD {
                 return Err((
                     payload,
