@@ -21,6 +21,10 @@ pub fn values(rule: &Csv, line: &[u8]) -> Result<Vec<String>, DecodeError> {
         (read, written, fields) = (read + n, written + o, fields + e);
         match result {
             ReadRecordResult::InputEmpty if !ended => ended = true,
+            // A bare CR ends a record for the reader: what follows must not vanish.
+            ReadRecordResult::Record if read < line.len() => {
+                return Err(DecodeError::Csv("a line break within the line".into()));
+            }
             ReadRecordResult::Record | ReadRecordResult::End | ReadRecordResult::InputEmpty => break,
             ReadRecordResult::OutputFull | ReadRecordResult::OutputEndsFull => {
                 return Err(DecodeError::Csv("more values than the line has characters".into()));
@@ -77,6 +81,7 @@ mod tests {
         assert!(json(&["a"], "1,2").unwrap_err().to_string().contains("2 values for 1 columns"));
         assert!(json(&["a"], "\"open").unwrap_err().to_string().contains("does not end"));
         assert!(matches!(members(&Csv::default(), &["a".into()], b"\xff"), Err(DecodeError::Utf8(0))));
+        assert!(json(&["a", "b"], "1,2\r3,4").unwrap_err().to_string().contains("line break"));
     }
 
     #[test]

@@ -89,12 +89,6 @@ impl Decoder {
         matches!(self.format, Format::Ndjson | Format::Csv(_) | Format::Nmea | Format::KeyValue(_) | Format::Influx(_))
     }
 
-    /// Whether the first line of a file or message names the columns.
-    #[must_use]
-    pub fn wants_header(&self) -> bool {
-        matches!(&self.format, Format::Csv(csv) if csv.columns.is_none())
-    }
-
     /// Whether a line is no message: blank, or a comment where there are comments.
     #[must_use]
     pub fn skips(&self, line: &[u8]) -> bool {
@@ -243,7 +237,7 @@ fn number(word: &str) -> Option<String> {
 }
 
 /// The lines of a block, without `\n` and `\r\n`.
-pub fn lines(block: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub fn lines(block: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
     let whole = block.strip_suffix(b"\n").unwrap_or(block);
     whole.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line))
 }

@@ -10,6 +10,8 @@ use crate::telemetry::{Metric, Metrics, event};
 use bytes::Bytes;
 use std::sync::Arc;
 
+/// Lines of one message; each becomes a record, and one with more is set aside as a whole.
+const MOST_LINES: usize = 10_000;
 /// The attribute that says which checks a record failed.
 const QUALITY: &str = "quality";
 
@@ -85,7 +87,7 @@ impl Builder {
                 None => Ok(Some(record)),
             }
         };
-        let mut take = |payload: Bytes, header: Option<&str>| match message(payload, header) {
+        let mut put = |made: Result<Option<Record>, (Bytes, String)>| match made {
             Ok(record) => parts.good.extend(record),
             Err((payload, reason)) => {
                 let crc = crc32c::crc32c(&payload);
@@ -96,25 +98,35 @@ impl Builder {
         let (by_line, wants_header) = (decoder.is_by_line(), decoder.wants_header());
         match frame.payload {
             Payload::One(payload) if by_line => {
-                let mut header = None;
-                for line in lines(&payload) {
-                    if decoder.skips(line) {
-                        continue;
-                    }
-                    match (wants_header && header.is_none()).then(|| std::str::from_utf8(line)) {
-                        Some(Ok(names)) => header = Some(names),
-                        _ => take(payload.slice_ref(line), header),
-                    }
+                let mut all = lines(&payload).filter(|line| !decoder.skips(line)).peekable();
+                let header = if wants_header { all.next().map(std::str::from_utf8) } else { None };
+                let is_whole = match header {
+                    // A header that is no text, or that nothing follows, would vanish without a trace.
+                    Some(Err(_)) => false,
+                    Some(Ok(_)) => all.peek().is_some(),
+                    None => true,
+                };
+                if is_whole && all.clone().nth(MOST_LINES).is_none() {
+                    let header = header.and_then(Result::ok);
+                    all.for_each(|line| put(message(payload.slice_ref(line), header)));
+                } else {
+                    let reason =
+                        format!("a header as text with lines behind it, and at most {MOST_LINES} lines, are wanted");
+                    put(Err((payload.clone(), reason)));
                 }
             }
-            Payload::One(payload) => take(payload, None),
+            Payload::One(payload) => put(message(payload, None)),
             Payload::Lines(block) => {
                 let header = frame.header.as_deref();
                 for line in lines(&block).filter(|line| !decoder.skips(line)) {
-                    take(block.slice_ref(line), header);
+                    put(message(block.slice_ref(line), header));
                 }
             }
-            Payload::Messages(list) => list.into_iter().for_each(|payload| take(payload, frame.header.as_deref())),
+            Payload::Messages(list) => {
+                for payload in list {
+                    put(message(payload, frame.header.as_deref()));
+                }
+            }
             Payload::TooLarge { length, crc, head } => {
                 let reason = format!("{length} bytes are more than the limit");
                 parts.bad.push(dead_letter(&base, head, &self.source, &reason, length, crc));
@@ -251,6 +263,20 @@ mod tests {
         assert_eq!(payloads(&atoms[0].parts[1]), ["5"]);
         let block = Frame { header: Some("x".into()), ..frame(Payload::Lines(Bytes::from("1\n2"))) };
         assert_eq!(payloads(&builder.build(block, 7, 7)[0].parts[0]), [r#"{"x":1}"#, r#"{"x":2}"#]);
+    }
+
+    #[test]
+    fn a_header_alone_or_one_that_is_no_text_does_not_vanish() {
+        let mut builder = builder(Format::Csv(Csv::default()), Quality::default());
+        for message in [&b"a,b"[..], b"Gr\xf6sse,b\n1,2\n"] {
+            let atom = builder.build(frame(Payload::One(Bytes::copy_from_slice(message))), 7, 7).remove(0);
+            assert_eq!((atom.parts[0].records.len(), atom.parts[1].records.len()), (0, 1));
+            assert_eq!(&atom.parts[1].records[0].payload[..], message);
+        }
+        let many = Bytes::from("1\n".repeat(MOST_LINES + 1));
+        let mut ndjson = self::builder(Format::Ndjson, Quality::default());
+        let atom = ndjson.build(frame(Payload::One(many)), 7, 7).remove(0);
+        assert_eq!((atom.parts[0].records.len(), atom.parts[1].records.len()), (0, 1));
     }
 
     #[test]

@@ -56,7 +56,8 @@ impl Kind {
                 mqtt.client_id.push_str("-tap");
                 mqtt.clean_session = true;
                 mqtt.status = None;
-                mqtt.subscriptions.iter_mut().for_each(|subscription| subscription.qos = 0);
+                // A shared subscription would take messages away from the agents that share it.
+                mqtt.subscriptions.iter_mut().for_each(crate::config::value::Subscription::for_tap);
             }
             Self::File(file) => file.from_end = true,
             Self::Http(_) => return Err("what devices push would be answered 202 and be lost; run the agent instead"),

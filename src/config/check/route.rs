@@ -203,7 +203,8 @@ impl Checker<'_> {
         let fixed = || {
             let (sign, rest) = text.split_at_checked(1)?;
             let (hours, minutes) = rest.split_once(':')?;
-            let seconds = hours.parse::<i32>().ok()? * 3600 + minutes.parse::<i32>().ok()? * 60;
+            let number = |text: &str| text.parse::<u8>().ok().map(i32::from);
+            let seconds = number(hours)? * 3600 + number(minutes)? * 60;
             Offset::from_seconds(if sign == "-" { -seconds } else { seconds }).ok().filter(|_| "+-".contains(sign))
         };
         let known = fixed().map(TimeZone::fixed).or_else(|| TimeZone::get(text).ok());

@@ -125,8 +125,13 @@ impl Checker<'_> {
                 let end = self.need(given.end.clone(), span, "end", "\"0x03\"");
                 let mut one = |text: &Spanned<String>| self.bytes(text, 1..=1).and_then(|bytes| bytes.first().copied());
                 let escape = given.escape.as_ref().and_then(&mut one);
-                let (start, end) = (one(&start?), one(&end?));
-                Framing::Markers { start: start?, end: end?, escape }
+                let (start, end) = (start?, end?);
+                let (first, last) = (one(&start), one(&end));
+                if first == last {
+                    let hint = "frames between equal flags: framing = \"delimiter\"";
+                    self.problem(end.span(), "`start` and `end` must differ".into(), Some(hint.into()));
+                }
+                Framing::Markers { start: first?, end: last?, escape }
             }
             F::Idle => {
                 let idle = self.need(given.idle.clone(), span, "idle", "\"20ms\"")?;

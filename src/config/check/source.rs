@@ -58,6 +58,10 @@ impl Checker<'_> {
             }
             "serial" => {
                 let routes = vec![self.route(&label, &span, &mut body, Format::Text)];
+                if routes[0].decoder.wants_header() {
+                    let hint = "csv = { columns = [\"time\", \"value\"] }";
+                    self.problem(span.clone(), "a serial port has no header line".into(), Some(hint.into()));
+                }
                 let line = self.line(&label, &span, &mut body);
                 let raw: raw::serial::Serial = self.fields(span.clone(), body);
                 let kind = self.serial(&label, &span, line, raw)?;
@@ -68,6 +72,13 @@ impl Checker<'_> {
                 let raw: raw::File = self.fields(span.clone(), body);
                 let mut kind = self.file(&span, raw)?;
                 if let Format::Csv(csv) = &routes[0].decoder.format {
+                    if kind.message_start.is_some() {
+                        self.problem(
+                            span.clone(),
+                            "`message_start` does not go with csv: a line is a record".into(),
+                            None,
+                        );
+                    }
                     kind.header = csv.columns.is_none().then_some(csv.delimiter);
                 }
                 Some(Source { name: name.into(), kind: Kind::File(kind), routes, window: None, held })

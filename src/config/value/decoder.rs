@@ -26,6 +26,12 @@ impl Decoder {
         let (fields, types, attributes) = (Vec::new(), Vec::new(), Vec::new());
         Self { format, fields, types, attributes, time: None, keep_raw: false }
     }
+
+    /// Whether the first line of a file or message names the columns.
+    #[must_use]
+    pub fn wants_header(&self) -> bool {
+        matches!(&self.format, Format::Csv(csv) if csv.columns.is_none())
+    }
 }
 
 /// What a message is.

@@ -129,6 +129,12 @@ impl Subscription {
         self.names.iter().filter_map(|(at, name)| Some((name.as_str().into(), level(*at)?.into()))).collect()
     }
 
+    /// As somebody looks on who takes nothing away from anybody.
+    pub fn for_tap(&mut self) {
+        self.qos = 0;
+        self.filter = Self::without_share(&self.filter).to_string();
+    }
+
     /// The filter behind `$share/GROUP/`.
     fn without_share(filter: &str) -> &str {
         let shared = filter.strip_prefix("$share/").and_then(|rest| rest.split_once('/'));

@@ -49,8 +49,9 @@ impl Tail {
 
     /// What is new, in order for each file.
     pub fn poll(&mut self) -> Vec<Frame> {
-        self.refresh();
-        let mut frames = self.discover();
+        // Where copies of files that were cut are begun is saved before anything new of those files.
+        let mut frames = self.refresh();
+        frames.extend(self.discover());
         if self.first {
             frames.push(started());
         }
@@ -92,7 +93,7 @@ impl Tail {
 
     /// Looks at the files that are read: before new ones are looked for, so that the copy of a file
     /// that was cut is known as such.
-    fn refresh(&mut self) {
+    fn refresh(&mut self) -> Vec<Frame> {
         let mut copies = Vec::new();
         for track in self.tracks.values_mut() {
             let before = track.saved();
@@ -109,9 +110,7 @@ impl Tail {
                 }
             }
         }
-        for truncated in &copies {
-            self.find_copy(truncated);
-        }
+        copies.iter().filter_map(|truncated| self.find_copy(truncated)).collect()
     }
 
     /// Finds the files that the pattern leads to now; returns where those begin that are read from
@@ -150,9 +149,7 @@ impl Tail {
                 },
             }
         }
-        for truncated in &copies {
-            self.find_copy(truncated);
-        }
+        begun.extend(copies.iter().filter_map(|truncated| self.find_copy(truncated)));
         for (path, meta) in unknown {
             let id = FileId { device: meta.dev(), inode: meta.ino() };
             let age = meta.modified().ok().and_then(|at| at.elapsed().ok()).unwrap_or_default();
@@ -185,14 +182,14 @@ impl Tail {
         by_id.or_else(by_path).cloned()
     }
 
-    /// Files that were renamed while nobody looked are read to their end.
+    /// Files that we know are read to their end, whatever they are called now.
     fn find_renamed(&mut self) {
         let entries = std::fs::read_dir(folder(&self.settings.path)).into_iter().flatten().filter_map(Result::ok);
         let paths: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| path.is_file()).collect();
         for path in paths {
             let Ok(meta) = std::fs::metadata(&path) else { continue };
             let id = FileId { device: meta.dev(), inode: meta.ino() };
-            let Some(saved) = self.saved.get(&Saved::part(id)).filter(|saved| saved.path != path) else { continue };
+            let Some(saved) = self.saved.get(&Saved::part(id)) else { continue };
             // Another file may have got the inode: only the one that we know is read on.
             let known = std::fs::File::open(&path).is_ok_and(|file| saved.fingerprint.matches(&file));
             if let Some(track) = known.then(|| Track::open(&path, Some(saved), true, self.rules.clone()).ok()).flatten()
@@ -217,7 +214,7 @@ impl Tail {
 
     /// A file was copied and then cut to nothing (logrotate's `copytruncate`): what we had not read
     /// of it is in the copy, a file beside it that begins alike and is long enough.
-    fn find_copy(&mut self, truncated: &Saved) {
+    fn find_copy(&mut self, truncated: &Saved) -> Option<Frame> {
         let beside = truncated.path.parent().map(std::fs::read_dir).into_iter().flatten().flatten();
         for path in beside.filter_map(Result::ok).map(|entry| entry.path()).filter(|path| *path != truncated.path) {
             let Ok(meta) = std::fs::metadata(&path) else { continue };
@@ -235,10 +232,12 @@ impl Tail {
                 tracing::info!(event = event::SOURCE_NOTE, %path, "the copy of a truncated file: reading its rest");
                 // Nobody writes to it: it is let go when it has been read.
                 track.gone = true;
+                let bookmark = track.bookmark();
                 self.tracks.insert(id, track);
-                return;
+                return Some(bookmark);
             }
         }
+        None
     }
 
     /// Once for each kind of trouble.
@@ -412,6 +411,37 @@ mod tests {
         rig.restart();
         rig.append("a.log", "4 some text\n");
         assert_eq!(rig.poll(), "4 some text\n");
+    }
+
+    #[test]
+    fn the_rest_of_a_copy_or_a_renamed_file_is_read_also_after_a_second_restart() {
+        for copied in [true, false] {
+            let mut rig = Rig::new("a.log");
+            rig.append("a.log", "1 some text\n");
+            assert_eq!(rig.poll(), "1 some text\n");
+            rig.append("a.log", "2 some text\n");
+            if copied {
+                std::fs::copy(rig.path("a.log"), rig.path("a.log.1")).unwrap();
+                std::fs::write(rig.path("a.log"), "").unwrap();
+            } else {
+                rig.rename("a.log", "a.log.1");
+            }
+            rig.append("a.log", "3 some text\n");
+            rig.restart();
+            // Killed after the first frame that says where the old file is, before its rest is stored.
+            let frames = rig.tail.poll();
+            let first = frames.iter().find_map(|frame| frame.position.clone()).unwrap();
+            if copied {
+                assert_eq!(frames[0].payload, Payload::Nothing, "the place in the copy is saved first");
+            }
+            rig.positions.insert(first.part, first.value);
+            rig.restart();
+            let mut seen: Vec<String> =
+                (0..3).flat_map(|_| rig.poll().lines().map(String::from).collect::<Vec<_>>()).collect();
+            seen.sort();
+            let rest = seen.iter().filter(|line| line.starts_with('2')).count();
+            assert_eq!(rest, usize::from(copied || frames[0].payload == Payload::Nothing), "{seen:?}");
+        }
     }
 
     #[test]

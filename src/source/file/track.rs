@@ -64,7 +64,7 @@ impl Track {
         };
         let fingerprint = Fingerprint::of(&file, FINGERPRINT)?;
         // Read from its end or from where it was left, a file has its header before that.
-        let header_at = known.map_or((offset > 0).then_some(0), |saved| saved.header_at);
+        let header_at = known.and_then(|saved| saved.header_at).or((offset > 0).then_some(0));
         let header = match header_at.filter(|_| rules.header.is_some()) {
             Some(at) => line_at(&file, at)?.map(|line| (at, line)),
             None => None,

@@ -112,11 +112,13 @@ pub(super) async fn run(settings: Settings, context: Context) {
                 }
             }
             settled = giver.more_settled(), if !waiting.is_empty() => if settled.is_none() { return },
-            Some(ended) = listening.join_next() => match ended.map_err(JoinError::try_into_panic) {
-                // The supervisor starts the source again.
-                Err(Ok(panic)) => std::panic::resume_unwind(panic),
-                _ => break,
-            },
+            // At the stop it ends, and what is under way is still answered.
+            Some(ended) = listening.join_next() => {
+                if let Err(Ok(panic)) = ended.map_err(JoinError::try_into_panic) {
+                    // The supervisor starts the source again.
+                    std::panic::resume_unwind(panic);
+                }
+            }
         }
         let settled = giver.settled();
         while waiting.front().is_some_and(|(id, _)| *id <= settled) {

@@ -5,8 +5,6 @@ use crate::config::value::{Number, Register, Table};
 /// The most that one request may ask for: words, bits (Modbus application protocol 1.1b3, 6.1 and 6.3).
 const MOST_WORDS: u16 = 125;
 const MOST_BITS: u16 = 2000;
-/// Reading so many words too many is cheaper than another request.
-const GAP: u16 = 16;
 
 /// One request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +17,8 @@ pub struct Request {
     pub count: u16,
 }
 
-/// The fewest requests that cover all registers, in order of address.
+/// The fewest requests that cover all registers and nothing else, in order of address: a device may
+/// refuse a request that touches a register that it does not have.
 #[must_use]
 pub fn requests(registers: &[Register]) -> Vec<Request> {
     let mut sorted: Vec<&Register> = registers.iter().collect();
@@ -32,7 +31,7 @@ pub fn requests(registers: &[Register]) -> Vec<Request> {
         if let Some(last) = out.last_mut().filter(|last| last.table == table) {
             let last_end = u32::from(last.address) + u32::from(last.count);
             let count = end.max(last_end) - u32::from(last.address);
-            if u32::from(start) <= last_end + u32::from(GAP) && count <= u32::from(most) {
+            if u32::from(start) <= last_end && count <= u32::from(most) {
                 last.count = u16::try_from(count).unwrap_or(most);
                 continue;
             }
@@ -119,10 +118,10 @@ mod tests {
     }
 
     #[test]
-    fn near_registers_share_a_request_and_limits_hold() {
+    fn adjacent_registers_share_a_request_and_limits_hold() {
         let holding = |address, kind| register(Table::Holding, address, kind);
         let all = [
-            holding(110, Number::F32),
+            holding(101, Number::F32),
             holding(100, Number::U16),
             holding(300, Number::U16),
             register(Table::Coil, 100, Number::Bool),
@@ -132,11 +131,11 @@ mod tests {
         let shown: Vec<_> = asked.iter().map(|r| (r.table, r.address, r.count)).collect();
         assert_eq!(
             shown,
-            [(Table::Holding, 100, 12), (Table::Holding, 300, 1), (Table::Holding, 65_535, 1), (Table::Coil, 100, 1)]
+            [(Table::Holding, 100, 3), (Table::Holding, 300, 1), (Table::Holding, 65_535, 1), (Table::Coil, 100, 1)]
         );
         assert_eq!(
             (asked[0].place(&all[0]), asked[0].place(&all[2]), asked[3].place(&all[3])),
-            (Some(10), None, Some(0))
+            (Some(1), None, Some(0))
         );
         let many: Vec<_> = (0..300).map(|address| holding(address, Number::U16)).collect();
         assert_eq!(requests(&many).iter().map(|request| request.count).collect::<Vec<_>>(), [125, 125, 50]);

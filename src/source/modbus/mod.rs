@@ -122,8 +122,8 @@ pub(super) async fn run(settings: Settings, context: Context) {
                 let wait = settings.every.saturating_mul(1 << next.silences.min(10)).min(SILENT_LIMIT);
                 next.silences += 1;
                 next.due = Instant::now() + wait.max(settings.every);
-                // On a serial line a late answer would be taken for the next one: begin anew.
-                client = matches!(settings.link, ModbusLink::Tcp(_)).then_some(open);
+                // A late answer would be taken for the next one, and a dead connection be kept: begin anew.
+                drop(open);
             }
             Answer::Lost(error) => {
                 metrics.add(Metric::SourceReconnects, 1);

@@ -18,6 +18,8 @@ use std::time::Duration;
 
 /// At stop, what was handed over is acknowledged if it is safe within this time.
 const FAREWELL: Duration = Duration::from_secs(3);
+/// A message with more bytes of user properties is set aside.
+const MAX_ATTRIBUTES: usize = 64 << 10;
 /// Topics whose names are kept.
 const TOPICS: usize = 4096;
 
@@ -148,6 +150,8 @@ impl Connection<'_> {
         tracing::info!(event = event::SOURCE_UP, source = self.name, %broker, session_present, "connected");
         self.client.announce(self.settings, true);
         if !session_present {
+            // Until the broker confirms, the next connection subscribes, whatever session it finds.
+            *self.subscribed = false;
             for frame in self.session.clear() {
                 self.giver.try_push(frame).map_err(|_| End::Overflow)?;
             }
@@ -186,12 +190,17 @@ impl Connection<'_> {
         let retained = if retain { RETAINED } else { 0 };
         let mut known = self.topic(&topic);
         known.attributes.extend(attributes);
+        let about: usize = known.attributes.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let most = if about > MAX_ATTRIBUTES { 0 } else { self.settings.max_payload };
+        if about > MAX_ATTRIBUTES {
+            known.attributes.clear();
+        }
         let frame = Frame {
             flags: redelivered | retained,
             position,
             route: known.route,
             attributes: known.attributes,
-            ..Frame::new(known.name, kept(&payload, self.settings.max_payload))
+            ..Frame::new(known.name, kept(&payload, most))
         };
         match self.giver.try_push(frame) {
             Ok(id) => {

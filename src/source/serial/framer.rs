@@ -64,7 +64,7 @@ impl Framer {
     #[must_use]
     pub fn idle_after(&self) -> Option<Duration> {
         match self.rule {
-            Framing::Idle(gap) => Some(gap),
+            Framing::Idle(gap) if !self.buffer.is_empty() || self.long.is_some() => Some(gap),
             Framing::Fixed(_) | Framing::Length { .. } if !self.buffer.is_empty() => Some(UNFINISHED),
             _ => None,
         }
