@@ -1,5 +1,7 @@
 //! Randomness from the operating system, for identities and for jitter.
 
+use std::time::Duration;
+
 #[cfg(test)]
 thread_local! {
     static SEED: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
@@ -44,8 +46,30 @@ pub fn below(bound: u64) -> u64 {
     u64::from_le_bytes(bytes()).checked_rem(bound).unwrap_or(0)
 }
 
+/// How long to wait before the next attempt: `first_ms`, doubled with every failure up to `most_ms`,
+/// and of that a random time from half to all, so that a fleet does not come back at once.
+#[must_use]
+pub fn backoff(first_ms: u64, most_ms: u64, failures: u32) -> Duration {
+    let ceiling = (first_ms << failures.min(10)).min(most_ms);
+    Duration::from_millis(ceiling / 2 + below(ceiling / 2 + 1))
+}
+
 /// A random 32-bit number.
 #[must_use]
 pub fn u32() -> u32 {
     u32::from_le_bytes(bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_doubles_up_to_its_limit_and_half_of_it_is_chance() {
+        for (failures, ceiling) in [(0, 200), (1, 400), (5, 5000), (u32::MAX, 5000)] {
+            let waits: Vec<u128> = (0..100).map(|_| backoff(200, 5000, failures).as_millis()).collect();
+            assert!(waits.iter().all(|wait| (ceiling / 2..=ceiling).contains(wait)), "{failures}: {waits:?}");
+            assert!(waits.iter().any(|wait| *wait != waits[0]), "{failures}: no chance in it");
+        }
+    }
 }

@@ -83,8 +83,7 @@ pub(super) async fn run(settings: Settings, context: Context) {
                     turn += 1;
                     subscribed = false;
                 }
-                let ceiling = (BACKOFF_MS << failures.min(10)).min(BACKOFF_LIMIT_MS);
-                let wait = Duration::from_millis(ceiling / 2 + random::below(ceiling / 2 + 1));
+                let wait = random::backoff(BACKOFF_MS, BACKOFF_LIMIT_MS, failures);
                 if failures <= 1 {
                     tracing::warn!(event = event::SOURCE_DOWN, source = %name, error, "connection lost; trying again");
                 } else {

@@ -119,8 +119,7 @@ impl Port {
             };
             failures += 1;
             self.metrics.add(Metric::SourceReconnects, 1);
-            let ceiling = (BACKOFF_MS << failures.min(10)).min(BACKOFF_LIMIT_MS);
-            let wait = Duration::from_millis(ceiling / 2 + random::below(ceiling / 2 + 1));
+            let wait = random::backoff(BACKOFF_MS, BACKOFF_LIMIT_MS, failures);
             if failures == 1 {
                 tracing::warn!(event = event::SOURCE_DOWN, port = %self.path, error = ended, "port lost; trying again");
             } else {

@@ -88,13 +88,7 @@ fn a_full_disk_drains_by_itself() {
     let mut stepped = Stepped::open(&options, rules()).unwrap();
     disk.limit(Some(disk.used()));
     let stream = stepped.store.stream("readings");
-    let mut offered = 0;
-    for _ in 0..200 {
-        if stepped.store.offer(atom(stream, offered..offered + 10, 1000)).is_ok() {
-            offered += 10;
-        }
-        stepped.pass(10);
-    }
+    let offered = stepped.press(stream, 10);
     let mut reader = stepped.store.reader("sink", stream);
     for _ in 0..400 {
         read_all(&mut reader);

@@ -175,13 +175,7 @@ fn on_a_full_disk_cursors_are_saved_every_five_seconds() {
     let mut stepped = Stepped::open(&options, rules()).unwrap();
     disk.limit(Some(disk.used()));
     let stream = stepped.store.stream("readings");
-    let mut offered = 0;
-    for _ in 0..200 {
-        if stepped.store.offer(atom(stream, offered..offered + 10, 1000)).is_ok() {
-            offered += 10;
-        }
-        stepped.pass(1000);
-    }
+    let offered = stepped.press(stream, 1000);
     // The group that waits is tried every 30 s by now.
     for next in (2..60).step_by(3) {
         nudge(&stepped.store, stream, next);

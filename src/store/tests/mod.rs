@@ -159,6 +159,18 @@ impl Stepped {
         Ok(Self { store, committer, clock, findings })
     }
 
+    /// Offers ten records every `ms`, 200 times; how many were taken.
+    pub fn press(&mut self, stream: StreamId, ms: u64) -> u64 {
+        let mut taken = 0;
+        for _ in 0..200 {
+            if self.store.offer(atom(stream, taken..taken + 10, 1000)).is_ok() {
+                taken += 10;
+            }
+            self.pass(ms);
+        }
+        taken
+    }
+
     /// Lets time pass and the committer do what is due.
     pub fn pass(&mut self, ms: u64) {
         self.clock.advance(ms);
