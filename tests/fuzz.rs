@@ -8,12 +8,15 @@
 use forebay::config::value::{Checksum, Csv, Format, Framing, KeyValue, Time, TimeFormat, Type, Unix};
 use forebay::config::{self, Environment};
 use forebay::decode::{Decoder, lines};
+use forebay::flow::frame::Payload;
 use forebay::flow::record::PayloadKind;
+use forebay::source::file::{Settings, Tail};
 use forebay::source::http::unpack;
 use forebay::source::serial::{Found, Framer, proven};
 use forebay::store::log::body::{self, Checkpoint, Commit};
 use forebay::store::log::layout::{FrameHeader, SegmentHeader};
 use forebay::store::log::section::{CODEC_ZSTD, Records, decompress};
+use forebay::telemetry::Metrics;
 use std::time::{Duration, Instant};
 
 struct Random(u64);
@@ -281,6 +284,53 @@ fn packed_bodies() {
             if let Ok(body) = unpack(bytes::Bytes::copy_from_slice(input), Some(coding), 1000) {
                 assert!(body.len() <= 1000);
             }
+        }
+    });
+}
+
+/// Packed, UTF-16 and plain files: what is read ends, and a plain file is read as it is.
+#[test]
+fn files_of_every_kind() {
+    let text = "21.5;ok\nWärme 😀\n\nlast";
+    let utf16 =
+        |order: fn(u16) -> [u8; 2]| "\u{feff}".encode_utf16().chain(text.encode_utf16()).flat_map(order).collect();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut gzip, text.as_bytes()).unwrap();
+    let seeds = [
+        text.into(),
+        format!("\u{feff}{text}").into(),
+        utf16(u16::to_le_bytes),
+        utf16(u16::to_be_bytes),
+        gzip.finish().unwrap(),
+        zstd::encode_all(text.as_bytes(), 1).unwrap(),
+    ];
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("file");
+    let mut settings = Settings::new(path.to_str().unwrap());
+    (settings.unterminated_after, settings.done_after, settings.max_line) = (Duration::ZERO, Duration::ZERO, 100);
+    fuzz(&seeds, |bytes| {
+        std::fs::write(&path, bytes).unwrap();
+        let mut tail = Tail::new(settings.clone(), &[], Metrics::new());
+        let (mut seen, mut length) = (Vec::new(), 0);
+        loop {
+            // The first look has the frame that notes the first start.
+            let frames = tail.poll(0);
+            if frames.is_empty() {
+                break;
+            }
+            for frame in frames {
+                match frame.payload {
+                    Payload::Lines(block) => seen.extend_from_slice(&block),
+                    Payload::TooLarge { length: more, .. } => length += more,
+                    _ => {}
+                }
+            }
+        }
+        let is_marked = [&b"\xef\xbb\xbf"[..], b"\xff\xfe", b"\xfe\xff", b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd"]
+            .iter()
+            .any(|mark| bytes.starts_with(mark));
+        if !is_marked && length == 0 {
+            assert_eq!(seen, bytes);
         }
     });
 }

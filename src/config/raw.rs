@@ -6,7 +6,7 @@ pub mod mqtt;
 pub mod route;
 pub mod serial;
 
-use super::value::{Bytes, Codec, Span};
+use super::value::{Bytes, Codec, Span, WhenDone};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -82,6 +82,14 @@ pub struct File {
     pub message_start: Option<Spanned<String>>,
     /// Old files are not begun.
     pub ignore_older: Option<Spanned<Span>>,
+    /// Each file is one message.
+    pub whole: Option<Spanned<bool>>,
+    /// `keep`, `move` or `delete`.
+    pub when_done: Option<Spanned<WhenDone>>,
+    /// When a file is complete.
+    pub done_after: Option<Spanned<Span>>,
+    /// Files that are open at a time.
+    pub max_open: Option<Spanned<usize>>,
 }
 
 /// `[source.NAME]` with `kind = "http"`

@@ -13,3 +13,4 @@ pub mod signals;
 pub mod sim;
 pub mod tls;
 pub mod traffic;
+pub mod watch;

@@ -34,6 +34,8 @@ metrics! {
     SerialGarbageBytes "serial_garbage_bytes_total" "Serial bytes that belong to no frame."
     SerialLostBytes "serial_lost_bytes_total" "Serial bytes that were lost because the store was blocked and there is no flow control."
     FileTruncated "file_truncated_total" "Files found shorter than read before, and read again from their start."
+    FileDamaged "file_damaged_total" "Packed files that are damaged or cut: read as far as they unpack."
+    FileDone "file_done_total" "Files that were moved or removed after their records were safe."
     QualityTagged "quality_tagged_total" "Records that failed a check and went on with a tag."
     QualitySetAside "quality_dead_letters_total" "Records that failed a check and were set aside."
     QualityDropped "quality_dropped_total" "Records that failed a check and were dropped, as the rule says."

@@ -107,7 +107,16 @@ fn bad_lines_go_to_the_dead_letters_and_the_stream_goes_on() {
 /// The real logrotate, by rename and by copytruncate, while lines are written all the time.
 #[test]
 fn logrotate_costs_no_line_and_repeats_none() {
-    for (how, pattern) in [("create", "app.log"), ("create", "app.log*"), ("copytruncate", "app.log")] {
+    let ways = [
+        ("create", "app.log"),
+        ("create", "app.log*"),
+        ("copytruncate", "app.log"),
+        ("create\n  compress", "app.log"),
+        ("create\n  compress", "app.log*"),
+        ("create\n  compress\n  delaycompress", "app.log*"),
+        ("copytruncate\n  compress", "app.log"),
+    ];
+    for (how, pattern) in ways {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("app.log");
         let text = format!(
@@ -128,10 +137,10 @@ fn logrotate_costs_no_line_and_repeats_none() {
         let mut agent = Agent::start(dir.path(), &text, "");
         let mut written = 0;
         let mut write = |lines: u32| {
-            let text: Vec<String> = (written..written + lines).map(|n| format!("{how} line {n}\n")).collect();
+            let text: Vec<String> = (written..written + lines).map(|n| format!("line {n}\n")).collect();
             append(&log, &text.concat());
             written += lines;
-            format!("{how} line {}", written - 1)
+            format!("line {}", written - 1)
         };
         for round in 0..8 {
             // A file that is rotated before anybody has seen it has another name than the pattern's.
@@ -150,11 +159,43 @@ fn logrotate_costs_no_line_and_repeats_none() {
                 rotate();
             }
         }
-        let expected: Vec<String> = (0..written).map(|n| format!("{how} line {n}")).collect();
+        let expected: Vec<String> = (0..written).map(|n| format!("line {n}")).collect();
         until("all lines are there", || delivered(dir.path()).len() >= expected.len());
         let mut seen = delivered(dir.path());
         seen.sort_by_key(|line| line.rsplit(' ').next().unwrap().parse::<u32>().unwrap());
         assert_eq!(seen, expected, "{how} {pattern}");
         assert!(agent.stop().success());
     }
+}
+
+/// Files that other programs drop: each is one message, and goes to `done` when it is safe.
+#[test]
+fn dropped_files_are_messages_and_are_put_away_when_they_are_safe_also_over_a_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    let inbox = dir.path().join("in");
+    std::fs::create_dir(&inbox).unwrap();
+    let text = config(dir.path(), "whole = true\nwhen_done = \"move\"\ndone_after = \"100ms\"\ndecoder = \"json\"")
+        .replace("/*.log", "/in/*.json");
+    let mut agent = Agent::start(dir.path(), &text, "");
+    let mut written = Vec::new();
+    for n in 0..12 {
+        // As programs do that know of readers: another name first.
+        std::fs::write(inbox.join("part"), format!("{{\n  \"n\": {n}\n}}\n")).unwrap();
+        std::fs::rename(inbox.join("part"), inbox.join(format!("{n}.json"))).unwrap();
+        written.push(format!("{{\n  \"n\": {n}\n}}\n"));
+        if n % 4 == 3 {
+            until("some are there", || delivered(dir.path()).len() > n / 2);
+            agent.kill();
+            agent = Agent::start(dir.path(), &text, "");
+        }
+    }
+    let done = || std::fs::read_dir(inbox.join("done")).map_or(0, Iterator::count);
+    until("all are put away", || done() == written.len());
+    assert!(agent.stop().success());
+    let mut seen = delivered(dir.path());
+    seen.sort_by_key(|text| text.trim_matches(|c: char| !c.is_ascii_digit()).parse::<u32>().unwrap());
+    let seen: Vec<serde_json::Value> = seen.iter().map(|text| serde_json::from_str(text).unwrap()).collect();
+    let written: Vec<serde_json::Value> = written.iter().map(|text| serde_json::from_str(text).unwrap()).collect();
+    assert_eq!(seen, written);
+    assert_eq!(std::fs::read_dir(&inbox).unwrap().count(), 1, "only `done` is left");
 }

@@ -1,7 +1,7 @@
 //! `[source.NAME]`
 
 use super::{Checker, Table};
-use crate::config::value::{Bytes, CONTENT_TYPES, Csv, Decoder, File, Format, Route};
+use crate::config::value::{Bytes, CONTENT_TYPES, Csv, Decoder, File, Format, Route, WhenDone};
 use crate::config::{Source, raw};
 use crate::flow::record::MAX_RECORD;
 use crate::source::Kind;
@@ -81,6 +81,14 @@ impl Checker<'_> {
                     }
                     kind.header = csv.columns.is_none().then_some(csv.delimiter);
                 }
+                if kind.whole && matches!(routes[0].decoder.format, Format::Csv(_) | Format::Ndjson) {
+                    let hint = "leave `whole` out; `when_done` works for lines too";
+                    self.problem(
+                        span.clone(),
+                        "`whole` does not go with csv and ndjson: a line is a record".into(),
+                        Some(hint.into()),
+                    );
+                }
                 Some(Source { name: name.into(), kind: Kind::File(kind), routes, window: None, held })
             }
         }
@@ -132,6 +140,32 @@ impl Checker<'_> {
             file.message_start = Some(pattern.into_inner());
         }
         file.ignore_older = raw.ignore_older.map(|span| span.get_ref().0);
+        if let Some(whole) = raw.whole {
+            file.whole = *whole.get_ref();
+            if file.whole && file.message_start.is_some() {
+                self.problem(whole.span(), "`whole` does not go with `message_start`".into(), None);
+            }
+        }
+        if let Some(when_done) = raw.when_done {
+            file.when_done = *when_done.get_ref();
+            if file.from_end && file.when_done != WhenDone::Keep {
+                let hint = "what was there at the first start would be put away without having been read";
+                let problem = "`when_done` does not go with `start = \"end\"`".into();
+                self.problem(when_done.span(), problem, Some(hint.into()));
+            }
+        }
+        if let Some(after) = raw.done_after {
+            file.done_after = after.get_ref().0;
+            if file.done_after.as_millis() < 100 {
+                self.problem(after.span(), "`done_after` must be at least 100ms".into(), None);
+            }
+        }
+        if let Some(most) = raw.max_open {
+            file.max_open = *most.get_ref();
+            if !(1..=100_000).contains(&file.max_open) {
+                self.problem(most.span(), "`max_open` must be from 1 to 100000".into(), None);
+            }
+        }
         Some(file)
     }
 }

@@ -52,6 +52,26 @@ pub struct File {
     pub message_start: Option<String>,
     /// Files that were not written to for longer are not begun.
     pub ignore_older: Option<Duration>,
+    /// Each file is one message.
+    pub whole: bool,
+    /// What becomes of a file that has been read, when its records are safe.
+    pub when_done: WhenDone,
+    /// A file is taken to be complete after this long without change.
+    pub done_after: Duration,
+    /// Files that are open at a time.
+    pub max_open: usize,
+}
+
+/// What becomes of a file that has been read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WhenDone {
+    /// It stays, and is read on when it grows.
+    Keep,
+    /// It goes to the folder `done` beside it.
+    Move,
+    /// It is removed.
+    Delete,
 }
 
 impl File {
@@ -68,6 +88,10 @@ impl File {
             header: None,
             message_start: None,
             ignore_older: None,
+            whole: false,
+            when_done: WhenDone::Keep,
+            done_after: Duration::from_secs(5),
+            max_open: 256,
         }
     }
 }

@@ -4,15 +4,24 @@
 //! a file is known by device, inode and the CRC of its beginning, not by its name; a renamed
 //! file is read to its end.
 
+mod content;
 mod rules;
 mod saved;
 mod tail;
+#[cfg(test)]
+mod tests;
 mod track;
 
 use super::Context;
 pub use crate::config::value::File as Settings;
+use crate::platform::watch::Watch;
 use crate::telemetry::event;
+use std::time::Duration;
 pub use tail::Tail;
+use tokio::time::Instant;
+
+/// Files of a folder that is watched are looked at this often when nothing changes.
+const REST: Duration = Duration::from_secs(10);
 
 /// Which files there are.
 pub(super) fn probe(settings: &Settings) -> Result<String, String> {
@@ -26,15 +35,32 @@ pub(super) fn probe(settings: &Settings) -> Result<String, String> {
     }
 }
 
+/// A change of the folder, if it is watched; not before a time: it is never looked at more often than
+/// without a watch.
+async fn changed(watch: Option<&Watch>, not_before: Instant) -> std::io::Result<()> {
+    match watch {
+        Some(watch) => watch.changed().await?,
+        None => std::future::pending().await,
+    }
+    tokio::time::sleep_until(not_before).await;
+    Ok(())
+}
+
 pub(super) async fn run(settings: Settings, context: Context) {
     let Context { name, mut giver, positions, mut stop, metrics } = context;
     let poll = settings.poll;
+    let mut watch = Watch::new().ok();
+    let folder = tail::folder(&settings.path);
     let mut tail = Tail::new(settings, &positions, metrics);
     tracing::info!(event = event::SOURCE_UP, source = %name, "reading files");
     loop {
+        let looked = Instant::now();
+        // What changes from here on wakes.
+        let is_watched = watch.as_ref().is_some_and(|watch| watch.folder(&folder));
         // Files may lie on slow cards: reading never holds up the network.
+        let settled = giver.settled();
         let read = tokio::task::spawn_blocking(move || {
-            let frames = tail.poll();
+            let frames = tail.poll(settled);
             (tail, frames)
         });
         let frames;
@@ -54,8 +80,10 @@ pub(super) async fn run(settings: Settings, context: Context) {
             }
         }
         if idle {
+            let longest = if is_watched && tail.is_at_rest() { poll.max(REST) } else { poll };
             tokio::select! {
-                () = tokio::time::sleep(poll) => {}
+                () = tokio::time::sleep(longest) => {}
+                woken = changed(watch.as_ref(), looked + poll) => if woken.is_err() { watch = None },
                 () = stop.requested() => return,
             }
         } else if stop.is_requested() {

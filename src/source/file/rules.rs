@@ -1,6 +1,7 @@
 //! How the lines of all files of a source are read.
 
 use regex_lite::Regex;
+use std::time::Duration;
 
 /// See the module.
 #[derive(Debug)]
@@ -11,6 +12,10 @@ pub struct Rules {
     pub header: Option<u8>,
     /// A line that matches begins a message.
     pub message_start: Option<Regex>,
+    /// Each file is one message.
+    pub whole: bool,
+    /// A file is taken to be complete after this long without change.
+    pub done_after: Duration,
 }
 
 impl Rules {

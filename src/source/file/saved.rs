@@ -1,15 +1,15 @@
 //! What a file is known by, and what is saved of it with every commit.
 
-use super::rules::trimmed;
+use crate::flow::frame::Frame;
+use crate::platform::random;
 use serde::{Deserialize, Serialize};
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
-use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
 
 /// The longest header of columns, in bytes.
-const HEADER: usize = 64 << 10;
+pub const HEADER: usize = 64 << 10;
 /// How much of the beginning tells files apart, in bytes.
 pub const FINGERPRINT: usize = 1024;
 /// What a file is to the operating system.
@@ -19,6 +19,55 @@ pub struct FileId {
     pub device: u64,
     /// The inode.
     pub inode: u64,
+}
+
+impl FileId {
+    /// Of a file.
+    pub fn of(meta: &Metadata) -> Self {
+        Self { device: meta.dev(), inode: meta.ino() }
+    }
+}
+
+/// The part of a source that a file is: what its position is saved under. The number tells it from
+/// files that got its inode after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Part {
+    /// The file.
+    pub id: FileId,
+    /// By chance; 0 before version 0.2.
+    pub number: u32,
+}
+
+impl Part {
+    /// Of a file that is not known yet.
+    pub fn new(id: FileId) -> Self {
+        Self { id, number: random::u32() }
+    }
+
+    /// From its name.
+    pub fn parse(name: &str) -> Option<Self> {
+        let mut parts = name.split(':');
+        let mut next = || parts.next().map(|part| u64::from_str_radix(part, 16));
+        let (device, inode) = (next()?.ok()?, next()?.ok()?);
+        let number = next().map_or(Some(0), |number| u32::try_from(number.ok()?).ok())?;
+        Some(Self { id: FileId { device, inode }, number })
+    }
+
+    /// All parts that a file may be.
+    pub fn all(id: FileId) -> std::ops::RangeInclusive<Self> {
+        Self { id, number: 0 }..=Self { id, number: u32::MAX }
+    }
+
+    /// Takes back what was saved.
+    pub fn farewell(self) -> Frame {
+        Frame::position(self.to_string(), Vec::new())
+    }
+}
+
+impl std::fmt::Display for Part {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:x}:{:x}:{:x}", self.id.device, self.id.inode, self.number)
+    }
 }
 
 /// The beginning of a file: files that are only appended to keep it.
@@ -69,9 +118,9 @@ struct SavedBefore {
 }
 
 impl Saved {
-    /// The part of the source that it is saved under.
-    pub fn part(id: FileId) -> String {
-        format!("{:x}:{:x}", id.device, id.inode)
+    /// Whether a file still begins as this one did.
+    pub fn is_of(&self, path: &Path) -> bool {
+        File::open(path).is_ok_and(|file| self.fingerprint.matches(&file))
     }
 
     /// From a position.
@@ -82,14 +131,6 @@ impl Saved {
         };
         postcard::from_bytes(value).ok().or_else(before)
     }
-}
-
-/// The line that begins at an offset, without its end.
-pub fn line_at(file: &File, offset: u64) -> io::Result<Option<Arc<str>>> {
-    let mut block = vec![0; HEADER];
-    let n = read_at(file, &mut block, offset)?;
-    let end = block[..n].iter().position(|byte| *byte == b'\n');
-    Ok(end.map(|end| String::from_utf8_lossy(trimmed(&block[..end])).into()))
 }
 
 /// Reads until the buffer is full or the file ends.

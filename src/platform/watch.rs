@@ -1,0 +1,100 @@
+//! Wakes when something changes in a folder: inotify, where that sees all changes.
+//!
+//! It is a hint, never the truth: whoever waits looks from time to time as well.
+
+use rustix::fs::inotify::{CreateFlags, WatchFlags, add_watch, init};
+use rustix::fs::statfs;
+use rustix::io::Errno;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use tokio::io::unix::AsyncFd;
+
+/// Filesystems whose files others change without the kernel here knowing of it (linux/magic.h): NFS,
+/// SMB, CIFS, SMB2, FUSE, 9p, Ceph, AFS.
+const REMOTE: [i128; 8] =
+    [0x6969, 0x517b, 0xff53_4d42, 0xfe53_4d42, 0x6573_5546, 0x0102_1997, 0x00c3_6400, 0x5346_414f];
+
+/// Changes of folders.
+#[derive(Debug)]
+pub struct Watch(AsyncFd<OwnedFd>);
+
+impl Watch {
+    /// One that watches nothing yet.
+    ///
+    /// # Errors
+    /// When the kernel has no inotify, or this user has too many already.
+    pub fn new() -> io::Result<Self> {
+        let fd: OwnedFd = init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
+        // Its successor is `unsafe`, for types whose number may come to mean another file; an `OwnedFd` has
+        // the number for as long as it lives.
+        #[expect(deprecated, reason = "sound for an OwnedFd, and this crate has no unsafe code")]
+        Ok(Self(AsyncFd::new(fd)?))
+    }
+
+    /// Watches a folder; false when its changes cannot all be seen. Again for a folder that is watched
+    /// does nothing, and for one that was made anew watches that one.
+    #[must_use]
+    pub fn folder(&self, path: &Path) -> bool {
+        let of = WatchFlags::CREATE
+            | WatchFlags::MODIFY
+            | WatchFlags::MOVED_TO
+            | WatchFlags::MOVED_FROM
+            | WatchFlags::DELETE
+            | WatchFlags::ONLYDIR;
+        let is_local = statfs(path).is_ok_and(|found| !REMOTE.contains(&(i128::from(found.f_type) & 0xffff_ffff)));
+        is_local && add_watch(self.0.get_ref(), path, of).is_ok()
+    }
+
+    /// Waits for a change since the last time. Cancel safe.
+    ///
+    /// # Errors
+    /// When the kernel fails; then only looking helps.
+    pub async fn changed(&self) -> io::Result<()> {
+        let mut events = [0; 4096];
+        loop {
+            let mut ready = self.0.readable().await?;
+            let mut seen = false;
+            loop {
+                match rustix::io::read(self.0.get_ref(), &mut events) {
+                    Ok(0) | Err(Errno::AGAIN) => break,
+                    Ok(_) => seen = true,
+                    Err(Errno::INTR) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            ready.clear_ready();
+            if seen {
+                return Ok(());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    #[tokio::test]
+    async fn writes_new_files_and_renames_wake_and_silence_does_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let watch = Watch::new().unwrap();
+        assert!(!watch.folder(&dir.path().join("missing")), "it is not there yet");
+        assert!(!watch.folder(Path::new("/proc/self/exe")), "no folder");
+        assert!(watch.folder(dir.path()) && watch.folder(dir.path()));
+        let file = dir.path().join("a");
+        for step in 0..3 {
+            let waits = pin!(watch.changed()).poll(&mut Context::from_waker(Waker::noop()));
+            assert!(matches!(waits, Poll::Pending), "nothing has changed");
+            match step {
+                0 => std::fs::write(&file, "x").unwrap(),
+                1 => std::fs::rename(&file, dir.path().join("b")).unwrap(),
+                _ => std::fs::remove_file(dir.path().join("b")).unwrap(),
+            }
+            watch.changed().await.unwrap();
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Which files there are: new ones, and those that we know under another name, cut, copied or packed.
+
+use super::{DONE, Tail};
+use crate::config::value::WhenDone;
+use crate::flow::frame::Frame;
+use crate::source::file::content::unpacks_to;
+use crate::source::file::saved::{FileId, Part, Saved};
+use crate::source::file::track::Track;
+use crate::telemetry::event;
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::os::unix::fs::{DirEntryExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+impl Tail {
+    /// Finds the files that the pattern leads to now; returns where those begin that are read from
+    /// their end, so that a restart does not skip what was written meanwhile.
+    pub(super) fn discover(&mut self) -> Vec<Frame> {
+        let mut begun = Vec::new();
+        let paths = match glob::glob(&self.settings.path) {
+            Ok(paths) => paths.filter_map(Result::ok).filter(|path| self.is_ours(path)).collect::<Vec<_>>(),
+            Err(error) => {
+                self.complain(error.to_string());
+                return begun;
+            }
+        };
+        for track in self.tracks.values_mut() {
+            track.gone = true;
+        }
+        let mut open = self.tracks.values().filter(|track| track.is_open()).count();
+        let mut unknown = Vec::new();
+        let mut copies = Vec::new();
+        for path in paths {
+            let Ok(meta) = std::fs::metadata(&path) else { continue };
+            let id = FileId::of(&meta);
+            if let Some((_, track)) = self.tracks.range_mut(Part::all(id)).find(|(_, track)| track.is_it(&path)) {
+                track.gone = false;
+                track.path = path;
+                continue;
+            }
+            let Some((part, saved)) = self.saved_for(id, &path) else {
+                unknown.push((path, meta));
+                continue;
+            };
+            let kept = (part.id == id).then_some(part);
+            match Track::open(&path, kept, Some(&saved), false, self.rules.clone()) {
+                Ok(track) => {
+                    self.saved.remove(&part);
+                    // It was cut, or is another one, since we looked last.
+                    if track.saved().offset < saved.offset {
+                        copies.push((saved, track.part));
+                    }
+                    if kept.is_none() {
+                        begun.extend([track.bookmark(), part.farewell()]);
+                    }
+                    self.follow(track, &mut open);
+                }
+                Err(error) => self.complain(format!("{}: {error}", path.display())),
+            }
+        }
+        for (cut, part) in copies {
+            begun.extend(self.find_copy(&cut, part));
+        }
+        if self.starting {
+            begun.extend(self.find_missing());
+        }
+        for (path, meta) in unknown {
+            let id = FileId::of(&meta);
+            let age = meta.modified().ok().and_then(|at| at.elapsed().ok()).unwrap_or_default();
+            let is_old = self.settings.ignore_older.is_some_and(|limit| age > limit);
+            if let Some((_, copy)) = self.tracks.range_mut(Part::all(id)).find(|(_, track)| track.is_it(&path)) {
+                // The pattern leads to it: it is kept in mind when it has been read.
+                copy.gone = false;
+                continue;
+            }
+            if is_old || self.is_copy(&path) {
+                continue;
+            }
+            match Track::open(&path, None, None, self.settings.from_end && self.first, self.rules.clone()) {
+                Ok(track) => {
+                    if self.settings.from_end && self.first {
+                        begun.push(track.bookmark());
+                    }
+                    self.follow(track, &mut open);
+                }
+                Err(error) => self.complain(format!("{}: {error}", path.display())),
+            }
+        }
+        self.find_closed();
+        begun
+    }
+
+    fn is_ours(&self, path: &Path) -> bool {
+        let is_put_away =
+            self.settings.when_done == WhenDone::Move && path.parent().is_some_and(|dir| dir.ends_with(DONE));
+        path.is_file() && !is_put_away
+    }
+
+    /// By device and inode, which another file may have got meanwhile; where devices got new numbers,
+    /// by path.
+    fn saved_for(&self, id: FileId, path: &Path) -> Option<(Part, Saved)> {
+        let by_id = || self.saved.range(Part::all(id));
+        let same = by_id().find(|(_, saved)| saved.is_of(path));
+        let cut = || by_id().find(|(_, saved)| saved.path == path);
+        let moved = |(_, saved): &(&Part, &Saved)| saved.path == path && saved.id.device != id.device;
+        let by_path = || self.saved.iter().filter(|_| self.starting).find(moved);
+        same.or_else(cut).or_else(by_path).map(|(part, saved)| (*part, saved.clone()))
+    }
+
+    /// Files that we know are read to their end, whatever they are called now.
+    pub(super) fn find_renamed(&mut self) {
+        for path in files_in(&folder(&self.settings.path)) {
+            let Ok(meta) = std::fs::metadata(&path) else { continue };
+            let known = self.saved.range(Part::all(FileId::of(&meta))).find(|(_, saved)| saved.is_of(&path));
+            let Some((part, saved)) = known.map(|(part, saved)| (*part, saved.clone())) else { continue };
+            if let Ok(track) = Track::open(&path, Some(part), Some(&saved), true, self.rules.clone()) {
+                self.saved.remove(&part);
+                self.tracks.insert(part, track);
+            }
+        }
+    }
+
+    /// Files that were closed and have another name now.
+    fn find_closed(&mut self) {
+        let is_missing = |track: &&mut Track| track.gone && !track.is_open();
+        let missing = self.tracks.values_mut().filter(is_missing);
+        let folders: BTreeSet<PathBuf> = missing.filter_map(|track| track.path.parent().map(PathBuf::from)).collect();
+        for entry in folders.iter().flat_map(std::fs::read_dir).flatten().filter_map(Result::ok) {
+            let (inode, path) = (entry.ino(), entry.path());
+            let is_it = |track: &&mut Track| track.part.id.inode == inode && track.saved().is_of(&path);
+            for track in self.tracks.values_mut().filter(is_missing).filter(is_it) {
+                track.path.clone_from(&path);
+                // It may have grown before.
+                if let Err(error) = track.refresh() {
+                    tracing::warn!(event = event::SOURCE_NOTE, path = %path.display(), %error, "cannot be read");
+                }
+            }
+        }
+    }
+
+    /// Files that are not where they were when the agent stopped: their rest is read from a packed
+    /// copy, or they are forgotten. Those of a folder that is not there now are kept in mind.
+    fn find_missing(&mut self) -> Vec<Frame> {
+        let is_missing = |saved: &Saved| {
+            let Some(folder) = saved.path.parent() else { return false };
+            let is_same_device = std::fs::metadata(folder).is_ok_and(|meta| meta.dev() == saved.id.device);
+            let mut entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+            // A file that cannot be read may be the one.
+            let may_be = |path: PathBuf| File::open(&path).is_err() || saved.is_of(&path);
+            is_same_device && !entries.any(|entry| entry.ino() == saved.id.inode && may_be(entry.path()))
+        };
+        let missing = self.saved.iter().filter(|(_, saved)| is_missing(saved));
+        let missing: Vec<(Part, Saved)> = missing.map(|(part, saved)| (*part, saved.clone())).collect();
+        let mut frames = Vec::new();
+        for (part, saved) in missing {
+            self.saved.remove(&part);
+            frames.extend(self.adopt(&saved, true));
+            frames.push(part.farewell());
+        }
+        frames
+    }
+
+    /// Whether a file that the pattern matches is a copy of one that is read, made before that one is
+    /// cut (`copytruncate` of `app.log` under the pattern `app.log*`) or removed (`compress`): what is
+    /// in it was read, or is being read there. A plain copy is named after its original, begins and ends
+    /// like it, and is not longer.
+    fn is_copy(&mut self, path: &Path) -> bool {
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return false };
+        let Ok(file) = File::open(path) else { return false };
+        let is_beside = |track: &&mut Track| track.path.parent() == path.parent();
+        self.tracks.values_mut().filter(is_beside).any(|track| {
+            let original = track.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let is_named_after = name.len() > original.len() && name.starts_with(original);
+            is_named_after && track.holds(&file) || unpacks_to(&file, track.saved().fingerprint)
+        })
+    }
+
+    /// A file was copied and then cut to nothing (logrotate's `copytruncate`): what we had not read
+    /// of it is in the copy, a file beside it that begins alike and is long enough. Saved are first
+    /// where the copy is read on, then that the file has begun anew.
+    pub(super) fn find_copy(&mut self, cut: &Saved, part: Part) -> Vec<Frame> {
+        let copy = self.twin(cut, false).and_then(|copy| self.read_on(&copy, cut));
+        copy.into_iter().chain(self.tracks.get(&part).map(Track::bookmark)).collect()
+    }
+
+    /// A file was packed and removed (logrotate's `compress`): its packed copy is read on from where
+    /// the file was left. If all of that was read, it is only kept in mind if the pattern leads to it.
+    pub(super) fn adopt(&mut self, gone: &Saved, has_rest: bool) -> Option<Frame> {
+        let twin = self.twin(gone, true)?;
+        let is_matched = glob::Pattern::new(&self.settings.path).is_ok_and(|pattern| pattern.matches_path(&twin));
+        if has_rest || is_matched { self.read_on(&twin, gone) } else { None }
+    }
+
+    fn read_on(&mut self, path: &Path, original: &Saved) -> Option<Frame> {
+        let mut track = Track::open(path, None, Some(original), true, self.rules.clone()).ok()?;
+        let path = path.display();
+        tracing::info!(event = event::SOURCE_NOTE, %path, "the copy of a file that was cut or removed: reading its rest");
+        // Nobody writes to it: it is let go when it has been read, unless the pattern leads to it.
+        track.gone = true;
+        let bookmark = track.bookmark();
+        self.tracks.insert(track.part, track);
+        Some(bookmark)
+    }
+
+    /// The newest file beside another one that begins alike, plain or packed, and that we do not know.
+    fn twin(&self, original: &Saved, packed: bool) -> Option<PathBuf> {
+        let is_twin = |path: &PathBuf| {
+            let Ok(file) = File::open(path) else { return false };
+            let Ok(meta) = file.metadata() else { return false };
+            let id = FileId::of(&meta);
+            let is_known = self.tracks.range(Part::all(id)).any(|(_, track)| track.is_it(path))
+                || self.saved.range(Part::all(id)).any(|(_, saved)| saved.is_of(path));
+            let is_alike = !packed && meta.len() >= original.offset && original.fingerprint.matches(&file);
+            !is_known && original.fingerprint.length > 0 && (is_alike || unpacks_to(&file, original.fingerprint))
+        };
+        let newest = |path: &PathBuf| std::fs::metadata(path).and_then(|meta| meta.modified()).ok();
+        let beside = files_in(original.path.parent()?);
+        beside.into_iter().filter(|path| *path != original.path).filter(is_twin).max_by_key(newest)
+    }
+}
+
+/// The files of a folder.
+fn files_in(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+    entries.map(|entry| entry.path()).filter(|path| path.is_file()).collect()
+}
+
+/// The folder of a path or pattern.
+pub fn folder(path: &str) -> PathBuf {
+    let parent = Path::new(path).parent().filter(|parent| !parent.as_os_str().is_empty());
+    parent.map_or_else(|| PathBuf::from("."), PathBuf::from)
+}

@@ -1,0 +1,232 @@
+//! All files of a source: what is new in them, and what becomes of them.
+
+mod find;
+
+pub use find::folder;
+
+use super::Settings;
+use super::rules::Rules;
+use super::saved::{Part, Saved};
+use super::track::Track;
+use crate::config::value::WhenDone;
+use crate::flow::frame::Frame;
+use crate::telemetry::{Metric, Metrics, event};
+use regex_lite::Regex;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+/// At least so many bytes of each file.
+const SHARE_BYTES: usize = 16 << 10;
+/// About so many bytes are read in one poll.
+const POLL_BYTES: usize = 512 << 10;
+/// Files that have been read are moved to this folder beside them.
+const DONE: &str = "done";
+
+/// Reads files from where they were left.
+#[derive(Debug)]
+pub struct Tail {
+    settings: Settings,
+    /// What was saved, of files that are not read yet.
+    saved: BTreeMap<Part, Saved>,
+    tracks: BTreeMap<Part, Track>,
+    rules: Arc<Rules>,
+    metrics: Arc<Metrics>,
+    /// Files of the very first start may be read from their end.
+    first: bool,
+    /// Until the first look: later, a path says nothing of where a file was left.
+    starting: bool,
+    /// Frames that were given.
+    given: u64,
+    complained: Option<String>,
+}
+
+impl Tail {
+    /// With the positions of the last commit.
+    #[must_use]
+    pub fn new(settings: Settings, positions: &[(String, Vec<u8>)], metrics: Arc<Metrics>) -> Self {
+        let saved = positions.iter().filter_map(|(part, value)| Some((Part::parse(part)?, Saved::decode(value)?)));
+        let saved = saved.collect();
+        let first = positions.is_empty();
+        let rules = Arc::new(Rules {
+            max_line: settings.max_line,
+            header: settings.header,
+            message_start: settings.message_start.as_deref().and_then(|pattern| Regex::new(pattern).ok()),
+            whole: settings.whole,
+            done_after: settings.done_after,
+        });
+        let tracks = BTreeMap::new();
+        let mut tail =
+            Self { settings, saved, tracks, rules, metrics, first, starting: true, given: 0, complained: None };
+        tail.find_renamed();
+        tail
+    }
+
+    /// What is new, in order for each file. Frames are numbered from 1; those up to `settled` are safe.
+    pub fn poll(&mut self, settled: u64) -> Vec<Frame> {
+        // Where copies of files that were cut are begun is saved before anything new of those files.
+        let mut frames = self.refresh();
+        frames.extend(self.discover());
+        if self.first {
+            frames.push(Frame::position("started", vec![1]));
+        }
+        self.first = false;
+        self.starting = false;
+        self.read(&mut frames);
+        let over = self.tracks.values().filter(|track| self.is_over(track, settled));
+        let over: Vec<Part> = over.map(|track| track.part).collect();
+        for part in over {
+            let Some(track) = self.tracks.remove(&part) else { continue };
+            if !track.gone && !self.put_away(&track) {
+                self.tracks.insert(part, track);
+                continue;
+            }
+            let has_rest = !track.is_finished();
+            let copy = if track.gone { self.adopt(&track.saved(), has_rest) } else { None };
+            if has_rest && copy.is_none() {
+                let path = track.path.display();
+                tracing::warn!(event = event::SOURCE_NOTE, %path, "removed before it was read to its end");
+            }
+            frames.extend(copy);
+            frames.push(part.farewell());
+        }
+        self.given += frames.len() as u64;
+        frames
+    }
+
+    /// Whether nothing is to be done before something changes.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        let waits = |track: &Track| track.gone || track.is_fresh() || !track.is_finished();
+        !self.tracks.values().any(|track| waits(track) || self.settings.when_done != WhenDone::Keep)
+    }
+
+    /// Whether a file is not needed any more: it is gone, or it has been read and is to be put away.
+    fn is_over(&self, track: &Track, settled: u64) -> bool {
+        if track.gone {
+            return track.is_lost() || track.is_finished() && track.quiet_for() >= self.settings.gone_after;
+        }
+        self.settings.when_done != WhenDone::Keep
+            && track.is_finished()
+            && track.has_begun()
+            && track.quiet_for() >= self.settings.done_after
+            && track.last_frame <= settled
+    }
+
+    /// Moves or removes a file whose records are safe; false if that cannot be done now.
+    fn put_away(&mut self, track: &Track) -> bool {
+        if !track.is_unchanged() {
+            return false;
+        }
+        let done = match self.settings.when_done {
+            WhenDone::Keep => return false,
+            WhenDone::Delete => std::fs::remove_file(&track.path),
+            WhenDone::Move => moved(&track.path),
+        };
+        if let Err(error) = done {
+            self.complain(format!("{} was read and cannot be put away: {error}", track.path.display()));
+            return false;
+        }
+        self.metrics.add(Metric::FileDone, 1);
+        true
+    }
+
+    /// Reads a share of every file, whichever is busy.
+    fn read(&mut self, frames: &mut Vec<Frame>) {
+        let share = (POLL_BYTES / self.tracks.len().max(1)).max(SHARE_BYTES);
+        let mut open = self.tracks.values().filter(|track| track.is_open()).count();
+        // Unpacking takes memory: one file after the other.
+        let mut unpacking = false;
+        for track in self.tracks.values_mut() {
+            let rest = track.quiet_for() >= self.settings.unterminated_after
+                || track.gone && track.quiet_for() >= self.settings.gone_after;
+            let (was_open, was_unpacking) = (track.is_open(), track.is_unpacking());
+            let mut weight = 0;
+            while weight < share && !(unpacking && was_unpacking) {
+                match track.next(rest) {
+                    Ok(Some(frame)) => {
+                        weight += frame.weight();
+                        frames.push(frame);
+                        track.last_frame = self.given + frames.len() as u64;
+                    }
+                    Ok(None) => break,
+                    Err(error) => {
+                        let path = track.path.display();
+                        tracing::warn!(event = event::SOURCE_NOTE, %path, %error, "cannot be read");
+                        break;
+                    }
+                }
+            }
+            if let Some(trouble) = track.trouble() {
+                self.metrics.add(Metric::FileDamaged, 1);
+                tracing::warn!(event = event::SOURCE_NOTE, path = %track.path.display(), "{trouble}");
+            }
+            unpacking |= was_unpacking;
+            open += usize::from(track.is_open() && !was_open);
+            if open > self.settings.max_open && track.is_open() && !track.is_unpacking() && !track.gone {
+                track.close();
+                open -= 1;
+            }
+        }
+    }
+
+    /// Looks at the files that are read: before new ones are looked for, so that the copy of a file
+    /// that was cut is known as such.
+    fn refresh(&mut self) -> Vec<Frame> {
+        let mut copies = Vec::new();
+        for track in self.tracks.values_mut() {
+            let before = track.saved();
+            let was_open = track.is_open();
+            match track.refresh() {
+                Ok(true) => {
+                    copies.push((before, track.part));
+                    self.metrics.add(Metric::FileTruncated, 1);
+                    let path = track.path.display();
+                    tracing::warn!(event = event::SOURCE_NOTE, %path, "truncated or replaced: reading from its start");
+                }
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::warn!(event = event::SOURCE_NOTE, path = %track.path.display(), %error, "cannot be read");
+                }
+            }
+            if !was_open {
+                track.close();
+            }
+        }
+        copies.into_iter().flat_map(|(cut, part)| self.find_copy(&cut, part)).collect()
+    }
+
+    /// Takes a file in; closed if there are enough open ones.
+    fn follow(&mut self, mut track: Track, open: &mut usize) {
+        *open += 1;
+        if *open > self.settings.max_open && !track.gone {
+            track.close();
+            *open -= 1;
+        }
+        self.tracks.insert(track.part, track);
+    }
+
+    /// Once for each kind of trouble.
+    fn complain(&mut self, what: String) {
+        if self.complained.as_ref() != Some(&what) {
+            tracing::warn!(event = event::SOURCE_NOTE, "{what}");
+            self.complained = Some(what);
+        }
+    }
+}
+
+/// Moves a file to the folder `done` beside it, under a name that is free there.
+fn moved(path: &Path) -> std::io::Result<()> {
+    let done = path.parent().unwrap_or(Path::new("")).join(DONE);
+    std::fs::create_dir_all(&done)?;
+    let name = path.file_name().unwrap_or_default();
+    let numbered = (0_u32..).map(|number| {
+        let mut name = name.to_os_string();
+        if number > 0 {
+            name.push(format!(".{number}"));
+        }
+        done.join(name)
+    });
+    let free = numbered.into_iter().find(|to| !to.exists()).unwrap_or_else(|| done.join(name));
+    std::fs::rename(path, free)
+}

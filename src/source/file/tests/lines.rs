@@ -1,0 +1,105 @@
+//! Lines of files that are only appended to.
+
+use super::Rig;
+use crate::flow::frame::Frame;
+use crate::flow::frame::Payload;
+use crate::source::file::saved::FileId;
+use crate::source::file::saved::Fingerprint;
+use crate::source::file::saved::Saved;
+use std::path::PathBuf;
+use std::time::Duration;
+
+#[test]
+fn whole_lines_come_once_and_half_a_line_waits() {
+    let mut rig = Rig::new("a.log");
+    assert_eq!(rig.poll(), "");
+    rig.append("a.log", "one\ntwo\nthr");
+    assert_eq!(rig.poll(), "one\ntwo\n");
+    assert_eq!(rig.poll(), "");
+    rig.append("a.log", "ee\n");
+    assert_eq!(rig.poll(), "three\n");
+    rig.restart();
+    assert_eq!(rig.poll(), "");
+}
+
+#[test]
+fn positions_of_older_versions_are_read() {
+    #[derive(serde::Serialize)]
+    struct Before {
+        id: FileId,
+        path: PathBuf,
+        offset: u64,
+        fingerprint: Fingerprint,
+    }
+    let id = FileId { device: 1, inode: 2 };
+    let before = Before { id, path: "/a".into(), offset: 300, fingerprint: Fingerprint::default() };
+    let saved = Saved::decode(&postcard::to_allocvec(&before).unwrap()).unwrap();
+    assert_eq!((saved.offset, saved.header_at), (300, None));
+}
+
+#[test]
+fn many_short_lines_are_several_frames_none_too_large_for_an_atom() {
+    let mut rig = Rig::new("a.log");
+    rig.append("a.log", &"\n".repeat(30_000));
+    let frames: Vec<Frame> = (0..20).flat_map(|_| rig.tail.poll(u64::MAX)).collect();
+    let lines = |frame: &Frame| match &frame.payload {
+        Payload::Lines(block) => block.len(),
+        _ => 0,
+    };
+    assert!(frames.iter().all(|frame| lines(frame) * (256 + frame.key.len()) <= 1 << 20));
+    assert_eq!(frames.iter().map(lines).sum::<usize>(), 30_000);
+}
+
+#[test]
+fn a_file_cut_within_a_line_that_is_too_long_is_begun_again() {
+    let mut rig = Rig::new("a.log");
+    rig.append("a.log", &"x".repeat(300_000));
+    rig.poll();
+    std::fs::write(rig.path("a.log"), "y".repeat(150_000)).unwrap();
+    rig.poll();
+    rig.append("a.log", "\n2\n");
+    assert_eq!(rig.poll(), "#150000\n2\n");
+}
+
+#[test]
+fn a_line_that_is_too_long_is_skipped_whole_and_counted() {
+    let mut rig = Rig::new("a.log");
+    rig.append("a.log", "1\n");
+    rig.append("a.log", &"x".repeat(300_000));
+    assert_eq!(rig.poll(), "1\n");
+    rig.append("a.log", "yy\n2\n");
+    assert_eq!(rig.poll(), "#300002\n2\n");
+}
+
+#[test]
+fn an_unterminated_last_line_is_taken_when_its_time_is_up() {
+    let mut rig = Rig::new("a.log");
+    rig.settings.unterminated_after = Duration::ZERO;
+    rig.restart();
+    rig.append("a.log", "1\n2");
+    assert_eq!(rig.poll() + &rig.poll(), "1\n2");
+}
+
+#[test]
+fn a_file_begun_at_its_end_goes_on_from_there_after_a_restart() {
+    let mut rig = Rig::new("a.log");
+    rig.settings.from_end = true;
+    rig.append("a.log", "old\n");
+    rig.restart();
+    assert_eq!(rig.poll(), "");
+    rig.append("a.log", "new\n");
+    rig.restart();
+    assert_eq!(rig.poll(), "new\n");
+}
+
+#[test]
+fn many_files_are_read_through_a_pattern() {
+    let mut rig = Rig::new("*.csv");
+    for n in 0..20 {
+        rig.append(&format!("{n:02}.csv"), &format!("{n}\n"));
+    }
+    rig.append("other.txt", "no\n");
+    let mut lines: Vec<u32> = rig.poll().lines().map(|line| line.parse().unwrap()).collect();
+    lines.sort_unstable();
+    assert_eq!(lines, (0..20).collect::<Vec<_>>());
+}

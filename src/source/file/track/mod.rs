@@ -1,0 +1,283 @@
+//! One file: what it is, where we are in it.
+
+mod read;
+
+use super::content::{Content, unpacks_to};
+use super::rules::{Rules, trimmed};
+use super::saved::{FINGERPRINT, FileId, Fingerprint, HEADER, Part, Saved, read_at};
+use crate::flow::frame::{Frame, Payload, Position};
+use std::fs::{File, Metadata};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+/// A line that is too long, so far.
+#[derive(Debug)]
+struct TooLong {
+    length: u64,
+    crc: u32,
+    head: Vec<u8>,
+    at: u64,
+}
+
+/// A file that is being read.
+#[derive(Debug)]
+pub struct Track {
+    /// What it is.
+    pub part: Part,
+    /// Where it is now, or was last.
+    pub path: PathBuf,
+    /// No path of ours leads to it any more.
+    pub gone: bool,
+    /// The number of the last frame with something of it.
+    pub last_frame: u64,
+    key: Arc<str>,
+    /// Closed while there is nothing to read and others need the room.
+    file: Option<File>,
+    /// Not known while the file has too few bytes.
+    content: Option<Content>,
+    offset: u64,
+    fingerprint: Fingerprint,
+    size: u64,
+    modified: Option<SystemTime>,
+    /// It was written to so shortly before the last look that one more write may have the same time.
+    is_fresh: bool,
+    changed: Instant,
+    too_long: Option<TooLong>,
+    rules: Arc<Rules>,
+    /// The line that names the columns, and where it is.
+    header: Option<(u64, Arc<str>)>,
+}
+
+/// The file that is open, or opens it; another one under its name is not taken for it.
+fn opened<'a>(file: &'a mut Option<File>, path: &Path, id: FileId) -> io::Result<&'a File> {
+    let open = match file.take() {
+        Some(open) => open,
+        None => {
+            let open = File::open(path)?;
+            if FileId::of(&open.metadata()?) != id {
+                return Err(io::Error::other("it was renamed while it was closed"));
+            }
+            open
+        }
+    };
+    Ok(file.insert(open))
+}
+
+/// Whether another write may come that leaves the same time, which kernels count in ticks of up to 10 ms.
+fn is_fresh(meta: &Metadata) -> bool {
+    meta.modified().ok().and_then(|at| at.elapsed().ok()).is_none_or(|age| age < Duration::from_millis(50))
+}
+
+impl Track {
+    /// Opens a file that is known as a part, or is new; `saved` says where it, or what it is a copy of,
+    /// was left.
+    pub fn open(
+        path: &Path,
+        part: Option<Part>,
+        saved: Option<&Saved>,
+        from_end: bool,
+        rules: Arc<Rules>,
+    ) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let meta = file.metadata()?;
+        let content = Content::of(&file, false)?;
+        let is_packed = matches!(content, Some(Content::Packed(_)));
+        let is_known = |saved: &&Saved| {
+            let same = saved.fingerprint.matches(&file);
+            if is_packed { same || unpacks_to(&file, saved.fingerprint) } else { same && saved.offset <= meta.len() }
+        };
+        let known = saved.filter(is_known);
+        let offset = match known {
+            Some(saved) => saved.offset,
+            // The end of what is packed shows only when it is unpacked.
+            None if from_end && is_packed => u64::MAX,
+            None if from_end => meta.len(),
+            None => 0,
+        };
+        let fingerprint = Fingerprint::of(&file, FINGERPRINT)?;
+        let mut track = Self {
+            part: part.unwrap_or_else(|| Part::new(FileId::of(&meta))),
+            path: path.into(),
+            gone: false,
+            last_frame: 0,
+            key: path.to_string_lossy().into(),
+            offset: offset.max(content.as_ref().map_or(0, Content::start)),
+            file: Some(file),
+            content,
+            fingerprint,
+            size: meta.len(),
+            modified: meta.modified().ok(),
+            is_fresh: is_fresh(&meta),
+            changed: Instant::now(),
+            too_long: None,
+            rules,
+            header: None,
+        };
+        // Read from its end or from where it was left, a file has its header before that.
+        let start = track.content.as_ref().map_or(0, Content::start);
+        let header_at = known.and_then(|saved| saved.header_at).or((track.offset > start).then_some(start));
+        if let Some(at) = header_at.filter(|_| track.rules.header.is_some()) {
+            track.header = track.line_at(at)?.map(|line| (at, line));
+        }
+        Ok(track)
+    }
+
+    /// What is saved of it: with it, a copy of this file is read on from here.
+    pub fn saved(&self) -> Saved {
+        let header_at = self.header.as_ref().map(|(at, _)| *at);
+        Saved {
+            id: self.part.id,
+            path: self.path.clone(),
+            offset: self.offset,
+            fingerprint: self.fingerprint,
+            header_at,
+        }
+    }
+
+    /// Whether another file is the same as this one up to its own end: its beginning and its end are.
+    pub fn holds(&mut self, other: &File) -> bool {
+        let Ok(file) = opened(&mut self.file, &self.path, self.part.id) else { return false };
+        let alike = || {
+            let length = other.metadata()?.len();
+            let head = usize::try_from(length).unwrap_or(FINGERPRINT).min(FINGERPRINT);
+            let at = length - head as u64;
+            let (mut mine, mut its) = (vec![0; head], vec![0; head]);
+            let same = read_at(file, &mut mine, at)? == read_at(other, &mut its, at)? && mine == its;
+            let begins = Fingerprint::of(other, head)? == Fingerprint::of(file, head)?;
+            Ok::<_, io::Error>(length > 0 && length <= file.metadata()?.len() && same && begins)
+        };
+        // Cut since we looked last: the next look finds the copy by how this one began.
+        let cut = || self.fingerprint.matches(other) && !self.fingerprint.matches(file);
+        alike().unwrap_or(false) || self.fingerprint.length > 0 && cut()
+    }
+
+    /// Whether a file with its device and inode is this one: once closed, another may have got them.
+    pub fn is_it(&self, path: &Path) -> bool {
+        self.is_open() || self.path == path || self.saved().is_of(path)
+    }
+
+    /// How long nothing has changed.
+    pub fn quiet_for(&self) -> Duration {
+        self.changed.elapsed()
+    }
+
+    /// Whether another write may leave the time of the last one.
+    pub fn is_fresh(&self) -> bool {
+        self.is_fresh
+    }
+
+    /// Whether everything was read, a last line without newline included.
+    pub fn is_finished(&self) -> bool {
+        self.offset >= self.end()
+    }
+
+    fn end(&self) -> u64 {
+        self.content.as_ref().map_or(self.size, |content| content.end(self.size))
+    }
+
+    /// Whether there was anything to read.
+    pub fn has_begun(&self) -> bool {
+        self.offset > 0
+    }
+
+    /// Whether it was closed, and is not where it was.
+    pub fn is_lost(&self) -> bool {
+        let is_there = |meta: Metadata| FileId::of(&meta) == self.part.id;
+        self.file.is_none() && !std::fs::metadata(&self.path).is_ok_and(is_there)
+    }
+
+    /// Whether it is packed, and is not read to its end.
+    pub fn is_unpacking(&self) -> bool {
+        matches!(self.content, Some(Content::Packed(_))) && !self.is_finished()
+    }
+
+    /// Whether its file is open.
+    pub fn is_open(&self) -> bool {
+        self.file.is_some()
+    }
+
+    /// Closes the file; it is opened again when there is something to read.
+    pub fn close(&mut self) {
+        self.file = None;
+        if let Some(content) = &mut self.content {
+            content.close();
+        }
+    }
+
+    fn look(&self) -> io::Result<Metadata> {
+        match &self.file {
+            Some(file) => file.metadata(),
+            None => std::fs::metadata(&self.path),
+        }
+    }
+
+    /// Whether it is as it was when it was read last, and is still where it was.
+    pub fn is_unchanged(&self) -> bool {
+        let same = |meta: Metadata| {
+            FileId::of(&meta) == self.part.id && meta.len() == self.size && meta.modified().ok() == self.modified
+        };
+        std::fs::metadata(&self.path).is_ok_and(same)
+    }
+
+    /// Looks at the size; true when the file was found truncated or replaced in place.
+    pub fn refresh(&mut self) -> io::Result<bool> {
+        let meta = match self.look() {
+            // Closed, and not there any more: whoever looks for files finds that out.
+            Err(error) if self.file.is_none() && error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            meta => meta?,
+        };
+        if FileId::of(&meta) != self.part.id {
+            return Ok(false);
+        }
+        let (size, modified) = (meta.len(), meta.modified().ok());
+        let is_same = size == self.size && modified == self.modified && (size == 0 || self.fingerprint.length > 0);
+        if is_same && !self.is_fresh {
+            return Ok(false);
+        }
+        self.is_fresh = is_fresh(&meta);
+        let file = opened(&mut self.file, &self.path, self.part.id)?;
+        let is_packed = matches!(self.content, Some(Content::Packed(_)));
+        let restarted = size < self.offset && !is_packed || !self.fingerprint.matches(file);
+        if is_same && !restarted {
+            return Ok(false);
+        }
+        self.fingerprint = Fingerprint::of(file, FINGERPRINT)?;
+        // A file that is a message is another message after every change.
+        if restarted || self.rules.whole {
+            self.offset = 0;
+            self.too_long = None;
+            self.header = None;
+        }
+        if restarted || is_packed {
+            self.content = None;
+        }
+        (self.size, self.modified) = (size, modified);
+        self.changed = Instant::now();
+        Ok(restarted && !self.rules.whole)
+    }
+
+    fn frame(&self, payload: Payload) -> Frame {
+        let header = self.header.as_ref().map(|(_, line)| line.clone());
+        Frame { position: Some(self.position()), header, ..Frame::new(self.key.clone(), payload) }
+    }
+
+    fn position(&self) -> Position {
+        let saved = self.saved();
+        // Encoding these few fields into memory cannot fail; empty would remove the position.
+        Position { part: self.part.to_string(), value: postcard::to_allocvec(&saved).unwrap_or_default() }
+    }
+
+    /// Saves where a file is begun that is not read from its start.
+    pub fn bookmark(&self) -> Frame {
+        self.frame(Payload::Nothing)
+    }
+
+    /// The line that begins at an offset, without its end.
+    fn line_at(&mut self, offset: u64) -> io::Result<Option<Arc<str>>> {
+        let text = self.read(offset, HEADER, false)?.text;
+        let end = text.iter().position(|byte| *byte == b'\n');
+        Ok(end.map(|end| String::from_utf8_lossy(trimmed(&text[..end])).into()))
+    }
+}

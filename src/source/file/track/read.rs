@@ -1,0 +1,204 @@
+//! What comes next in a file: whole lines, messages of several lines, or all of it.
+
+use super::super::content::{Content, Piece};
+use super::super::rules::trimmed;
+use super::{TooLong, Track, opened};
+use crate::flow::frame::{Frame, Payload};
+use crate::flow::record::DEAD_LETTER_KEEP;
+use bytes::Bytes;
+use std::io;
+
+/// A frame holds about this much, in bytes.
+const BLOCK: usize = 64 << 10;
+/// The records of a frame weigh at most this much besides their bytes; an atom's limit is 2 MiB.
+const FRAME_WEIGHT: usize = 1 << 20;
+/// What is reckoned for a line besides its bytes and key: as a dead letter it has attributes.
+const RECORD_WEIGHT: usize = 256;
+
+impl Track {
+    /// The next whole lines, or nothing. With `rest`, a last line without newline is taken too.
+    pub fn next(&mut self, rest: bool) -> io::Result<Option<Frame>> {
+        if !self.knows_content(rest)? || self.is_finished() {
+            return Ok(None);
+        }
+        if self.rules.whole {
+            return if self.quiet_for() >= self.rules.done_after { self.all().map(Some) } else { Ok(None) };
+        }
+        let is_packed = matches!(self.content, Some(Content::Packed(_)));
+        // A packed file is written at one go: what is read of it while that lasts would be read twice.
+        if is_packed && self.quiet_for() < self.rules.done_after {
+            return Ok(None);
+        }
+        let rest = rest || is_packed;
+        let max_line = self.rules.max_line;
+        loop {
+            if self.too_long.is_some() {
+                match self.skip(rest)? {
+                    Some(frame) => return Ok(Some(frame)),
+                    None => return Ok(None),
+                }
+            }
+            // A block, or as much as the longest line needs.
+            let mut want = BLOCK;
+            loop {
+                let Piece { text: mut block, at_end } = self.read(self.offset, want, rest)?;
+                let n = block.len();
+                if let Some(end) = self.cut(&block) {
+                    block.truncate(end + 1);
+                    match self.messages(block, !at_end, rest, n > max_line) {
+                        Some(frame) => return Ok(Some(frame)),
+                        None if !at_end && n <= max_line => {
+                            want *= 2;
+                            continue;
+                        }
+                        None => return Ok(None),
+                    }
+                }
+                if n > max_line {
+                    let head = block[..DEAD_LETTER_KEEP.min(n)].to_vec();
+                    let at = self.offset + self.width(&block);
+                    self.too_long = Some(TooLong { length: n as u64, crc: crc32c::crc32c(&block), head, at });
+                    break;
+                }
+                if at_end {
+                    return Ok(if rest && n > 0 { self.messages(block, false, true, true) } else { None });
+                }
+                want *= 2;
+            }
+        }
+    }
+
+    /// Reads text at an offset.
+    pub(super) fn read(&mut self, offset: u64, want: usize, rest: bool) -> io::Result<Piece> {
+        let file = opened(&mut self.file, &self.path, self.part.id)?;
+        match &mut self.content {
+            Some(content) => content.read(file, offset, want, self.size, rest),
+            None => Ok(Piece { text: Vec::new(), at_end: true }),
+        }
+    }
+
+    /// Why a packed file ended too early, once.
+    pub fn trouble(&mut self) -> Option<String> {
+        self.content.as_mut()?.trouble()
+    }
+
+    /// Finds out what the bytes mean, if enough of them are there.
+    fn knows_content(&mut self, rest: bool) -> io::Result<bool> {
+        if self.content.is_none() && self.size > 0 {
+            self.content = Content::of(opened(&mut self.file, &self.path, self.part.id)?, rest)?;
+            self.offset = self.offset.max(self.content.as_ref().map_or(0, Content::start));
+        }
+        Ok(self.content.is_some())
+    }
+
+    fn width(&self, text: &[u8]) -> u64 {
+        self.content.as_ref().map_or(0, |content| content.width(text))
+    }
+
+    /// All of the file as one message.
+    fn all(&mut self) -> io::Result<Frame> {
+        let (mut head, mut length, mut crc, mut at) = (Vec::new(), 0, 0, self.offset);
+        loop {
+            let piece = self.read(at, BLOCK, true)?;
+            at += self.width(&piece.text);
+            length += piece.text.len() as u64;
+            crc = crc32c::crc32c_append(crc, &piece.text);
+            if head.len() <= self.rules.max_line {
+                head.extend(&piece.text);
+            }
+            if piece.at_end {
+                break;
+            }
+        }
+        self.offset = at;
+        let is_too_large = head.len() > self.rules.max_line;
+        head.truncate(if is_too_large { DEAD_LETTER_KEEP } else { head.len() });
+        let head = Bytes::from(head);
+        Ok(self.frame(if is_too_large { Payload::TooLarge { length, crc, head } } else { Payload::One(head) }))
+    }
+
+    /// Goes on towards the end of a line that is too long: what it is when the end is reached.
+    fn skip(&mut self, rest: bool) -> io::Result<Option<Frame>> {
+        while let Some(mut line) = self.too_long.take() {
+            if line.at > self.end() {
+                // The file has become shorter: the line is begun again.
+                break;
+            }
+            let Piece { text, at_end } = self.read(line.at, BLOCK, rest)?;
+            let newline = text.iter().position(|byte| *byte == b'\n');
+            let part = &text[..newline.unwrap_or(text.len())];
+            line.length += part.len() as u64;
+            line.crc = crc32c::crc32c_append(line.crc, part);
+            line.at += self.width(&text[..newline.map_or(text.len(), |at| at + 1)]);
+            if newline.is_none() && !(rest && at_end) {
+                self.too_long = Some(line);
+                if at_end {
+                    break;
+                }
+                continue;
+            }
+            self.offset = line.at;
+            let payload = Payload::TooLarge { length: line.length, crc: line.crc, head: Bytes::from(line.head) };
+            return Ok(Some(self.frame(payload)));
+        }
+        Ok(None)
+    }
+
+    /// The last newline of a block that still goes into one frame: short lines are many records.
+    fn cut(&self, block: &[u8]) -> Option<usize> {
+        let most = FRAME_WEIGHT / (RECORD_WEIGHT + self.key.len());
+        let newlines = block.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at);
+        newlines.take(most.max(1)).last()
+    }
+
+    /// A frame of whole lines; `None` when a message is not known to be over. `more` says that more
+    /// of the file is there, `rest` that what is there is all, `enough` that the longest is reached.
+    fn messages(&mut self, mut block: Vec<u8>, more: bool, rest: bool, enough: bool) -> Option<Frame> {
+        if self.rules.header.is_some() {
+            let first = block.iter().position(|byte| *byte == b'\n').map_or(block.len(), |at| at + 1);
+            let begins = self.header.as_ref().is_none_or(|(_, header)| self.rules.is_header(header, &block[..first]));
+            if begins {
+                let line = String::from_utf8_lossy(trimmed(&block[..first])).into();
+                self.header = Some((self.offset, line));
+                self.offset += self.width(&block[..first]);
+                return Some(self.frame(Payload::Nothing));
+            }
+            if let Some((_, header)) = &self.header {
+                // Up to the next header, which begins a frame of its own.
+                let mut at = first;
+                while at < block.len() {
+                    let end = block[at..].iter().position(|byte| *byte == b'\n').map_or(block.len(), |n| at + n + 1);
+                    if self.rules.is_header(header, &block[at..end]) {
+                        block.truncate(at);
+                    }
+                    at = end;
+                }
+            }
+        }
+        let Some(start) = &self.rules.message_start else {
+            self.offset += self.width(&block);
+            return Some(self.frame(Payload::Lines(Bytes::from(block))));
+        };
+        // Where messages begin; what comes before the first is one of its own.
+        let (mut starts, mut at) = (vec![0], 0);
+        while at < block.len() {
+            let end = block[at..].iter().position(|byte| *byte == b'\n').map_or(block.len(), |n| at + n + 1);
+            if at > 0 && std::str::from_utf8(trimmed(&block[at..end])).is_ok_and(|line| start.is_match(line)) {
+                starts.push(at);
+            }
+            at = end;
+        }
+        // The last one may go on.
+        let all = rest && !more || enough && starts.len() == 1;
+        let end = if all { block.len() } else { starts.pop().unwrap_or(0) };
+        if end == 0 {
+            return None;
+        }
+        block.truncate(end);
+        self.offset += self.width(&block[..end]);
+        let block = Bytes::from(block);
+        let ends = starts.iter().skip(1).copied().chain([end]);
+        let list = starts.iter().zip(ends).map(|(from, to)| block.slice_ref(trimmed(&block[*from..to]))).collect();
+        Some(self.frame(Payload::Messages(list)))
+    }
+}
