@@ -1,12 +1,11 @@
 //! Real disks that are full, fail or are slow: a small ext4 of our own (needs root, for mount), and
 //! strace making system calls of the real agent fail.
 
-use crate::rig::{Agent, Mosquitto, readings, runtime, until, without_repeats};
+use crate::rig::{Agent, Mosquitto, Mount, readings, runtime, until, without_repeats};
 use forebay::hub::{Hub, Settings};
 use std::fmt::Write as _;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 fn config(dir: &Path) -> String {
     format!(
@@ -15,31 +14,6 @@ fn config(dir: &Path) -> String {
          [sink.hub]\nkind = \"eventhubs\"\nconnection = {{ env = \"EVENTHUB_CONNECTION\" }}\nlinger = \"0s\"\n",
         dir.display()
     )
-}
-
-fn run(program: &str, arguments: &[&str]) {
-    let output = Command::new(program).args(arguments).output().unwrap();
-    assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-/// A small ext4 on a loop device.
-struct Mount(PathBuf);
-
-impl Mount {
-    fn new(at: &Path, mib: u64) -> Self {
-        let image = at.with_extension("img");
-        std::fs::File::create(&image).unwrap().set_len(mib << 20).unwrap();
-        std::fs::create_dir_all(at).unwrap();
-        run("mkfs.ext4", &["-q", "-F", image.to_str().unwrap()]);
-        run("mount", &["-o", "loop", image.to_str().unwrap(), at.to_str().unwrap()]);
-        Self(at.to_path_buf())
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
 }
 
 /// Fills a filesystem to the last block.
@@ -91,7 +65,7 @@ fn a_full_filesystem_blocks_is_survived_by_a_kill_and_recovers_by_itself() {
     let agent = Agent::start(dir.path(), &config(dir.path()), &hub.connection_string("readings"));
     write(dir.path(), 0..100);
     until("it runs", || agent.log().contains("running"));
-    let ballast = fill(&mount.0);
+    let ballast = fill(&mount.at);
     // Inside the reserve it goes on: two files of 8 MiB were allocated before.
     write(dir.path(), 100..10_000);
     until("the disk is found full", || agent.log().contains("the disk is full"));
@@ -113,7 +87,7 @@ fn a_disk_that_stays_full_drains_by_itself() {
     hub.cut(true);
     let agent = Agent::start(dir.path(), &config(dir.path()), &hub.connection_string("readings"));
     until("it runs", || agent.log().contains("running"));
-    fill(&mount.0);
+    fill(&mount.at);
     write(dir.path(), 0..12_000);
     until("the disk is found full", || agent.log().contains("the disk is full"));
     hub.cut(false);

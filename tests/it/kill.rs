@@ -1,12 +1,13 @@
-//! `kill -9` at random moments, judged by value and by what the broker received.
+//! `kill -9` at random moments, brokers that restart and disks that stall, judged by value and by what
+//! the broker received.
 
-use crate::rig::{Agent, Mosquitto, Proxy, readings, runtime, until, without_repeats};
+use crate::rig::{Aedes, Agent, Mosquitto, Mount, Proxy, readings, runtime, until, without_repeats};
 use forebay::hub::{Hub, Settings};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Kills in the normal suite; `tests/run --long` sets more.
@@ -29,6 +30,8 @@ struct Traffic {
     stop: Arc<AtomicBool>,
     published: Arc<AtomicU64>,
     written: Arc<AtomicU64>,
+    /// Held while messages are published, and while the broker is away.
+    broker: Arc<Mutex<()>>,
     threads: Vec<std::thread::JoinHandle<()>>,
 }
 
@@ -36,13 +39,18 @@ impl Traffic {
     fn start(broker: u16, qos: u8, log: &Path) -> Self {
         let (stop, published, written) =
             (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
-        let (stopped, count) = (stop.clone(), published.clone());
+        let present: Arc<Mutex<()>> = Arc::default();
+        let (stopped, count, is_present) = (stop.clone(), published.clone(), present.clone());
         let messages = std::thread::spawn(move || {
             while !stopped.load(SeqCst) {
                 let from = count.load(SeqCst);
                 let lines: Vec<String> = (from..from + 40).map(|n| format!("{{\"n\":{n}}}")).collect();
+                let held = is_present.lock().unwrap();
                 crate::rig::publish_at(broker, "plant/a", qos, &lines);
                 count.store(from + 40, SeqCst);
+                drop(held);
+                // Whoever waits for the broker gets it.
+                std::thread::sleep(Duration::from_millis(5));
             }
         });
         let (stopped, count, log) = (stop.clone(), written.clone(), log.to_path_buf());
@@ -63,7 +71,7 @@ impl Traffic {
                 std::thread::sleep(Duration::from_millis(10));
             }
         });
-        Self { stop, published, written, threads: vec![messages, lines] }
+        Self { stop, published, written, broker: present, threads: vec![messages, lines] }
     }
 
     fn stop(self) -> (u64, u64) {
@@ -75,31 +83,85 @@ impl Traffic {
     }
 }
 
-fn storm(qos: u8, protocol: &str) {
+/// What happens, round after round.
+#[derive(Clone, Copy, PartialEq)]
+enum Trouble {
+    Kills,
+    /// Kills, restarts of the broker, and a disk on which nothing can be written for a while.
+    All,
+}
+
+/// A broker that sessions survive.
+enum Broker {
+    Mosquitto(Mosquitto),
+    Aedes(Aedes),
+}
+
+impl Broker {
+    fn port(&self) -> u16 {
+        match self {
+            Self::Mosquitto(broker) => broker.port,
+            Self::Aedes(broker) => broker.port,
+        }
+    }
+
+    fn restart(&mut self) {
+        let Self::Mosquitto(broker) = self else { panic!("what aedes knows is in its memory") };
+        broker.stop();
+        broker.start_again();
+    }
+}
+
+fn storm(qos: u8, protocol: &str, trouble: Trouble) {
     let dir = tempfile::tempdir().unwrap();
-    let runtime = runtime();
     let broker = Mosquitto::start(dir.path(), "max_queued_messages 0\nmax_inflight_messages 100");
-    let log = dir.path().join("plant.log");
+    storm_at(Broker::Mosquitto(broker), dir.path(), qos, protocol, trouble);
+}
+
+fn storm_at(mut broker: Broker, dir: &Path, qos: u8, protocol: &str, trouble: Trouble) {
+    let runtime = runtime();
+    let state = (trouble == Trouble::All).then(|| Mount::new(&dir.join("state"), 300));
+    let log = dir.join("plant.log");
     let (proxy, hub) = runtime.block_on(async {
-        let proxy = Proxy::start(broker.port, protocol == "5").await;
+        let proxy = Proxy::start(broker.port(), protocol == "5").await;
         let settings = Settings { listen: "127.0.0.1:0".into(), partitions: 1, ..Settings::default() };
         (proxy, Hub::start(settings).await.unwrap())
     });
     let (config, connection) = (config(proxy.port, qos, protocol, &log), hub.connection_string("readings"));
     // The session must be there before the first message.
-    let first = Agent::start(dir.path(), &config, &connection);
+    let first = Agent::start(dir, &config, &connection);
     until("the agent subscribes", || first.log().contains("connected"));
     let mut agent = Some(first);
-    let traffic = Traffic::start(broker.port, qos, &log);
+    let traffic = Traffic::start(broker.port(), qos, &log);
     let mut at_a_kill = BTreeSet::new();
     for round in 0..kills() {
         // Any moment will do; these are spread over commits, deliveries, starts and recoveries.
         std::thread::sleep(Duration::from_millis(30 + round * 7919 % 700));
-        let doomed = agent.take().unwrap();
         at_a_kill.append(&mut proxy.in_flight());
-        doomed.kill();
+        // Of twelve rounds all sorts, and all together.
+        let (kills, restarts, stalls) = match (trouble, round % 12) {
+            (Trouble::All, sort) => (sort % 2 == 0, sort % 3 == 0, sort % 4 < 2),
+            (Trouble::Kills, _) => (true, false, false),
+        };
+        let frozen = state.as_ref().filter(|_| stalls);
+        frozen.inspect(|disk| disk.freeze());
+        if stalls {
+            std::thread::sleep(Duration::from_millis(round * 6151 % 500));
+        }
+        if restarts {
+            let away = traffic.broker.lock().unwrap();
+            broker.restart();
+            drop(away);
+        }
         at_a_kill.append(&mut proxy.in_flight());
-        agent = Some(Agent::start(dir.path(), &config, &connection));
+        // A process that waits for its disk ends when that goes on.
+        let doomed = agent.take_if(|_| kills).map(|doomed| std::thread::spawn(|| doomed.kill()));
+        frozen.inspect(|disk| disk.thaw());
+        if let Some(doomed) = doomed {
+            doomed.join().unwrap();
+            at_a_kill.append(&mut proxy.in_flight());
+            agent = Some(Agent::start(dir, &config, &connection));
+        }
     }
     let (published, written) = traffic.stop();
     assert!(published > 0 && written > 0);
@@ -126,13 +188,16 @@ fn storm(qos: u8, protocol: &str) {
     let acknowledged = proxy.acknowledged();
     let lost: Vec<_> = acknowledged.difference(&there).collect();
     assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
-    // Under two identities is only what was in flight at a kill; at QoS 2 nothing is.
     let twice: BTreeSet<String> = values("readings").into_iter().filter(|(_, n)| *n > 1).map(|(v, _)| v).collect();
-    if qos == 2 {
-        assert!(twice.is_empty(), "stored twice at QoS 2: {twice:?}");
+    // Under two identities is only what was in flight at a kill; at QoS 2 nothing is. Not with aedes, which
+    // sends messages again within a connection, unmarked, and at QoS 2 after it was told that they arrived.
+    if matches!(broker, Broker::Mosquitto(_)) {
+        if qos == 2 {
+            assert!(twice.is_empty(), "stored twice at QoS 2: {twice:?}");
+        }
+        let unexplained: Vec<_> = twice.difference(&at_a_kill).collect();
+        assert!(unexplained.is_empty(), "stored twice without having been in flight at a kill: {unexplained:?}");
     }
-    let unexplained: Vec<_> = twice.difference(&at_a_kill).collect();
-    assert!(unexplained.is_empty(), "stored twice without having been in flight at a kill: {unexplained:?}");
     eprintln!(
         "MQTT {protocol}, qos {qos}: {} kills, {published} messages ({} twice), {written} lines, {} acknowledged",
         kills(),
@@ -144,20 +209,39 @@ fn storm(qos: u8, protocol: &str) {
 
 #[test]
 fn kill_9_loses_nothing_at_qos_1() {
-    storm(1, "3.1.1");
+    storm(1, "3.1.1", Trouble::Kills);
 }
 
 #[test]
 fn kill_9_stores_each_message_once_at_qos_2() {
-    storm(2, "3.1.1");
+    storm(2, "3.1.1", Trouble::Kills);
 }
 
 #[test]
 fn kill_9_loses_nothing_at_qos_1_with_mqtt_5() {
-    storm(1, "5");
+    storm(1, "5", Trouble::Kills);
 }
 
 #[test]
 fn kill_9_stores_each_message_once_at_qos_2_with_mqtt_5() {
-    storm(2, "5");
+    storm(2, "5", Trouble::Kills);
+}
+
+#[test]
+fn kills_with_broker_restarts_and_disk_stalls_lose_nothing_at_qos_1() {
+    storm(1, "3.1.1", Trouble::All);
+}
+
+#[test]
+fn kills_with_broker_restarts_and_disk_stalls_store_each_message_once_at_qos_2() {
+    storm(2, "5", Trouble::All);
+}
+
+/// A broker that shares no code with mosquitto.
+#[test]
+fn kill_9_with_another_broker_loses_nothing() {
+    for qos in [1, 2] {
+        let dir = tempfile::tempdir().unwrap();
+        storm_at(Broker::Aedes(Aedes::start(dir.path())), dir.path(), qos, "3.1.1", Trouble::Kills);
+    }
 }

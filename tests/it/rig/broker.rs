@@ -1,4 +1,4 @@
-//! The real mosquitto.
+//! Real brokers: mosquitto, and aedes for Node.
 
 use super::{free_port, until};
 use std::io::Write;
@@ -102,6 +102,39 @@ fn run(config: &Path) -> Child {
 }
 
 impl Drop for Mosquitto {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A running aedes; its sessions are in its memory.
+pub struct Aedes {
+    child: Child,
+    /// Its port.
+    pub port: u16,
+}
+
+impl Aedes {
+    /// Starts one on a free port.
+    pub fn start(dir: &Path) -> Self {
+        let port = free_port();
+        let clients = std::env::var("FOREBAY_NODE").expect("FOREBAY_NODE is not set: tests/run sets it");
+        let out = std::fs::File::create(dir.join("aedes.log")).unwrap();
+        let child = Command::new("node")
+            .args([&format!("{clients}/broker.mjs"), &port.to_string()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(out)
+            .spawn()
+            .unwrap();
+        until("aedes listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        Self { child, port }
+    }
+}
+
+impl Drop for Aedes {
     fn drop(&mut self) {
         // It may have ended already.
         let _ = self.child.kill();

@@ -4,12 +4,14 @@ mod agent;
 mod broker;
 mod certificates;
 mod consumer;
+mod mount;
 mod proxy;
 
 pub use agent::{Agent, forebay};
-pub use broker::{Mosquitto, publish_at};
+pub use broker::{Aedes, Mosquitto, publish_at};
 pub use certificates::certificates;
 pub use consumer::{Reading, files, readings, without_repeats};
+pub use mount::Mount;
 pub use proxy::Proxy;
 
 use std::time::{Duration, Instant};
