@@ -8,6 +8,7 @@ use crate::config::value::{Check, Quality, Then, Type};
 use crate::decode::members::{find, text};
 use crate::flow::record::{PayloadKind, Record};
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,11 +29,18 @@ pub struct Failed {
 struct Seen {
     last_ms: u64,
     is_stale: bool,
-    payload: Option<(u32, u64)>,
-    /// By check: CRC of the value, since when.
-    values: Vec<Option<(u32, u64)>>,
+    payload: Option<(u64, u64)>,
+    /// By check: hash of the value, since when.
+    values: Vec<Option<(u64, u64)>>,
     /// Thousandths of a record that may still come, as of `last_ms`.
     credit: u64,
+}
+
+/// Of 64 bits: two values of one sensor are not taken for the same by chance.
+fn hash(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(bytes);
+    hasher.finish()
 }
 
 /// See the module.
@@ -71,13 +79,13 @@ impl Judge {
             }
         }
         if let Some((within, then)) = self.rule.duplicate {
-            let crc = crc32c::crc32c(&record.payload);
+            let hash = hash(&record.payload);
             let again =
-                seen.payload.is_some_and(|(before, at)| before == crc && now_ms.saturating_sub(at) < millis(within));
+                seen.payload.is_some_and(|(before, at)| before == hash && now_ms.saturating_sub(at) < millis(within));
             if again {
                 failed.push((then, "duplicate".into()));
             } else {
-                seen.payload = Some((crc, now_ms));
+                seen.payload = Some((hash, now_ms));
             }
         }
         let json = std::str::from_utf8(&record.payload).ok().filter(|_| record.kind == PayloadKind::Json);
@@ -85,9 +93,9 @@ impl Judge {
             let value = json.and_then(|json| find(json, &check.field)).filter(|value| *value != "null");
             failed.extend(fails(check, value).map(|what| (check.then, format!("{what}:{}", check.field))));
             if let (Some(after), Some(value)) = (check.stuck, value) {
-                let crc = crc32c::crc32c(value.as_bytes());
-                let since = before.filter(|(same, _)| *same == crc).map_or(now_ms, |(_, since)| since);
-                *before = Some((crc, since));
+                let hash = hash(value.as_bytes());
+                let since = before.filter(|(same, _)| *same == hash).map_or(now_ms, |(_, since)| since);
+                *before = Some((hash, since));
                 if now_ms.saturating_sub(since) >= millis(after) {
                     failed.push((check.then, format!("stuck:{}", check.field)));
                 }

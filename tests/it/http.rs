@@ -167,3 +167,18 @@ fn clients_without_the_right_certificate_stay_outside() {
     assert_eq!(curl(&["--cacert", &ca, "-d", "1", &url]).0, 0, "no certificate, no connection");
     assert!(agent.stop().success());
 }
+
+#[test]
+fn a_key_that_is_none_is_refused_and_not_ignored() {
+    let dir = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let agent = start(dir.path(), port, "");
+    let url = format!("http://127.0.0.1:{port}/in");
+    let long = "k".repeat(256);
+    for key in ["schlüssel", &long] {
+        let (status, answer) = curl(&["-H", &format!("idempotency-key: {key}"), "-d", "1", &url]);
+        assert!(status == 400 && answer.contains("1 to 255 ASCII"), "{status} {answer}");
+    }
+    assert_eq!(curl(&["-H", &format!("idempotency-key: {}", &long[..255]), "-d", "1", &url]).0, 202);
+    assert!(agent.stop().success());
+}

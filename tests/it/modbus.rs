@@ -81,7 +81,7 @@ fn registers_of_many_kinds_are_read_over_tcp_and_a_lost_server_is_found_again() 
     let agent = Agent::start(dir.path(), &config(dir.path(), &format!("tcp = \"127.0.0.1:{port}\"")), "");
     until("values come", || of(dir.path(), "press").len() > 2);
     drop(server);
-    until("the loss is noticed", || agent.log().contains("connection lost"));
+    until("the loss is noticed", || agent.log().contains("no connection"));
     let before = of(dir.path(), "press").len();
     let _server = Server::start("tcp", &port.to_string());
     until("values come again", || of(dir.path(), "press").len() > before + 2);

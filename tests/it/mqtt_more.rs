@@ -2,6 +2,7 @@
 //! mosquitto.
 
 use crate::rig::{Agent, Mosquitto, certificates, files, free_port, until, without_repeats};
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -232,4 +233,32 @@ fn a_status_topic_says_whether_the_agent_is_there_and_retained_messages_may_be_i
         assert!(agent.stop().success());
         assert!(says("gone"), "it says good-bye");
     }
+}
+
+/// A broker that accepts us and at once drops us: another one is tried.
+#[test]
+fn a_broker_that_accepts_and_drops_gives_way_to_the_fallback() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Mosquitto::start(dir.path(), "");
+    let flighty = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = flighty.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in flighty.incoming() {
+            let mut stream = stream.unwrap();
+            let mut connect = [0; 512];
+            if stream.read(&mut connect).is_ok_and(|n| n > 0) {
+                // CONNACK, without a session; then nothing.
+                let _ = stream.write_all(&[0x20, 2, 0, 0]);
+            }
+        }
+    });
+    let source = format!(
+        "url = \"mqtt://127.0.0.1:{port}\"\nfallback = [\"mqtt://127.0.0.1:{}\"]\ntopics = [\"#\"]",
+        broker.port
+    );
+    let agent = Agent::start(dir.path(), &config(dir.path(), &source), "");
+    in_force(dir.path(), broker.port, "any/probe");
+    publish(broker.port, &["-q", "1", "-t", "t", "-m", "7"]);
+    until("it is there", || lines(dir.path(), "readings").len() == 1);
+    assert!(agent.stop().success());
 }

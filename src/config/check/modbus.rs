@@ -31,8 +31,14 @@ impl Checker<'_> {
         let reached = match (given.tcp, given.path) {
             (Some(tcp), None) => {
                 let text = tcp.get_ref();
-                let has_port = text.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-                if text.is_empty() || text.contains(['/', ' ', '@']) {
+                // An IPv6 address has colons of its own, and brackets where a port follows.
+                let port = match text.rsplit_once(':') {
+                    Some((host, port)) if !host.contains(':') || host.ends_with(']') => Some(port),
+                    _ => None,
+                };
+                let has_port = port.is_some();
+                let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
+                if text.is_empty() || text.contains(['/', ' ', '@']) || port.is_some_and(|port| !is_port(port)) {
                     let hint = "for example tcp = \"10.0.0.5\" or \"plc.example.com:502\"";
                     self.problem(tcp.span(), format!("`{text}` is not host or host:port"), Some(hint.into()));
                 }

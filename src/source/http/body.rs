@@ -6,6 +6,9 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use std::io::Read;
 
+/// Memory for unpacking zstd is bounded by windows of 8 MiB: what levels up to 19 use.
+const WINDOW_LOG: u32 = 23;
+
 /// Why there is no body.
 #[derive(Debug, PartialEq, Eq)]
 pub enum BodyError {
@@ -41,8 +44,10 @@ pub fn unpack(packed: Bytes, coding: Option<&str>, most: usize) -> Result<Bytes,
         None | Some("" | "identity") => Ok(packed),
         Some("gzip" | "x-gzip") => bounded(MultiGzDecoder::new(&packed[..]), most),
         Some("zstd") => {
-            let reader = zstd::stream::read::Decoder::new(&packed[..]);
-            bounded(reader.map_err(|error| BodyError::Bad(error.to_string()))?, most)
+            let bad = |error: std::io::Error| BodyError::Bad(error.to_string());
+            let mut reader = zstd::stream::read::Decoder::new(&packed[..]).map_err(bad)?;
+            reader.window_log_max(WINDOW_LOG).map_err(bad)?;
+            bounded(reader, most)
         }
         Some(other) => Err(BodyError::Coding(other.into())),
     }

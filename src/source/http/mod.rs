@@ -39,6 +39,8 @@ use tokio_rustls::TlsAcceptor;
 
 /// Connections at a time; more wait in the kernel.
 const CONNECTIONS: usize = 128;
+/// Bodies that are in memory at a time, packed and unpacked, besides those that were handed over.
+const BODIES: usize = 16;
 /// Headers, TLS and bodies must be here within this time.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// A listener that cannot be opened is tried again after this long.
@@ -69,6 +71,8 @@ type Answer = Box<Response<Full<Bytes>>>;
 /// What all connections share.
 struct Shared {
     settings: Settings,
+    /// Bodies that are read and unpacked at a time.
+    bodies: Semaphore,
     pushed: mpsc::Sender<Pushed>,
     metrics: Arc<Metrics>,
 }
@@ -78,7 +82,7 @@ pub(super) async fn run(settings: Settings, context: Context) {
     let clock = Clock::system();
     let mut keys = Keys::load(&positions);
     let (pushed, mut requests) = mpsc::channel::<Pushed>(CONNECTIONS);
-    let shared = Arc::new(Shared { settings, pushed, metrics });
+    let shared = Arc::new(Shared { settings, bodies: Semaphore::new(BODIES), pushed, metrics });
     // Ends with this function, however that ends: its port is free when the source starts again.
     let mut listening = JoinSet::new();
     listening.spawn(listen(name.clone(), shared, stop.clone()));
@@ -251,11 +255,16 @@ impl Shared {
         let text = |name: HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok());
         let route = self.route(text(header::CONTENT_TYPE))?;
         let key = text(IDEMPOTENCY_KEY);
-        if key.is_some_and(|key| key.is_empty() || key.len() > LONGEST_KEY) {
-            return Err(say(StatusCode::BAD_REQUEST, "Idempotency-Key must have 1 to 255 bytes"));
+        let is_key = key.is_some_and(|key| (1..=LONGEST_KEY).contains(&key.len()));
+        if head.headers.contains_key(IDEMPOTENCY_KEY) && !is_key {
+            return Err(say(StatusCode::BAD_REQUEST, "Idempotency-Key must have 1 to 255 ASCII characters"));
         }
         let most = self.settings.max_body;
-        let read = tokio::time::timeout(PATIENCE, body::read(body, text(header::CONTENT_ENCODING), most)).await;
+        let read = async {
+            let _place = self.bodies.acquire().await;
+            body::read(body, text(header::CONTENT_ENCODING), most).await
+        };
+        let read = tokio::time::timeout(PATIENCE, read).await;
         let body = match read {
             Err(_) => return Err(say(StatusCode::REQUEST_TIMEOUT, "the body took too long")),
             Ok(Err(BodyError::TooLarge)) => {

@@ -12,7 +12,8 @@ pub use map::{Request, number, requests};
 use super::{Context, serial};
 use crate::config::value::{ModbusLink, Slave, Table};
 use crate::flow::frame::{Frame, Payload};
-use crate::telemetry::{Metric, event};
+use crate::platform::random;
+use crate::telemetry::{Metric, Metrics, event};
 use std::path::Path;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -22,8 +23,11 @@ use tokio_modbus::slave::SlaveContext;
 
 /// A device that does not answer is asked again after this long at most.
 const SILENT_LIMIT: Duration = Duration::from_secs(60);
-/// After a lost connection.
-const RECONNECT: Duration = Duration::from_secs(1);
+/// The first wait after a lost connection, in milliseconds; doubled up to the limit.
+const BACKOFF_MS: u64 = 1000;
+const BACKOFF_LIMIT_MS: u64 = 30_000;
+/// A connection may take this long to be made, if answers may not take longer.
+const CONNECT: Duration = Duration::from_secs(1);
 
 /// A device, and when it is asked next.
 struct Asked<'a> {
@@ -67,7 +71,7 @@ pub(super) async fn run(settings: Settings, context: Context) {
         .map(|slave| Asked { slave, requests: requests(&slave.registers), due: now, silences: 0 })
         .collect();
     let mut client: Option<Client> = None;
-    let mut down = false;
+    let mut failures = 0;
     loop {
         let Some(next) = asked.iter_mut().min_by_key(|asked| asked.due) else { return };
         tokio::select! {
@@ -76,30 +80,33 @@ pub(super) async fn run(settings: Settings, context: Context) {
         }
         let connected = match client.take() {
             Some(open) => Ok(open),
-            None => connect(&settings).await,
+            None => tokio::select! {
+                connected = connect(&settings) => connected,
+                () = stop.requested() => return,
+            },
         };
         let mut open = match connected {
             Ok(open) => open,
             Err(error) => {
-                metrics.add(Metric::SourceReconnects, 1);
-                if !std::mem::replace(&mut down, true) {
-                    tracing::warn!(event = event::SOURCE_DOWN, source = %name, error, "no connection; trying again");
-                }
-                next.due = Instant::now() + RECONNECT;
+                lost(&name, &metrics, &error, &mut failures, next);
                 continue;
             }
         };
-        if std::mem::take(&mut down) {
-            tracing::info!(event = event::SOURCE_UP, source = %name, "connected");
-        }
         // Rounds keep their time, however long an answer takes; those that were missed are left out.
         let now = Instant::now();
         next.due += settings.every;
         if next.due < now {
             next.due = now + settings.every;
         }
-        match ask(&mut open, next, &settings).await {
+        let answer = tokio::select! {
+            answer = ask(&mut open, next, &settings) => answer,
+            () = stop.requested() => return,
+        };
+        match answer {
             Answer::Values(json) => {
+                if std::mem::take(&mut failures) > 0 {
+                    tracing::info!(event = event::SOURCE_UP, source = %name, "connected");
+                }
                 if std::mem::take(&mut next.silences) > 0 {
                     tracing::info!(event = event::SOURCE_UP, source = %name, slave = next.slave.name, "answers again");
                 }
@@ -125,13 +132,19 @@ pub(super) async fn run(settings: Settings, context: Context) {
                 // A late answer would be taken for the next one, and a dead connection be kept: begin anew.
                 drop(open);
             }
-            Answer::Lost(error) => {
-                metrics.add(Metric::SourceReconnects, 1);
-                tracing::warn!(event = event::SOURCE_DOWN, source = %name, error, "connection lost; trying again");
-                next.due = Instant::now() + RECONNECT;
-            }
+            Answer::Lost(error) => lost(&name, &metrics, &error, &mut failures, next),
         }
     }
+}
+
+/// Counts a connection that was lost or not made, says so the first time, and sets when to try again.
+fn lost(name: &str, metrics: &Metrics, error: &str, failures: &mut u32, next: &mut Asked<'_>) {
+    metrics.add(Metric::SourceReconnects, 1);
+    if *failures == 0 {
+        tracing::warn!(event = event::SOURCE_DOWN, source = name, error, "no connection; trying again");
+    }
+    next.due = Instant::now() + random::backoff(BACKOFF_MS, BACKOFF_LIMIT_MS, *failures);
+    *failures = failures.saturating_add(1);
 }
 
 /// Connects.
@@ -141,7 +154,7 @@ pub(super) async fn run(settings: Settings, context: Context) {
 pub async fn connect(settings: &Settings) -> Result<Client, String> {
     match &settings.link {
         ModbusLink::Tcp(address) => {
-            let stream = timeout(settings.timeout.max(RECONNECT), TcpStream::connect(address)).await;
+            let stream = timeout(settings.timeout.max(CONNECT), TcpStream::connect(address)).await;
             let stream = stream.map_err(|_| format!("{address}: no connection in time"))?;
             let stream = stream.map_err(|error| format!("{address}: {error}"))?;
             stream.set_nodelay(true).map_err(|error| format!("{address}: {error}"))?;

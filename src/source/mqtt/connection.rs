@@ -15,9 +15,12 @@ use std::collections::{HashMap, VecDeque};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// At stop, what was handed over is acknowledged if it is safe within this time.
 const FAREWELL: Duration = Duration::from_secs(3);
+/// A broker that drops us sooner than this is tried less and less often, and others in its place.
+const STEADY: Duration = Duration::from_secs(10);
 /// A message with more bytes of user properties is set aside.
 const MAX_ATTRIBUTES: usize = 64 << 10;
 /// Topics whose names are kept.
@@ -34,7 +37,7 @@ pub enum End {
     Lost {
         /// What happened, and a hint where there is one.
         error: String,
-        /// Whether the broker had accepted us.
+        /// Whether the broker had accepted us, and kept us for a while.
         was_up: bool,
     },
 }
@@ -80,7 +83,8 @@ pub async fn run(
     let (acks, topics) = (VecDeque::new(), HashMap::new());
     let mut connection =
         Connection { settings, name, giver, session, subscribed, metrics, client, acks, last: 0, topics };
-    let mut up = false;
+    connection.session.turn_to(&broker.to_string());
+    let mut up: Option<Instant> = None;
     loop {
         let polled = {
             // The future is kept until it is ready: dropping it while it connects starts over.
@@ -102,10 +106,15 @@ pub async fn run(
         };
         let went_on = match polled {
             Ok(incoming) => {
-                up |= matches!(incoming, Incoming::Connected(_));
+                if matches!(incoming, Incoming::Connected(_)) {
+                    up = Some(Instant::now());
+                }
                 connection.take(incoming, broker).await
             }
-            Err(error) => Err(End::Lost { error: format!("{broker}: {error}"), was_up: up }),
+            Err(error) => {
+                let was_up = up.is_some_and(|since| since.elapsed() >= STEADY);
+                Err(End::Lost { error: format!("{broker}: {error}"), was_up })
+            }
         };
         match went_on {
             Ok(()) => {}
@@ -137,11 +146,11 @@ impl Connection<'_> {
                 Ok(())
             }
             Incoming::Message(message) => self.message(*message),
-            Incoming::Released(packet) => match self.session.end(packet) {
-                // It carries no payload; if there is no room for it the repeat is stored again.
-                Some(frame) => self.giver.try_push(frame).map(|_| ()).map_err(|_| End::Overflow),
-                None => Ok(()),
-            },
+            Incoming::Released(packet) => {
+                self.session.end(packet);
+                self.session.pay(self.giver);
+                Ok(())
+            }
             Incoming::Left | Incoming::Other => Ok(()),
         }
     }
@@ -152,9 +161,8 @@ impl Connection<'_> {
         if !session_present {
             // Until the broker confirms, the next connection subscribes, whatever session it finds.
             *self.subscribed = false;
-            for frame in self.session.clear() {
-                self.giver.try_push(frame).map_err(|_| End::Overflow)?;
-            }
+            self.session.clear();
+            self.session.pay(self.giver);
         }
         // With a kept session only the first connection subscribes (the topics may have changed):
         // each SUBSCRIBE makes the broker send what it retains once more.
@@ -183,7 +191,10 @@ impl Connection<'_> {
                 self.acknowledge(self.giver.settled());
                 return Ok(());
             }
-            position = Some(Session::position(packet, crc));
+            if !self.session.pay(self.giver) {
+                return Err(End::Overflow);
+            }
+            position = Some(self.session.position(packet, crc));
             second = Some((packet, crc));
         }
         let redelivered = if dup && qos == 1 { REDELIVERED } else { 0 };
@@ -272,9 +283,8 @@ impl Connection<'_> {
                     Ok(Incoming::Left) | Err(_) => return,
                     // The library completes the exchange by itself: it must be forgotten with it.
                     Ok(Incoming::Released(packet)) => {
-                        if let Some(frame) = self.session.end(packet) {
-                            let _ = self.giver.try_push(frame);
-                        }
+                        self.session.end(packet);
+                        self.session.pay(self.giver);
                     }
                     Ok(_) => {}
                 },

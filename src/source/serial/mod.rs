@@ -69,6 +69,10 @@ pub(super) async fn run(settings: Settings, context: Context) {
                 },
                 None => return,
             },
+            Some(Err(ended)) = ports.join_next() => if let Ok(panic) = ended.try_into_panic() {
+                // The supervisor starts the source again.
+                std::panic::resume_unwind(panic);
+            },
             () = stop.requested() => break,
         }
     }

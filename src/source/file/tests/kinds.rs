@@ -25,7 +25,7 @@ fn the_header_of_a_file_goes_with_its_lines_also_when_it_changes_and_over_restar
         out
     };
     let pair = |header: &str, lines: &str| (header.to_string(), lines.to_string());
-    rig.append("a.csv", "time,t\r\n12:00,1\n12:01,2\n");
+    rig.append("a.csv", "\r\n\ntime,t\r\n12:00,1\n12:01,2\n");
     assert_eq!(frames(&mut rig), [pair("time,t", "12:00,1\n12:01,2\n")]);
     rig.restart();
     rig.append("a.csv", "12:02,3\ntime,t\n12:03,4\ntime,t,h\n12:04,5,6\n");

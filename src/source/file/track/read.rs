@@ -158,8 +158,10 @@ impl Track {
             let first = block.iter().position(|byte| *byte == b'\n').map_or(block.len(), |at| at + 1);
             let begins = self.header.as_ref().is_none_or(|(_, header)| self.rules.is_header(header, &block[..first]));
             if begins {
-                let line = String::from_utf8_lossy(trimmed(&block[..first])).into();
-                self.header = Some((self.offset, line));
+                let line = String::from_utf8_lossy(trimmed(&block[..first]));
+                if !line.trim().is_empty() {
+                    self.header = Some((self.offset, line.into()));
+                }
                 self.offset += self.width(&block[..first]);
                 return Some(self.frame(Payload::Nothing));
             }
