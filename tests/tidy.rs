@@ -28,8 +28,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
 /// nothing with the agent, and the demo's devices and judge are outsiders.
 const CRATES: &[(&str, &[&str])] = &[
     ("redb", &["store"]),
-    ("zstd", &["store", "source"]),     // bodies and rotated files come packed
-    ("postcard", &["store", "source"]), // file positions are the source's own encoding
+    ("zstd", &["store", "source", "sink"]), // bodies and rotated files come packed; Kafka compresses batches
+    ("postcard", &["store", "source"]),     // file positions are the source's own encoding
     ("rumqttc5", &["source"]),
     ("rumqttc", &["source", "config"]), // `check` asks the client which topic filters are valid
     ("fe2o3_amqp", &["sink"]),
@@ -37,6 +37,9 @@ const CRATES: &[(&str, &[&str])] = &[
     ("serde_amqp", &["sink"]),
     ("flate2", &["encode", "sink", "source"]), // the directory sink unpacks bodies, as do HTTP and rotated files
     ("ring", &["sink", "source"]),
+    ("kafka_protocol", &["sink"]),
+    ("lz4_flex", &["sink"]),
+    ("snap", &["sink"]),
     ("base64", &["encode", "sink"]),
     ("rustls", &["platform", "sink"]), // the sink names the server
     ("tokio_rustls", &["sink", "source"]),

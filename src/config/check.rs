@@ -1,6 +1,7 @@
 //! From text to `Config`: a pure function of the text and the environment.
 
 mod http;
+mod kafka;
 mod modbus;
 mod mqtt;
 mod route;
@@ -11,7 +12,7 @@ mod store;
 
 use super::problem::{Problem, Report, nearest};
 use super::raw;
-use super::value::Secret;
+use super::value::{ClientTls, Secret};
 use super::{Config, Environment, StoreConfig};
 use crate::store::Selection;
 use serde::de::DeserializeOwned;
@@ -244,6 +245,21 @@ impl Checker<'_> {
             );
         }
         field
+    }
+
+    /// Whom a client trusts, and who it is.
+    fn client_tls(&mut self, tls: Spanned<raw::mqtt::Tls>) -> ClientTls {
+        let span = tls.span();
+        let raw::mqtt::Tls { ca, certificate, key, alpn } = tls.into_inner();
+        let identity = match (certificate, key) {
+            (Some(certificate), Some(key)) => Some((certificate.into_inner().into(), key.into_inner().into())),
+            (None, None) => None,
+            _ => {
+                self.problem(span, "`certificate` and `key` go together".into(), None);
+                None
+            }
+        };
+        ClientTls { ca: ca.map(Into::into), identity, alpn: alpn.unwrap_or_default() }
     }
 
     /// The text behind a reference.

@@ -1,6 +1,7 @@
 //! The tables of the file as serde reads them: every field optional, so that `check` can report
 //! all that is missing at once.
 
+pub mod kafka;
 pub mod modbus;
 pub mod mqtt;
 pub mod route;

@@ -5,6 +5,7 @@
 
 pub mod directory;
 pub mod eventhubs;
+pub mod kafka;
 pub mod link;
 
 use crate::flow::batch::Batch;
@@ -79,6 +80,8 @@ pub enum Kind {
     Directory(directory::Settings),
     /// Azure Event Hubs.
     EventHubs(eventhubs::Settings),
+    /// Any Kafka cluster.
+    Kafka(kafka::Settings),
 }
 
 /// Makes a sink. Connecting is left to the first delivery.
@@ -87,5 +90,6 @@ pub fn open(kind: &Kind, metrics: Arc<Metrics>) -> Arc<dyn Sink> {
     match kind {
         Kind::Directory(settings) => Arc::new(directory::Directory::new(settings.clone())),
         Kind::EventHubs(settings) => Arc::new(eventhubs::EventHubs::new(settings.clone(), metrics)),
+        Kind::Kafka(settings) => Arc::new(kafka::Kafka::new(settings.clone(), metrics)),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Checker, Table};
 use crate::config::raw::mqtt as raw;
-use crate::config::value::{Broker, ClientTls, Format, Mqtt, Route, Status, Subscription};
+use crate::config::value::{Broker, Format, Mqtt, Route, Status, Subscription};
 use crate::flow::record::MAX_RECORD;
 use std::ops::Range;
 use std::time::Duration;
@@ -141,7 +141,11 @@ impl Checker<'_> {
                 id
             }
         };
-        let tls = raw.tls.map(|tls| self.client_tls(tls, &brokers)).unwrap_or_default();
+        if let Some(tls) = raw.tls.as_ref().filter(|_| !brokers.is_empty() && !brokers.iter().any(|broker| broker.tls))
+        {
+            self.problem(tls.span(), "`tls` is for mqtts:// and wss://".into(), None);
+        }
+        let tls = raw.tls.map(|tls| self.client_tls(tls)).unwrap_or_default();
         let status = raw.status.and_then(|status| self.status(status));
         if brokers.is_empty() {
             return None;
@@ -161,23 +165,6 @@ impl Checker<'_> {
             tls,
             status,
         })
-    }
-
-    fn client_tls(&mut self, tls: Spanned<raw::Tls>, brokers: &[Broker]) -> ClientTls {
-        let span = tls.span();
-        let raw::Tls { ca, certificate, key, alpn } = tls.into_inner();
-        if !brokers.is_empty() && !brokers.iter().any(|broker| broker.tls) {
-            self.problem(span.clone(), "`tls` is for mqtts:// and wss://".into(), None);
-        }
-        let identity = match (certificate, key) {
-            (Some(certificate), Some(key)) => Some((certificate.into_inner().into(), key.into_inner().into())),
-            (None, None) => None,
-            _ => {
-                self.problem(span, "`certificate` and `key` go together".into(), None);
-                None
-            }
-        };
-        ClientTls { ca: ca.map(Into::into), identity, alpn: alpn.unwrap_or_default() }
     }
 
     fn status(&mut self, status: Spanned<raw::Status>) -> Option<Status> {

@@ -11,7 +11,7 @@ use toml::Spanned;
 
 impl Checker<'_> {
     pub(super) fn sink(&mut self, name: &str, span: Range<usize>, mut body: Table<'_>) -> Option<Sink> {
-        match self.kind(&span, &mut body, &["eventhubs", "directory"])?.as_str() {
+        match self.kind(&span, &mut body, &["eventhubs", "kafka", "directory"])?.as_str() {
             "eventhubs" => {
                 let raw: raw::EventHubs = self.fields(span.clone(), body);
                 let codec = raw.compression.as_ref().map_or(Codec::Gzip, |codec| *codec.get_ref());
@@ -20,6 +20,16 @@ impl Checker<'_> {
                 }
                 let (reader, linger) = self.reading(name, raw.from.clone(), raw.begin.as_ref(), raw.linger.as_ref());
                 let kind = Kind::EventHubs(self.event_hubs(&span, raw)?);
+                Some(Sink { name: name.into(), kind, reader, codec, linger })
+            }
+            "kafka" => {
+                let raw: raw::kafka::Kafka = self.fields(span.clone(), body);
+                let codec = raw.compression.as_ref().map_or(Codec::Gzip, |codec| *codec.get_ref());
+                if raw.format.is_none() && raw.compression.is_none() {
+                    self.assume(format!("sink.{name}: format = \"ndjson\", compression = \"gzip\""));
+                }
+                let (reader, linger) = self.reading(name, raw.from.clone(), raw.begin.as_ref(), raw.linger.as_ref());
+                let kind = Kind::Kafka(self.kafka(&span, raw)?);
                 Some(Sink { name: name.into(), kind, reader, codec, linger })
             }
             _ => {

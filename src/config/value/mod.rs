@@ -3,6 +3,7 @@
 mod connection;
 mod decoder;
 mod http;
+mod kafka;
 mod modbus;
 mod mqtt;
 mod quality;
@@ -12,6 +13,7 @@ mod size;
 pub use connection::{ConnectionError, ConnectionString, Credential, Endpoint};
 pub use decoder::{Csv, Decoder, Format, KeyValue, Route, Time, TimeFormat, Type, Unix};
 pub use http::{CONTENT_TYPES, Http, ServerTls};
+pub use kafka::{Compression, Kafka, Login, Sasl};
 pub use modbus::{Modbus, ModbusLink, Number, Register, Slave, Table};
 pub use mqtt::{Broker, ClientTls, Mqtt, Status, Subscription};
 pub use quality::{Check, Quality, Then};

@@ -1,0 +1,223 @@
+//! A connection to one broker: TLS, versions, SASL, one request at a time.
+//!
+//! Invariants: every wait has an end; an answer is looked into only after it named our request by a
+//! number that nobody else knows; a connection that failed once is not used again.
+
+use super::error::from_broker;
+use super::scram::{Hash, Scram};
+use crate::config::value::{Kafka, Login, Sasl};
+use crate::platform::random;
+use crate::platform::tls::{self, Trust};
+use crate::sink::{Class, DeliverError};
+use bytes::{Buf, Bytes, BytesMut};
+use kafka_protocol::messages::{
+    ApiVersionsRequest, RequestHeader, ResponseHeader, SaslAuthenticateRequest, SaslHandshakeRequest,
+};
+use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+use tokio_rustls::TlsConnector;
+
+/// TCP, TLS and SASL together take no longer.
+const CONNECT: Duration = Duration::from_secs(15);
+/// No answer in this time means that the connection is of no use. Brokers answer within the request's
+/// own timeout, which is shorter.
+const ANSWER: Duration = Duration::from_secs(40);
+/// A longer answer is none.
+const MOST_BYTES: usize = 16 << 20;
+/// Before a broker ends a session it is begun anew, at this part of its life.
+const RENEW_AT: f32 = 0.8;
+
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
+/// See the module.
+pub struct Connection {
+    /// Host and port.
+    pub place: (String, u16),
+    stream: Box<dyn Stream>,
+    /// By API: the versions that the broker knows.
+    versions: HashMap<i16, (i16, i16)>,
+    /// Until when the broker takes us for who we are.
+    good_until: Option<Instant>,
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection").field("place", &self.place).finish_non_exhaustive()
+    }
+}
+
+impl Connection {
+    /// Connects and says who we are.
+    ///
+    /// # Errors
+    /// What is in the way; `Denied` where only a person can mend it.
+    pub async fn open(settings: &Kafka, host: &str, port: u16) -> Result<Self, DeliverError> {
+        let opened = timeout(CONNECT, Self::try_open(settings, host, port)).await;
+        let opened = opened.unwrap_or_else(|_| Err(DeliverError::transient("no answer in time")));
+        opened.map_err(|error| DeliverError { message: format!("{host}:{port}: {}", error.message), ..error })
+    }
+
+    async fn try_open(settings: &Kafka, host: &str, port: u16) -> Result<Self, DeliverError> {
+        let stream = TcpStream::connect((host, port)).await.map_err(DeliverError::transient)?;
+        stream.set_nodelay(true).map_err(DeliverError::transient)?;
+        let stream: Box<dyn Stream> = match &settings.tls {
+            None => Box::new(stream),
+            Some(files) => {
+                let identity = files.identity.as_ref().map(|(certificate, key)| (certificate.as_path(), key.as_path()));
+                let trust = Trust { ca: files.ca.as_deref(), identity, alpn: &files.alpn };
+                let config = tls::client_with(trust).map_err(DeliverError::transient)?;
+                let name = rustls::pki_types::ServerName::try_from(host.to_string());
+                let name = name.map_err(DeliverError::transient)?;
+                let stream = TlsConnector::from(config).connect(name, stream).await;
+                Box::new(stream.map_err(|error| DeliverError::transient(format_args!("TLS: {error}")))?)
+            }
+        };
+        let mut connection = Self { place: (host.into(), port), stream, versions: HashMap::new(), good_until: None };
+        // Version 0 is the one that every broker knows.
+        let known = connection.ask_as(ApiVersionsRequest::default(), 0).await?;
+        if known.error_code != 0 {
+            return Err(from_broker(known.error_code, &settings.topic, None));
+        }
+        connection.versions =
+            known.api_keys.iter().map(|api| (api.api_key, (api.min_version, api.max_version))).collect();
+        if let Some(sasl) = &settings.sasl {
+            connection.authenticate(sasl).await?;
+        }
+        Ok(connection)
+    }
+
+    /// Whether the broker may not take us for who we are much longer.
+    pub fn is_stale(&self) -> bool {
+        self.good_until.is_some_and(|until| Instant::now() >= until)
+    }
+
+    /// Asks in the newest version that both know, up to `most`.
+    ///
+    /// # Errors
+    /// When there is none, or no answer.
+    pub async fn ask<R: Request>(&mut self, request: R, most: i16) -> Result<R::Response, DeliverError> {
+        let (least, newest) = self.versions.get(&R::KEY).copied().unwrap_or((0, 0));
+        let version = newest.min(most).min(R::VERSIONS.max);
+        if version < least.max(R::VERSIONS.min) {
+            let message = format!("the broker speaks versions {least} to {newest} of API {}, and we do not", R::KEY);
+            return Err(DeliverError { class: Class::Denied, message });
+        }
+        self.ask_as(request, version).await
+    }
+
+    async fn ask_as<R: Request>(&mut self, request: R, version: i16) -> Result<R::Response, DeliverError> {
+        let answered = timeout(ANSWER, self.exchange(request, version)).await;
+        answered.unwrap_or_else(|_| Err(DeliverError::transient("no answer in time")))
+    }
+
+    async fn exchange<R: Request>(&mut self, request: R, version: i16) -> Result<R::Response, DeliverError> {
+        let id = random::u32().cast_signed();
+        let header = RequestHeader::default()
+            .with_request_api_key(R::KEY)
+            .with_request_api_version(version)
+            .with_correlation_id(id)
+            .with_client_id(Some(StrBytes::from_static_str("forebay")));
+        let mut bytes = BytesMut::from(&[0; 4][..]);
+        header.encode(&mut bytes, R::header_version(version)).map_err(DeliverError::transient)?;
+        request.encode(&mut bytes, version).map_err(DeliverError::transient)?;
+        let length = u32::try_from(bytes.len() - 4).map_err(DeliverError::transient)?;
+        bytes[..4].copy_from_slice(&length.to_be_bytes());
+        self.stream.write_all(&bytes).await.map_err(DeliverError::transient)?;
+        self.stream.flush().await.map_err(DeliverError::transient)?;
+        drop(bytes);
+        let mut answer = self.receive().await?;
+        // The number comes first in every version.
+        if answer.len() < 4 || (&answer[..4]).get_i32() != id {
+            return Err(DeliverError::transient("what answers is no Kafka broker, or not to us"));
+        }
+        let failed = |error| DeliverError::transient(format_args!("an answer that cannot be read: {error}"));
+        ResponseHeader::decode(&mut answer, R::Response::header_version(version)).map_err(failed)?;
+        R::Response::decode(&mut answer, version).map_err(failed)
+    }
+
+    async fn receive(&mut self) -> Result<Bytes, DeliverError> {
+        let length = self.stream.read_u32().await.map_err(closed)?;
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        if length > MOST_BYTES {
+            return Err(DeliverError::transient("what answers is no Kafka broker (is TLS set as the broker has it?)"));
+        }
+        let mut answer = vec![0; length];
+        self.stream.read_exact(&mut answer).await.map_err(closed)?;
+        Ok(answer.into())
+    }
+
+    async fn authenticate(&mut self, sasl: &Sasl) -> Result<(), DeliverError> {
+        let mechanism = match sasl {
+            Sasl::Plain(_) => "PLAIN",
+            Sasl::Scram256(_) => "SCRAM-SHA-256",
+            Sasl::Scram512(_) => "SCRAM-SHA-512",
+            Sasl::OauthBearer(_) => "OAUTHBEARER",
+        };
+        let asked = SaslHandshakeRequest::default().with_mechanism(StrBytes::from_static_str(mechanism));
+        let answer = self.ask(asked, 1).await?;
+        if answer.error_code != 0 {
+            let known: Vec<&str> = answer.mechanisms.iter().map(StrBytes::as_str).collect();
+            let message = format!("the broker does not take {mechanism}, but {}", known.join(", "));
+            return Err(DeliverError { class: Class::Denied, message });
+        }
+        match sasl {
+            Sasl::Plain(Login { user, password }) => {
+                self.tokens(format!("\0{user}\0{}", password.expose())).await?;
+            }
+            Sasl::OauthBearer(token) => {
+                self.tokens(format!("n,,\u{1}auth=Bearer {}\u{1}\u{1}", token.expose())).await?;
+            }
+            Sasl::Scram256(login) => self.scram(Hash::Sha256, login).await?,
+            Sasl::Scram512(login) => self.scram(Hash::Sha512, login).await?,
+        }
+        Ok(())
+    }
+
+    async fn scram(&mut self, hash: Hash, login: &Login) -> Result<(), DeliverError> {
+        let nonce = random::bytes::<16>().iter().fold(String::new(), |mut text, byte| {
+            // Writing into a string does not fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        });
+        let denied = |what: &str| DeliverError { class: Class::Denied, message: format!("SCRAM: {what}") };
+        let mut scram = Scram::new(hash, &login.user, login.password.expose(), nonce);
+        let challenge = self.tokens(scram.first()).await?;
+        let answer = scram.answer(&challenge).map_err(denied)?;
+        let proof = self.tokens(answer).await?;
+        scram.verify(&proof).map_err(denied)
+    }
+
+    /// One step of SASL.
+    async fn tokens(&mut self, text: String) -> Result<String, DeliverError> {
+        let asked = SaslAuthenticateRequest::default().with_auth_bytes(text.into());
+        let answer = self.ask(asked, 2).await.map_err(|error| {
+            // Event Hubs, among others, closes the connection of one whom it does not know.
+            let message = format!("{}; while it was told who we are: check the user and the password", error.message);
+            DeliverError { message, ..error }
+        })?;
+        if answer.error_code != 0 {
+            let told = answer.error_message.as_ref().map_or("no reason given", StrBytes::as_str);
+            let message = format!("the broker does not know us: {told}; check the user and the password");
+            return Err(DeliverError { class: Class::Denied, message });
+        }
+        if let Ok(life) = u64::try_from(answer.session_lifetime_ms)
+            && life > 0
+        {
+            self.good_until = Some(Instant::now() + Duration::from_millis(life).mul_f32(RENEW_AT));
+        }
+        Ok(String::from_utf8_lossy(&answer.auth_bytes).into_owned())
+    }
+}
+
+fn closed(error: std::io::Error) -> DeliverError {
+    match error.kind() {
+        std::io::ErrorKind::UnexpectedEof => DeliverError::transient("the broker closed the connection"),
+        _ => DeliverError::transient(error),
+    }
+}

@@ -1,0 +1,200 @@
+//! A topic of any Kafka cluster.
+//!
+//! Invariants: `Accepted` is said only when all in-sync replicas have the batch (`acks=all`); every
+//! wait has an end; each lane has a connection of its own to its partition's leader, and one request
+//! under way. A delivery whose outcome is unknown is sent again: consumers drop what repeats
+//! (`docs/envelope.md`). Why this and no other client: `docs/decisions/0008`.
+
+mod connection;
+mod error;
+mod record;
+mod scram;
+
+pub use crate::config::value::Kafka as Settings;
+
+use super::{Class, DeliverError, Delivery, Limits, Sink};
+use crate::flow::batch::Batch;
+use crate::flow::receipt::Accepted;
+use crate::platform::clock;
+use crate::telemetry::{Metric, Metrics, event};
+use bytes::Bytes;
+use connection::Connection;
+use error::from_broker;
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use kafka_protocol::messages::{MetadataRequest, ProduceRequest, TopicName};
+use kafka_protocol::protocol::StrBytes;
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+/// Below the usual limit of a broker (1,048,588) and that of Event Hubs (1,046,528).
+const BATCH_BYTES: usize = 1_000_000;
+/// Bytes of a record batch around its records.
+const ENVELOPE_BYTES: usize = 512;
+/// How long a broker may wait for its replicas, in milliseconds; Event Hubs takes 20 s at least.
+const REPLICAS_MS: i32 = 25_000;
+/// The newest versions that we speak: later ones name topics by id.
+const PRODUCE: i16 = 9;
+const METADATA: i16 = 9;
+/// All in-sync replicas.
+const ACKS_ALL: i16 = -1;
+/// A clock before 2020 is wrong, and its time worse than none.
+const TRUSTED_MS: i64 = 1_577_836_800_000;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Kafka {
+    settings: Settings,
+    metrics: Arc<Metrics>,
+    /// Which broker is asked first, next time.
+    turn: AtomicUsize,
+    lanes: Mutex<HashMap<String, Arc<Mutex<Option<Producer>>>>>,
+}
+
+/// A lane's way to its partition.
+#[derive(Debug)]
+struct Producer {
+    connection: Connection,
+    partition: i32,
+    /// The broker asked for a pause.
+    not_before: Option<Instant>,
+}
+
+impl Kafka {
+    /// Connects with the first delivery.
+    #[must_use]
+    pub fn new(settings: Settings, metrics: Arc<Metrics>) -> Self {
+        Self { settings, metrics, turn: AtomicUsize::new(0), lanes: Mutex::default() }
+    }
+
+    async fn send(&self, batch: &Batch) -> Result<Accepted, DeliverError> {
+        let Some(first) = batch.events.first() else {
+            return Ok(Accepted::nothing_left());
+        };
+        let lane = format!("{}/{}", first.envelope.stream, first.envelope.lane);
+        let key = format!("{}/{lane}", self.settings.device);
+        let slot = self.lanes.lock().await.entry(lane).or_default().clone();
+        let mut slot = slot.lock().await;
+        // What fails or is given up leaves no connection behind whose answers would be mistaken.
+        let mut producer = match slot.take().filter(|producer| !producer.connection.is_stale()) {
+            Some(producer) => producer,
+            None => self.connect(&key).await?,
+        };
+        if let Some(pause) = producer.not_before.take() {
+            tokio::time::sleep_until(pause).await;
+        }
+        let now = clock::wall_ms();
+        let time = if now < TRUSTED_MS { kafka_protocol::records::NO_TIMESTAMP } else { now };
+        let records = record::encode(batch, &key, time, self.settings.compression).map_err(DeliverError::transient)?;
+        self.metrics.add(Metric::SinkWireBytes, records.len() as u64);
+        let throttle = match self.produce(&mut producer, records).await {
+            Ok(throttle) => throttle,
+            Err(error) => {
+                if error.class == Class::TooLarge {
+                    *slot = Some(producer);
+                }
+                return Err(error);
+            }
+        };
+        if throttle > Duration::ZERO {
+            self.metrics.add(Metric::SinkThrottles, 1);
+            producer.not_before = Some(Instant::now() + throttle);
+        }
+        *slot = Some(producer);
+        Ok(Accepted::by_target())
+    }
+
+    /// Sends a record batch; how long the broker wants to be left alone then.
+    async fn produce(&self, producer: &mut Producer, records: Bytes) -> Result<Duration, DeliverError> {
+        let topic = self.settings.topic.as_str();
+        let data = PartitionProduceData::default().with_index(producer.partition).with_records(Some(records));
+        let data = TopicProduceData::default().with_name(name(topic)).with_partition_data(vec![data]);
+        let request =
+            ProduceRequest::default().with_acks(ACKS_ALL).with_timeout_ms(REPLICAS_MS).with_topic_data(vec![data]);
+        let answer = producer.connection.ask(request, PRODUCE).await?;
+        let told = answer.responses.first().and_then(|topic| topic.partition_responses.first());
+        let told = told.ok_or_else(|| DeliverError::transient("the broker answers without saying anything"))?;
+        if told.error_code != 0 {
+            return Err(from_broker(told.error_code, topic, told.error_message.as_ref().map(StrBytes::as_str)));
+        }
+        Ok(Duration::from_millis(u64::try_from(answer.throttle_time_ms).unwrap_or(0)))
+    }
+
+    /// Finds the leader of the key's partition and connects to it.
+    async fn connect(&self, key: &str) -> Result<Producer, DeliverError> {
+        let mut last = DeliverError::transient("no broker is configured");
+        let first = self.turn.fetch_add(1, Relaxed);
+        let count = self.settings.brokers.len();
+        for at in 0..count {
+            let Some((host, port)) = self.settings.brokers.get((first + at) % count) else { continue };
+            let found = async {
+                let connection = Connection::open(&self.settings, host, *port).await?;
+                self.lead(connection, key).await
+            };
+            match found.await {
+                Ok(producer) => {
+                    self.metrics.add(Metric::SinkConnects, 1);
+                    let (host, port) = &producer.connection.place;
+                    let (topic, partition) = (&self.settings.topic, producer.partition);
+                    tracing::info!(event = event::SINK_UP, host, port, topic, partition, "connected");
+                    return Ok(producer);
+                }
+                Err(error) if error.class == Class::Denied => return Err(error),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    async fn lead(&self, mut connection: Connection, key: &str) -> Result<Producer, DeliverError> {
+        let wanted = MetadataRequestTopic::default().with_name(Some(name(&self.settings.topic)));
+        let request = MetadataRequest::default().with_topics(Some(vec![wanted])).with_allow_auto_topic_creation(false);
+        let answer = connection.ask(request, METADATA).await?;
+        let topic = answer.topics.first().ok_or_else(|| DeliverError::transient("the broker tells of no topic"))?;
+        if topic.error_code != 0 {
+            return Err(from_broker(topic.error_code, &self.settings.topic, None));
+        }
+        let chosen = match self.settings.partition {
+            Some(partition) => usize::try_from(partition).unwrap_or(usize::MAX),
+            None => record::partition_of(key, topic.partitions.len()),
+        };
+        let index = i32::try_from(chosen).unwrap_or(i32::MAX);
+        let Some(partition) = topic.partitions.iter().find(|partition| partition.partition_index == index) else {
+            let message = format!("`{}` has no partition {index}, but {}", self.settings.topic, topic.partitions.len());
+            return Err(DeliverError { class: Class::Denied, message });
+        };
+        let Some(leader) = answer.brokers.iter().find(|broker| broker.node_id == partition.leader_id) else {
+            return Err(DeliverError::transient(format_args!("partition {index} has no leader at the moment")));
+        };
+        let place = (leader.host.to_string(), u16::try_from(leader.port).unwrap_or(0));
+        if connection.place != place {
+            connection = Connection::open(&self.settings, &place.0, place.1).await?;
+        }
+        Ok(Producer { connection, partition: index, not_before: None })
+    }
+}
+
+fn name(topic: &str) -> TopicName {
+    TopicName(StrBytes::from_string(topic.into()))
+}
+
+impl Sink for Kafka {
+    fn limits(&self) -> Limits {
+        let batch = BATCH_BYTES - ENVELOPE_BYTES;
+        Limits { batch, largest: batch, per_event: record::HEADERS_BYTES }
+    }
+
+    fn deliver<'a>(&'a self, batch: &'a Batch) -> Delivery<'a> {
+        Box::pin(self.send(batch))
+    }
+
+    fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async { self.lanes.lock().await.clear() })
+    }
+}
