@@ -57,6 +57,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tokio_modbus", &["source"]),
     ("regex_lite", &["source", "config"]), // `check` asks whether a pattern is one
     ("hyper", &["source"]),
+    ("async_tungstenite", &["platform"]),
     ("hyper_util", &["source"]),
     ("http_body_util", &["source"]),
     ("crc32c", &["store", "source", "intake", "courier"]), // the log; files; dead letters

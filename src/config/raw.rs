@@ -151,6 +151,14 @@ pub struct EventHubs {
     pub event_hub: Option<Spanned<String>>,
     /// A fixed partition.
     pub partition: Option<Spanned<String>>,
+    /// How the hub is spoken to.
+    pub transport: Option<Spanned<Transport>>,
+    /// Another port than the usual one.
+    pub port: Option<Spanned<u16>>,
+    /// A PEM file.
+    pub ca: Option<Spanned<String>>,
+    /// On the way there.
+    pub proxy: Option<Spanned<Proxy>>,
     /// `ndjson`.
     pub format: Option<Spanned<Format>>,
     /// `gzip` or `none`.
@@ -161,6 +169,30 @@ pub struct EventHubs {
     pub begin: Option<Spanned<Begin>>,
     /// Common to all sinks.
     pub linger: Option<Spanned<Span>>,
+}
+
+/// How a hub is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Transport {
+    /// AMQP over TLS, port 5671.
+    Amqp,
+    /// AMQP over a WebSocket, port 443.
+    AmqpWebsocket,
+    /// Kafka's protocol, port 9093.
+    Kafka,
+}
+
+/// `proxy = { .. }`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Proxy {
+    /// `host:port`.
+    pub address: Option<Spanned<String>>,
+    /// As whom.
+    pub username: Option<Spanned<String>>,
+    /// As whom.
+    pub password: Option<Spanned<Reference>>,
 }
 
 /// Body formats.

@@ -14,3 +14,4 @@ pub mod sim;
 pub mod tls;
 pub mod traffic;
 pub mod watch;
+pub mod websocket;

@@ -12,6 +12,7 @@ mod disk;
 mod faults;
 mod files;
 mod http;
+mod kafka;
 mod kill;
 mod modbus;
 mod mqtt;

@@ -1,13 +1,19 @@
 //! `[sink.NAME]`
 
 use super::{Checker, Table};
-use crate::config::value::{Codec, ConnectionString, Directory, EventHubs, Span};
+use crate::config::value::{
+    ClientTls, Codec, Compression, ConnectionString, Credential, Directory, EventHubs, Kafka, Login, Proxy, Sasl, Span,
+    Transport,
+};
 use crate::config::{Sink, raw};
 use crate::sink::Kind;
 use crate::store::{ReaderRule, Selection};
 use std::ops::Range;
 use std::time::Duration;
 use toml::Spanned;
+
+/// Where Event Hubs speaks Kafka.
+const KAFKA_PORT: u16 = 9093;
 
 impl Checker<'_> {
     pub(super) fn sink(&mut self, name: &str, span: Range<usize>, mut body: Table<'_>) -> Option<Sink> {
@@ -19,7 +25,7 @@ impl Checker<'_> {
                     self.assume(format!("sink.{name}: format = \"ndjson\", compression = \"gzip\""));
                 }
                 let (reader, linger) = self.reading(name, raw.from.clone(), raw.begin.as_ref(), raw.linger.as_ref());
-                let kind = Kind::EventHubs(self.event_hubs(&span, raw)?);
+                let kind = self.event_hubs(&span, raw)?;
                 Some(Sink { name: name.into(), kind, reader, codec, linger })
             }
             "kafka" => {
@@ -74,7 +80,7 @@ impl Checker<'_> {
         (ReaderRule { name: name.into(), streams, newest }, wait)
     }
 
-    fn event_hubs(&mut self, span: &Range<usize>, raw: raw::EventHubs) -> Option<EventHubs> {
+    fn event_hubs(&mut self, span: &Range<usize>, raw: raw::EventHubs) -> Option<Kind> {
         let reference = self.need(raw.connection, span, "connection", "{ env = \"EVENTHUB_CONNECTION\" }")?;
         let secret = self.secret(&reference)?;
         let connection = match ConnectionString::parse(secret.expose()) {
@@ -95,6 +101,60 @@ impl Checker<'_> {
             self.problem(at.span(), "`partition` must be a partition's number, as text".into(), None);
         }
         let partition = raw.partition.map(Spanned::into_inner);
-        Some(EventHubs { connection, entity, partition, device: self.device.clone() })
+        let ca = raw.ca.map(|ca| ca.into_inner().into());
+        let proxy = raw.proxy.and_then(|proxy| Some((proxy.span(), self.proxy(proxy)?)));
+        let endpoint = &connection.endpoint;
+        // The emulator, and whoever stands in for it, names its port.
+        let named = raw.port.map(Spanned::into_inner).or(endpoint.named_port.filter(|_| !endpoint.tls));
+        let transport = raw.transport.map_or(raw::Transport::Amqp, Spanned::into_inner);
+        let (transport, usual) = match transport {
+            raw::Transport::Amqp => (Transport::Amqp, endpoint.port),
+            raw::Transport::AmqpWebsocket => (Transport::AmqpWebsocket, if endpoint.tls { 443 } else { 80 }),
+            raw::Transport::Kafka => {
+                if let Some((span, _)) = proxy {
+                    self.problem(span, "`proxy` is for amqp and amqp-websocket".into(), None);
+                }
+                if let Credential::Signature(_) = connection.credential {
+                    let hint = "use a policy's name and key, or transport = \"amqp\"";
+                    let problem = "Kafka's protocol does not take a signature made elsewhere".into();
+                    self.problem(reference.span(), problem, Some(hint.into()));
+                }
+                let host = endpoint.host.clone();
+                return Some(Kind::Kafka(Kafka {
+                    brokers: vec![(host, named.unwrap_or(KAFKA_PORT))],
+                    topic: entity,
+                    partition: partition.and_then(|partition| partition.parse().ok()),
+                    tls: endpoint.tls.then(|| ClientTls { ca, ..ClientTls::default() }),
+                    sasl: Some(Sasl::Plain(Login { user: "$ConnectionString".into(), password: secret })),
+                    compression: Compression::None,
+                    device: self.device.clone(),
+                }));
+            }
+        };
+        let (port, proxy) = (named.unwrap_or(usual), proxy.map(|(_, proxy)| proxy));
+        let device = self.device.clone();
+        Some(Kind::EventHubs(EventHubs { connection, entity, partition, device, transport, port, ca, proxy }))
+    }
+
+    fn proxy(&mut self, proxy: Spanned<raw::Proxy>) -> Option<Proxy> {
+        let span = proxy.span();
+        let raw::Proxy { address, username, password } = proxy.into_inner();
+        let address = self.need(address, &span, "address", "\"proxy.example.com:3128\"")?;
+        let text = address.get_ref();
+        let place = text.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
+        let Some((host, port)) = place.filter(|(host, _)| !host.is_empty() && !host.contains(['/', '@', ' '])) else {
+            let hint = "for example \"proxy.example.com:3128\"; name and password have keys of their own";
+            self.problem(address.span(), format!("`{text}` is not host:port"), Some(hint.into()));
+            return None;
+        };
+        let login = match (username, password) {
+            (Some(user), Some(password)) => Some(Login { user: user.into_inner(), password: self.secret(&password)? }),
+            (None, None) => None,
+            _ => {
+                self.problem(span, "`username` and `password` go together".into(), None);
+                None
+            }
+        };
+        Some(Proxy { host: host.into(), port, login })
     }
 }

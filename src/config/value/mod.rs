@@ -116,6 +116,34 @@ pub struct EventHubs {
     pub partition: Option<String>,
     /// The device's name; part of the partition key.
     pub device: String,
+    /// What AMQP is spoken over.
+    pub transport: Transport,
+    /// Where the hub, or its gateway, listens.
+    pub port: u16,
+    /// Roots instead of the system's; PEM.
+    pub ca: Option<PathBuf>,
+    /// On the way there.
+    pub proxy: Option<Proxy>,
+}
+
+/// What AMQP is spoken over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// TLS.
+    Amqp,
+    /// A WebSocket over TLS.
+    AmqpWebsocket,
+}
+
+/// An HTTP proxy that takes CONNECT.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proxy {
+    /// Its name or address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// As whom.
+    pub login: Option<Login>,
 }
 
 /// Text that is never shown.

@@ -4,10 +4,11 @@
 //! unanswered: every step has a time limit, and `kill` shuts the socket down underneath it.
 
 use super::cbs::{Cbs, Renewal};
+use super::dial;
 use super::error::{self, Failed};
 use super::message::Encoded;
-use crate::config::value::{Endpoint, EventHubs};
-use crate::platform::{clock, random, tls};
+use crate::config::value::EventHubs;
+use crate::platform::{clock, random};
 use crate::sink::DeliverError;
 use fe2o3_amqp::Sender;
 use fe2o3_amqp::connection::ConnectionHandle;
@@ -20,7 +21,6 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::{Mutex, watch};
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 
 /// For TCP and TLS together, and for each step after them.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -58,14 +58,11 @@ impl Connection {
     /// `Denied` when the credentials are wrong, else `Transient`.
     pub async fn open(settings: &EventHubs) -> Result<Self, DeliverError> {
         let endpoint = &settings.connection.endpoint;
-        let place = format!("{}:{}", endpoint.host, endpoint.port);
-        let connected = timeout(PATIENCE, TcpStream::connect(&place)).await;
-        let stream = connected
-            .map_err(|_| DeliverError::transient(format_args!("{place}: no TCP connection in time")))?
-            .map_err(|error| DeliverError::transient(format_args!("{place}: {error}")))?;
+        let place = format!("{}:{}", endpoint.host, settings.port);
+        let stream = dial::tcp(settings).await?;
         let (stream, socket) =
             split(stream).map_err(|error| DeliverError::transient(format_args!("{place}: {error}")))?;
-        let opened = timeout(PATIENCE, amqp(stream, endpoint)).await;
+        let opened = timeout(PATIENCE, amqp(stream, settings)).await;
         let (mut connection, mut session) = match opened {
             Ok(Ok(opened)) => opened,
             Ok(Err(error)) => {
@@ -212,8 +209,9 @@ fn split(stream: TcpStream) -> std::io::Result<(TcpStream, std::net::TcpStream)>
 
 async fn amqp(
     stream: TcpStream,
-    endpoint: &Endpoint,
+    settings: &EventHubs,
 ) -> Result<(ConnectionHandle<()>, SessionHandle<()>), DeliverError> {
+    let endpoint = &settings.connection.endpoint;
     let failed = |error: String| DeliverError::transient(format_args!("{}: {error}", endpoint.host));
     let builder = fe2o3_amqp::Connection::builder()
         .container_id(format!("forebay-{:08x}", random::u32()))
@@ -222,15 +220,7 @@ async fn amqp(
         .max_frame_size(FRAME_BYTES)
         .idle_time_out(IDLE_TIME_OUT_MS)
         .buffer_size(QUEUE);
-    let opened = if endpoint.tls {
-        let config = tls::client().map_err(|error| failed(error.to_string()))?;
-        let name = rustls::pki_types::ServerName::try_from(endpoint.host.clone());
-        let name = name.map_err(|error| failed(error.to_string()))?;
-        let stream = TlsConnector::from(config).connect(name, stream).await;
-        builder.open_with_stream(stream.map_err(|error| failed(format!("TLS: {error}")))?).await
-    } else {
-        builder.open_with_stream(stream).await
-    };
+    let opened = builder.open_with_stream(dial::secured(stream, settings).await?).await;
     let mut connection = opened.map_err(|error| failed(format!("AMQP: {error:?}")))?;
     let session = fe2o3_amqp::Session::builder().buffer_size(QUEUE).begin(&mut connection).await;
     let session = session.map_err(|error| failed(format!("AMQP session: {error:?}")))?;

@@ -216,6 +216,11 @@ impl Connection {
 }
 
 fn closed(error: std::io::Error) -> DeliverError {
+    let text = error.to_string();
+    if ["BadCertificate", "CertificateRequired", "CertificateUnknown"].iter().any(|alert| text.contains(alert)) {
+        let message = format!("{text}; the broker wants a certificate that it knows: `certificate` and `key` of `tls`");
+        return DeliverError { class: Class::Denied, message };
+    }
     match error.kind() {
         std::io::ErrorKind::UnexpectedEof => DeliverError::transient("the broker closed the connection"),
         _ => DeliverError::transient(error),

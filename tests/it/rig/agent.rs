@@ -11,7 +11,8 @@ pub fn forebay(arguments: &[&str]) -> Output {
 /// A running agent.
 pub struct Agent {
     child: Child,
-    log: PathBuf,
+    /// Where it logs.
+    pub log_file: PathBuf,
 }
 
 impl Agent {
@@ -40,12 +41,12 @@ impl Agent {
             .stderr(out)
             .spawn()
             .unwrap();
-        Self { child, log }
+        Self { child, log_file: log }
     }
 
     /// What it has logged so far, over all starts in this folder.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap()
+        std::fs::read_to_string(&self.log_file).unwrap()
     }
 
     /// `kill -9`
@@ -78,7 +79,7 @@ impl Drop for Agent {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
-            eprintln!("--- agent log\n{}", std::fs::read_to_string(&self.log).unwrap_or_default());
+            eprintln!("--- agent log\n{}", std::fs::read_to_string(&self.log_file).unwrap_or_default());
         }
     }
 }

@@ -1,0 +1,87 @@
+//! Bytes over a WebSocket: AMQP through port 443 and through proxies (event-hubs.md, section 2).
+
+use async_tungstenite::bytes::{ByteReader, ByteWriter};
+use async_tungstenite::tokio::{TokioAdapter, accept_hdr_async, client_async};
+use async_tungstenite::tungstenite::Error;
+use async_tungstenite::tungstenite::client::IntoClientRequest;
+use async_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
+use async_tungstenite::tungstenite::http::{HeaderValue, StatusCode, header};
+use async_tungstenite::{WebSocketReceiver, WebSocketSender, WebSocketStream};
+use std::io;
+use tokio::io::{AsyncRead, AsyncWrite, Join};
+
+/// What the two sides speak inside.
+const PROTOCOL: &str = "AMQPWSB10";
+/// Where Azure listens for it.
+const PATH: &str = "/$servicebus/websocket";
+
+/// A WebSocket that is read and written like any stream; each write is one binary message.
+pub type Bytes<S> = Join<ByteReader<WebSocketReceiver<TokioAdapter<S>>>, ByteWriter<WebSocketSender<TokioAdapter<S>>>>;
+
+fn bytes<S: AsyncRead + AsyncWrite + Unpin>(stream: WebSocketStream<TokioAdapter<S>>) -> Bytes<S> {
+    let (sender, receiver) = stream.split();
+    tokio::io::join(ByteReader::new(receiver), ByteWriter::new(sender))
+}
+
+/// Asks a server for AMQP over a WebSocket.
+///
+/// # Errors
+/// What the server answers instead.
+pub async fn connect<S: AsyncRead + AsyncWrite + Unpin>(stream: S, tls: bool, host: &str) -> io::Result<Bytes<S>> {
+    let scheme = if tls { "wss" } else { "ws" };
+    let request = format!("{scheme}://{host}{PATH}").into_client_request();
+    let mut request = request.map_err(io::Error::other)?;
+    request.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(PROTOCOL));
+    match client_async(request, stream).await {
+        Ok((stream, _)) => Ok(bytes(stream)),
+        Err(Error::Http(answer)) => Err(io::Error::other(format!("the server answers {}", answer.status()))),
+        Err(error) => Err(io::Error::other(error)),
+    }
+}
+
+/// Takes a client that asks for AMQP over a WebSocket.
+///
+/// # Errors
+/// When it asks for something else.
+pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(stream: S) -> io::Result<Bytes<S>> {
+    // Its type is the library's.
+    #[allow(clippy::result_large_err)]
+    let answer = |request: &Request, mut answer: Response| -> Result<Response, ErrorResponse> {
+        let asked = request.headers().get(header::SEC_WEBSOCKET_PROTOCOL).and_then(|value| value.to_str().ok());
+        let is_ours = asked.is_some_and(|asked| asked.split(',').any(|name| name.trim() == PROTOCOL));
+        if request.uri().path() == PATH && is_ours {
+            answer.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(PROTOCOL));
+            return Ok(answer);
+        }
+        let mut refused = ErrorResponse::new(Some(format!("only {PROTOCOL} at {PATH}")));
+        *refused.status_mut() = StatusCode::NOT_FOUND;
+        Err(refused)
+    };
+    accept_hdr_async(stream, answer).await.map(bytes).map_err(io::Error::other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    #[tokio::test]
+    async fn bytes_go_both_ways_and_other_protocols_are_refused() {
+        let (client, server) = tokio::io::duplex(1 << 16);
+        let (client, server) = tokio::join!(connect(client, false, "localhost:1"), accept(server));
+        let (mut client, mut server) = (client.unwrap(), server.unwrap());
+        client.write_all(b"AMQP").await.unwrap();
+        client.flush().await.unwrap();
+        let mut got = [0; 4];
+        server.read_exact(&mut got).await.unwrap();
+        server.write_all(&got).await.unwrap();
+        server.flush().await.unwrap();
+        client.read_exact(&mut got).await.unwrap();
+        assert_eq!(&got, b"AMQP");
+
+        let (client, server) = tokio::io::duplex(1 << 16);
+        let other = client_async("ws://localhost/chat", client);
+        let (client, server) = tokio::join!(other, accept(server));
+        assert!(client.unwrap_err().to_string().contains("404") && server.is_err());
+    }
+}

@@ -1,0 +1,198 @@
+//! The real Apache Kafka, and what librdkafka, kcat and Kafka's own consumer read of what Forebay wrote.
+
+use crate::rig::{Agent, Kafka, kafka_readings, until, without_repeats};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+
+fn config(dir: &Path, sink: &str) -> String {
+    format!(
+        "device = \"gateway-7\"\n[store]\nlinger = \"20ms\"\nreserve = \"16MiB\"\n\
+         [source.log]\nkind = \"file\"\npath = \"{}/a.log\"\npoll = \"20ms\"\n\
+         [sink.kafka]\nkind = \"kafka\"\nlinger = \"50ms\"\n{sink}\n",
+        dir.display()
+    )
+}
+
+fn plain(kafka: &Kafka, topic: &str) -> String {
+    let places: Vec<String> = kafka.plain.iter().map(|port| format!("\"127.0.0.1:{port}\"")).collect();
+    format!("brokers = [{}]\ntopic = \"{topic}\"", places.join(", "))
+}
+
+fn append(dir: &Path, lines: std::ops::Range<u32>) {
+    let mut file = std::fs::OpenOptions::new().append(true).create(true).open(dir.join("a.log")).unwrap();
+    let text: Vec<String> = lines.map(|n| format!("line {n}\n")).collect();
+    file.write_all(text.concat().as_bytes()).unwrap();
+}
+
+fn values(kafka: &Kafka, topic: &str) -> Vec<String> {
+    without_repeats(&kafka_readings(&kafka.messages(topic))).iter().map(crate::rig::Reading::value).collect()
+}
+
+fn lines(count: u32) -> Vec<String> {
+    (0..count).map(|n| format!("line {n}")).collect()
+}
+
+#[test]
+fn what_we_write_in_every_compression_others_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let kafka = Kafka::start(dir.path(), 1);
+    for compression in ["none", "gzip", "snappy", "lz4", "zstd"] {
+        kafka.topic(compression, &["--partitions", "4"]);
+        let folder = dir.path().join(compression);
+        std::fs::create_dir(&folder).unwrap();
+        let sink = format!(
+            "{}\nrecord_compression = \"{compression}\"\ncompression = \"{}\"",
+            plain(&kafka, compression),
+            if compression == "none" { "gzip" } else { "none" }
+        );
+        let agent = Agent::start(&folder, &config(&folder, &sink), "");
+        append(&folder, 0..3000);
+        until("all are there", || values(&kafka, compression) == lines(3000));
+        let messages = kafka.messages(compression);
+        let about = &messages[0].headers;
+        assert!(messages.iter().all(|message| message.partition == messages[0].partition), "one lane, one partition");
+        assert_eq!((messages[0].key.as_str(), about["device"].as_str()), ("gateway-7/readings/0", "gateway-7"));
+        assert_eq!((about["first"].as_str(), about["schema"].as_str()), ("1", "1"));
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+        assert!(i64::try_from(now).unwrap() - messages[0].timestamp < 600_000);
+        assert!(agent.stop().success());
+        if compression == "none" {
+            continue;
+        }
+        // Kafka's own consumer and kcat see plain lines, whatever Kafka compressed.
+        let arguments = ["--topic", compression, "--from-beginning", "--timeout-ms", "5000"];
+        let text = kafka.tool("org.apache.kafka.tools.consumer.ConsoleConsumer", &arguments);
+        assert_eq!(text.lines().filter(|line| line.contains("\"payload\":\"line ")).count(), 3000);
+        let place = format!("127.0.0.1:{}", kafka.plain[0]);
+        let kcat = Command::new("kcat").args(["-b", &place, "-C", "-t", compression, "-e", "-q"]).output().unwrap();
+        let text = String::from_utf8(kcat.stdout).unwrap();
+        assert_eq!(text.lines().filter(|line| line.contains("\"payload\":\"line ")).count(), 3000);
+    }
+}
+
+#[test]
+fn every_way_to_say_who_we_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let kafka = Kafka::start(dir.path(), 1);
+    let ca = format!("ca = \"{}\"", kafka.certificate("ca.pem"));
+    let part = |json: &str| URL_SAFE_NO_PAD.encode(json);
+    let token =
+        format!("{}.{}.", part("{\"alg\":\"none\"}"), part("{\"sub\":\"forebay\",\"iat\":1,\"exp\":4102444800}"));
+    std::fs::write(dir.path().join("token"), token).unwrap();
+    std::fs::write(dir.path().join("connection"), "Endpoint=sb://x/;SharedAccessKey=k=").unwrap();
+    std::fs::write(dir.path().join("alice"), "alice-secret").unwrap();
+    std::fs::write(dir.path().join("wrong"), "secret").unwrap();
+    let secret = |name: &str| format!("{{ file = \"{}\" }}", dir.path().join(name).display());
+    let sasl = |mechanism: &str, user: &str, file: &str| {
+        let login = format!("mechanism = \"{mechanism}\", username = \"{user}\", password = {}", secret(file));
+        (kafka.sasl, format!("tls = {{ {ca} }}\nsasl = {{ {login} }}"))
+    };
+    let bearer = format!("tls = {{ {ca} }}\nsasl = {{ mechanism = \"oauthbearer\", token = {} }}", secret("token"));
+    let (certificate, key) = (kafka.certificate("client.pem"), kafka.certificate("client.key"));
+    let mutual = format!("tls = {{ {ca}, certificate = \"{certificate}\", key = \"{key}\" }}");
+    let good = [
+        ("plain", sasl("plain", "$ConnectionString", "connection")),
+        ("scram-256", sasl("scram-sha-256", "alice", "alice")),
+        ("scram-512", sasl("scram-sha-512", "alice", "alice")),
+        ("bearer", (kafka.sasl, bearer)),
+        ("mutual", (kafka.tls, mutual)),
+    ];
+    let start = |name: &str, port: u16, more: &str| {
+        let folder = dir.path().join(name);
+        std::fs::create_dir(&folder).unwrap();
+        let sink = format!("brokers = [\"localhost:{port}\"]\ntopic = \"{name}\"\n{more}");
+        append(&folder, 0..10);
+        Agent::start(&folder, &config(&folder, &sink), "")
+    };
+    for (name, (port, more)) in good {
+        kafka.topic(name, &[]);
+        let agent = start(name, port, &more);
+        until("all are there", || values(&kafka, name) == lines(10));
+        assert!(agent.stop().success());
+    }
+    let other = format!("tls = {{ ca = \"{}\" }}", kafka.certificate("other-ca.pem"));
+    let bad = [
+        ("bad-plain", sasl("plain", "$ConnectionString", "wrong"), "check the user and the password"),
+        ("bad-scram", sasl("scram-sha-512", "alice", "wrong"), "check the user and the password"),
+        ("no-tls", (kafka.sasl, String::new()), "no Kafka broker"),
+        ("no-certificate", (kafka.tls, format!("tls = {{ {ca} }}")), "wants a certificate that it knows"),
+        ("other-ca", (kafka.tls, other), "UnknownIssuer"),
+    ];
+    for (name, (port, more), told) in bad {
+        let agent = start(name, port, &more);
+        until(told, || agent.log().contains(told));
+        assert!(!agent.log().contains("secret"), "a secret is shown: {}", agent.log());
+        assert!(agent.stop().success());
+    }
+}
+
+#[test]
+fn broker_restarts_and_moving_leaders_lose_nothing_and_keep_the_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut kafka = Kafka::start(dir.path(), 2);
+    // The second broker leads it, the first takes over.
+    kafka.topic("readings", &["--replica-assignment", "1:0"]);
+    let agent = Agent::start(dir.path(), &config(dir.path(), &plain(&kafka, "readings")), "");
+    append(dir.path(), 0..1000);
+    until("the first are there", || values(&kafka, "readings") == lines(1000));
+    kafka.stop(1);
+    append(dir.path(), 1000..2000);
+    until("the other leader has them", || values(&kafka, "readings") == lines(2000));
+    kafka.start_again(1);
+    kafka.kill(0);
+    append(dir.path(), 2000..3000);
+    until("it is noticed", || agent.log().contains("cannot deliver"));
+    kafka.start_again(0);
+    append(dir.path(), 3000..4000);
+    until("all are there", || values(&kafka, "readings") == lines(4000));
+    assert!(agent.stop().success());
+}
+
+#[test]
+fn what_is_too_large_is_cut_or_set_aside_and_a_missing_topic_is_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let kafka = Kafka::start(dir.path(), 1);
+    let sink = format!("{}\ncompression = \"none\"\nfrom = [\"readings\"]", plain(&kafka, "small"));
+    let more = "[stream.\"forebay.dead-letters\"]\nkeep = \"16MiB\"\n";
+    append(dir.path(), 0..2000);
+    let large = "x".repeat(30_000);
+    std::fs::write(
+        dir.path().join("a.log"),
+        format!("{}{large}\n", std::fs::read_to_string(dir.path().join("a.log")).unwrap()),
+    )
+    .unwrap();
+    append(dir.path(), 2000..2500);
+    let agent = Agent::start(dir.path(), &(config(dir.path(), &sink) + more), "");
+    until("it is said what to do", || agent.log().contains("create the topic `small`"));
+    assert!(agent.stop().success());
+    kafka.topic("small", &["--config", "max.message.bytes=20000"]);
+    let agent = Agent::start(dir.path(), &(config(dir.path(), &sink) + more), "");
+    until("all but the large one are there", || values(&kafka, "small") == lines(2500));
+    assert!(agent.log().contains("event=\"dead_letter\""), "{}", agent.log());
+    assert!(agent.stop().success());
+}
+
+#[test]
+fn a_quota_slows_us_down_and_nothing_is_sent_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let kafka = Kafka::start(dir.path(), 1);
+    kafka.topic("readings", &[]);
+    let quota =
+        ["--alter", "--add-config", "producer_byte_rate=30000", "--entity-type", "clients", "--entity-name", "forebay"];
+    kafka.tool("kafka.admin.ConfigCommand", &quota);
+    let sink = format!("{}\ncompression = \"none\"", plain(&kafka, "readings"));
+    append(dir.path(), 0..6000);
+    let agent = Agent::start(dir.path(), &config(dir.path(), &sink), "");
+    until("all are there", || values(&kafka, "readings") == lines(6000));
+    assert_eq!(kafka_readings(&kafka.messages("readings")).len(), 6000, "each was sent once");
+    append(dir.path(), 6000..6010);
+    until("it goes on", || values(&kafka, "readings") == lines(6010));
+    assert!(agent.log().matches("cannot deliver").count() == 0, "{}", agent.log());
+    let log = agent.log_file.clone();
+    assert!(agent.stop().success());
+    let log = std::fs::read_to_string(log).unwrap();
+    assert!(log.contains("sink_throttles_total="), "{log}");
+}
