@@ -3,6 +3,7 @@
 use super::{fail, runtime};
 use crate::hub::{Hub, Settings};
 use crate::platform::signals;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 #[derive(Debug, clap::Args)]
@@ -22,6 +23,12 @@ pub(super) struct Arguments {
     /// The largest message in bytes (Azure: 1048576, Basic tier 262144)
     #[arg(long, default_value_t = 1 << 20)]
     max_message_size: u64,
+    /// With TLS: a certificate, PEM; clients trust whoever signed it
+    #[arg(long, requires = "key_file")]
+    certificate: Option<PathBuf>,
+    /// The certificate's key, PEM
+    #[arg(long, requires = "certificate")]
+    key_file: Option<PathBuf>,
 }
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
@@ -31,6 +38,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         partitions: arguments.partitions,
         key: arguments.key.clone(),
         max_message_size: arguments.max_message_size,
+        tls: arguments.certificate.clone().zip(arguments.key_file.clone()),
         ..Settings::default()
     };
     let first = arguments.hubs.first().cloned().unwrap_or_default();

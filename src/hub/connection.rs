@@ -5,6 +5,7 @@ use super::address::{Address, hub_of};
 use super::consumer::{self, Start};
 use super::node::{self, Pairs};
 use super::producer;
+use super::wire::Stream;
 use crate::platform::clock;
 use fe2o3_amqp::acceptor::{
     ConnectionAcceptor, LinkAcceptor, LinkEndpoint, ListenerSessionHandle, SaslAnonymousMechanism, SessionAcceptor,
@@ -19,7 +20,6 @@ use fe2o3_amqp_types::primitives::{Symbol, Value};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -57,7 +57,7 @@ pub fn error(condition: impl Into<ErrorCondition>, description: impl Into<String
 }
 
 /// Serves a client until it goes.
-pub async fn serve(stream: TcpStream, shared: Arc<Shared>) {
+pub async fn serve(stream: Box<dyn Stream>, shared: Arc<Shared>) {
     let acceptor = ConnectionAcceptor::builder()
         .container_id("forebay-hub")
         .max_frame_size(FRAME_BYTES)

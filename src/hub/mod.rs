@@ -1,4 +1,4 @@
-//! A local stand-in for Azure Event Hubs: AMQP 1.0 over plain TCP, everything in memory.
+//! A local stand-in for Azure Event Hubs: AMQP 1.0 over TCP, TLS and WebSocket, everything in memory.
 //!
 //! For development and tests. It shares no code with the agent's encoding and sink; Microsoft's
 //! own clients must be able to send to it and receive from it, which sets the forms of its
@@ -11,19 +11,23 @@ mod memory;
 mod node;
 mod producer;
 mod sas;
+mod wire;
 
 pub use memory::Stored;
 
+use crate::platform::tls;
 use crate::telemetry::event;
 use memory::Memory;
 use socket2::SockRef;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 
 /// Microsoft's Python client writes back the segment size that it finds on its socket, and Linux
 /// refuses the loopback's 65483 (the most that may be set is 32767): a smaller one is announced.
@@ -44,6 +48,8 @@ pub struct Settings {
     pub key: String,
     /// The largest message, in bytes.
     pub max_message_size: u64,
+    /// With TLS, and then only with it: certificate and key, PEM.
+    pub tls: Option<(PathBuf, PathBuf)>,
     /// The oldest events go when a partition holds more than this, in bytes.
     pub retain: u64,
 }
@@ -57,6 +63,7 @@ impl Default for Settings {
             key_name: "RootManageSharedAccessKey".into(),
             key: "SAS_KEY_VALUE".into(),
             max_message_size: 1 << 20,
+            tls: None,
             retain: 256 << 20,
         }
     }
@@ -101,7 +108,14 @@ impl Hub {
             sockets: Mutex::default(),
             settings,
         });
-        let listening = tokio::spawn(listen(listener, shared.clone()));
+        let acceptor = match &shared.settings.tls {
+            Some((certificate, key)) => {
+                let config = tls::server(certificate, key, None).map_err(io::Error::other)?;
+                Some(TlsAcceptor::from(config))
+            }
+            None => None,
+        };
+        let listening = tokio::spawn(listen(listener, acceptor, shared.clone()));
         tracing::info!(event = event::HUB_UP, %address, "the hub listens");
         Ok(Self { shared, address, listening })
     }
@@ -117,9 +131,13 @@ impl Hub {
     pub fn connection_string(&self, hub: &str) -> String {
         let Settings { key_name, key, .. } = &self.shared.settings;
         let (host, port) = (self.address.ip(), self.address.port());
+        // To Azure's clients the emulator is what has no TLS.
+        let (host, emulator) = match self.shared.settings.tls {
+            Some(_) => ("localhost".to_string(), ""),
+            None => (host.to_string(), "UseDevelopmentEmulator=true;"),
+        };
         format!(
-            "Endpoint=sb://{host}:{port};SharedAccessKeyName={key_name};SharedAccessKey={key};\
-             UseDevelopmentEmulator=true;EntityPath={hub}"
+            "Endpoint=sb://{host}:{port};SharedAccessKeyName={key_name};SharedAccessKey={key};{emulator}EntityPath={hub}"
         )
     }
 
@@ -191,7 +209,7 @@ impl Shared {
     }
 }
 
-async fn listen(listener: TcpListener, shared: Arc<Shared>) {
+async fn listen(listener: TcpListener, acceptor: Option<TlsAcceptor>, shared: Arc<Shared>) {
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
@@ -209,7 +227,13 @@ async fn listen(listener: TcpListener, shared: Arc<Shared>) {
             Ok((stream, socket)) => {
                 shared.remember(socket);
                 // A task of its own: bytes that are no AMQP may make the library panic.
-                tokio::spawn(connection::serve(stream, shared.clone()));
+                let (acceptor, shared) = (acceptor.clone(), shared.clone());
+                tokio::spawn(async move {
+                    match wire::open(stream, acceptor).await {
+                        Ok(stream) => connection::serve(stream, shared).await,
+                        Err(error) => shared.refuse(&error.to_string()),
+                    }
+                });
             }
             Err(error) => tracing::debug!(event = event::HUB_REFUSED, %error, "the client is gone"),
         }

@@ -163,6 +163,7 @@ fn every_example_configuration_is_good() {
             .args(["check", path.to_str().unwrap()])
             .env("EVENTHUB_CONNECTION", secret)
             .env("MQTT_PASSWORD", "p")
+            .env("KAFKA_PASSWORD", "p")
             .env("INGEST_TOKEN", "t")
             .output()
             .unwrap();

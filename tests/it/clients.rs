@@ -14,7 +14,7 @@ pub fn interpreter() -> String {
 }
 
 /// Runs a script of `tests/clients/python`.
-fn python(script: &str, arguments: &[&str]) -> serde_json::Value {
+pub fn python(script: &str, arguments: &[&str]) -> serde_json::Value {
     let path = format!("{}/tests/clients/python/{script}", env!("CARGO_MANIFEST_DIR"));
     let output = Command::new(interpreter()).arg(path).args(arguments).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

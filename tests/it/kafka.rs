@@ -1,6 +1,6 @@
 //! The real Apache Kafka, and what librdkafka, kcat and Kafka's own consumer read of what Forebay wrote.
 
-use crate::rig::{Agent, Kafka, kafka_readings, until, without_repeats};
+use crate::rig::{Agent, CONNECTION, Kafka, kafka_readings, until, without_repeats};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use std::io::Write;
@@ -82,7 +82,7 @@ fn every_way_to_say_who_we_are() {
     let token =
         format!("{}.{}.", part("{\"alg\":\"none\"}"), part("{\"sub\":\"forebay\",\"iat\":1,\"exp\":4102444800}"));
     std::fs::write(dir.path().join("token"), token).unwrap();
-    std::fs::write(dir.path().join("connection"), "Endpoint=sb://x/;SharedAccessKey=k=").unwrap();
+    std::fs::write(dir.path().join("connection"), CONNECTION).unwrap();
     std::fs::write(dir.path().join("alice"), "alice-secret").unwrap();
     std::fs::write(dir.path().join("wrong"), "secret").unwrap();
     let secret = |name: &str| format!("{{ file = \"{}\" }}", dir.path().join(name).display());
@@ -195,4 +195,30 @@ fn a_quota_slows_us_down_and_nothing_is_sent_twice() {
     assert!(agent.stop().success());
     let log = std::fs::read_to_string(log).unwrap();
     assert!(log.contains("sink_throttles_total="), "{log}");
+}
+
+/// The sink of Event Hubs, as Event Hubs speaks Kafka: SASL_SSL, PLAIN, `$ConnectionString`.
+#[test]
+fn event_hubs_by_kafkas_protocol() {
+    let dir = tempfile::tempdir().unwrap();
+    let kafka = Kafka::start(dir.path(), 1);
+    kafka.topic("telemetry", &["--partitions", "2"]);
+    let text = config(dir.path(), "").replace(
+        "kind = \"kafka\"",
+        &format!(
+            "kind = \"eventhubs\"\nconnection = {{ env = \"EVENTHUB_CONNECTION\" }}\nevent_hub = \"telemetry\"\n\
+             transport = \"kafka\"\nport = {}\nca = \"{}\"",
+            kafka.sasl,
+            kafka.certificate("ca.pem")
+        ),
+    );
+    append(dir.path(), 0..100);
+    let agent = Agent::start(dir.path(), &text, CONNECTION);
+    until("all are there", || values(&kafka, "telemetry") == lines(100));
+    // The session ends after 5 s as the broker says: a new one is begun before.
+    std::thread::sleep(std::time::Duration::from_secs(6));
+    append(dir.path(), 100..200);
+    until("it goes on", || values(&kafka, "telemetry") == lines(200));
+    assert_eq!(agent.log().matches("cannot deliver").count(), 0, "{}", agent.log());
+    assert!(agent.stop().success());
 }

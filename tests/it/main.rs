@@ -20,3 +20,4 @@ mod mqtt_more;
 mod rig;
 mod serial;
 mod tap;
+mod transports;

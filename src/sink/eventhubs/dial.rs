@@ -67,7 +67,8 @@ async fn tunnel(stream: &mut TcpStream, proxy: &Proxy, host: &str, port: u16) ->
     let code = first.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5)).and_then(|code| code.parse::<u16>().ok());
     match code {
         Some(200..=299) => Ok(()),
-        Some(407) => {
+        // 401 is what tinyproxy says to a wrong password.
+        Some(401 | 407) => {
             let message = format!("it wants to know who we are ({first}); check `username` and `password` of `proxy`");
             Err(DeliverError { class: Class::Denied, message })
         }

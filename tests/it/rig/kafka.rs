@@ -13,6 +13,9 @@ use std::process::{Child, Command, Stdio};
 /// Small brokers for small tests.
 const HEAP: &str = "-Xmx256m";
 
+/// The password of the user `$ConnectionString`.
+pub const CONNECTION: &str = "Endpoint=sb://localhost/;SharedAccessKeyName=send;SharedAccessKey=a=b+/=";
+
 /// A cluster of one or two brokers; the first is the controller too.
 pub struct Kafka {
     dir: PathBuf,
@@ -205,7 +208,7 @@ fn properties(dir: &Path, at: usize, plain: u16, (sasl, tls, controller): (u16, 
          sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER\n\
          connections.max.reauth.ms=5000\n\
          listener.name.sasl_ssl.plain.sasl.jaas.config={login}.plain.PlainLoginModule required \
-         user_$ConnectionString=\"Endpoint=sb://x/;SharedAccessKey=k=\";\n\
+         user_$ConnectionString=\"{CONNECTION}\";\n\
          listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config={login}.scram.ScramLoginModule required;\n\
          listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config={login}.scram.ScramLoginModule required;\n\
          listener.name.sasl_ssl.oauthbearer.sasl.jaas.config={login}.oauthbearer.OAuthBearerLoginModule required \

@@ -12,7 +12,7 @@ pub use agent::{Agent, forebay};
 pub use broker::{Aedes, Mosquitto, publish_at};
 pub use certificates::certificates;
 pub use consumer::{Reading, files, readings, without_repeats};
-pub use kafka::{Kafka, kafka_readings};
+pub use kafka::{CONNECTION, Kafka, kafka_readings};
 pub use mount::Mount;
 pub use proxy::Proxy;
 
