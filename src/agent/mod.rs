@@ -216,6 +216,7 @@ fn deliver(
         device: config.device.as_str().into(),
         codec: sink.codec,
         linger: sink.linger,
+        rate: sink.rate,
     };
     let target = sink::open(&sink.kind, metrics.clone());
     courier::run(rule, store, target, clock, metrics, stop)

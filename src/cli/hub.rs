@@ -23,6 +23,9 @@ pub(super) struct Arguments {
     /// The largest message in bytes (Azure: 1048576, Basic tier 262144)
     #[arg(long, default_value_t = 1 << 20)]
     max_message_size: u64,
+    /// Throttle as so many throughput units: 1 MB or 1000 events a second each
+    #[arg(long)]
+    throughput_units: Option<f64>,
     /// With TLS: a certificate, PEM; clients trust whoever signed it
     #[arg(long, requires = "key_file")]
     certificate: Option<PathBuf>,
@@ -38,6 +41,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         partitions: arguments.partitions,
         key: arguments.key.clone(),
         max_message_size: arguments.max_message_size,
+        throughput_units: arguments.throughput_units,
         tls: arguments.certificate.clone().zip(arguments.key_file.clone()),
         ..Settings::default()
     };

@@ -15,7 +15,7 @@ use crate::source;
 use crate::store::{ReaderRule, StreamRule, WhenFull};
 use std::path::PathBuf;
 use std::time::Duration;
-use value::{Codec, Route};
+use value::{Codec, Rate, Route};
 
 /// Where secrets are looked up.
 pub trait Environment {
@@ -110,6 +110,8 @@ pub struct Sink {
     pub codec: Codec,
     /// How long a small batch waits for more.
     pub linger: Duration,
+    /// How fast it may send.
+    pub rate: Option<Rate>,
 }
 
 /// Reads and checks a configuration.

@@ -159,6 +159,8 @@ pub struct EventHubs {
     pub ca: Option<Spanned<String>>,
     /// On the way there.
     pub proxy: Option<Spanned<Proxy>>,
+    /// This sink's share of the namespace.
+    pub throughput_units: Option<Spanned<f64>>,
     /// `ndjson`.
     pub format: Option<Spanned<Format>>,
     /// `gzip` or `none`.

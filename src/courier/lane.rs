@@ -170,7 +170,7 @@ impl Lane {
     /// Tries until the batch is accepted, or found to be its own trouble.
     async fn deliver(&self, batch: &Batch, stop: &mut Stop) -> Ended {
         loop {
-            if !self.admitted(stop).await {
+            if !self.admitted(stop).await || !self.paced(batch, stop).await {
                 return Ended::Stopped;
             }
             let result = tokio::select! {
@@ -236,6 +236,16 @@ impl Lane {
                 () = stop.requested() => return false,
             }
         }
+    }
+
+    /// Waits until it is the batch's turn; false when asked to stop.
+    async fn paced(&self, batch: &Batch, stop: &mut Stop) -> bool {
+        let Some(pace) = &self.shared.pace else { return true };
+        let now = self.shared.clock.monotonic_ms();
+        let (bytes, events) = (batch.bytes() as u64, batch.events.len() as u64);
+        let wait = pace.lock().unwrap_or_else(PoisonError::into_inner).take(now, bytes, events);
+        self.shared.metrics.add(Metric::SinkPacedMs, wait);
+        wait == 0 || self.pause(Duration::from_millis(wait), stop).await
     }
 
     fn release(&self, next: u64, bytes: u64, proof: Accepted) {

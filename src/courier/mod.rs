@@ -11,6 +11,7 @@ use crate::flow::stop::Stop;
 use crate::platform::clock::Clock;
 use crate::sink::Sink;
 use crate::sink::link::Link;
+use crate::sink::pace::{Pace, Rate};
 use crate::store::Store;
 use crate::telemetry::{Metrics, event};
 use lane::Lane;
@@ -34,6 +35,8 @@ pub struct Rule {
     pub codec: Codec,
     /// How long a small batch waits for more.
     pub linger: Duration,
+    /// How fast it may send.
+    pub rate: Option<Rate>,
 }
 
 /// What all lanes of a sink share.
@@ -43,6 +46,7 @@ struct Shared {
     store: Store,
     sink: Arc<dyn Sink>,
     link: Mutex<Link>,
+    pace: Option<Mutex<Pace>>,
     probed: Notify,
     clock: Clock,
     metrics: Arc<Metrics>,
@@ -51,11 +55,13 @@ struct Shared {
 /// Runs until asked to stop: then every lane ends after the batch that it has in flight, or, with
 /// `drain`, after what is durable was delivered once.
 pub async fn run(rule: Rule, store: Store, sink: Arc<dyn Sink>, clock: Clock, metrics: Arc<Metrics>, mut stop: Stop) {
+    let pace = rule.rate.map(|rate| Mutex::new(Pace::new(rate)));
     let shared = Arc::new(Shared {
         rule,
         store: store.clone(),
         sink: sink.clone(),
         link: Mutex::new(Link::default()),
+        pace,
         probed: Notify::new(),
         clock,
         metrics,

@@ -5,6 +5,7 @@
 //! answers (reference: event-hubs.md, section 8). `docs/hub.md` has what it does and does not do.
 
 mod address;
+mod bucket;
 mod connection;
 mod consumer;
 mod memory;
@@ -17,6 +18,7 @@ pub use memory::Stored;
 
 use crate::platform::tls;
 use crate::telemetry::event;
+use bucket::Bucket;
 use memory::Memory;
 use socket2::SockRef;
 use std::collections::BTreeMap;
@@ -34,7 +36,7 @@ use tokio_rustls::TlsAcceptor;
 const SEGMENT: u32 = 32_000;
 
 /// How a hub is set up.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// Where it listens; port 0 takes a free one.
     pub listen: String,
@@ -50,6 +52,8 @@ pub struct Settings {
     pub max_message_size: u64,
     /// With TLS, and then only with it: certificate and key, PEM.
     pub tls: Option<(PathBuf, PathBuf)>,
+    /// Above so many the hub answers server-busy; none: it takes all that comes.
+    pub throughput_units: Option<f64>,
     /// The oldest events go when a partition holds more than this, in bytes.
     pub retain: u64,
 }
@@ -64,6 +68,7 @@ impl Default for Settings {
             key: "SAS_KEY_VALUE".into(),
             max_message_size: 1 << 20,
             tls: None,
+            throughput_units: None,
             retain: 256 << 20,
         }
     }
@@ -78,6 +83,8 @@ struct Shared {
     cut: AtomicBool,
     accepted: AtomicU64,
     refused: AtomicU64,
+    throttled: AtomicU64,
+    bucket: Mutex<Bucket>,
     sockets: Mutex<Vec<std::net::TcpStream>>,
 }
 
@@ -105,6 +112,8 @@ impl Hub {
             cut: AtomicBool::new(false),
             accepted: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            throttled: AtomicU64::new(0),
+            bucket: Mutex::default(),
             sockets: Mutex::default(),
             settings,
         });
@@ -172,6 +181,12 @@ impl Hub {
         self.shared.refused.load(Relaxed)
     }
 
+    /// Batches that were answered server-busy so far.
+    #[must_use]
+    pub fn throttled(&self) -> u64 {
+        self.shared.throttled.load(Relaxed)
+    }
+
     /// Cuts every connection and takes no new one, or takes them again.
     pub fn cut(&self, cut: bool) {
         self.shared.cut.store(cut, Relaxed);
@@ -201,6 +216,15 @@ impl Shared {
         let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
         sockets.retain(|socket| socket.peer_addr().is_ok());
         sockets.push(socket);
+    }
+
+    /// Whether so much may come now; else it is counted as throttled.
+    fn takes(&self, bytes: u64, events: u64) -> bool {
+        let Some(units) = self.settings.throughput_units else { return true };
+        let now = crate::platform::clock::wall_ms();
+        let takes = self.bucket.lock().unwrap_or_else(PoisonError::into_inner).take(units, now, bytes, events);
+        self.throttled.fetch_add(u64::from(!takes), Relaxed);
+        takes
     }
 
     fn refuse(&self, why: &str) {

@@ -4,12 +4,12 @@ use super::Shared;
 use super::connection::error;
 use fe2o3_amqp::link::RecvError;
 use fe2o3_amqp::{Delivery, Receiver};
-use fe2o3_amqp_types::definitions::AmqpError;
+use fe2o3_amqp_types::definitions::{AmqpError, ErrorCondition};
 use fe2o3_amqp_types::messaging::annotations::OwnedKey;
 use fe2o3_amqp_types::messaging::message::__private::Serializable;
 use fe2o3_amqp_types::messaging::message::DecodeIntoMessage;
 use fe2o3_amqp_types::messaging::{Body, Message};
-use fe2o3_amqp_types::primitives::Value;
+use fe2o3_amqp_types::primitives::{Symbol, Value};
 use serde_amqp::read::SliceReader;
 use std::sync::Arc;
 
@@ -33,6 +33,12 @@ pub async fn serve(mut link: Receiver, shared: Arc<Shared>, hub: String, partiti
         let format = (*delivery.message_format()).unwrap_or(0);
         let key = partition_key(&delivery);
         let done = match events(&delivery, format) {
+            Ok(events) if !shared.takes(events.iter().map(|event| event.len() as u64).sum(), events.len() as u64) => {
+                let condition = ErrorCondition::Custom(Symbol::from("com.microsoft:server-busy"));
+                let told = "The request was terminated because the entity is being throttled. Error code : 50002. \
+                            Please wait 4 seconds and try again.";
+                link.reject(&delivery, error(condition, told)).await
+            }
             Ok(events) => {
                 if let Some(memory) = shared.hubs.get(&hub) {
                     let chosen = partition.unwrap_or_else(|| memory.choose(key.as_deref()));

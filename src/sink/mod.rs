@@ -7,6 +7,7 @@ pub mod directory;
 pub mod eventhubs;
 pub mod kafka;
 pub mod link;
+pub mod pace;
 
 use crate::flow::batch::Batch;
 use crate::flow::receipt::Accepted;

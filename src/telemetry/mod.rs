@@ -61,6 +61,7 @@ metrics! {
     SinkWireBytes "sink_wire_bytes_total" "Bytes of sent messages, event properties included; retries count again."
     SinkRetries "sink_retries_total" "Deliveries that failed and were tried again."
     SinkSplits "sink_splits_total" "Batches cut in two because the target found them too large."
+    SinkPacedMs "sink_paced_ms_total" "Milliseconds that batches waited so as not to exceed `throughput_units`."
     SinkThrottles "sink_throttles_total" "Times that a target asked for a pause after it had accepted."
     SinkConnects "sink_connects_total" "Connections made to the target."
     SinkGaps "sink_gaps_total" "Ranges of sequences that a reader found missing and reported."

@@ -181,3 +181,30 @@ fn a_second_agent_on_the_same_store_is_refused_with_the_pid_of_the_first() {
     until("the second ends", || !second.is_running());
     assert!(first.log().contains(&format!("in use by process {}", first.pid())), "{}", first.log());
 }
+
+/// Lines of noise, so that a throughput unit is a bound.
+fn noise(lines: u64) -> Vec<String> {
+    let mut seed = 7_u64;
+    let line = |n: u64| {
+        let mut text = format!("{n} ");
+        for _ in 0..60 {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            write!(text, "{seed:016x}").unwrap();
+        }
+        text
+    };
+    (0..lines).map(line).collect()
+}
+
+#[test]
+fn a_backlog_that_keeps_to_its_throughput_units_is_never_throttled_and_one_that_does_not_is() {
+    for (more, keeps) in [("throughput_units = 0.5", true), ("", false)] {
+        let dir = tempfile::tempdir().unwrap();
+        let (_runtime, hub) = hub(Settings { throughput_units: Some(0.5), ..anywhere() });
+        write(dir.path(), noise(4000));
+        let agent = Agent::start(dir.path(), &config(dir.path(), more), &hub.connection_string("readings"));
+        until("all are there", || values(&hub) == noise(4000));
+        assert_eq!(hub.throttled() == 0, keeps, "throttled {} times", hub.throttled());
+        assert!(agent.stop().success());
+    }
+}

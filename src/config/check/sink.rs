@@ -2,8 +2,8 @@
 
 use super::{Checker, Table};
 use crate::config::value::{
-    ClientTls, Codec, Compression, ConnectionString, Credential, Directory, EventHubs, Kafka, Login, Proxy, Sasl, Span,
-    Transport,
+    ClientTls, Codec, Compression, ConnectionString, Credential, Directory, EventHubs, Kafka, Login, Proxy, Rate, Sasl,
+    Span, Transport,
 };
 use crate::config::{Sink, raw};
 use crate::sink::Kind;
@@ -25,8 +25,9 @@ impl Checker<'_> {
                     self.assume(format!("sink.{name}: format = \"ndjson\", compression = \"gzip\""));
                 }
                 let (reader, linger) = self.reading(name, raw.from.clone(), raw.begin.as_ref(), raw.linger.as_ref());
+                let rate = raw.throughput_units.as_ref().map(|units| self.rate(units));
                 let kind = self.event_hubs(&span, raw)?;
-                Some(Sink { name: name.into(), kind, reader, codec, linger })
+                Some(Sink { name: name.into(), kind, reader, codec, linger, rate })
             }
             "kafka" => {
                 let raw: raw::kafka::Kafka = self.fields(span.clone(), body);
@@ -36,14 +37,14 @@ impl Checker<'_> {
                 }
                 let (reader, linger) = self.reading(name, raw.from.clone(), raw.begin.as_ref(), raw.linger.as_ref());
                 let kind = Kind::Kafka(self.kafka(&span, raw)?);
-                Some(Sink { name: name.into(), kind, reader, codec, linger })
+                Some(Sink { name: name.into(), kind, reader, codec, linger, rate: None })
             }
             _ => {
                 let raw: raw::Directory = self.fields(span.clone(), body);
                 let path = self.need(raw.path, &span, "path", "\"/var/spool/forebay\"")?;
                 let (reader, linger) = self.reading(name, raw.from, raw.begin.as_ref(), raw.linger.as_ref());
                 let kind = Kind::Directory(Directory { path: path.into_inner().into() });
-                Some(Sink { name: name.into(), kind, reader, codec: Codec::None, linger })
+                Some(Sink { name: name.into(), kind, reader, codec: Codec::None, linger, rate: None })
             }
         }
     }
@@ -134,6 +135,14 @@ impl Checker<'_> {
         let (port, proxy) = (named.unwrap_or(usual), proxy.map(|(_, proxy)| proxy));
         let device = self.device.clone();
         Some(Kind::EventHubs(EventHubs { connection, entity, partition, device, transport, port, ca, proxy }))
+    }
+
+    fn rate(&mut self, units: &Spanned<f64>) -> Rate {
+        if !(0.01..=1000.0).contains(units.get_ref()) {
+            let hint = "this device's share: 0.5 is 500 kB or 500 events a second";
+            self.problem(units.span(), "`throughput_units` must be from 0.01 to 1000".into(), Some(hint.into()));
+        }
+        Rate::throughput_units(*units.get_ref())
     }
 
     fn proxy(&mut self, proxy: Spanned<raw::Proxy>) -> Option<Proxy> {

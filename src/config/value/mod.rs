@@ -126,6 +126,24 @@ pub struct EventHubs {
     pub proxy: Option<Proxy>,
 }
 
+/// How fast a sink may send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// Bytes a second.
+    pub bytes: u64,
+    /// Events a second.
+    pub events: u64,
+}
+
+impl Rate {
+    /// So many throughput units: 1 MB or 1000 events a second each (event-hubs.md, section 1).
+    #[must_use]
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // `check` bounds it
+    pub fn throughput_units(units: f64) -> Self {
+        Self { bytes: (units * 1e6) as u64, events: (units * 1e3) as u64 }
+    }
+}
+
 /// What AMQP is spoken over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
