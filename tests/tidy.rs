@@ -43,12 +43,13 @@ const CRATES: &[(&str, &[&str])] = &[
     ("base64", &["encode", "sink"]),
     ("rustls", &["platform", "sink"]), // the sink names the server
     ("tokio_rustls", &["sink", "source"]),
+    ("x509_cert", &["platform"]),
     ("rustls_native_certs", &["platform"]),
     ("rustix", &["platform"]),
     ("getrandom", &["platform"]),
     ("glob", &["source", "config"]), // `check` asks which patterns are valid
     ("toml", &["config"]),
-    ("jiff", &["decode", "config"]), // times in messages; `check` asks which zones and patterns there are
+    ("jiff", &["decode", "config", "platform"]), // times in messages, and for people; `check` asks which zones and patterns there are
     ("csv_core", &["decode"]),
     ("cobs", &["source"]),
     ("crc", &["source"]),

@@ -9,6 +9,7 @@ mod check;
 mod demo;
 mod hub;
 mod run;
+mod send_test;
 mod tap;
 
 use clap::{Parser, Subcommand};
@@ -41,6 +42,8 @@ enum Command {
     Check(check::Arguments),
     /// Print what a source brings, decoded, without touching the store
     Tap(tap::Arguments),
+    /// Deliver one event and print what happens at each step: names, TCP, TLS, login, limits, outcome
+    SendTest(send_test::Arguments),
     /// Look into a store, also while an agent runs: ls, show, export, verify; mend it: repair, trim
     Buffer(buffer::Arguments),
     /// A local stand-in for Event Hubs, for development and tests; keeps everything in memory
@@ -68,11 +71,15 @@ pub fn main() -> ExitCode {
     } else {
         level
     };
-    log_to_stderr(level);
+    // That one prints what is told of the way to the target instead.
+    if !matches!(arguments.command, Command::SendTest(_)) {
+        log_to_stderr(level);
+    }
     match arguments.command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Tap(arguments) => tap::run(&arguments),
+        Command::SendTest(arguments) => send_test::run(&arguments),
         Command::Buffer(arguments) => buffer::run(&arguments),
         Command::Hub(arguments) => hub::run(&arguments),
         #[cfg(feature = "demo")]

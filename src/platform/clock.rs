@@ -8,6 +8,12 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 /// Wall times before 2025-01-01T00:00:00Z cannot be right: the format is younger than that.
 const EARLIEST_CREDIBLE_MS: i64 = 1_735_689_600_000;
 
+/// A wall time as people write it, in UTC.
+#[must_use]
+pub fn utc(wall_ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(wall_ms).map_or_else(|_| format!("{wall_ms} ms"), |time| time.to_string())
+}
+
 /// One reading of both clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reading {

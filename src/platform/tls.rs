@@ -6,6 +6,10 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use std::path::Path;
 use std::sync::Arc;
+use x509_cert::Certificate;
+use x509_cert::der::Decode;
+use x509_cert::ext::pkix::SubjectAltName;
+use x509_cert::ext::pkix::name::GeneralName;
 
 /// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +87,38 @@ pub fn server(certificate: &Path, key: &Path, client_ca: Option<&Path>) -> Resul
         None => config.with_no_client_auth(),
     };
     Ok(Arc::new(config.with_single_cert(certificates(certificate)?, private_key(key)?)?))
+}
+
+/// What a certificate says of its server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Described {
+    /// Whom it is for.
+    pub names: Vec<String>,
+    /// Until when it is good.
+    pub until: String,
+}
+
+impl std::fmt::Display for Described {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "certificate for {}, good until {}", self.names.join(", "), self.until)
+    }
+}
+
+/// Reads a certificate; none when it cannot be read. It says nothing of trust.
+#[must_use]
+pub fn describe(certificate: &CertificateDer<'_>) -> Option<Described> {
+    let parsed = Certificate::from_der(certificate).ok()?;
+    let parsed = parsed.tbs_certificate();
+    let names = parsed.get_extension::<SubjectAltName>().ok().flatten().map(|(_, names)| names.0);
+    let name = |name: &GeneralName| match name {
+        GeneralName::DnsName(name) => Some(name.to_string()),
+        _ => None,
+    };
+    let mut names: Vec<String> = names.iter().flatten().filter_map(name).collect();
+    if names.is_empty() {
+        names.push(parsed.subject().to_string());
+    }
+    Some(Described { names, until: parsed.validity().not_after.to_string() })
 }
 
 fn add_roots(roots: &mut RootCertStore, path: &Path) -> Result<(), TlsError> {

@@ -3,6 +3,7 @@
 //! A sink delivers a batch and says `Accepted` only when its target has it for good; it says its
 //! limits, and the courier cuts. A new kind is one folder and one arm in `open`.
 
+pub mod dial;
 pub mod directory;
 pub mod eventhubs;
 pub mod kafka;

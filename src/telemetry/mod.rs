@@ -151,6 +151,8 @@ pub mod event {
     pub const SENSOR_BACK: &str = "sensor_back";
     /// Records were set aside.
     pub const DEAD_LETTER: &str = "dead_letter";
+    /// A step on the way to a target was taken (level debug).
+    pub const SINK_STEP: &str = "sink_step";
     /// A sink is connected.
     pub const SINK_UP: &str = "sink_up";
     /// A sink cannot deliver; it is tried again.

@@ -222,3 +222,31 @@ fn event_hubs_by_kafkas_protocol() {
     assert_eq!(agent.log().matches("cannot deliver").count(), 0, "{}", agent.log());
     assert!(agent.stop().success());
 }
+
+#[test]
+fn send_test_shows_the_way_to_a_topic() {
+    let dir = tempfile::tempdir().unwrap();
+    let kafka = Kafka::start(dir.path(), 1);
+    kafka.topic("readings", &["--partitions", "3"]);
+    std::fs::write(dir.path().join("secret"), "alice-secret").unwrap();
+    let path = dir.path().join("forebay.toml");
+    let run = |topic: &str| {
+        let sink = format!(
+            "brokers = [\"localhost:{}\"]\ntopic = \"{topic}\"\ntls = {{ ca = \"{}\" }}\n\
+             sasl = {{ mechanism = \"scram-sha-512\", username = \"alice\", password = {{ file = \"{}\" }} }}",
+            kafka.sasl,
+            kafka.certificate("ca.pem"),
+            dir.path().join("secret").display()
+        );
+        std::fs::write(&path, config(dir.path(), &sink)).unwrap();
+        let done = crate::rig::forebay(&["send-test", "kafka", "--config", path.to_str().unwrap()]);
+        (done.status.success(), String::from_utf8(done.stdout).unwrap())
+    };
+    let (good, told) = run("readings");
+    let steps: Vec<&str> = told.lines().map(|line| line.split_whitespace().nth(2).unwrap()).collect();
+    assert!(good && told.contains("`readings` has 3 partitions"), "{told}");
+    assert_eq!(steps, ["clock", "dns", "tcp", "tls", "kafka", "topic", "send"], "{told}");
+    assert_eq!(kafka.messages("readings")[0].headers["stream"], "forebay.test");
+    let (good, told) = run("other");
+    assert!(!good && told.lines().last().unwrap().contains("create the topic `other`"), "{told}");
+}

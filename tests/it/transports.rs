@@ -175,3 +175,89 @@ fn microsofts_python_client_over_websockets_with_tls() {
     let seen = python("over_websocket.py", &[&hub.connection_string("readings"), &port, ca.to_str().unwrap()]);
     assert_eq!(seen, serde_json::json!(["py-0", "py-1", "py-2", "py-3", "py-4"]));
 }
+
+/// What `forebay send-test` prints, and whether it succeeded.
+fn send_test(dir: &Path, sink: &str, connection: &str) -> (bool, String) {
+    let path = dir.join("send-test.toml");
+    let text = format!(
+        "[source.log]\nkind = \"file\"\npath = \"/nothing\"\n[sink.hub]\nkind = \"eventhubs\"\n\
+         connection = {{ env = \"EVENTHUB_CONNECTION\" }}\n{sink}\n"
+    );
+    std::fs::write(&path, text).unwrap();
+    let done = Command::new(env!("CARGO_BIN_EXE_forebay"))
+        .args(["send-test", "--config", path.to_str().unwrap()])
+        .env("EVENTHUB_CONNECTION", connection)
+        .output()
+        .unwrap();
+    assert!(done.stderr.is_empty(), "{}", String::from_utf8_lossy(&done.stderr));
+    (done.status.success(), String::from_utf8(done.stdout).unwrap())
+}
+
+#[test]
+fn send_test_shows_every_step_and_where_it_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    certificates(dir.path());
+    let (_runtime, hub) = hub(Some(dir.path()));
+    let connection = hub.connection_string("readings");
+    let port = hub.address().port();
+    let ca = format!("port = {port}\nca = \"{}\"", dir.path().join("ca.pem").display());
+    let (good, told) = send_test(dir.path(), &format!("transport = \"amqp-websocket\"\n{ca}"), &connection);
+    let steps: Vec<&str> = told.lines().map(|line| line.split_whitespace().nth(2).unwrap()).collect();
+    assert!(good, "{told}");
+    assert_eq!(steps, ["clock", "dns", "tcp", "tls", "websocket", "amqp", "token", "link", "send"], "{told}");
+    assert!(told.contains("TLSv1_3, certificate for localhost, good until 20"), "{told}");
+    assert!(told.contains("up to 1048576 bytes") && told.contains("localhost is 127.0.0.1"), "{told}");
+    let events: usize = (0..hub.partitions()).map(|partition| hub.events("readings", partition).len()).sum();
+    assert_eq!(events, 1);
+    let wrong = connection.replace("SAS_KEY_VALUE", "hunter2");
+    for (sink, connection, told_last) in [
+        (ca.clone(), &wrong, "the hub refuses the token (401"),
+        (format!("{ca}\nevent_hub = \"other\""), &connection, "check the event hub's name"),
+        (format!("port = {}", free_port()), &connection, "Connection refused"),
+        (format!("port = {port}"), &connection, "UnknownIssuer"),
+    ] {
+        let (good, told) = send_test(dir.path(), &sink, connection);
+        let last = told.lines().last().unwrap();
+        assert!(!good && last.starts_with("FAILED: ") && last.contains(told_last), "{told}");
+        assert!(!told.contains("SAS_KEY_VALUE") && !told.contains("hunter2"), "{told}");
+    }
+}
+
+/// `LD_PRELOAD` with a library of the system's.
+fn library(name: &str) -> String {
+    let folders = std::fs::read_dir("/usr/lib").unwrap().map(|entry| entry.unwrap().path().join(name));
+    let found = folders.into_iter().find(|path| path.exists()).expect("tests/run installs it");
+    format!("LD_PRELOAD={}", found.display())
+}
+
+/// A gateway without a battery for its clock: the real binary under faketime.
+#[test]
+fn a_clock_that_says_1970_is_explained() {
+    let dir = tempfile::tempdir().unwrap();
+    certificates(dir.path());
+    for tls in [true, false] {
+        let (_runtime, hub) = hub(tls.then_some(dir.path()));
+        let folder = dir.path().join(tls.to_string());
+        std::fs::create_dir(&folder).unwrap();
+        let ca = format!("port = {}\nca = \"{}\"", hub.address().port(), dir.path().join("ca.pem").display());
+        let text = format!(
+            "device = \"d\"\n[store]\nreserve = \"16MiB\"\n[source.log]\nkind = \"file\"\npath = \"{}/a.log\"\n\
+             [sink.hub]\nkind = \"eventhubs\"\nconnection = {{ env = \"EVENTHUB_CONNECTION\" }}\n{}\n",
+            folder.display(),
+            if tls { &ca } else { "" }
+        );
+        std::fs::write(folder.join("a.log"), "1\n").unwrap();
+        // Only the wall clock: timers run as they do.
+        let found = library("faketime/libfaketime.so.1");
+        let faked = ["env", &found, "FAKETIME_DONT_FAKE_MONOTONIC=1", "FAKETIME=@1970-01-02 00:00:00"];
+        let faked = faked.map(String::from);
+        let agent = Agent::start_under(&faked, &folder, &text, &hub.connection_string("readings"));
+        let told = if tls { "this machine's clock says 1970-01-0" } else { "and this machine's clock" };
+        until(told, || agent.log().contains(told));
+        // When somebody has set it, all is well.
+        assert!(agent.stop().success());
+        let agent = Agent::start(&folder, &text, &hub.connection_string("readings"));
+        until("it is delivered", || delivered(&hub) == 1);
+        assert!(agent.stop().success());
+    }
+}

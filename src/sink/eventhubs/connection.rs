@@ -4,12 +4,13 @@
 //! unanswered: every step has a time limit, and `kill` shuts the socket down underneath it.
 
 use super::cbs::{Cbs, Renewal};
-use super::dial;
 use super::error::{self, Failed};
 use super::message::Encoded;
+use super::transport;
 use crate::config::value::EventHubs;
 use crate::platform::{clock, random};
 use crate::sink::DeliverError;
+use crate::sink::dial::step;
 use fe2o3_amqp::Sender;
 use fe2o3_amqp::connection::ConnectionHandle;
 use fe2o3_amqp::sasl_profile::SaslProfile;
@@ -59,7 +60,7 @@ impl Connection {
     pub async fn open(settings: &EventHubs) -> Result<Self, DeliverError> {
         let endpoint = &settings.connection.endpoint;
         let place = format!("{}:{}", endpoint.host, settings.port);
-        let stream = dial::tcp(settings).await?;
+        let stream = transport::tcp(settings).await?;
         let (stream, socket) =
             split(stream).map_err(|error| DeliverError::transient(format_args!("{place}: {error}")))?;
         let opened = timeout(PATIENCE, amqp(stream, settings)).await;
@@ -141,7 +142,11 @@ impl Connection {
         let mut session = self.session.lock().await;
         let attached = timeout(PATIENCE, builder.attach(&mut session)).await;
         match attached {
-            Ok(Ok(sender)) => Ok(Link { connection: self.id, sender }),
+            Ok(Ok(sender)) => {
+                let most = sender.max_message_size().unwrap_or(0);
+                step("link", format_args!("to {entity}; up to {most} bytes in a message"));
+                Ok(Link { connection: self.id, sender })
+            }
             Ok(Err(error)) => {
                 let error = error::from_attach(&error);
                 // A refused link leaves the session in a state that is not worth finding out.
@@ -220,16 +225,18 @@ async fn amqp(
         .max_frame_size(FRAME_BYTES)
         .idle_time_out(IDLE_TIME_OUT_MS)
         .buffer_size(QUEUE);
-    let opened = builder.open_with_stream(dial::secured(stream, settings).await?).await;
+    let opened = builder.open_with_stream(transport::secured(stream, settings).await?).await;
     let mut connection = opened.map_err(|error| failed(format!("AMQP: {error:?}")))?;
     let session = fe2o3_amqp::Session::builder().buffer_size(QUEUE).begin(&mut connection).await;
     let session = session.map_err(|error| failed(format!("AMQP session: {error:?}")))?;
+    step("amqp", "SASL ANONYMOUS, a connection and a session");
     Ok((connection, session))
 }
 
 async fn authorise(session: &mut SessionHandle<()>, settings: &EventHubs) -> Result<(Cbs, Renewal), DeliverError> {
     let mut cbs = Cbs::attach(session).await?;
     let renewal = cbs.put_token(settings).await?;
+    step("token", format_args!("accepted for {}", settings.connection.endpoint.address("sb", &settings.entity)));
     Ok((cbs, renewal))
 }
 

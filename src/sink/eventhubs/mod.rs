@@ -6,10 +6,10 @@
 
 mod cbs;
 mod connection;
-mod dial;
 mod error;
 mod message;
 mod sas;
+mod transport;
 
 pub use crate::config::value::EventHubs as Settings;
 

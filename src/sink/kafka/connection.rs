@@ -7,7 +7,8 @@ use super::error::from_broker;
 use super::scram::{Hash, Scram};
 use crate::config::value::{Kafka, Login, Sasl};
 use crate::platform::random;
-use crate::platform::tls::{self, Trust};
+use crate::platform::tls::Trust;
+use crate::sink::dial::{self, Stream, step};
 use crate::sink::{Class, DeliverError};
 use bytes::{Buf, Bytes, BytesMut};
 use kafka_protocol::messages::{
@@ -17,10 +18,8 @@ use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, Str
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
-use tokio_rustls::TlsConnector;
 
 /// TCP, TLS and SASL together take no longer.
 const CONNECT: Duration = Duration::from_secs(15);
@@ -32,10 +31,8 @@ const MOST_BYTES: usize = 16 << 20;
 /// Before a broker ends a session it is begun anew, at this part of its life.
 const RENEW_AT: f32 = 0.8;
 
-trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
-
 /// See the module.
+#[derive(Debug)]
 pub struct Connection {
     /// Host and port.
     pub place: (String, u16),
@@ -46,12 +43,6 @@ pub struct Connection {
     good_until: Option<Instant>,
 }
 
-impl std::fmt::Debug for Connection {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Connection").field("place", &self.place).finish_non_exhaustive()
-    }
-}
-
 impl Connection {
     /// Connects and says who we are.
     ///
@@ -60,22 +51,22 @@ impl Connection {
     pub async fn open(settings: &Kafka, host: &str, port: u16) -> Result<Self, DeliverError> {
         let opened = timeout(CONNECT, Self::try_open(settings, host, port)).await;
         let opened = opened.unwrap_or_else(|_| Err(DeliverError::transient("no answer in time")));
-        opened.map_err(|error| DeliverError { message: format!("{host}:{port}: {}", error.message), ..error })
+        opened.map_err(|error| {
+            if error.message.starts_with(host) {
+                return error;
+            }
+            DeliverError { message: format!("{host}:{port}: {}", error.message), ..error }
+        })
     }
 
     async fn try_open(settings: &Kafka, host: &str, port: u16) -> Result<Self, DeliverError> {
-        let stream = TcpStream::connect((host, port)).await.map_err(DeliverError::transient)?;
-        stream.set_nodelay(true).map_err(DeliverError::transient)?;
+        let stream = dial::tcp(host, port).await?;
         let stream: Box<dyn Stream> = match &settings.tls {
             None => Box::new(stream),
             Some(files) => {
                 let identity = files.identity.as_ref().map(|(certificate, key)| (certificate.as_path(), key.as_path()));
                 let trust = Trust { ca: files.ca.as_deref(), identity, alpn: &files.alpn };
-                let config = tls::client_with(trust).map_err(DeliverError::transient)?;
-                let name = rustls::pki_types::ServerName::try_from(host.to_string());
-                let name = name.map_err(DeliverError::transient)?;
-                let stream = TlsConnector::from(config).connect(name, stream).await;
-                Box::new(stream.map_err(|error| DeliverError::transient(format_args!("TLS: {error}")))?)
+                Box::new(dial::tls(stream, host, trust).await?)
             }
         };
         let mut connection = Self { place: (host.into(), port), stream, versions: HashMap::new(), good_until: None };
@@ -89,6 +80,14 @@ impl Connection {
         if let Some(sasl) = &settings.sasl {
             connection.authenticate(sasl).await?;
         }
+        step(
+            "kafka",
+            format_args!(
+                "{} APIs known, {}",
+                connection.versions.len(),
+                if settings.sasl.is_some() { "logged in" } else { "no login" }
+            ),
+        );
         Ok(connection)
     }
 

@@ -12,6 +12,7 @@ mod scram;
 
 pub use crate::config::value::Kafka as Settings;
 
+use super::dial::step;
 use super::{Class, DeliverError, Delivery, Limits, Sink};
 use crate::flow::batch::Batch;
 use crate::flow::receipt::Accepted;
@@ -44,8 +45,6 @@ const PRODUCE: i16 = 9;
 const METADATA: i16 = 9;
 /// All in-sync replicas.
 const ACKS_ALL: i16 = -1;
-/// A clock before 2020 is wrong, and its time worse than none.
-const TRUSTED_MS: i64 = 1_577_836_800_000;
 
 /// See the module.
 #[derive(Debug)]
@@ -90,7 +89,8 @@ impl Kafka {
             tokio::time::sleep_until(pause).await;
         }
         let now = clock::wall_ms();
-        let time = if now < TRUSTED_MS { kafka_protocol::records::NO_TIMESTAMP } else { now };
+        // No time is better than a wrong one.
+        let time = if clock::is_credible(now) { now } else { kafka_protocol::records::NO_TIMESTAMP };
         let records = record::encode(batch, &key, time, self.settings.compression).map_err(DeliverError::transient)?;
         self.metrics.add(Metric::SinkWireBytes, records.len() as u64);
         let throttle = match self.produce(&mut producer, records).await {
@@ -172,6 +172,16 @@ impl Kafka {
         let Some(leader) = answer.brokers.iter().find(|broker| broker.node_id == partition.leader_id) else {
             return Err(DeliverError::transient(format_args!("partition {index} has no leader at the moment")));
         };
+        step(
+            "topic",
+            format_args!(
+                "`{}` has {} partitions; {index} is led by {}:{}",
+                self.settings.topic,
+                topic.partitions.len(),
+                leader.host.as_str(),
+                leader.port
+            ),
+        );
         let place = (leader.host.to_string(), u16::try_from(leader.port).unwrap_or(0));
         if connection.place != place {
             connection = Connection::open(&self.settings, &place.0, place.1).await?;

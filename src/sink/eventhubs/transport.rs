@@ -1,25 +1,21 @@
-//! From here to the hub: TCP, through a proxy if there is one, TLS, and a WebSocket where that is asked for.
+//! What AMQP is spoken over: TCP, through a proxy if there is one, TLS, a WebSocket where that is asked for.
 
 use crate::config::value::{Endpoint, EventHubs, Proxy, Transport};
-use crate::platform::tls::{self, Trust};
+use crate::platform::tls::Trust;
 use crate::platform::websocket;
+use crate::sink::dial::{self, Stream, step};
 use crate::sink::{Class, DeliverError};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 
-/// For TCP and for a proxy's answer.
+/// For a proxy's answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// A proxy's answer to CONNECT is shorter.
 const MOST_HEADER: usize = 16 << 10;
-
-/// What AMQP is spoken over.
-pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug> Stream for T {}
 
 /// A TCP connection to the hub, or to the proxy that leads there.
 ///
@@ -27,20 +23,17 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug> Stream for T {}
 /// What is in the way.
 pub async fn tcp(settings: &EventHubs) -> Result<TcpStream, DeliverError> {
     let Endpoint { host, .. } = &settings.connection.endpoint;
-    let connect = |host: String, port: u16| async move {
-        let connected = timeout(PATIENCE, TcpStream::connect((host.as_str(), port))).await;
-        connected
-            .map_err(|_| DeliverError::transient(format_args!("{host}:{port}: no TCP connection in time")))?
-            .map_err(|error| DeliverError::transient(format_args!("{host}:{port}: {error}")))
-    };
     let Some(proxy) = &settings.proxy else {
-        return connect(host.clone(), settings.port).await;
+        return dial::tcp(host, settings.port).await;
     };
-    let mut stream = connect(proxy.host.clone(), proxy.port).await?;
+    let mut stream = dial::tcp(&proxy.host, proxy.port).await?;
     let asked = timeout(PATIENCE, tunnel(&mut stream, proxy, host, settings.port)).await;
     let place = format!("proxy {}:{}", proxy.host, proxy.port);
     match asked {
-        Ok(Ok(())) => Ok(stream),
+        Ok(Ok(())) => {
+            step("proxy", format_args!("{place} connects to {host}:{}", settings.port));
+            Ok(stream)
+        }
         Ok(Err(error)) => Err(DeliverError { message: format!("{place}: {}", error.message), ..error }),
         Err(_) => Err(DeliverError::transient(format_args!("{place}: no answer in time"))),
     }
@@ -83,14 +76,9 @@ async fn tunnel(stream: &mut TcpStream, proxy: &Proxy, host: &str, port: u16) ->
 /// What is in the way.
 pub async fn secured(stream: TcpStream, settings: &EventHubs) -> Result<Box<dyn Stream>, DeliverError> {
     let endpoint = &settings.connection.endpoint;
-    let failed = |error: String| DeliverError::transient(format_args!("{}: {error}", endpoint.host));
     let stream: Box<dyn Stream> = if endpoint.tls {
         let trust = Trust { ca: settings.ca.as_deref(), ..Trust::default() };
-        let config = tls::client_with(trust).map_err(|error| failed(error.to_string()))?;
-        let name = rustls::pki_types::ServerName::try_from(endpoint.host.clone());
-        let name = name.map_err(|error| failed(error.to_string()))?;
-        let stream = TlsConnector::from(config).connect(name, stream).await;
-        Box::new(stream.map_err(|error| failed(format!("TLS: {error}")))?)
+        Box::new(dial::tls(stream, &endpoint.host, trust).await?)
     } else {
         Box::new(stream)
     };
@@ -98,5 +86,8 @@ pub async fn secured(stream: TcpStream, settings: &EventHubs) -> Result<Box<dyn 
         return Ok(stream);
     }
     let opened = websocket::connect(stream, endpoint.tls, &endpoint.host).await;
-    Ok(Box::new(opened.map_err(|error| failed(format!("WebSocket: {error}")))?))
+    let opened =
+        opened.map_err(|error| DeliverError::transient(format_args!("{}: WebSocket: {error}", endpoint.host)))?;
+    step("websocket", "opened");
+    Ok(Box::new(opened))
 }

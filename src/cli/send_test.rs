@@ -1,0 +1,155 @@
+//! `forebay send-test`
+
+use super::{fail, runtime};
+use crate::config::value::Codec;
+use crate::config::{self, System};
+use crate::encode::{Body, Origin, Reading, Same};
+use crate::flow::batch::Batch;
+use crate::flow::record::PayloadKind;
+use crate::platform::{clock, random};
+use crate::sink;
+use crate::telemetry::{Metrics, event};
+use std::fmt::{Debug, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::{Context, SubscriberExt};
+
+/// Consumers tell it from data by this.
+const STREAM: &str = "forebay.test";
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The name of a sink; not needed if there is only one
+    sink: Option<String>,
+    /// The configuration
+    #[arg(long)]
+    config: PathBuf,
+}
+
+/// Prints steps as they are taken.
+struct Steps {
+    since: Instant,
+}
+
+#[derive(Default)]
+struct Told {
+    event: String,
+    step: String,
+    message: String,
+}
+
+impl Visit for Told {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        let text = match field.name() {
+            "event" => &mut self.event,
+            "step" => &mut self.step,
+            "message" => &mut self.message,
+            _ => return,
+        };
+        // Writing into a string does not fail.
+        let _ = write!(text, "{value:?}");
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        match field.name() {
+            "event" => self.event.push_str(value),
+            "step" => self.step.push_str(value),
+            _ => {}
+        }
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Steps {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut told = Told::default();
+        event.record(&mut told);
+        if told.event == event::SINK_STEP {
+            self.say(&told.step, &told.message);
+        }
+    }
+}
+
+impl Steps {
+    fn say(&self, step: &str, told: &str) {
+        println!("{:>6} ms  {step:<10} {told}", self.since.elapsed().as_millis());
+    }
+}
+
+pub(super) fn run(arguments: &Arguments) -> ExitCode {
+    let file = arguments.config.display();
+    let text = match std::fs::read_to_string(&arguments.config) {
+        Ok(text) => text,
+        Err(error) => return fail(2, format_args!("cannot read {file}: {error}")),
+    };
+    let config = match config::load(&text, &System) {
+        Ok((config, _)) => config,
+        Err(report) => {
+            eprint!("{file}:\n{report}");
+            return ExitCode::from(1);
+        }
+    };
+    let names: Vec<&str> = config.sinks.iter().map(|sink| sink.name.as_str()).collect();
+    let found = match (&arguments.sink, &config.sinks[..]) {
+        (None, [only]) => Some(only),
+        (Some(name), sinks) => sinks.iter().find(|sink| sink.name == *name),
+        (None, _) => None,
+    };
+    let Some(found) = found else {
+        return fail(2, format_args!("name one of the sinks: {}", names.join(", ")));
+    };
+    let steps = Steps { since: Instant::now() };
+    steps.say("clock", &format!("this machine's says {}", clock::utc(clock::wall_ms())));
+    let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(steps));
+    let batch = match batch(&config.device, found.codec) {
+        Ok(batch) => batch,
+        Err(error) => return fail(1, error),
+    };
+    let target = sink::open(&found.kind, Metrics::new());
+    let delivered = match runtime() {
+        Ok(runtime) => runtime.block_on(async {
+            let delivered = target.deliver(&batch).await;
+            target.close().await;
+            delivered
+        }),
+        Err(error) => return fail(1, error),
+    };
+    match delivered {
+        Ok(_) => {
+            sink::dial::step("send", format_args!("accepted: one event of stream {STREAM}"));
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            println!("FAILED: {error}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+/// One event with one reading; an identity that is never used again.
+fn batch(device: &str, codec: Codec) -> std::io::Result<Batch> {
+    let now = clock::wall_ms();
+    let payload = format!("{{\"test\":true,\"at\":\"{}\"}}", clock::utc(now));
+    let reading = Reading {
+        sequence: 1,
+        arrival_ms: now,
+        device_time_us: None,
+        key: STREAM,
+        flags: 0,
+        attributes: &[],
+        kind: PayloadKind::Json,
+        payload: payload.as_bytes(),
+    };
+    let store = random::bytes::<16>().iter().fold(String::new(), |mut text, byte| {
+        // Writing into a string does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    });
+    let origin = Origin { device: device.into(), store: store.into(), stream: STREAM.into(), lane: 0 };
+    let mut body = Body::new(Same { epoch: 1, generation: 0, in_flight: false }, codec);
+    body.push(&reading);
+    Ok(Batch { events: vec![body.finish(&origin, 0)?] })
+}

@@ -1,0 +1,88 @@
+//! From here to a target: names, TCP, TLS. Every step has an end, and is told (event `sink_step`): a log
+//! with details shows how far a connection came, and `forebay send-test` prints it.
+
+use super::DeliverError;
+use crate::platform::clock;
+use crate::platform::tls::{self, Trust};
+use crate::telemetry::event;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// For a name, for one address, for a TLS handshake.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// What bytes go over, whatever is in between.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug> Stream for T {}
+
+/// Tells of a step that was taken.
+pub fn step(name: &'static str, told: impl std::fmt::Display) {
+    tracing::debug!(event = event::SINK_STEP, step = name, "{told}");
+}
+
+/// Connects to the first address of a name that answers.
+///
+/// # Errors
+/// When none does in time.
+pub async fn tcp(host: &str, port: u16) -> Result<TcpStream, DeliverError> {
+    let failed = |what: &dyn std::fmt::Display| DeliverError::transient(format_args!("{host}:{port}: {what}"));
+    let found = timeout(PATIENCE, lookup_host((host, port))).await;
+    let found: Vec<_> = match found {
+        Ok(Ok(found)) => found.collect(),
+        Ok(Err(error)) => return Err(failed(&format_args!("the name is not found: {error}"))),
+        Err(_) => return Err(failed(&"the name is not found in time")),
+    };
+    step(
+        "dns",
+        format_args!("{host} is {}", found.iter().map(|at| at.ip().to_string()).collect::<Vec<_>>().join(", ")),
+    );
+    let mut last = failed(&"the name has no address");
+    for address in found {
+        match timeout(PATIENCE, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => {
+                step("tcp", format_args!("connected to {address}"));
+                stream.set_nodelay(true).map_err(|error| failed(&error))?;
+                return Ok(stream);
+            }
+            Ok(Err(error)) => last = failed(&format_args!("{address}: {error}")),
+            Err(_) => last = failed(&format_args!("{address}: no TCP connection in time")),
+        }
+    }
+    Err(last)
+}
+
+/// Speaks TLS with a server of this name.
+///
+/// # Errors
+/// When it is not whom we trust, with what this machine's clock may have to do with it.
+pub async fn tls<S: Stream>(stream: S, host: &str, trust: Trust<'_>) -> Result<TlsStream<S>, DeliverError> {
+    let failed = |what: &dyn std::fmt::Display| DeliverError::transient(format_args!("{host}: TLS: {what}"));
+    let config = tls::client_with(trust).map_err(|error| failed(&error))?;
+    let name = rustls::pki_types::ServerName::try_from(host.to_string()).map_err(|error| failed(&error))?;
+    let stream = match timeout(PATIENCE, TlsConnector::from(config).connect(name, stream)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return Err(failed(&format_args!("{error}{}", clock_hint(&error.to_string())))),
+        Err(_) => return Err(failed(&"no answer in time")),
+    };
+    let (_, session) = stream.get_ref();
+    let version = session.protocol_version().and_then(|version| version.as_str()).unwrap_or("TLS");
+    let certificate = session.peer_certificates().and_then(|chain| tls::describe(chain.first()?));
+    let about = certificate.map_or_else(|| "a certificate that we cannot read".into(), |about| about.to_string());
+    step("tls", format_args!("{version}, {about}"));
+    Ok(stream)
+}
+
+/// A gateway without a battery begins in 1970: what that makes of certificates and tokens.
+#[must_use]
+pub fn clock_hint(error: &str) -> String {
+    let is_of_time = ["not valid yet", "NotValidYet", "expired", "Expired"].iter().any(|word| error.contains(word));
+    if is_of_time {
+        format!("; this machine's clock says {}: is it right?", clock::utc(clock::wall_ms()))
+    } else {
+        String::new()
+    }
+}
