@@ -58,6 +58,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tokio_modbus", &["source"]),
     ("regex_lite", &["source", "config"]), // `check` asks whether a pattern is one
     ("hyper", &["source"]),
+    ("reqwest", &["sink"]),
     ("async_tungstenite", &["platform"]),
     ("hyper_util", &["source"]),
     ("http_body_util", &["source"]),

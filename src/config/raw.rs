@@ -141,12 +141,50 @@ pub enum Begin {
     Newest,
 }
 
+/// `credential = { .. }`: Microsoft Entra
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Entra {
+    /// Which.
+    pub kind: Option<Spanned<EntraKind>>,
+    /// The directory.
+    pub tenant: Option<Spanned<String>>,
+    /// The application, or which of several identities.
+    pub client_id: Option<Spanned<String>>,
+    /// The application's secret.
+    pub secret: Option<Spanned<Reference>>,
+    /// Another issuer's token.
+    pub token_file: Option<Spanned<String>>,
+    /// A program and its arguments.
+    pub command: Option<Spanned<Vec<String>>>,
+    /// Of another cloud.
+    pub authority: Option<Spanned<String>>,
+}
+
+/// Where tokens come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EntraKind {
+    /// An application's secret.
+    ClientSecret,
+    /// Another issuer's token.
+    WorkloadIdentity,
+    /// Of Azure's own machines.
+    ManagedIdentity,
+    /// What a program prints.
+    Command,
+}
+
 /// `[sink.NAME]` with `kind = "eventhubs"`
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EventHubs {
     /// A reference to the connection string.
     pub connection: Option<Spanned<Reference>>,
+    /// Instead: where, and
+    pub namespace: Option<Spanned<String>>,
+    /// as whom.
+    pub credential: Option<Spanned<Entra>>,
     /// Where the connection string has no `EntityPath`.
     pub event_hub: Option<Spanned<String>>,
     /// A fixed partition.

@@ -8,6 +8,7 @@ mod address;
 mod bucket;
 mod connection;
 mod consumer;
+mod jwt;
 mod memory;
 mod node;
 mod producer;

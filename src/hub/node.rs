@@ -3,7 +3,7 @@
 use super::Shared;
 use super::address::Address;
 use super::connection::Grants;
-use super::sas;
+use super::{jwt, sas};
 use crate::platform::clock;
 use fe2o3_amqp::{Delivery, Receiver, Sendable, Sender};
 use fe2o3_amqp_types::messaging::{ApplicationProperties, Body, Message, MessageId, Properties};
@@ -139,7 +139,20 @@ fn put_token(shared: &Shared, grants: &Grants, delivery: &Delivery<Body<Value>>)
     };
     let name = text(delivery, "name").unwrap_or_default();
     let settings = &shared.settings;
-    match sas::check(token, &settings.key_name, &settings.key, clock::wall_s()) {
+    let now = clock::wall_s();
+    if text(delivery, "type") == Some("jwt") {
+        return match jwt::check(token, &settings.key, now) {
+            Ok(until) => {
+                grants.allow(name, until);
+                answer(delivery, 202, "Accepted", body)
+            }
+            Err(why) => {
+                shared.refuse(&why);
+                answer(delivery, 401, &format!("InvalidToken: {why}"), body)
+            }
+        };
+    }
+    match sas::check(token, &settings.key_name, &settings.key, now) {
         Ok(grant) if covers(&grant.resource, name) => {
             grants.allow(name, grant.expiry_s);
             answer(delivery, 202, "Accepted", body)

@@ -164,6 +164,8 @@ fn every_example_configuration_is_good() {
             .env("EVENTHUB_CONNECTION", secret)
             .env("MQTT_PASSWORD", "p")
             .env("KAFKA_PASSWORD", "p")
+            .env("AZURE_CLIENT_SECRET", "p")
+            .env("PROXY_PASSWORD", "p")
             .env("INGEST_TOKEN", "t")
             .output()
             .unwrap();

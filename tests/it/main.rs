@@ -9,6 +9,7 @@ mod buffer;
 mod cli;
 mod clients;
 mod disk;
+mod entra;
 mod faults;
 mod files;
 mod http;

@@ -82,20 +82,36 @@ impl Checker<'_> {
     }
 
     fn event_hubs(&mut self, span: &Range<usize>, raw: raw::EventHubs) -> Option<Kind> {
-        let reference = self.need(raw.connection, span, "connection", "{ env = \"EVENTHUB_CONNECTION\" }")?;
-        let secret = self.secret(&reference)?;
-        let connection = match ConnectionString::parse(secret.expose()) {
-            Ok(connection) => connection,
-            Err(error) => {
-                let hint = "copy it from the portal: Event Hubs namespace, shared access policies";
-                self.problem(reference.span(), error.to_string(), Some(hint.into()));
-                return None;
+        let (at, connection, secret) = if raw.namespace.is_some() || raw.credential.is_some() {
+            if let Some(connection) = &raw.connection {
+                self.problem(connection.span(), "give `connection`, or `namespace` and `credential`".into(), None);
+            }
+            let namespace = self.need(raw.namespace, span, "namespace", "\"NAME.servicebus.windows.net\"");
+            let credential = self.need(raw.credential, span, "credential", "{ kind = \"managed-identity\" }");
+            let entra = self.entra(credential?)?;
+            let namespace = namespace?;
+            let host = namespace.get_ref();
+            if host.is_empty() || host.contains(['/', ':', ' ', '@', ';']) {
+                let hint = "for example \"NAME.servicebus.windows.net\"";
+                self.problem(namespace.span(), format!("`{host}` is no namespace's host name"), Some(hint.into()));
+            }
+            (namespace.span(), ConnectionString::of(host, entra), None)
+        } else {
+            let reference = self.need(raw.connection, span, "connection", "{ env = \"EVENTHUB_CONNECTION\" }")?;
+            let secret = self.secret(&reference)?;
+            match ConnectionString::parse(secret.expose()) {
+                Ok(connection) => (reference.span(), connection, Some(secret)),
+                Err(error) => {
+                    let hint = "copy it from the portal: Event Hubs namespace, shared access policies";
+                    self.problem(reference.span(), error.to_string(), Some(hint.into()));
+                    return None;
+                }
             }
         };
         let entity = raw.event_hub.map(Spanned::into_inner).or_else(|| connection.entity.clone());
         let Some(entity) = entity.filter(|entity| !entity.is_empty()) else {
             let hint = "add `;EntityPath=NAME` to the connection string, or set event_hub = \"NAME\"";
-            self.problem(reference.span(), "nothing says which event hub".into(), Some(hint.into()));
+            self.problem(at, "nothing says which event hub".into(), Some(hint.into()));
             return None;
         };
         if let Some(at) = raw.partition.as_ref().filter(|at| at.get_ref().parse::<u16>().is_err()) {
@@ -115,11 +131,13 @@ impl Checker<'_> {
                 if let Some((span, _)) = proxy {
                     self.problem(span, "`proxy` is for amqp and amqp-websocket".into(), None);
                 }
-                if let Credential::Signature(_) = connection.credential {
+                let secret = secret.filter(|_| matches!(connection.credential, Credential::Key { .. }));
+                let Some(secret) = secret else {
                     let hint = "use a policy's name and key, or transport = \"amqp\"";
-                    let problem = "Kafka's protocol does not take a signature made elsewhere".into();
-                    self.problem(reference.span(), problem, Some(hint.into()));
-                }
+                    let problem = "`transport = \"kafka\"` takes a connection string with a key".into();
+                    self.problem(at, problem, Some(hint.into()));
+                    return None;
+                };
                 let host = endpoint.host.clone();
                 return Some(Kind::Kafka(Kafka {
                     brokers: vec![(host, named.unwrap_or(KAFKA_PORT))],

@@ -4,7 +4,7 @@
 //! `SharedAccessSignature=` instead of a key. `UseDevelopmentEmulator=true` means plain TCP and lets
 //! the endpoint have a port (event-hubs.md, sections 7 and 8).
 
-use super::Secret;
+use super::{Entra, Secret};
 
 /// Where the hub is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +42,8 @@ pub enum Credential {
     },
     /// A token that was made elsewhere.
     Signature(Secret),
+    /// Microsoft Entra.
+    Entra(Entra),
 }
 
 /// A connection string in parts.
@@ -70,6 +72,13 @@ pub enum ConnectionError {
 }
 
 impl ConnectionString {
+    /// A namespace, and who we are there.
+    #[must_use]
+    pub fn of(host: &str, entra: Entra) -> Self {
+        let endpoint = Endpoint { host: host.into(), port: 5671, tls: true, named_port: None };
+        Self { endpoint, credential: Credential::Entra(entra), entity: None }
+    }
+
     /// Takes a connection string apart.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 mod connection;
 mod decoder;
+mod entra;
 mod http;
 mod kafka;
 mod modbus;
@@ -12,6 +13,7 @@ mod size;
 
 pub use connection::{ConnectionError, ConnectionString, Credential, Endpoint};
 pub use decoder::{Csv, Decoder, Format, KeyValue, Route, Time, TimeFormat, Type, Unix};
+pub use entra::{Application, Entra, Giver};
 pub use http::{CONTENT_TYPES, Http, ServerTls};
 pub use kafka::{Compression, Kafka, Login, Sasl};
 pub use modbus::{Modbus, ModbusLink, Number, Register, Slave, Table};

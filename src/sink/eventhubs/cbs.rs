@@ -1,8 +1,8 @@
 //! Claims-based security: tokens over the `$cbs` link pair (event-hubs.md, section 2).
 
-use super::sas;
+use super::{entra, sas};
 use crate::config::value::{Credential, EventHubs};
-use crate::platform::clock;
+use crate::platform::{clock, random};
 use crate::sink::{Class, DeliverError};
 use fe2o3_amqp::link::receiver::CreditMode;
 use fe2o3_amqp::session::SessionHandle;
@@ -12,6 +12,8 @@ use fe2o3_amqp_types::primitives::{SimpleValue, Timestamp, Value};
 use std::time::Duration;
 use tokio::time::timeout;
 
+/// What a shared access signature is called.
+const SAS: &str = "servicebus.windows.net:sastoken";
 const NODE: &str = "forebay-cbs";
 /// No answer in this time means that the connection is of no use.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -54,17 +56,31 @@ impl Cbs {
     pub async fn put_token(&mut self, settings: &EventHubs) -> Result<Renewal, DeliverError> {
         let resource = settings.connection.endpoint.address("sb", &settings.entity);
         let now = clock::wall_s();
-        let (token, expiry) = sas::token(&settings.connection.credential, &resource, now);
-        let kind = "servicebus.windows.net:sastoken";
+        let (kind, token, expiry) = match &settings.connection.credential {
+            Credential::Entra(entra) => {
+                let (token, until) = entra::token(entra, settings.ca.as_deref()).await?;
+                ("jwt", token, Some(until))
+            }
+            Credential::Key { name, key } => {
+                let until = now + sas::LIFE_S;
+                (SAS, sas::sign(&resource, name, key.expose(), until), Some(until))
+            }
+            Credential::Signature(token) => (SAS, token.expose().to_string(), None),
+        };
         let done = timeout(PATIENCE, self.exchange(kind, &resource, token, expiry)).await;
         let (status, description) = done.map_err(|_| DeliverError::transient("no answer to the token"))??;
         if (200..300).contains(&status) {
-            // At four fifths of its life, so that a few failed tries do no harm.
-            return Ok(expiry.map(|expiry| expiry - (expiry - now) / 5));
+            // At seven to eight tenths of its life, so that a few failed tries do no harm, and that a fleet that
+            // was started together does not renew together.
+            let tenth = expiry.map_or(0, |expiry| expiry.saturating_sub(now) / 10);
+            return Ok(expiry.map(|expiry| expiry - 2 * tenth - random::below(tenth + 1)));
         }
         let denied = matches!(status, 400..=404) || matches!(settings.connection.credential, Credential::Signature(_));
         let class = if denied { Class::Denied } else { Class::Transient };
-        let hint = "check the connection string's key name and key, and this machine's clock";
+        let hint = match settings.connection.credential {
+            Credential::Entra(_) => "check that it has the role Azure Event Hubs Data Sender, and this machine's clock",
+            _ => "check the connection string's key name and key, and this machine's clock",
+        };
         Err(DeliverError { class, message: format!("the hub refuses the token ({status} {description}); {hint}") })
     }
 

@@ -6,6 +6,7 @@
 
 mod cbs;
 mod connection;
+mod entra;
 mod error;
 mod message;
 mod sas;

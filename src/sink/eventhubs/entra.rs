@@ -1,0 +1,181 @@
+//! Tokens from Microsoft Entra: a client's secret, a federated token, a managed identity, a program.
+//!
+//! The requests are those of the OAuth 2.0 client credentials flow on the Microsoft identity platform,
+//! of the instance metadata service (api-version 2018-02-01) and of App Service (2019-08-01).
+
+use crate::config::value::{Application, Entra, Giver};
+use crate::platform::clock;
+use crate::platform::tls::{self, Trust};
+use crate::sink::dial::{clock_hint, step};
+use crate::sink::{Class, DeliverError};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use reqwest::{Client, RequestBuilder, StatusCode};
+use serde_json::Value;
+use std::path::Path;
+use std::time::Duration;
+use tokio::process::Command;
+use tokio::time::timeout;
+
+/// What the token is for: any namespace that its owner may send to (event-hubs.md, section 1, "Entra").
+const SCOPE: &str = "https://eventhubs.azure.net/.default";
+/// The same, as managed identities are asked for it.
+const RESOURCE: &str = "https://eventhubs.azure.net/";
+const ASSERTION: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+/// For an answer, and for a program.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Of a token that does not say it, in seconds.
+const LIFE_S: u64 = 3600;
+/// More of an error's text is not shown.
+const MOST_TOLD: usize = 300;
+
+/// A token, and when it ends (seconds since the Unix epoch).
+///
+/// # Errors
+/// `Denied` where Entra refuses, else `Transient`.
+pub async fn token(entra: &Entra, ca: Option<&Path>) -> Result<(String, u64), DeliverError> {
+    let (text, from) = match entra {
+        Entra::Command(words) => (run(words).await?, words.first().map_or("", String::as_str)),
+        Entra::ClientSecret { application, secret } => {
+            let proof = [("client_secret", secret.expose())];
+            (ask(apply(application, ca, &proof)?, &application.authority).await?, application.authority.as_str())
+        }
+        Entra::WorkloadIdentity { application, token_file } => {
+            // Read each time: it is written anew before it ends.
+            let assertion = std::fs::read_to_string(token_file);
+            let assertion = assertion.map_err(|error| {
+                DeliverError::transient(format_args!("cannot read {}: {error}", token_file.display()))
+            })?;
+            let proof = [("client_assertion_type", ASSERTION), ("client_assertion", assertion.trim())];
+            (ask(apply(application, ca, &proof)?, &application.authority).await?, application.authority.as_str())
+        }
+        Entra::ManagedIdentity { client_id, giver } => {
+            let client = client(ca, false)?;
+            let (request, place) = match giver {
+                Giver::Imds(place) => {
+                    let url = format!("{place}/metadata/identity/oauth2/token?api-version=2018-02-01");
+                    (client.get(url).header("Metadata", "true"), place)
+                }
+                Giver::AppService(place, header) => {
+                    let url = format!("{place}?api-version=2019-08-01");
+                    (client.get(url).header("X-IDENTITY-HEADER", header.expose()), place)
+                }
+            };
+            let mut about = vec![("resource", RESOURCE)];
+            about.extend(client_id.as_deref().map(|id| ("client_id", id)));
+            (ask(request.query(&about), place).await?, place.as_str())
+        }
+    };
+    let (token, until) = read(&text, clock::wall_s())
+        .ok_or_else(|| DeliverError::transient(format_args!("{from}: what it gives has no token in it")))?;
+    step("entra", format_args!("a token from {from}, good for {} s", until.saturating_sub(clock::wall_s())));
+    Ok((token, until))
+}
+
+fn client(ca: Option<&Path>, may_be_proxied: bool) -> Result<Client, DeliverError> {
+    let config = tls::client_with(Trust { ca, ..Trust::default() }).map_err(DeliverError::transient)?;
+    let builder = Client::builder().tls_backend_preconfigured((*config).clone()).timeout(PATIENCE);
+    let builder = if may_be_proxied { builder } else { builder.no_proxy() };
+    builder.build().map_err(DeliverError::transient)
+}
+
+fn apply(application: &Application, ca: Option<&Path>, proof: &[(&str, &str)]) -> Result<RequestBuilder, DeliverError> {
+    let Application { authority, tenant, client_id } = application;
+    let url = format!("{}/{tenant}/oauth2/v2.0/token", authority.trim_end_matches('/'));
+    let mut form = vec![("grant_type", "client_credentials"), ("client_id", client_id), ("scope", SCOPE)];
+    form.extend(proof);
+    Ok(client(ca, true)?.post(url).form(&form))
+}
+
+async fn ask(request: RequestBuilder, place: &str) -> Result<String, DeliverError> {
+    // The library's errors name the address, and no secret: that is in the body or a header.
+    let failed = |error: &dyn std::fmt::Display| DeliverError::transient(format_args!("{place}: {error}"));
+    let answer = request.send().await.map_err(|error| {
+        let cause = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source()).last();
+        let cause = cause.map_or_else(|| error.to_string(), ToString::to_string);
+        failed(&format_args!("no token: {cause}{}", clock_hint(&cause)))
+    })?;
+    let status = answer.status();
+    let text = answer.text().await.map_err(|error| failed(&error))?;
+    if status.is_success() {
+        return Ok(text);
+    }
+    let told: Value = serde_json::from_str(&text).unwrap_or_default();
+    let told = told["error_description"].as_str().or(told["error"].as_str()).unwrap_or_default();
+    let told: String = told.lines().next().unwrap_or_default().chars().take(MOST_TOLD).collect();
+    let passes = status.is_server_error()
+        || [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT, StatusCode::GONE].contains(&status);
+    let hint = if passes { "" } else { "; check tenant, client id and secret of `credential`" };
+    let class = if passes { Class::Transient } else { Class::Denied };
+    Err(DeliverError {
+        class,
+        message: format!("{place} gives no token ({status}): {told}{hint}{}", clock_hint(&told)),
+    })
+}
+
+async fn run(words: &[String]) -> Result<String, DeliverError> {
+    let [program, arguments @ ..] = words else {
+        return Err(DeliverError { class: Class::Denied, message: "`command` is empty".into() });
+    };
+    let failed = |what: &dyn std::fmt::Display| DeliverError::transient(format_args!("{program}: {what}"));
+    let running = Command::new(program).args(arguments).kill_on_drop(true).output();
+    let done = match timeout(PATIENCE, running).await {
+        Ok(Ok(done)) => done,
+        Ok(Err(error)) => return Err(failed(&error)),
+        Err(_) => return Err(failed(&"no token in time")),
+    };
+    if !done.status.success() {
+        // What it wrote may have anything in it: it is not shown.
+        return Err(failed(&format_args!("it ended with {}", done.status)));
+    }
+    Ok(String::from_utf8_lossy(&done.stdout).into_owned())
+}
+
+/// The token in an answer, and when it ends.
+fn read(text: &str, now_s: u64) -> Option<(String, u64)> {
+    let json: Value = serde_json::from_str(text).unwrap_or_default();
+    let token = match &json {
+        Value::Object(_) => json["access_token"].as_str().or(json["accessToken"].as_str())?,
+        _ => text.trim(),
+    };
+    if token.is_empty() || token.contains(char::is_whitespace) {
+        return None;
+    }
+    // Numbers or text, as each of the givers likes.
+    let number = |name: &str| json[name].as_u64().or_else(|| json[name].as_str()?.parse().ok());
+    let until = number("expires_in").map(|life| now_s + life).or_else(|| number("expires_on"));
+    let until = until.or_else(|| claim(token)).unwrap_or(now_s + LIFE_S);
+    Some((token.to_string(), until))
+}
+
+/// What a JWT says of its end (RFC 7519, section 4.1.4).
+fn claim(token: &str) -> Option<u64> {
+    let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
+    serde_json::from_slice::<Value>(&payload).ok()?["exp"].as_u64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_found_in_what_each_of_the_givers_answers() {
+        let read = |text: &str| read(text, 1000);
+        let jwt = format!("e30.{}.x", URL_SAFE_NO_PAD.encode("{\"exp\":5000}"));
+        assert_eq!(read("{\"access_token\":\"t\",\"expires_in\":3599}"), Some(("t".into(), 4599)));
+        assert_eq!(
+            read("{\"access_token\":\"t\",\"expires_in\":\"86399\",\"expires_on\":\"9\"}"),
+            Some(("t".into(), 87_399))
+        );
+        assert_eq!(read("{\"access_token\":\"t\",\"expires_on\":\"7000\"}"), Some(("t".into(), 7000)));
+        assert_eq!(
+            read(&format!("{{\"accessToken\":\"{jwt}\",\"expiresOn\":\"2026-11-25 10:00:00\"}}")),
+            Some((jwt.clone(), 5000))
+        );
+        assert_eq!(read(&format!("{jwt}\n")), Some((jwt, 5000)));
+        assert_eq!(read("opaque"), Some(("opaque".into(), 4600)));
+        for bad in ["", " \n", "{}", "{\"access_token\":7}", "two words", "{\"access_token\":\"\"}", "[1]\n[2]"] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+    }
+}
