@@ -3,8 +3,9 @@
 use super::fail;
 use crate::config::value::Span;
 use crate::encode::{Reading, ndjson};
+use crate::flow::hex::hex;
 use crate::platform::clock;
-use crate::store::inspect::{self, Section, View, hex};
+use crate::store::inspect::{self, Section, View};
 use crate::store::{OpenError, Store};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};

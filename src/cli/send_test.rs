@@ -5,6 +5,7 @@ use crate::config::value::Codec;
 use crate::config::{self, System};
 use crate::encode::{Body, Origin, Reading, Same};
 use crate::flow::batch::Batch;
+use crate::flow::hex::hex;
 use crate::flow::record::PayloadKind;
 use crate::platform::{clock, random};
 use crate::sink;
@@ -143,11 +144,7 @@ fn batch(device: &str, codec: Codec) -> std::io::Result<Batch> {
         kind: PayloadKind::Json,
         payload: payload.as_bytes(),
     };
-    let store = random::bytes::<16>().iter().fold(String::new(), |mut text, byte| {
-        // Writing into a string does not fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    });
+    let store = hex(&random::bytes::<16>());
     let origin = Origin { device: device.into(), store: store.into(), stream: STREAM.into(), lane: 0 };
     let mut body = Body::new(Same { epoch: 1, generation: 0, in_flight: false }, codec);
     body.push(&reading);

@@ -6,6 +6,7 @@
 pub mod batch;
 pub mod frame;
 pub mod handover;
+pub mod hex;
 pub mod receipt;
 pub mod record;
 pub mod stop;

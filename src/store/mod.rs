@@ -32,6 +32,7 @@ pub use open::OpenError;
 pub use reader::{Backlog, Gap, GapReason, Item, ReadError, Reader, Release, Span};
 pub use space::{Keep, StreamRule, WhenFull};
 
+use crate::flow::hex::hex;
 use crate::flow::receipt::{Durable, Ticket};
 use crate::platform::clock::Clock;
 use crate::platform::disk::{Disk, RealDisk};
@@ -259,7 +260,7 @@ impl Store {
     /// The store's id in hex.
     #[must_use]
     pub fn id(&self) -> String {
-        inspect::hex(&self.inner.id)
+        hex(&self.inner.id)
     }
 
     /// What a reader has not released.

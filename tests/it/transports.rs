@@ -2,7 +2,11 @@
 
 use crate::clients::python;
 use crate::rig::{Agent, certificates, free_port, readings, runtime, until, without_repeats};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use flate2::read::GzDecoder;
 use forebay::hub::{Hub, Settings};
+use std::io::Read;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -163,6 +167,42 @@ fn microsofts_javascript_client_sends_and_receives_over_amqp_and_websockets() {
         assert_eq!(seen["reading_key"], "gateway-7/readings/0");
         assert_eq!((&seen["about"]["device"], &seen["about"]["first"]), (&"gateway-7".into(), &1.into()));
     }
+}
+
+#[test]
+fn microsofts_rust_client_sends_and_receives() {
+    let client = std::env::var("FOREBAY_RUST_CLIENT").expect("FOREBAY_RUST_CLIENT is not set: tests/run sets it");
+    let dir = tempfile::tempdir().unwrap();
+    let (_runtime, hub) = hub(None);
+    let agent = start(dir.path(), &hub, "");
+    until("all are at the hub", || delivered(&hub) == 500);
+    assert!(agent.stop().success());
+    let own: usize = (0..hub.partitions()).map(|partition| hub.events("readings", partition).len()).sum();
+    let endpoint = format!("amqp://{}", hub.address());
+    let connection = hub.connection_string("readings");
+    // Its first send hangs now and then, and nobody knows yet whose fault that is: docs/hub.md. What it sent
+    // before it hung is nothing.
+    let attempt = || Command::new(&client).args([&connection, &endpoint, &(own + 6).to_string()]).output().unwrap();
+    let done = (0..6).map(|_| attempt()).find(|done| done.status.code() != Some(3)).expect("it hung six times");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let seen: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!(seen["partitions"], serde_json::json!(["0", "1", "2", "3"]));
+    let body = |event: &serde_json::Value| STANDARD.decode(event["body"].as_str().unwrap()).unwrap();
+    let of = |key: &str| {
+        let events = seen["events"].as_array().unwrap().iter();
+        events.filter(|event| event["key"] == key).cloned().collect::<Vec<_>>()
+    };
+    let keyed: Vec<String> = of("press-7").iter().map(|event| String::from_utf8(body(event)).unwrap()).collect();
+    assert_eq!(keyed, ["rust-0", "rust-1", "rust-2", "rust-3", "rust-4"]);
+    assert!(seen["events"].as_array().unwrap().iter().any(|event| body(event).len() == 400_000));
+    let ours = of("gateway-7/readings/0");
+    let mut text = String::new();
+    for event in &ours {
+        assert_eq!((&event["content_type"], &event["properties"]), (&"application/x-ndjson".into(), &12.into()));
+        GzDecoder::new(&body(event)[..]).read_to_string(&mut text).unwrap();
+    }
+    let values = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["payload"].clone());
+    assert_eq!(values.collect::<Vec<_>>(), (0..500).map(|n| format!("line {n}")).collect::<Vec<_>>());
 }
 
 #[test]

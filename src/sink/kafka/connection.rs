@@ -6,6 +6,7 @@
 use super::error::from_broker;
 use super::scram::{Hash, Scram};
 use crate::config::value::{Kafka, Login, Sasl};
+use crate::flow::hex::hex;
 use crate::platform::random;
 use crate::platform::tls::Trust;
 use crate::sink::dial::{self, Stream, step};
@@ -16,7 +17,6 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
@@ -179,11 +179,7 @@ impl Connection {
     }
 
     async fn scram(&mut self, hash: Hash, login: &Login) -> Result<(), DeliverError> {
-        let nonce = random::bytes::<16>().iter().fold(String::new(), |mut text, byte| {
-            // Writing into a string does not fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        });
+        let nonce = hex(&random::bytes::<16>());
         let denied = |what: &str| DeliverError { class: Class::Denied, message: format!("SCRAM: {what}") };
         let mut scram = Scram::new(hash, &login.user, login.password.expose(), nonce);
         let challenge = self.tokens(scram.first()).await?;

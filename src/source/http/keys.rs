@@ -4,9 +4,9 @@
 //! `MOST` are kept; then the oldest are forgotten early.
 
 use crate::flow::frame::{Frame, Position};
+use crate::flow::hex::hex;
 use ring::digest::{SHA256, digest};
 use std::collections::{BTreeSet, HashMap};
-use std::fmt::Write;
 
 /// A key is known for this long, in milliseconds.
 const KEPT_MS: i64 = 3_600_000;
@@ -38,11 +38,7 @@ impl Keys {
     #[must_use]
     pub fn part(path: &str, key: &str) -> String {
         let hash = digest(&SHA256, format!("{path}\0{key}").as_bytes());
-        hash.as_ref().iter().take(8).fold(String::new(), |mut text, byte| {
-            // Writing into a string does not fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+        hex(&hash.as_ref()[..8])
     }
 
     /// The frame that carried it, if it is known.

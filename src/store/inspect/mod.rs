@@ -14,7 +14,6 @@ use super::log::body::{self, CursorEntry};
 use super::log::recover::{Finding, Remembered, Scan, scan};
 use super::log::segment::Folders;
 use crate::platform::disk::{Disk, RealDisk};
-use std::fmt::Write;
 use std::io;
 use std::path::Path;
 
@@ -96,14 +95,4 @@ fn stream_view(scan: &Scan, stream: &body::StreamState) -> StreamView {
         oldest_ms: live().map(|holding| holding.arrival_min).min(),
         cursors: scan.state.cursors.values().filter(|cursor| cursor.stream == stream.id).cloned().collect(),
     }
-}
-
-/// Lower-case hex.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut out, byte| {
-        // Writing into a string does not fail.
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
 }
