@@ -10,6 +10,9 @@ use forebay::config::{self, Environment};
 use forebay::decode::{Decoder, lines};
 use forebay::flow::frame::Payload;
 use forebay::flow::record::PayloadKind;
+use forebay::platform::tls::describe;
+use forebay::sink::eventhubs::token_in;
+use forebay::sink::kafka::{Hash, Scram};
 use forebay::source::file::{Settings, Tail};
 use forebay::source::http::unpack;
 use forebay::source::serial::{Found, Framer, proven};
@@ -333,4 +336,38 @@ fn files_of_every_kind() {
             assert_eq!(seen, bytes);
         }
     });
+}
+
+/// What a server says while it is told who we are, and what its certificate says of it.
+#[test]
+fn challenges_tokens_and_certificates() {
+    let challenge = b"r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=16".to_vec();
+    fuzz(&[challenge.clone(), b"r=,s=,i=".to_vec()], |bytes| {
+        let text = String::from_utf8_lossy(bytes);
+        let mut scram = Scram::new(Hash::Sha256, "user", "pencil", "rOprNGfwEbeRWgbNEkqO".into());
+        // Work that a server may ask for is bounded; here it would only take time.
+        let is_cheap = text.split(',').filter_map(|part| part.strip_prefix("i=")).all(|count| count.len() < 4);
+        if is_cheap && scram.answer(&text).is_err() {
+            assert!(scram.verify("v=").is_err(), "nothing was proven");
+        }
+        assert!(scram.verify(&text).is_err());
+    });
+    let tokens = [
+        b"{\"access_token\":\"e30.eyJleHAiOjUwMDB9.x\",\"expires_in\":\"3599\"}".to_vec(),
+        b"e30.eyJleHAiOjUwMDB9.x\n".to_vec(),
+    ];
+    fuzz(&tokens, |bytes| {
+        if let Some((token, _)) = token_in(&String::from_utf8_lossy(bytes), 1000) {
+            assert!(!token.is_empty() && !token.contains(char::is_whitespace));
+        }
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let script = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -keyout /dev/null \
+                  -outform DER -out c.der -subj /CN=x -addext subjectAltName=DNS:localhost,IP:127.0.0.1";
+    let made = std::process::Command::new("sh").args(["-c", script]).current_dir(dir.path()).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let certificate = std::fs::read(dir.path().join("c.der")).unwrap();
+    let described = describe(&certificate.clone().into()).unwrap();
+    assert_eq!(described.names, ["localhost"]);
+    fuzz(&[certificate], |bytes| drop(describe(&bytes.to_vec().into())));
 }

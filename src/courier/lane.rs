@@ -69,10 +69,8 @@ impl Lane {
                     changed = durable.changed() => if changed.is_err() { return },
                     () = stop.requested() => return,
                 }
-                if !self.linger(&mut stop).await {
-                    // Asked to stop: what is there goes out at once, without waiting for more.
-                    continue;
-                }
+                // Asked to stop, what is there goes out at once, without waiting for more.
+                self.linger(&mut stop).await;
                 continue;
             }
             if !self.finish(&mut reader, gathered, &mut stop).await {
@@ -100,21 +98,20 @@ impl Lane {
     }
 
     /// Waits for more while what there is is not worth sending.
-    async fn linger(&self, stop: &mut Stop) -> bool {
+    async fn linger(&self, stop: &mut Stop) {
         if self.shared.rule.linger.is_zero() {
-            return true;
+            return;
         }
         let mut durable = self.shared.store.durable();
         let deadline = tokio::time::sleep(self.shared.rule.linger);
         tokio::pin!(deadline);
         while self.shared.store.backlog(&self.shared.rule.name).bytes < WORTH_SENDING {
             tokio::select! {
-                () = &mut deadline => return true,
-                changed = durable.changed() => if changed.is_err() { return false },
-                () = stop.requested() => return false,
+                () = &mut deadline => return,
+                changed = durable.changed() => if changed.is_err() { return },
+                () = stop.requested() => return,
             }
         }
-        true
     }
 
     /// Delivers what was gathered and releases it; false when the lane is to end.
@@ -169,8 +166,11 @@ impl Lane {
 
     /// Tries until the batch is accepted, or found to be its own trouble.
     async fn deliver(&self, batch: &Batch, stop: &mut Stop) -> Ended {
+        if !self.paced(batch, stop).await {
+            return Ended::Stopped;
+        }
         loop {
-            if !self.admitted(stop).await || !self.paced(batch, stop).await {
+            if !self.admitted(stop).await {
                 return Ended::Stopped;
             }
             let result = tokio::select! {
@@ -241,9 +241,8 @@ impl Lane {
     /// Waits until it is the batch's turn; false when asked to stop.
     async fn paced(&self, batch: &Batch, stop: &mut Stop) -> bool {
         let Some(pace) = &self.shared.pace else { return true };
-        let now = self.shared.clock.monotonic_ms();
-        let (bytes, events) = (batch.bytes() as u64, batch.events.len() as u64);
-        let wait = pace.lock().unwrap_or_else(PoisonError::into_inner).take(now, bytes, events);
+        let (now, events) = (self.shared.clock.monotonic_ms(), batch.events.len() as u64);
+        let wait = pace.lock().unwrap_or_else(PoisonError::into_inner).take(now, batch.bytes() as u64, events);
         self.shared.metrics.add(Metric::SinkPacedMs, wait);
         wait == 0 || self.pause(Duration::from_millis(wait), stop).await
     }

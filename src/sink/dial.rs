@@ -12,7 +12,9 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// For a name, for one address, for a TLS handshake.
+/// For a name, and for each of its addresses: one that is dead must leave time for the others.
+const ADDRESS: Duration = Duration::from_secs(5);
+/// For a TLS handshake.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// What bytes go over, whatever is in between.
@@ -30,7 +32,7 @@ pub fn step(name: &'static str, told: impl std::fmt::Display) {
 /// When none does in time.
 pub async fn tcp(host: &str, port: u16) -> Result<TcpStream, DeliverError> {
     let failed = |what: &dyn std::fmt::Display| DeliverError::transient(format_args!("{host}:{port}: {what}"));
-    let found = timeout(PATIENCE, lookup_host((host, port))).await;
+    let found = timeout(ADDRESS, lookup_host((host, port))).await;
     let found: Vec<_> = match found {
         Ok(Ok(found)) => found.collect(),
         Ok(Err(error)) => return Err(failed(&format_args!("the name is not found: {error}"))),
@@ -42,7 +44,7 @@ pub async fn tcp(host: &str, port: u16) -> Result<TcpStream, DeliverError> {
     );
     let mut last = failed(&"the name has no address");
     for address in found {
-        match timeout(PATIENCE, TcpStream::connect(address)).await {
+        match timeout(ADDRESS, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => {
                 step("tcp", format_args!("connected to {address}"));
                 stream.set_nodelay(true).map_err(|error| failed(&error))?;

@@ -153,6 +153,8 @@ pub mod event {
     pub const DEAD_LETTER: &str = "dead_letter";
     /// A step on the way to a target was taken (level debug).
     pub const SINK_STEP: &str = "sink_step";
+    /// A sink says something that is no failure.
+    pub const SINK_NOTE: &str = "sink_note";
     /// A sink is connected.
     pub const SINK_UP: &str = "sink_up";
     /// A sink cannot deliver; it is tried again.

@@ -182,6 +182,7 @@ impl Checker<'_> {
                 None
             }
         };
-        Some(Proxy { host: host.into(), port, login })
+        let host = host.trim_matches(['[', ']']).into();
+        Some(Proxy { host, port, login })
     }
 }

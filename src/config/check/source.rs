@@ -154,6 +154,10 @@ impl Checker<'_> {
                 self.problem(when_done.span(), problem, Some(hint.into()));
             }
         }
+        let folder = std::path::Path::new(&file.path).parent();
+        if file.when_done == WhenDone::Move && folder.is_some_and(|folder| folder.ends_with("done")) {
+            self.problem(path.span(), "files of a folder `done` are not read with `when_done = \"move\"`".into(), None);
+        }
         if let Some(after) = raw.done_after {
             file.done_after = after.get_ref().0;
             if file.done_after.as_millis() < 100 {

@@ -27,8 +27,14 @@ pub struct Cbs {
     next: u64,
 }
 
-/// When a token is to be made again, seconds since the Unix epoch.
-pub type Renewal = Option<u64>;
+/// When a token is to be made again, and when it ends; seconds since the Unix epoch.
+#[derive(Debug, Clone, Copy)]
+pub struct Renewal {
+    /// Before it ends.
+    pub at_s: u64,
+    /// When it ends.
+    pub until_s: u64,
+}
 
 impl Cbs {
     /// Attaches the pair.
@@ -53,7 +59,7 @@ impl Cbs {
     ///
     /// # Errors
     /// `Denied` when the service refuses the token.
-    pub async fn put_token(&mut self, settings: &EventHubs) -> Result<Renewal, DeliverError> {
+    pub async fn put_token(&mut self, settings: &EventHubs) -> Result<Option<Renewal>, DeliverError> {
         let resource = settings.connection.endpoint.address("sb", &settings.entity);
         let now = clock::wall_s();
         let (kind, token, expiry) = match &settings.connection.credential {
@@ -73,7 +79,8 @@ impl Cbs {
             // At seven to eight tenths of its life, so that a few failed tries do no harm, and that a fleet that
             // was started together does not renew together.
             let tenth = expiry.map_or(0, |expiry| expiry.saturating_sub(now) / 10);
-            return Ok(expiry.map(|expiry| expiry - 2 * tenth - random::below(tenth + 1)));
+            let at = |until: u64| until - 2 * tenth - random::below(tenth + 1);
+            return Ok(expiry.map(|until_s| Renewal { at_s: at(until_s), until_s }));
         }
         let denied = matches!(status, 400..=404) || matches!(settings.connection.credential, Credential::Signature(_));
         let class = if denied { Class::Denied } else { Class::Transient };

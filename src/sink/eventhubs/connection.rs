@@ -11,6 +11,7 @@ use crate::config::value::EventHubs;
 use crate::platform::{clock, random};
 use crate::sink::DeliverError;
 use crate::sink::dial::step;
+use crate::telemetry::event;
 use fe2o3_amqp::Sender;
 use fe2o3_amqp::connection::ConnectionHandle;
 use fe2o3_amqp::sasl_profile::SaslProfile;
@@ -31,6 +32,8 @@ const OUTCOME: Duration = Duration::from_secs(60);
 const CLOSING: Duration = Duration::from_secs(2);
 /// Azure drops a connection that is silent for 240 s.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
+/// A token is not relied on for its last seconds.
+const MARGIN_S: u64 = 90;
 const IDLE_TIME_OUT_MS: u32 = 120_000;
 const FRAME_BYTES: u32 = 64 << 10;
 const QUEUE: usize = 64;
@@ -233,7 +236,10 @@ async fn amqp(
     Ok((connection, session))
 }
 
-async fn authorise(session: &mut SessionHandle<()>, settings: &EventHubs) -> Result<(Cbs, Renewal), DeliverError> {
+async fn authorise(
+    session: &mut SessionHandle<()>,
+    settings: &EventHubs,
+) -> Result<(Cbs, Option<Renewal>), DeliverError> {
     let mut cbs = Cbs::attach(session).await?;
     let renewal = cbs.put_token(settings).await?;
     step("token", format_args!("accepted for {}", settings.connection.endpoint.address("sb", &settings.entity)));
@@ -243,7 +249,7 @@ async fn authorise(session: &mut SessionHandle<()>, settings: &EventHubs) -> Res
 /// Renews the token in time and keeps the connection from falling silent.
 async fn keep(
     mut cbs: Cbs,
-    mut renewal: Renewal,
+    mut renewal: Option<Renewal>,
     settings: EventHubs,
     mut closed: watch::Receiver<Option<String>>,
     socket: std::net::TcpStream,
@@ -253,11 +259,21 @@ async fn keep(
             _ = closed.wait_for(Option::is_some) => return,
             () = tokio::time::sleep(KEEP_ALIVE) => {}
         }
-        let done = if renewal.is_some_and(|at| clock::wall_s() >= at) {
-            cbs.put_token(&settings).await.map(|next| renewal = next)
-        } else {
-            cbs.keep_alive().await
-        };
+        let now = clock::wall_s();
+        let mut done = Ok(());
+        if renewal.is_some_and(|renewal| now >= renewal.at_s) {
+            match cbs.put_token(&settings).await {
+                Ok(next) => renewal = next,
+                // The old one is good yet: whoever gives new ones may be back in a minute.
+                Err(error) if renewal.is_some_and(|renewal| now + MARGIN_S < renewal.until_s) => {
+                    tracing::warn!(event = event::SINK_NOTE, %error, "the token was not renewed; trying again");
+                }
+                Err(error) => done = Err(error),
+            }
+        }
+        if done.is_ok() {
+            done = cbs.keep_alive().await;
+        }
         if done.is_err() {
             // The next delivery connects again and says what is wrong.
             let _ = socket.shutdown(Shutdown::Both);

@@ -13,7 +13,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use reqwest::{Client, RequestBuilder, StatusCode};
 use serde_json::Value;
 use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
+use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 use tokio::time::timeout;
 
@@ -26,6 +28,8 @@ const ASSERTION: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 const PATIENCE: Duration = Duration::from_secs(15);
 /// Of a token that does not say it, in seconds.
 const LIFE_S: u64 = 3600;
+/// More of what a program prints is not read, in bytes.
+const MOST_PRINTED: u64 = 64 << 10;
 /// More of an error's text is not shown.
 const MOST_TOLD: usize = 300;
 
@@ -118,21 +122,32 @@ async fn run(words: &[String]) -> Result<String, DeliverError> {
         return Err(DeliverError { class: Class::Denied, message: "`command` is empty".into() });
     };
     let failed = |what: &dyn std::fmt::Display| DeliverError::transient(format_args!("{program}: {what}"));
-    let running = Command::new(program).args(arguments).kill_on_drop(true).output();
-    let done = match timeout(PATIENCE, running).await {
+    let spawned =
+        Command::new(program).args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true).spawn();
+    let mut child = spawned.map_err(|error| failed(&error))?;
+    let output = child.stdout.take();
+    let done = timeout(PATIENCE, async {
+        let mut text = Vec::new();
+        if let Some(output) = output {
+            output.take(MOST_PRINTED).read_to_end(&mut text).await?;
+        }
+        Ok::<_, std::io::Error>((text, child.wait().await?))
+    });
+    let (text, status) = match done.await {
         Ok(Ok(done)) => done,
         Ok(Err(error)) => return Err(failed(&error)),
         Err(_) => return Err(failed(&"no token in time")),
     };
-    if !done.status.success() {
+    if !status.success() {
         // What it wrote may have anything in it: it is not shown.
-        return Err(failed(&format_args!("it ended with {}", done.status)));
+        return Err(failed(&format_args!("it ended with {status}")));
     }
-    Ok(String::from_utf8_lossy(&done.stdout).into_owned())
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
-/// The token in an answer, and when it ends.
-fn read(text: &str, now_s: u64) -> Option<(String, u64)> {
+/// The token in an answer, and when it ends (seconds since the Unix epoch); none when there is none.
+#[must_use]
+pub fn read(text: &str, now_s: u64) -> Option<(String, u64)> {
     let json: Value = serde_json::from_str(text).unwrap_or_default();
     let token = match &json {
         Value::Object(_) => json["access_token"].as_str().or(json["accessToken"].as_str())?,

@@ -13,6 +13,7 @@ mod sas;
 mod transport;
 
 pub use crate::config::value::EventHubs as Settings;
+pub use entra::read as token_in;
 
 use super::{DeliverError, Delivery, Limits, Sink};
 use crate::flow::batch::Batch;

@@ -22,7 +22,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 
 /// TCP, TLS and SASL together take no longer.
-const CONNECT: Duration = Duration::from_secs(15);
+const CONNECT: Duration = Duration::from_secs(30);
 /// No answer in this time means that the connection is of no use. Brokers answer within the request's
 /// own timeout, which is shorter.
 const ANSWER: Duration = Duration::from_secs(40);
@@ -170,7 +170,13 @@ impl Connection {
                 self.tokens(format!("\0{user}\0{}", password.expose())).await?;
             }
             Sasl::OauthBearer(token) => {
-                self.tokens(format!("n,,\u{1}auth=Bearer {}\u{1}\u{1}", token.expose())).await?;
+                let told = self.tokens(format!("n,,\u{1}auth=Bearer {}\u{1}\u{1}", token.expose())).await?;
+                if !told.is_empty() {
+                    // RFC 7628, section 3.2.3: what is wrong comes first, and the failure after our answer to that.
+                    let _ = self.tokens("\u{1}".into()).await;
+                    let message = format!("the broker does not take the token: {told}");
+                    return Err(DeliverError { class: Class::Denied, message });
+                }
             }
             Sasl::Scram256(login) => self.scram(Hash::Sha256, login).await?,
             Sasl::Scram512(login) => self.scram(Hash::Sha512, login).await?,

@@ -11,6 +11,7 @@ mod record;
 mod scram;
 
 pub use crate::config::value::Kafka as Settings;
+pub use scram::{Hash, Scram};
 
 use super::dial::step;
 use super::{Class, DeliverError, Delivery, Limits, Sink};
@@ -43,6 +44,11 @@ const REPLICAS_MS: i32 = 25_000;
 /// The newest versions that we speak: later ones name topics by id.
 const PRODUCE: i16 = 9;
 const METADATA: i16 = 9;
+/// Event Hubs drops what is silent for 240 s, a broker after ten minutes, a router when it likes.
+const IDLE: Duration = Duration::from_secs(180);
+/// A longer pause is not kept.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
 /// All in-sync replicas.
 const ACKS_ALL: i16 = -1;
 
@@ -63,6 +69,15 @@ struct Producer {
     partition: i32,
     /// The broker asked for a pause.
     not_before: Option<Instant>,
+    /// When it was used last.
+    used: Instant,
+}
+
+impl Producer {
+    /// Whether the broker is still there for us, as far as is known.
+    fn is_fresh(&self) -> bool {
+        !self.connection.is_stale() && self.used.elapsed() < IDLE
+    }
 }
 
 impl Kafka {
@@ -81,7 +96,7 @@ impl Kafka {
         let slot = self.lanes.lock().await.entry(lane).or_default().clone();
         let mut slot = slot.lock().await;
         // What fails or is given up leaves no connection behind whose answers would be mistaken.
-        let mut producer = match slot.take().filter(|producer| !producer.connection.is_stale()) {
+        let mut producer = match slot.take().filter(Producer::is_fresh) {
             Some(producer) => producer,
             None => self.connect(&key).await?,
         };
@@ -104,8 +119,9 @@ impl Kafka {
         };
         if throttle > Duration::ZERO {
             self.metrics.add(Metric::SinkThrottles, 1);
-            producer.not_before = Some(Instant::now() + throttle);
+            producer.not_before = Some(Instant::now() + throttle.min(LONGEST_PAUSE));
         }
+        producer.used = Instant::now();
         *slot = Some(producer);
         Ok(Accepted::by_target())
     }
@@ -121,7 +137,10 @@ impl Kafka {
         let told = answer.responses.first().and_then(|topic| topic.partition_responses.first());
         let told = told.ok_or_else(|| DeliverError::transient("the broker answers without saying anything"))?;
         if told.error_code != 0 {
-            return Err(from_broker(told.error_code, topic, told.error_message.as_ref().map(StrBytes::as_str)));
+            let error = from_broker(told.error_code, topic, told.error_message.as_ref().map(StrBytes::as_str));
+            // The topic was there a moment ago: it is the partition that has moved.
+            let moved = told.error_code == UNKNOWN_TOPIC_OR_PARTITION;
+            return Err(if moved { DeliverError { class: Class::Transient, ..error } } else { error });
         }
         Ok(Duration::from_millis(u64::try_from(answer.throttle_time_ms).unwrap_or(0)))
     }
@@ -145,8 +164,9 @@ impl Kafka {
                     tracing::info!(event = event::SINK_UP, host, port, topic, partition, "connected");
                     return Ok(producer);
                 }
-                Err(error) if error.class == Class::Denied => return Err(error),
-                Err(error) => last = error,
+                // Another broker may know better: one that has just started knows no topics yet.
+                Err(error) if last.class != Class::Denied => last = error,
+                Err(_) => {}
             }
         }
         Err(last)
@@ -186,7 +206,7 @@ impl Kafka {
         if connection.place != place {
             connection = Connection::open(&self.settings, &place.0, place.1).await?;
         }
-        Ok(Producer { connection, partition: index, not_before: None })
+        Ok(Producer { connection, partition: index, not_before: None, used: Instant::now() })
     }
 }
 

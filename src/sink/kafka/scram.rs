@@ -30,12 +30,14 @@ pub struct Scram<'a> {
 
 impl<'a> Scram<'a> {
     /// Begins one; the nonce is never used again.
+    #[must_use]
     pub fn new(hash: Hash, user: &str, password: &'a str, nonce: String) -> Self {
         let user = user.replace('=', "=3D").replace(',', "=2C");
         Self { hash, password, first_bare: format!("n={user},r={nonce}"), nonce, expected: Vec::new() }
     }
 
     /// What the client says first.
+    #[must_use]
     pub fn first(&self) -> String {
         format!("n,,{}", self.first_bare)
     }

@@ -128,6 +128,11 @@ impl Content {
         }
     }
 
+    /// Whether it holds memory for unpacking.
+    pub fn is_unpacking(&self) -> bool {
+        matches!(self, Self::Packed(unpacked) if unpacked.reader.is_some())
+    }
+
     /// Why the text of a packed file ends where it does, if that is not its proper end: once.
     pub fn trouble(&mut self) -> Option<String> {
         match self {
@@ -211,7 +216,7 @@ impl Unpacked {
             if self.at == offset && self.window.len() >= want || self.end.is_some() {
                 break;
             }
-            self.step(&mut step);
+            self.step(&mut step)?;
         }
         let known = if self.at == offset { &self.window[..want.min(self.window.len())] } else { &[] };
         let text = known.to_vec();
@@ -230,17 +235,23 @@ impl Unpacked {
         })
     }
 
-    fn step(&mut self, step: &mut [u8]) {
+    fn step(&mut self, step: &mut [u8]) -> io::Result<()> {
         match self.reader.as_mut().map_or(Ok(0), |reader| reader.read(step)) {
             Ok(0) => self.end = Some(self.at + self.window.len() as u64),
             Ok(n) => self.window.extend_from_slice(&step[..n]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // The file could not be read: that says nothing of what is in it.
+            Err(error) if error.raw_os_error().is_some() => {
+                self.reader = None;
+                return Err(error);
+            }
             Err(error) => {
                 let end = self.at + self.window.len() as u64;
                 self.trouble = Some(format!("damaged or cut: it unpacks to {end} bytes and no more ({error})"));
                 self.end = Some(end);
             }
         }
+        Ok(())
     }
 }
 

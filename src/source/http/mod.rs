@@ -260,11 +260,10 @@ impl Shared {
             return Err(say(StatusCode::BAD_REQUEST, "Idempotency-Key must have 1 to 255 ASCII characters"));
         }
         let most = self.settings.max_body;
-        let read = async {
-            let _place = self.bodies.acquire().await;
-            body::read(body, text(header::CONTENT_ENCODING), most).await
+        let Ok(_place) = tokio::time::timeout(PATIENCE, self.bodies.acquire()).await else {
+            return Err(wait(StatusCode::TOO_MANY_REQUESTS, "too many send at the moment"));
         };
-        let read = tokio::time::timeout(PATIENCE, read).await;
+        let read = tokio::time::timeout(PATIENCE, body::read(body, text(header::CONTENT_ENCODING), most)).await;
         let body = match read {
             Err(_) => return Err(say(StatusCode::REQUEST_TIMEOUT, "the body took too long")),
             Ok(Err(BodyError::TooLarge)) => {

@@ -104,7 +104,8 @@ pub(super) async fn run(settings: Settings, context: Context) {
         };
         match answer {
             Answer::Values(json) => {
-                if std::mem::take(&mut failures) > 0 {
+                let is_back = std::mem::take(&mut failures) > 0;
+                if is_back {
                     tracing::info!(event = event::SOURCE_UP, source = %name, "connected");
                 }
                 if std::mem::take(&mut next.silences) > 0 {
@@ -119,6 +120,12 @@ pub(super) async fn run(settings: Settings, context: Context) {
                 tokio::select! {
                     pushed = giver.push(frame) => if pushed.is_none() { return },
                     () = stop.requested() => return,
+                }
+                if is_back {
+                    // The others waited for the line, not for themselves.
+                    for waiting in asked.iter_mut().filter(|asked| asked.silences == 0) {
+                        waiting.due = waiting.due.min(Instant::now() + settings.every);
+                    }
                 }
             }
             Answer::Silence => {

@@ -122,6 +122,7 @@ impl Tail {
 
     /// Files that were closed and have another name now.
     fn find_closed(&mut self) {
+        let mut complaints = Vec::new();
         let is_missing = |track: &&mut Track| track.gone && !track.is_open();
         let missing = self.tracks.values_mut().filter(is_missing);
         let folders: BTreeSet<PathBuf> = missing.filter_map(|track| track.path.parent().map(PathBuf::from)).collect();
@@ -132,9 +133,12 @@ impl Tail {
                 track.path.clone_from(&path);
                 // It may have grown before.
                 if let Err(error) = track.refresh() {
-                    tracing::warn!(event = event::SOURCE_NOTE, path = %path.display(), %error, "cannot be read");
+                    complaints.push(format!("{} cannot be read: {error}", path.display()));
                 }
             }
+        }
+        for what in complaints {
+            self.complain(what);
         }
     }
 
@@ -170,8 +174,9 @@ impl Tail {
         let is_beside = |track: &&mut Track| track.path.parent() == path.parent();
         self.tracks.values_mut().filter(is_beside).any(|track| {
             let original = track.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            let is_named_after = name.len() > original.len() && name.starts_with(original);
-            is_named_after && track.holds(&file) || unpacks_to(&file, track.saved().fingerprint)
+            let is_longer = name.len() > original.len() && name.starts_with(original);
+            is_longer && track.holds(&file)
+                || is_named_after(path, &track.path) && unpacks_to(&file, track.saved().fingerprint)
         })
     }
 
@@ -215,8 +220,21 @@ impl Tail {
         };
         let newest = |path: &PathBuf| std::fs::metadata(path).and_then(|meta| meta.modified()).ok();
         let beside = files_in(original.path.parent()?);
-        beside.into_iter().filter(|path| *path != original.path).filter(is_twin).max_by_key(newest)
+        beside.into_iter().filter(|path| is_named_after(path, &original.path)).filter(is_twin).max_by_key(newest)
     }
+}
+
+/// Whether a file is named as logrotate names what it makes of another: after it, with a number or a date
+/// and perhaps an ending more.
+fn is_named_after(path: &Path, original: &Path) -> bool {
+    let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let (name, original) = (name(path), name(original));
+    let stem = original.trim_end_matches(|c: char| c.is_ascii_digit());
+    let stem = match stem.strip_suffix(['.', '-']) {
+        Some(stem) if stem.len() + 1 < original.len() => stem,
+        _ => original.as_str(),
+    };
+    name != original && name.starts_with(stem)
 }
 
 /// The files of a folder.

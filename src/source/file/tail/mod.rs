@@ -12,7 +12,7 @@ use crate::config::value::WhenDone;
 use crate::flow::frame::Frame;
 use crate::telemetry::{Metric, Metrics, event};
 use regex_lite::Regex;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -20,6 +20,8 @@ use std::sync::Arc;
 const SHARE_BYTES: usize = 16 << 10;
 /// About so many bytes are read in one poll.
 const POLL_BYTES: usize = 512 << 10;
+/// Troubles that are told of.
+const COMPLAINTS: usize = 200;
 /// Files that have been read are moved to this folder beside them.
 const DONE: &str = "done";
 
@@ -38,7 +40,9 @@ pub struct Tail {
     starting: bool,
     /// Frames that were given.
     given: u64,
-    complained: Option<String>,
+    /// Where the next poll begins: the last one had enough.
+    next: Option<Part>,
+    complained: BTreeSet<String>,
 }
 
 impl Tail {
@@ -56,8 +60,18 @@ impl Tail {
             done_after: settings.done_after,
         });
         let tracks = BTreeMap::new();
-        let mut tail =
-            Self { settings, saved, tracks, rules, metrics, first, starting: true, given: 0, complained: None };
+        let mut tail = Self {
+            settings,
+            saved,
+            tracks,
+            rules,
+            metrics,
+            first,
+            starting: true,
+            given: 0,
+            next: None,
+            complained: BTreeSet::new(),
+        };
         tail.find_renamed();
         tail
     }
@@ -104,7 +118,8 @@ impl Tail {
     /// Whether a file is not needed any more: it is gone, or it has been read and is to be put away.
     fn is_over(&self, track: &Track, settled: u64) -> bool {
         if track.gone {
-            return track.is_lost() || track.is_finished() && track.quiet_for() >= self.settings.gone_after;
+            let is_over = track.is_lost() || track.is_finished() && track.quiet_for() >= self.settings.gone_after;
+            return is_over && track.has_folder();
         }
         self.settings.when_done != WhenDone::Keep
             && track.is_finished()
@@ -120,6 +135,8 @@ impl Tail {
         }
         let done = match self.settings.when_done {
             WhenDone::Keep => return false,
+            // Somebody may have the rest of it.
+            WhenDone::Delete if track.is_damaged => return false,
             WhenDone::Delete => std::fs::remove_file(&track.path),
             WhenDone::Move => moved(&track.path),
         };
@@ -131,18 +148,31 @@ impl Tail {
         true
     }
 
-    /// Reads a share of every file, whichever is busy.
+    /// Reads a share of every file, whichever is busy; what is too much for one poll is first in the next.
     fn read(&mut self, frames: &mut Vec<Frame>) {
         let share = (POLL_BYTES / self.tracks.len().max(1)).max(SHARE_BYTES);
         let mut open = self.tracks.values().filter(|track| track.is_open()).count();
         // Unpacking takes memory: one file after the other.
-        let mut unpacking = false;
-        for track in self.tracks.values_mut() {
+        let mut unpacking = self.tracks.values().any(Track::holds_decoder);
+        let mut total = 0;
+        let mut complaints = Vec::new();
+        let parts: Vec<Part> = match self.next {
+            Some(next) => self.tracks.range(next..).chain(self.tracks.range(..next)).map(|(part, _)| *part).collect(),
+            None => self.tracks.keys().copied().collect(),
+        };
+        self.next = None;
+        for part in parts {
+            if total >= POLL_BYTES {
+                self.next = Some(part);
+                break;
+            }
+            let Some(track) = self.tracks.get_mut(&part) else { continue };
             let rest = track.quiet_for() >= self.settings.unterminated_after
                 || track.gone && track.quiet_for() >= self.settings.gone_after;
-            let (was_open, was_unpacking) = (track.is_open(), track.is_unpacking());
+            let was_open = track.is_open();
+            let must_wait = unpacking && track.is_unpacking() && !track.holds_decoder();
             let mut weight = 0;
-            while weight < share && !(unpacking && was_unpacking) {
+            while weight < share && !must_wait {
                 match track.next(rest) {
                     Ok(Some(frame)) => {
                         weight += frame.weight();
@@ -151,29 +181,36 @@ impl Tail {
                     }
                     Ok(None) => break,
                     Err(error) => {
-                        let path = track.path.display();
-                        tracing::warn!(event = event::SOURCE_NOTE, %path, %error, "cannot be read");
+                        complaints.push(format!("{} cannot be read: {error}", track.path.display()));
                         break;
                     }
                 }
             }
+            total += weight;
             if let Some(trouble) = track.trouble() {
+                track.is_damaged = true;
                 self.metrics.add(Metric::FileDamaged, 1);
-                tracing::warn!(event = event::SOURCE_NOTE, path = %track.path.display(), "{trouble}");
+                complaints.push(format!("{} is {trouble}", track.path.display()));
             }
-            unpacking |= was_unpacking;
+            if track.is_finished() {
+                track.rest();
+            }
+            unpacking |= track.holds_decoder();
             open += usize::from(track.is_open() && !was_open);
             if open > self.settings.max_open && track.is_open() && !track.is_unpacking() && !track.gone {
                 track.close();
                 open -= 1;
             }
         }
+        for what in complaints {
+            self.complain(what);
+        }
     }
 
     /// Looks at the files that are read: before new ones are looked for, so that the copy of a file
     /// that was cut is known as such.
     fn refresh(&mut self) -> Vec<Frame> {
-        let mut copies = Vec::new();
+        let (mut copies, mut complaints) = (Vec::new(), Vec::new());
         for track in self.tracks.values_mut() {
             let before = track.saved();
             let was_open = track.is_open();
@@ -185,13 +222,14 @@ impl Tail {
                     tracing::warn!(event = event::SOURCE_NOTE, %path, "truncated or replaced: reading from its start");
                 }
                 Ok(false) => {}
-                Err(error) => {
-                    tracing::warn!(event = event::SOURCE_NOTE, path = %track.path.display(), %error, "cannot be read");
-                }
+                Err(error) => complaints.push(format!("{} cannot be read: {error}", track.path.display())),
             }
             if !was_open {
                 track.close();
             }
+        }
+        for what in complaints {
+            self.complain(what);
         }
         copies.into_iter().flat_map(|(cut, part)| self.find_copy(&cut, part)).collect()
     }
@@ -206,11 +244,11 @@ impl Tail {
         self.tracks.insert(track.part, track);
     }
 
-    /// Once for each kind of trouble.
+    /// Says it once; after many, nothing more: a log wears a card out too.
     fn complain(&mut self, what: String) {
-        if self.complained.as_ref() != Some(&what) {
+        if self.complained.len() < COMPLAINTS && !self.complained.contains(&what) {
             tracing::warn!(event = event::SOURCE_NOTE, "{what}");
-            self.complained = Some(what);
+            self.complained.insert(what);
         }
     }
 }

@@ -111,6 +111,13 @@ fn utf_16_and_byte_order_marks_are_understood_also_after_a_restart() {
     assert_eq!(frames(&mut rig), ["Zähler,t|y,3\r\n"]);
     rig.append("b.csv", "\u{feff}n,t\nz,4\n");
     assert_eq!(frames(&mut rig), ["n,t|z,4\n"], "a mark before UTF-8 is no part of the first name");
+    // A lone byte at the end, as a shell adds it: taken as it is, and not read again.
+    rig.settings.unterminated_after = Duration::ZERO;
+    std::fs::write(rig.path("c.csv"), b"\xff\xfea\0\n\0b\0\n\0x").unwrap();
+    rig.restart();
+    assert_eq!(frames(&mut rig), ["a|b\n", "a|\u{fffd}"]);
+    rig.restart();
+    assert_eq!(frames(&mut rig), Vec::<String>::new());
 }
 
 #[test]
@@ -143,6 +150,15 @@ fn whole_files_are_one_message_each_and_again_when_they_change() {
     let large = "x".repeat(100_000);
     rig.append("in/large", &large);
     assert_eq!(take(&mut rig), [format!("#100000 {:x} {}", crc32c::crc32c(large.as_bytes()), 64 << 10)]);
+    // What has changed while nobody looked is taken whole, and what has not is not taken again.
+    std::fs::write(rig.path("in/a.json"), "{\"a\":\n22}xx").unwrap();
+    std::fs::write(rig.path("in/packed"), zstd::encode_all(&b"packed"[..], 3).unwrap()).unwrap();
+    rig.restart();
+    let mut both = take(&mut rig);
+    both.sort();
+    assert_eq!(both, ["packed", "{\"a\":\n22}xx"]);
+    rig.restart();
+    assert_eq!(take(&mut rig), Vec::<String>::new());
     rig.settings.done_after = Duration::from_secs(3600);
     rig.restart();
     rig.append("in/b.json", "half");

@@ -103,3 +103,22 @@ fn many_files_are_read_through_a_pattern() {
     lines.sort_unstable();
     assert_eq!(lines, (0..20).collect::<Vec<_>>());
 }
+
+#[test]
+fn one_poll_is_bounded_and_every_file_has_its_turn() {
+    let mut rig = Rig::new("*.log");
+    let text = "some line of a file\n".repeat(2000);
+    for n in 0..60 {
+        rig.append(&format!("{n:02}.log"), &text);
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    let mut bytes = 0;
+    while seen.len() < 60 || bytes < 60 * text.len() {
+        let frames = rig.tail.poll(u64::MAX);
+        let weight: usize = frames.iter().map(Frame::weight).sum();
+        assert!(weight > 0 && weight < 2 << 20, "{weight}");
+        bytes += frames.iter().map(|frame| usize::try_from(frame.bytes()).unwrap()).sum::<usize>();
+        seen.extend(frames.iter().map(|frame| frame.key.clone()).filter(|key| !key.is_empty()));
+    }
+    assert_eq!(bytes, 60 * text.len());
+}

@@ -218,3 +218,55 @@ fn more_files_than_may_be_open_are_all_read_also_when_they_are_renamed() {
     let expected: Vec<String> = (10..30).flat_map(|n| [format!("{n}-last"), format!("{n}-new")]).collect();
     assert_eq!(rig.lines(), expected);
 }
+
+#[test]
+fn a_packed_file_that_only_begins_like_another_is_read() {
+    let mut rig = Rig::new("*");
+    rig.append("a.csv", "time,value\n1,1\n");
+    assert_eq!(rig.poll(), "time,value\n1,1\n");
+    rig.append("b.csv", "time,value\n1,1\n2,2\n");
+    rig.gzip("b.csv", "b.csv.gz");
+    assert_eq!(rig.lines(), ["1,1", "2,2", "time,value"], "it is no copy of a.csv, whose name it does not have");
+    rig.append("c.csv", "time,value\n3,3\n");
+    assert_eq!(rig.lines(), ["3,3", "time,value"]);
+    // What is gone is not looked for in files of others.
+    rig.append("d.csv", "time,value\n3,3\n4,4\n");
+    std::fs::remove_file(rig.path("c.csv")).unwrap();
+    rig.gzip("d.csv", "d.csv.gz");
+    rig.restart();
+    assert_eq!(rig.lines(), ["3,3", "4,4", "time,value"]);
+}
+
+#[test]
+fn a_damaged_file_is_never_removed() {
+    let mut rig = Rig::new("*.gz");
+    rig.settings.when_done = WhenDone::Delete;
+    rig.restart();
+    rig.append("cut", &"1 some text\n".repeat(1000));
+    rig.gzip("cut", "cut.gz");
+    let bytes = std::fs::read(rig.path("cut.gz")).unwrap();
+    std::fs::write(rig.path("cut.gz"), &bytes[..bytes.len() - 6]).unwrap();
+    rig.lines();
+    rig.restart();
+    rig.lines();
+    assert!(rig.path("cut.gz").exists(), "somebody may have the rest of it");
+    std::fs::write(rig.path("cut.gz"), &bytes).unwrap();
+    rig.lines();
+    assert!(!rig.path("cut.gz").exists());
+}
+
+#[test]
+fn a_folder_that_is_not_there_says_nothing_of_its_files() {
+    let mut rig = Rig::new("in/*.log");
+    rig.settings.max_open = 1;
+    std::fs::create_dir(rig.path("in")).unwrap();
+    rig.restart();
+    for name in ["in/a.log", "in/b.log", "in/c.log"] {
+        rig.append(name, "1\n");
+    }
+    assert_eq!(rig.lines(), ["1", "1", "1"]);
+    rig.rename("in", "away");
+    rig.poll();
+    rig.rename("away", "in");
+    assert_eq!(rig.lines(), Vec::<String>::new());
+}

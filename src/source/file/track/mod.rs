@@ -30,6 +30,8 @@ pub struct Track {
     pub path: PathBuf,
     /// No path of ours leads to it any more.
     pub gone: bool,
+    /// A packed file that ends too early.
+    pub is_damaged: bool,
     /// The number of the last frame with something of it.
     pub last_frame: u64,
     key: Arc<str>,
@@ -90,6 +92,9 @@ impl Track {
         };
         let known = saved.filter(is_known);
         let offset = match known {
+            // A file that is a message was taken as it is, or is taken whole.
+            Some(_) if rules.whole && is_packed => u64::MAX,
+            Some(saved) if rules.whole && saved.offset < meta.len() => 0,
             Some(saved) => saved.offset,
             // The end of what is packed shows only when it is unpacked.
             None if from_end && is_packed => u64::MAX,
@@ -101,6 +106,7 @@ impl Track {
             part: part.unwrap_or_else(|| Part::new(FileId::of(&meta))),
             path: path.into(),
             gone: false,
+            is_damaged: false,
             last_frame: 0,
             key: path.to_string_lossy().into(),
             offset: offset.max(content.as_ref().map_or(0, Content::start)),
@@ -182,10 +188,31 @@ impl Track {
         self.offset > 0
     }
 
+    /// Whether its folder is there; one that is not says nothing of its files.
+    pub fn has_folder(&self) -> bool {
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        std::fs::metadata(folder).is_ok_and(|meta| FileId::of(&meta).device == self.part.id.device)
+    }
+
     /// Whether it was closed, and is not where it was.
     pub fn is_lost(&self) -> bool {
-        let is_there = |meta: Metadata| FileId::of(&meta) == self.part.id;
-        self.file.is_none() && !std::fs::metadata(&self.path).is_ok_and(is_there)
+        self.file.is_none()
+            && match std::fs::metadata(&self.path) {
+                Ok(meta) => FileId::of(&meta) != self.part.id,
+                Err(error) => error.kind() == io::ErrorKind::NotFound,
+            }
+    }
+
+    /// Whether it holds memory for unpacking.
+    pub fn holds_decoder(&self) -> bool {
+        self.content.as_ref().is_some_and(Content::is_unpacking)
+    }
+
+    /// Gives back what unpacking took; the file stays open.
+    pub fn rest(&mut self) {
+        if let Some(content) = &mut self.content {
+            content.close();
+        }
     }
 
     /// Whether it is packed, and is not read to its end.
@@ -201,9 +228,7 @@ impl Track {
     /// Closes the file; it is opened again when there is something to read.
     pub fn close(&mut self) {
         self.file = None;
-        if let Some(content) = &mut self.content {
-            content.close();
-        }
+        self.rest();
     }
 
     fn look(&self) -> io::Result<Metadata> {
@@ -250,9 +275,10 @@ impl Track {
             self.too_long = None;
             self.header = None;
         }
-        if restarted || is_packed {
+        if restarted || is_packed || self.rules.whole {
             self.content = None;
         }
+        self.is_damaged = false;
         (self.size, self.modified) = (size, modified);
         self.changed = Instant::now();
         Ok(restarted && !self.rules.whole)

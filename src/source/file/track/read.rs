@@ -22,7 +22,7 @@ impl Track {
             return Ok(None);
         }
         if self.rules.whole {
-            return if self.quiet_for() >= self.rules.done_after { self.all().map(Some) } else { Ok(None) };
+            return if self.quiet_for() >= self.rules.done_after { self.all() } else { Ok(None) };
         }
         let is_packed = matches!(self.content, Some(Content::Packed(_)));
         // A packed file is written at one go: what is read of it while that lasts would be read twice.
@@ -95,8 +95,13 @@ impl Track {
         self.content.as_ref().map_or(0, |content| content.width(text))
     }
 
-    /// All of the file as one message.
-    fn all(&mut self) -> io::Result<Frame> {
+    /// Goes past a text; half a character at the very end of UTF-16 is less than its text takes.
+    fn advance(&mut self, text: &[u8]) {
+        self.offset = self.offset.saturating_add(self.width(text)).min(self.end());
+    }
+
+    /// All of the file as one message; none when there is nothing in it.
+    fn all(&mut self) -> io::Result<Option<Frame>> {
         let (mut head, mut length, mut crc, mut at) = (Vec::new(), 0, 0, self.offset);
         loop {
             let piece = self.read(at, BLOCK, true)?;
@@ -110,11 +115,15 @@ impl Track {
                 break;
             }
         }
-        self.offset = at;
+        self.offset = at.min(self.end());
+        if length == 0 {
+            return Ok(None);
+        }
         let is_too_large = head.len() > self.rules.max_line;
         head.truncate(if is_too_large { DEAD_LETTER_KEEP } else { head.len() });
         let head = Bytes::from(head);
-        Ok(self.frame(if is_too_large { Payload::TooLarge { length, crc, head } } else { Payload::One(head) }))
+        let payload = if is_too_large { Payload::TooLarge { length, crc, head } } else { Payload::One(head) };
+        Ok(Some(self.frame(payload)))
     }
 
     /// Goes on towards the end of a line that is too long: what it is when the end is reached.
@@ -137,7 +146,7 @@ impl Track {
                 }
                 continue;
             }
-            self.offset = line.at;
+            self.offset = line.at.min(self.end());
             let payload = Payload::TooLarge { length: line.length, crc: line.crc, head: Bytes::from(line.head) };
             return Ok(Some(self.frame(payload)));
         }
@@ -162,7 +171,7 @@ impl Track {
                 if !line.trim().is_empty() {
                     self.header = Some((self.offset, line.into()));
                 }
-                self.offset += self.width(&block[..first]);
+                self.advance(&block[..first]);
                 return Some(self.frame(Payload::Nothing));
             }
             if let Some((_, header)) = &self.header {
@@ -178,7 +187,7 @@ impl Track {
             }
         }
         let Some(start) = &self.rules.message_start else {
-            self.offset += self.width(&block);
+            self.advance(&block);
             return Some(self.frame(Payload::Lines(Bytes::from(block))));
         };
         // Where messages begin; what comes before the first is one of its own.
@@ -197,7 +206,7 @@ impl Track {
             return None;
         }
         block.truncate(end);
-        self.offset += self.width(&block[..end]);
+        self.advance(&block[..end]);
         let block = Bytes::from(block);
         let ends = starts.iter().skip(1).copied().chain([end]);
         let list = starts.iter().zip(ends).map(|(from, to)| block.slice_ref(trimmed(&block[*from..to]))).collect();
