@@ -25,6 +25,9 @@ pub(super) struct Arguments {
     /// mosquitto as it is installed, instead of max_inflight_messages 5000, max_queued_messages 0
     #[arg(long)]
     broker_defaults: bool,
+    /// MQTT 3.1.1 or 5
+    #[arg(long, default_value = "3.1.1")]
+    protocol: String,
     /// The agent's store; give one filled by `bench fill` to measure with a backlog
     #[arg(long)]
     state: Option<PathBuf>,
@@ -96,7 +99,7 @@ fn report(
     let of = |name: &str| numbers.get(name).copied().unwrap_or(0);
     let each = |amount: u64| format!("{:.3}", amount as f64 / of("store_records_total").max(1) as f64);
     let broker = if arguments.broker_defaults { "its defaults" } else { "max_inflight_messages 5000" };
-    println!("mosquitto with {broker}, {} readings/s asked for", arguments.rate);
+    println!("MQTT {}, mosquitto with {broker}, {} readings/s asked for", arguments.protocol, arguments.rate);
     println!("  sent and taken by the broker   {sent} in {:.1} s", took.as_secs_f64());
     println!("  received by the agent          {}", of("source_frames_total"));
     println!("  durable / delivered            {} / {}", of("store_records_total"), of("sink_records_total"));
@@ -150,9 +153,9 @@ fn agent(arguments: &Arguments, dir: &Path, port: u16, hub: &Hub, log: &Path) ->
     let config = dir.join("forebay.toml");
     let written = format!(
         "device = \"bench\"\n[store]\ncap = \"64GiB\"\nlinger = \"{}\"\n\
-         [source.plant]\nkind = \"mqtt\"\nurl = \"mqtt://127.0.0.1:{port}\"\ntopics = [\"plant/#\"]\n\
+         [source.plant]\nkind = \"mqtt\"\nurl = \"mqtt://127.0.0.1:{port}\"\ntopics = [\"plant/#\"]\nprotocol = \"{}\"\n\
          [sink.hub]\nkind = \"eventhubs\"\nconnection = {{ env = \"EVENTHUB_CONNECTION\" }}\n",
-        arguments.linger
+        arguments.linger, arguments.protocol
     );
     std::fs::write(&config, written).map_err(text)?;
     let state = arguments.state.clone().unwrap_or_else(|| dir.join("state"));
