@@ -129,7 +129,7 @@ impl Content {
     }
 
     /// Whether it holds memory for unpacking.
-    pub fn is_unpacking(&self) -> bool {
+    pub fn holds_decoder(&self) -> bool {
         matches!(self, Self::Packed(unpacked) if unpacked.reader.is_some())
     }
 

@@ -16,6 +16,7 @@ use super::Context;
 pub use crate::config::value::File as Settings;
 use crate::platform::watch::Watch;
 use crate::telemetry::event;
+use std::path::Path;
 use std::time::Duration;
 pub use tail::Tail;
 use tokio::time::Instant;
@@ -50,7 +51,7 @@ pub(super) async fn run(settings: Settings, context: Context) {
     let Context { name, mut giver, positions, mut stop, metrics } = context;
     let poll = settings.poll;
     let mut watch = Watch::new().ok();
-    let folder = tail::folder(&settings.path);
+    let folder = saved::folder(Path::new(&settings.path)).to_path_buf();
     let mut tail = Tail::new(settings, &positions, metrics);
     tracing::info!(event = event::SOURCE_UP, source = %name, "reading files");
     loop {

@@ -133,6 +133,16 @@ impl Saved {
     }
 }
 
+/// The folder of a path or pattern.
+pub fn folder(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Whether a file's folder is there, on the file's device.
+pub fn has_folder(path: &Path, id: FileId) -> bool {
+    std::fs::metadata(folder(path)).is_ok_and(|meta| meta.dev() == id.device)
+}
+
 /// Reads until the buffer is full or the file ends.
 pub fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut done = 0;
@@ -145,4 +155,17 @@ pub fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize>
         }
     }
     Ok(done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bare_name_is_in_the_folder_where_we_are() {
+        for (path, expected) in [("a.log", "."), ("in/a.log", "in"), ("/a.log", "/"), ("in/*/a.log", "in/*")] {
+            assert_eq!(folder(Path::new(path)), Path::new(expected));
+        }
+        assert!(has_folder(Path::new("a.log"), FileId::of(&std::fs::metadata(".").unwrap())));
+    }
 }

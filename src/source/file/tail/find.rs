@@ -4,12 +4,12 @@ use super::{DONE, Tail};
 use crate::config::value::WhenDone;
 use crate::flow::frame::Frame;
 use crate::source::file::content::unpacks_to;
-use crate::source::file::saved::{FileId, Part, Saved};
+use crate::source::file::saved::{FileId, Part, Saved, folder, has_folder};
 use crate::source::file::track::Track;
 use crate::telemetry::event;
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::os::unix::fs::{DirEntryExt, MetadataExt};
+use std::os::unix::fs::DirEntryExt;
 use std::path::{Path, PathBuf};
 
 impl Tail {
@@ -20,7 +20,7 @@ impl Tail {
         let paths = match glob::glob(&self.settings.path) {
             Ok(paths) => paths.filter_map(Result::ok).filter(|path| self.is_ours(path)).collect::<Vec<_>>(),
             Err(error) => {
-                self.complain(error.to_string());
+                self.complaints.say(error.to_string());
                 return begun;
             }
         };
@@ -55,7 +55,7 @@ impl Tail {
                     }
                     self.follow(track, &mut open);
                 }
-                Err(error) => self.complain(format!("{}: {error}", path.display())),
+                Err(error) => self.complaints.say(format!("{}: {error}", path.display())),
             }
         }
         for (cut, part) in copies {
@@ -83,7 +83,7 @@ impl Tail {
                     }
                     self.follow(track, &mut open);
                 }
-                Err(error) => self.complain(format!("{}: {error}", path.display())),
+                Err(error) => self.complaints.say(format!("{}: {error}", path.display())),
             }
         }
         self.find_closed();
@@ -109,7 +109,7 @@ impl Tail {
 
     /// Files that we know are read to their end, whatever they are called now.
     pub(super) fn find_renamed(&mut self) {
-        for path in files_in(&folder(&self.settings.path)) {
+        for path in files_in(folder(Path::new(&self.settings.path))) {
             let Ok(meta) = std::fs::metadata(&path) else { continue };
             let known = self.saved.range(Part::all(FileId::of(&meta))).find(|(_, saved)| saved.is_of(&path));
             let Some((part, saved)) = known.map(|(part, saved)| (*part, saved.clone())) else { continue };
@@ -122,10 +122,9 @@ impl Tail {
 
     /// Files that were closed and have another name now.
     fn find_closed(&mut self) {
-        let mut complaints = Vec::new();
         let is_missing = |track: &&mut Track| track.gone && !track.is_open();
         let missing = self.tracks.values_mut().filter(is_missing);
-        let folders: BTreeSet<PathBuf> = missing.filter_map(|track| track.path.parent().map(PathBuf::from)).collect();
+        let folders: BTreeSet<PathBuf> = missing.map(|track| folder(&track.path).into()).collect();
         for entry in folders.iter().flat_map(std::fs::read_dir).flatten().filter_map(Result::ok) {
             let (inode, path) = (entry.ino(), entry.path());
             let is_it = |track: &&mut Track| track.part.id.inode == inode && track.saved().is_of(&path);
@@ -133,12 +132,9 @@ impl Tail {
                 track.path.clone_from(&path);
                 // It may have grown before.
                 if let Err(error) = track.refresh() {
-                    complaints.push(format!("{} cannot be read: {error}", path.display()));
+                    self.complaints.say(format!("{} cannot be read: {error}", path.display()));
                 }
             }
-        }
-        for what in complaints {
-            self.complain(what);
         }
     }
 
@@ -146,12 +142,11 @@ impl Tail {
     /// copy, or they are forgotten. Those of a folder that is not there now are kept in mind.
     fn find_missing(&mut self) -> Vec<Frame> {
         let is_missing = |saved: &Saved| {
-            let Some(folder) = saved.path.parent() else { return false };
-            let is_same_device = std::fs::metadata(folder).is_ok_and(|meta| meta.dev() == saved.id.device);
-            let mut entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+            let mut entries = std::fs::read_dir(folder(&saved.path)).into_iter().flatten().flatten();
             // A file that cannot be read may be the one.
             let may_be = |path: PathBuf| File::open(&path).is_err() || saved.is_of(&path);
-            is_same_device && !entries.any(|entry| entry.ino() == saved.id.inode && may_be(entry.path()))
+            has_folder(&saved.path, saved.id)
+                && !entries.any(|entry| entry.ino() == saved.id.inode && may_be(entry.path()))
         };
         let missing = self.saved.iter().filter(|(_, saved)| is_missing(saved));
         let missing: Vec<(Part, Saved)> = missing.map(|(part, saved)| (*part, saved.clone())).collect();
@@ -219,7 +214,7 @@ impl Tail {
             !is_known && original.fingerprint.length > 0 && (is_alike || unpacks_to(&file, original.fingerprint))
         };
         let newest = |path: &PathBuf| std::fs::metadata(path).and_then(|meta| meta.modified()).ok();
-        let beside = files_in(original.path.parent()?);
+        let beside = files_in(folder(&original.path));
         beside.into_iter().filter(|path| is_named_after(path, &original.path)).filter(is_twin).max_by_key(newest)
     }
 }
@@ -241,10 +236,4 @@ fn is_named_after(path: &Path, original: &Path) -> bool {
 fn files_in(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
     entries.map(|entry| entry.path()).filter(|path| path.is_file()).collect()
-}
-
-/// The folder of a path or pattern.
-pub fn folder(path: &str) -> PathBuf {
-    let parent = Path::new(path).parent().filter(|parent| !parent.as_os_str().is_empty());
-    parent.map_or_else(|| PathBuf::from("."), PathBuf::from)
 }

@@ -2,11 +2,9 @@
 
 mod find;
 
-pub use find::folder;
-
 use super::Settings;
 use super::rules::Rules;
-use super::saved::{Part, Saved};
+use super::saved::{Part, Saved, folder};
 use super::track::Track;
 use crate::config::value::WhenDone;
 use crate::flow::frame::Frame;
@@ -42,7 +40,7 @@ pub struct Tail {
     given: u64,
     /// Where the next poll begins: the last one had enough.
     next: Option<Part>,
-    complained: BTreeSet<String>,
+    complaints: Complaints,
 }
 
 impl Tail {
@@ -70,7 +68,7 @@ impl Tail {
             starting: true,
             given: 0,
             next: None,
-            complained: BTreeSet::new(),
+            complaints: Complaints::default(),
         };
         tail.find_renamed();
         tail
@@ -141,7 +139,7 @@ impl Tail {
             WhenDone::Move => moved(&track.path),
         };
         if let Err(error) = done {
-            self.complain(format!("{} was read and cannot be put away: {error}", track.path.display()));
+            self.complaints.say(format!("{} was read and cannot be put away: {error}", track.path.display()));
             return false;
         }
         self.metrics.add(Metric::FileDone, 1);
@@ -155,7 +153,6 @@ impl Tail {
         // Unpacking takes memory: one file after the other.
         let mut unpacking = self.tracks.values().any(Track::holds_decoder);
         let mut total = 0;
-        let mut complaints = Vec::new();
         let parts: Vec<Part> = match self.next {
             Some(next) => self.tracks.range(next..).chain(self.tracks.range(..next)).map(|(part, _)| *part).collect(),
             None => self.tracks.keys().copied().collect(),
@@ -181,7 +178,7 @@ impl Tail {
                     }
                     Ok(None) => break,
                     Err(error) => {
-                        complaints.push(format!("{} cannot be read: {error}", track.path.display()));
+                        self.complaints.say(format!("{} cannot be read: {error}", track.path.display()));
                         break;
                     }
                 }
@@ -190,7 +187,7 @@ impl Tail {
             if let Some(trouble) = track.trouble() {
                 track.is_damaged = true;
                 self.metrics.add(Metric::FileDamaged, 1);
-                complaints.push(format!("{} is {trouble}", track.path.display()));
+                self.complaints.say(format!("{} is {trouble}", track.path.display()));
             }
             if track.is_finished() {
                 track.rest();
@@ -202,34 +199,27 @@ impl Tail {
                 open -= 1;
             }
         }
-        for what in complaints {
-            self.complain(what);
-        }
     }
 
     /// Looks at the files that are read: before new ones are looked for, so that the copy of a file
     /// that was cut is known as such.
     fn refresh(&mut self) -> Vec<Frame> {
-        let (mut copies, mut complaints) = (Vec::new(), Vec::new());
+        let mut copies = Vec::new();
         for track in self.tracks.values_mut() {
-            let before = track.saved();
             let was_open = track.is_open();
             match track.refresh() {
-                Ok(true) => {
+                Ok(Some(before)) => {
                     copies.push((before, track.part));
                     self.metrics.add(Metric::FileTruncated, 1);
                     let path = track.path.display();
                     tracing::warn!(event = event::SOURCE_NOTE, %path, "truncated or replaced: reading from its start");
                 }
-                Ok(false) => {}
-                Err(error) => complaints.push(format!("{} cannot be read: {error}", track.path.display())),
+                Ok(None) => {}
+                Err(error) => self.complaints.say(format!("{} cannot be read: {error}", track.path.display())),
             }
             if !was_open {
                 track.close();
             }
-        }
-        for what in complaints {
-            self.complain(what);
         }
         copies.into_iter().flat_map(|(cut, part)| self.find_copy(&cut, part)).collect()
     }
@@ -243,19 +233,24 @@ impl Tail {
         }
         self.tracks.insert(track.part, track);
     }
+}
 
-    /// Says it once; after many, nothing more: a log wears a card out too.
-    fn complain(&mut self, what: String) {
-        if self.complained.len() < COMPLAINTS && !self.complained.contains(&what) {
+/// What was told of troubles: each once, and after many nothing more, for a log wears a card out too.
+#[derive(Debug, Default)]
+struct Complaints(BTreeSet<String>);
+
+impl Complaints {
+    fn say(&mut self, what: String) {
+        if self.0.len() < COMPLAINTS && !self.0.contains(&what) {
             tracing::warn!(event = event::SOURCE_NOTE, "{what}");
-            self.complained.insert(what);
+            self.0.insert(what);
         }
     }
 }
 
 /// Moves a file to the folder `done` beside it, under a name that is free there.
 fn moved(path: &Path) -> std::io::Result<()> {
-    let done = path.parent().unwrap_or(Path::new("")).join(DONE);
+    let done = folder(path).join(DONE);
     std::fs::create_dir_all(&done)?;
     let name = path.file_name().unwrap_or_default();
     let numbered = (0_u32..).map(|number| {

@@ -4,7 +4,7 @@ mod read;
 
 use super::content::{Content, unpacks_to};
 use super::rules::{Rules, trimmed};
-use super::saved::{FINGERPRINT, FileId, Fingerprint, HEADER, Part, Saved, read_at};
+use super::saved::{FINGERPRINT, FileId, Fingerprint, HEADER, Part, Saved, has_folder, read_at};
 use crate::flow::frame::{Frame, Payload, Position};
 use std::fs::{File, Metadata};
 use std::io;
@@ -122,7 +122,7 @@ impl Track {
             header: None,
         };
         // Read from its end or from where it was left, a file has its header before that.
-        let start = track.content.as_ref().map_or(0, Content::start);
+        let start = track.start();
         let header_at = known.and_then(|saved| saved.header_at).or((track.offset > start).then_some(start));
         if let Some(at) = header_at.filter(|_| track.rules.header.is_some()) {
             track.header = track.line_at(at)?.map(|line| (at, line));
@@ -179,6 +179,10 @@ impl Track {
         self.offset >= self.end()
     }
 
+    fn start(&self) -> u64 {
+        self.content.as_ref().map_or(0, Content::start)
+    }
+
     fn end(&self) -> u64 {
         self.content.as_ref().map_or(self.size, |content| content.end(self.size))
     }
@@ -190,8 +194,7 @@ impl Track {
 
     /// Whether its folder is there; one that is not says nothing of its files.
     pub fn has_folder(&self) -> bool {
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        std::fs::metadata(folder).is_ok_and(|meta| FileId::of(&meta).device == self.part.id.device)
+        has_folder(&self.path, self.part.id)
     }
 
     /// Whether it was closed, and is not where it was.
@@ -205,7 +208,7 @@ impl Track {
 
     /// Whether it holds memory for unpacking.
     pub fn holds_decoder(&self) -> bool {
-        self.content.as_ref().is_some_and(Content::is_unpacking)
+        self.content.as_ref().is_some_and(Content::holds_decoder)
     }
 
     /// Gives back what unpacking took; the file stays open.
@@ -217,7 +220,11 @@ impl Track {
 
     /// Whether it is packed, and is not read to its end.
     pub fn is_unpacking(&self) -> bool {
-        matches!(self.content, Some(Content::Packed(_))) && !self.is_finished()
+        self.is_packed() && !self.is_finished()
+    }
+
+    fn is_packed(&self) -> bool {
+        matches!(self.content, Some(Content::Packed(_)))
     }
 
     /// Whether its file is open.
@@ -246,29 +253,31 @@ impl Track {
         std::fs::metadata(&self.path).is_ok_and(same)
     }
 
-    /// Looks at the size; true when the file was found truncated or replaced in place.
-    pub fn refresh(&mut self) -> io::Result<bool> {
+    /// Looks at the size; what it was when it is found truncated or replaced in place.
+    pub fn refresh(&mut self) -> io::Result<Option<Saved>> {
         let meta = match self.look() {
             // Closed, and not there any more: whoever looks for files finds that out.
-            Err(error) if self.file.is_none() && error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) if self.file.is_none() && error.kind() == io::ErrorKind::NotFound => return Ok(None),
             meta => meta?,
         };
         if FileId::of(&meta) != self.part.id {
-            return Ok(false);
+            return Ok(None);
         }
         let (size, modified) = (meta.len(), meta.modified().ok());
         let is_same = size == self.size && modified == self.modified && (size == 0 || self.fingerprint.length > 0);
         if is_same && !self.is_fresh {
-            return Ok(false);
+            return Ok(None);
         }
         self.is_fresh = is_fresh(&meta);
+        let is_packed = self.is_packed();
         let file = opened(&mut self.file, &self.path, self.part.id)?;
-        let is_packed = matches!(self.content, Some(Content::Packed(_)));
         let restarted = size < self.offset && !is_packed || !self.fingerprint.matches(file);
         if is_same && !restarted {
-            return Ok(false);
+            return Ok(None);
         }
-        self.fingerprint = Fingerprint::of(file, FINGERPRINT)?;
+        let fingerprint = Fingerprint::of(file, FINGERPRINT)?;
+        let before = (restarted && !self.rules.whole).then(|| self.saved());
+        self.fingerprint = fingerprint;
         // A file that is a message is another message after every change.
         if restarted || self.rules.whole {
             self.offset = 0;
@@ -281,7 +290,7 @@ impl Track {
         self.is_damaged = false;
         (self.size, self.modified) = (size, modified);
         self.changed = Instant::now();
-        Ok(restarted && !self.rules.whole)
+        Ok(before)
     }
 
     fn frame(&self, payload: Payload) -> Frame {

@@ -24,47 +24,35 @@ impl Track {
         if self.rules.whole {
             return if self.quiet_for() >= self.rules.done_after { self.all() } else { Ok(None) };
         }
-        let is_packed = matches!(self.content, Some(Content::Packed(_)));
         // A packed file is written at one go: what is read of it while that lasts would be read twice.
-        if is_packed && self.quiet_for() < self.rules.done_after {
+        if self.is_packed() && self.quiet_for() < self.rules.done_after {
             return Ok(None);
         }
-        let rest = rest || is_packed;
+        let rest = rest || self.is_packed();
+        if self.too_long.is_some() {
+            return self.skip(rest);
+        }
         let max_line = self.rules.max_line;
+        // A block, or as much as the longest line needs.
+        let mut want = BLOCK;
         loop {
-            if self.too_long.is_some() {
-                match self.skip(rest)? {
-                    Some(frame) => return Ok(Some(frame)),
-                    None => return Ok(None),
+            let Piece { text: mut block, at_end } = self.read(self.offset, want, rest)?;
+            let n = block.len();
+            if let Some(end) = self.cut(&block) {
+                block.truncate(end + 1);
+                match self.messages(block, !at_end, rest, n > max_line) {
+                    None if !at_end && n <= max_line => {}
+                    found => return Ok(found),
                 }
+            } else if n > max_line {
+                let head = block[..DEAD_LETTER_KEEP.min(n)].to_vec();
+                let at = self.offset + self.width(&block);
+                self.too_long = Some(TooLong { length: n as u64, crc: crc32c::crc32c(&block), head, at });
+                return self.skip(rest);
+            } else if at_end {
+                return Ok(if rest && n > 0 { self.messages(block, false, true, true) } else { None });
             }
-            // A block, or as much as the longest line needs.
-            let mut want = BLOCK;
-            loop {
-                let Piece { text: mut block, at_end } = self.read(self.offset, want, rest)?;
-                let n = block.len();
-                if let Some(end) = self.cut(&block) {
-                    block.truncate(end + 1);
-                    match self.messages(block, !at_end, rest, n > max_line) {
-                        Some(frame) => return Ok(Some(frame)),
-                        None if !at_end && n <= max_line => {
-                            want *= 2;
-                            continue;
-                        }
-                        None => return Ok(None),
-                    }
-                }
-                if n > max_line {
-                    let head = block[..DEAD_LETTER_KEEP.min(n)].to_vec();
-                    let at = self.offset + self.width(&block);
-                    self.too_long = Some(TooLong { length: n as u64, crc: crc32c::crc32c(&block), head, at });
-                    break;
-                }
-                if at_end {
-                    return Ok(if rest && n > 0 { self.messages(block, false, true, true) } else { None });
-                }
-                want *= 2;
-            }
+            want *= 2;
         }
     }
 
@@ -86,7 +74,7 @@ impl Track {
     fn knows_content(&mut self, rest: bool) -> io::Result<bool> {
         if self.content.is_none() && self.size > 0 {
             self.content = Content::of(opened(&mut self.file, &self.path, self.part.id)?, rest)?;
-            self.offset = self.offset.max(self.content.as_ref().map_or(0, Content::start));
+            self.offset = self.offset.max(self.start());
         }
         Ok(self.content.is_some())
     }
@@ -164,7 +152,7 @@ impl Track {
     /// of the file is there, `rest` that what is there is all, `enough` that the longest is reached.
     fn messages(&mut self, mut block: Vec<u8>, more: bool, rest: bool, enough: bool) -> Option<Frame> {
         if self.rules.header.is_some() {
-            let first = block.iter().position(|byte| *byte == b'\n').map_or(block.len(), |at| at + 1);
+            let first = line_end(&block, 0);
             let begins = self.header.as_ref().is_none_or(|(_, header)| self.rules.is_header(header, &block[..first]));
             if begins {
                 let line = String::from_utf8_lossy(trimmed(&block[..first]));
@@ -178,7 +166,7 @@ impl Track {
                 // Up to the next header, which begins a frame of its own.
                 let mut at = first;
                 while at < block.len() {
-                    let end = block[at..].iter().position(|byte| *byte == b'\n').map_or(block.len(), |n| at + n + 1);
+                    let end = line_end(&block, at);
                     if self.rules.is_header(header, &block[at..end]) {
                         block.truncate(at);
                     }
@@ -193,7 +181,7 @@ impl Track {
         // Where messages begin; what comes before the first is one of its own.
         let (mut starts, mut at) = (vec![0], 0);
         while at < block.len() {
-            let end = block[at..].iter().position(|byte| *byte == b'\n').map_or(block.len(), |n| at + n + 1);
+            let end = line_end(&block, at);
             if at > 0 && std::str::from_utf8(trimmed(&block[at..end])).is_ok_and(|line| start.is_match(line)) {
                 starts.push(at);
             }
@@ -212,4 +200,9 @@ impl Track {
         let list = starts.iter().zip(ends).map(|(from, to)| block.slice_ref(trimmed(&block[*from..to]))).collect();
         Some(self.frame(Payload::Messages(list)))
     }
+}
+
+/// Where the line ends that begins at a place, with its newline.
+fn line_end(block: &[u8], at: usize) -> usize {
+    block[at..].iter().position(|byte| *byte == b'\n').map_or(block.len(), |n| at + n + 1)
 }
