@@ -105,7 +105,7 @@ impl Cbs {
             .insert("type", kind)
             .insert("name", resource);
         if let Some(expiry) = expiry {
-            let at = i64::try_from(expiry * 1000).unwrap_or(i64::MAX);
+            let at = i64::try_from(expiry.saturating_mul(1000)).unwrap_or(i64::MAX);
             about = about.insert("expiration", Timestamp::from_milliseconds(at));
         }
         let message = Message::builder()

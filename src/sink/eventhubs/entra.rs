@@ -158,7 +158,7 @@ pub fn read(text: &str, now_s: u64) -> Option<(String, u64)> {
     }
     // Numbers or text, as each of the givers likes.
     let number = |name: &str| json[name].as_u64().or_else(|| json[name].as_str()?.parse().ok());
-    let until = number("expires_in").map(|life| now_s + life).or_else(|| number("expires_on"));
+    let until = number("expires_in").map(|life| now_s.saturating_add(life)).or_else(|| number("expires_on"));
     let until = until.or_else(|| claim(token)).unwrap_or(now_s + LIFE_S);
     Some((token.to_string(), until))
 }
@@ -189,6 +189,8 @@ mod tests {
         );
         assert_eq!(read(&format!("{jwt}\n")), Some((jwt, 5000)));
         assert_eq!(read("opaque"), Some(("opaque".into(), 4600)));
+        let endless = format!("{{\"access_token\":\"t\",\"expires_in\":{}}}", u64::MAX);
+        assert_eq!(read(&endless), Some(("t".into(), u64::MAX)), "and no panic");
         for bad in ["", " \n", "{}", "{\"access_token\":7}", "two words", "{\"access_token\":\"\"}", "[1]\n[2]"] {
             assert_eq!(read(bad), None, "{bad}");
         }
