@@ -12,8 +12,10 @@ mod run;
 mod send_test;
 mod tap;
 
+use crate::config::{self, Config, System};
 use clap::{Parser, Subcommand};
 use std::io::IsTerminal;
+use std::path::Path;
 use std::process::ExitCode;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::Layer;
@@ -104,6 +106,17 @@ fn log_to_stderr(level: LevelFilter) {
 /// Two threads: one waits for the network, one compresses; a gateway has few cores.
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).max_blocking_threads(8).enable_all().build()
+}
+
+/// Reads a configuration, or says what is wrong with it; the exit code then.
+fn configuration(path: &Path) -> Result<Config, ExitCode> {
+    let file = path.display();
+    let text = std::fs::read_to_string(path).map_err(|error| fail(2, format_args!("cannot read {file}: {error}")))?;
+    let loaded = config::load(&text, &System);
+    loaded.map(|(config, _)| config).map_err(|report| {
+        eprint!("{file}:\n{report}");
+        ExitCode::from(1)
+    })
 }
 
 /// Says what went wrong, for a person.

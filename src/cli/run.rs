@@ -1,8 +1,7 @@
 //! `forebay run`
 
-use super::{fail, runtime};
+use super::{configuration, fail, runtime};
 use crate::agent::Agent;
-use crate::config::{self, System};
 use crate::platform::signals;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -43,16 +42,9 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     let Some(path) = path else {
         return fail(2, format_args!("no configuration: give --config, or write {}", PLACES[0]));
     };
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) => return fail(2, format_args!("cannot read {}: {error}", path.display())),
-    };
-    let mut config = match config::load(&text, &System) {
-        Ok((config, _)) => config,
-        Err(report) => {
-            eprint!("{}:\n{report}", path.display());
-            return ExitCode::from(1);
-        }
+    let mut config = match configuration(&path) {
+        Ok(config) => config,
+        Err(code) => return code,
     };
     if let Some(state) = &arguments.state {
         config.state.clone_from(state);

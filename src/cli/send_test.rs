@@ -1,8 +1,7 @@
 //! `forebay send-test`
 
-use super::{fail, runtime};
+use super::{configuration, fail, runtime};
 use crate::config::value::Codec;
-use crate::config::{self, System};
 use crate::encode::{Body, Origin, Reading, Same};
 use crate::flow::batch::Batch;
 use crate::flow::hex::hex;
@@ -81,17 +80,9 @@ impl Steps {
 }
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    let file = arguments.config.display();
-    let text = match std::fs::read_to_string(&arguments.config) {
-        Ok(text) => text,
-        Err(error) => return fail(2, format_args!("cannot read {file}: {error}")),
-    };
-    let config = match config::load(&text, &System) {
-        Ok((config, _)) => config,
-        Err(report) => {
-            eprint!("{file}:\n{report}");
-            return ExitCode::from(1);
-        }
+    let config = match configuration(&arguments.config) {
+        Ok(config) => config,
+        Err(code) => return code,
     };
     let names: Vec<&str> = config.sinks.iter().map(|sink| sink.name.as_str()).collect();
     let found = match (&arguments.sink, &config.sinks[..]) {

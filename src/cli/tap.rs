@@ -1,7 +1,6 @@
 //! `forebay tap SOURCE`
 
-use super::{fail, runtime};
-use crate::config::{self, System};
+use super::{configuration, fail, runtime};
 use crate::encode::{Reading, ndjson};
 use crate::flow::handover::handover;
 use crate::flow::stop::stop;
@@ -30,17 +29,9 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    let file = arguments.config.display();
-    let text = match std::fs::read_to_string(&arguments.config) {
-        Ok(text) => text,
-        Err(error) => return fail(2, format_args!("cannot read {file}: {error}")),
-    };
-    let config = match config::load(&text, &System) {
-        Ok((config, _)) => config,
-        Err(report) => {
-            eprint!("{file}:\n{report}");
-            return ExitCode::from(1);
-        }
+    let config = match configuration(&arguments.config) {
+        Ok(config) => config,
+        Err(code) => return code,
     };
     let Some(found) = config.sources.iter().find(|source| source.name == arguments.source) else {
         let names: Vec<&str> = config.sources.iter().map(|source| source.name.as_str()).collect();

@@ -34,6 +34,60 @@ pub struct Envelope {
     pub content_encoding: Option<&'static str>,
 }
 
+/// The version of the properties (`docs/envelope.md`).
+const SCHEMA: i32 = 1;
+
+/// A property's value, with the type that a target with types gives it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Property<'a> {
+    /// A small number.
+    Int(i32),
+    /// A number.
+    Long(u64),
+    /// A text.
+    Text(&'a str),
+    /// Yes or no.
+    Bool(bool),
+}
+
+impl std::fmt::Display for Property<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Int(number) => number.fmt(f),
+            Self::Long(number) => number.fmt(f),
+            Self::Text(text) => text.fmt(f),
+            Self::Bool(flag) => flag.fmt(f),
+        }
+    }
+}
+
+impl Envelope {
+    /// `device/stream/lane`: what goes to one partition, in order.
+    #[must_use]
+    pub fn key(&self) -> String {
+        format!("{}/{}/{}", self.device, self.stream, self.lane)
+    }
+
+    /// What every target says of an event besides its content type and encoding.
+    #[must_use]
+    pub fn properties(&self) -> [(&'static str, Property<'_>); 12] {
+        [
+            ("schema", Property::Int(SCHEMA)),
+            ("device", Property::Text(&self.device)),
+            ("store", Property::Text(&self.store)),
+            ("stream", Property::Text(&self.stream)),
+            ("epoch", Property::Long(self.epoch)),
+            ("lane", Property::Long(u64::from(self.lane))),
+            ("first", Property::Long(self.first)),
+            ("last", Property::Long(self.last)),
+            ("count", Property::Long(u64::from(self.count))),
+            ("after", Property::Long(self.after)),
+            ("generation", Property::Long(self.generation)),
+            ("in_flight", Property::Bool(self.in_flight)),
+        ]
+    }
+}
+
 /// One event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {

@@ -5,8 +5,8 @@ use super::address::{Address, hub_of};
 use super::consumer::{self, Start};
 use super::node::{self, Pairs};
 use super::producer;
-use super::wire::Stream;
 use crate::platform::clock;
+use crate::platform::stream::Stream;
 use fe2o3_amqp::acceptor::{
     ConnectionAcceptor, LinkAcceptor, LinkEndpoint, ListenerSessionHandle, SaslAnonymousMechanism, SessionAcceptor,
     SupportedReceiverSettleModes, SupportedSenderSettleModes,

@@ -1,9 +1,10 @@
 //! What a client speaks is seen from its first bytes: TLS or not, a WebSocket or not, then AMQP.
 
+use crate::platform::stream::Stream;
 use crate::platform::websocket;
 use std::io;
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, BufReader};
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -13,10 +14,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const TLS: u8 = 0x16;
 /// A request to become a WebSocket begins with GET.
 const HTTP: u8 = b'G';
-
-/// What AMQP is spoken over.
-pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug> Stream for T {}
 
 /// Takes off what AMQP is wrapped in.
 ///

@@ -11,6 +11,7 @@ pub mod random;
 pub mod signals;
 #[cfg(test)]
 pub mod sim;
+pub mod stream;
 pub mod tls;
 pub mod traffic;
 pub mod watch;

@@ -3,10 +3,10 @@
 
 use super::DeliverError;
 use crate::platform::clock;
+use crate::platform::stream::Stream;
 use crate::platform::tls::{self, Trust};
 use crate::telemetry::event;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -16,10 +16,6 @@ use tokio_rustls::client::TlsStream;
 const ADDRESS: Duration = Duration::from_secs(5);
 /// For a TLS handshake.
 const PATIENCE: Duration = Duration::from_secs(15);
-
-/// What bytes go over, whatever is in between.
-pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug> Stream for T {}
 
 /// Tells of a step that was taken.
 pub fn step(name: &'static str, told: impl std::fmt::Display) {

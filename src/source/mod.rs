@@ -14,6 +14,9 @@ use crate::flow::stop::Stop;
 use crate::telemetry::Metrics;
 use std::sync::Arc;
 
+/// Memory for unpacking zstd is bounded by windows of 8 MiB: what levels up to 19 use.
+const ZSTD_WINDOW_LOG: u32 = 23;
+
 /// What every source is given.
 #[derive(Debug)]
 pub struct Context {

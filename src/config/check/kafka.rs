@@ -39,7 +39,6 @@ impl Checker<'_> {
             tls,
             sasl,
             compression: raw.record_compression.map_or(Compression::None, Spanned::into_inner),
-            device: self.device.clone(),
         })
     }
 

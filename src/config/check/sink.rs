@@ -20,10 +20,7 @@ impl Checker<'_> {
         match self.kind(&span, &mut body, &["eventhubs", "kafka", "directory"])?.as_str() {
             "eventhubs" => {
                 let raw: raw::EventHubs = self.fields(span.clone(), body);
-                let codec = raw.compression.as_ref().map_or(Codec::Gzip, |codec| *codec.get_ref());
-                if raw.format.is_none() && raw.compression.is_none() {
-                    self.assume(format!("sink.{name}: format = \"ndjson\", compression = \"gzip\""));
-                }
+                let codec = self.codec(name, raw.format.as_ref(), raw.compression.as_ref());
                 let (reader, linger) = self.reading(name, raw.from.clone(), raw.begin.as_ref(), raw.linger.as_ref());
                 let rate = raw.throughput_units.as_ref().map(|units| self.rate(units));
                 let kind = self.event_hubs(&span, raw)?;
@@ -31,10 +28,7 @@ impl Checker<'_> {
             }
             "kafka" => {
                 let raw: raw::kafka::Kafka = self.fields(span.clone(), body);
-                let codec = raw.compression.as_ref().map_or(Codec::Gzip, |codec| *codec.get_ref());
-                if raw.format.is_none() && raw.compression.is_none() {
-                    self.assume(format!("sink.{name}: format = \"ndjson\", compression = \"gzip\""));
-                }
+                let codec = self.codec(name, raw.format.as_ref(), raw.compression.as_ref());
                 let (reader, linger) = self.reading(name, raw.from.clone(), raw.begin.as_ref(), raw.linger.as_ref());
                 let kind = Kind::Kafka(self.kafka(&span, raw)?);
                 Some(Sink { name: name.into(), kind, reader, codec, linger, rate: None })
@@ -47,6 +41,19 @@ impl Checker<'_> {
                 Some(Sink { name: name.into(), kind, reader, codec: Codec::None, linger, rate: None })
             }
         }
+    }
+
+    /// How bodies are made.
+    fn codec(
+        &mut self,
+        name: &str,
+        format: Option<&Spanned<raw::Format>>,
+        compression: Option<&Spanned<Codec>>,
+    ) -> Codec {
+        if format.is_none() && compression.is_none() {
+            self.assume(format!("sink.{name}: format = \"ndjson\", compression = \"gzip\""));
+        }
+        compression.map_or(Codec::Gzip, |codec| *codec.get_ref())
     }
 
     /// What every sink says of the streams that it reads.
@@ -146,7 +153,6 @@ impl Checker<'_> {
                     tls: endpoint.tls.then(|| ClientTls { ca, ..ClientTls::default() }),
                     sasl: Some(Sasl::Plain(Login { user: "$ConnectionString".into(), password: secret })),
                     compression: Compression::None,
-                    device: self.device.clone(),
                 }));
             }
         };

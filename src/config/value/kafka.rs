@@ -17,8 +17,6 @@ pub struct Kafka {
     pub sasl: Option<Sasl>,
     /// How Kafka compresses what it is sent, besides the bodies.
     pub compression: Compression,
-    /// The device's name; part of the key.
-    pub device: String,
 }
 
 /// How to prove who we are.

@@ -116,7 +116,7 @@ pub struct EventHubs {
     pub entity: String,
     /// All events of this sink go to one partition.
     pub partition: Option<String>,
-    /// The device's name; part of the partition key.
+    /// The device's name; part of the links' names.
     pub device: String,
     /// What AMQP is spoken over.
     pub transport: Transport,

@@ -1,7 +1,7 @@
 //! Events as AMQP messages; a batch is one message of format 0x80013700 whose data sections are
 //! whole messages (event-hubs.md, section 2).
 
-use crate::flow::batch::{Batch, Event};
+use crate::flow::batch::{Batch, Event, Property};
 use crate::sink::DeliverError;
 use fe2o3_amqp::Sendable;
 use fe2o3_amqp_types::messaging::message::__private::Serializable;
@@ -14,8 +14,6 @@ use fe2o3_amqp_types::primitives::{SimpleValue, Symbol};
 const BATCH_FORMAT: u32 = 0x8001_3700;
 /// An event's properties take fewer bytes than this; device and stream names are limited by `check`.
 pub const PROPERTIES_BYTES: usize = 1024;
-/// The version of the properties (`docs/envelope.md`).
-const SCHEMA: i32 = 1;
 
 /// A batch, ready to be sent and sent again.
 #[derive(Debug)]
@@ -48,25 +46,20 @@ fn event(event: &Event) -> Result<Vec<u8>, serde_amqp::Error> {
     if let Some(encoding) = envelope.content_encoding {
         properties = properties.content_encoding(encoding);
     }
-    let long = |value: u64| SimpleValue::Long(i64::try_from(value).unwrap_or(i64::MAX));
-    let text = |value: &str| SimpleValue::String(value.to_string());
-    let about = ApplicationProperties::builder()
-        .insert("schema", SimpleValue::Int(SCHEMA))
-        .insert("device", text(&envelope.device))
-        .insert("store", text(&envelope.store))
-        .insert("stream", text(&envelope.stream))
-        .insert("epoch", long(envelope.epoch))
-        .insert("lane", long(u64::from(envelope.lane)))
-        .insert("first", long(envelope.first))
-        .insert("last", long(envelope.last))
-        .insert("count", long(u64::from(envelope.count)))
-        .insert("after", long(envelope.after))
-        .insert("generation", long(envelope.generation))
-        .insert("in_flight", SimpleValue::Bool(envelope.in_flight))
-        .build();
+    let about = envelope.properties().into_iter().fold(ApplicationProperties::builder(), |about, (name, value)| {
+        about.insert(
+            name,
+            match value {
+                Property::Int(number) => SimpleValue::Int(number),
+                Property::Long(number) => SimpleValue::Long(i64::try_from(number).unwrap_or(i64::MAX)),
+                Property::Text(text) => SimpleValue::String(text.to_string()),
+                Property::Bool(flag) => SimpleValue::Bool(flag),
+            },
+        )
+    });
     let message = Message::builder()
         .properties(properties.build())
-        .application_properties(about)
+        .application_properties(about.build())
         .data(event.body.to_vec())
         .build();
     serde_amqp::to_vec(&Serializable(&message))

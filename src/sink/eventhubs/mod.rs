@@ -60,9 +60,8 @@ impl EventHubs {
         let Some(first) = batch.events.first() else {
             return Ok(Accepted::nothing_left());
         };
-        let lane = format!("{}/{}", first.envelope.stream, first.envelope.lane);
-        let key = self.settings.partition.is_none().then(|| format!("{}/{lane}", self.settings.device));
-        let slot = self.lanes.lock().await.entry(lane).or_default().clone();
+        let key = first.envelope.key();
+        let slot = self.lanes.lock().await.entry(key.clone()).or_default().clone();
         let mut slot = slot.lock().await;
         let connection = self.connection().await?;
         if slot.as_ref().is_none_or(|link| !link.belongs_to(&connection)) {
@@ -75,7 +74,7 @@ impl EventHubs {
             // More than 1 MiB in one batch gains nothing and costs memory.
             self.batch_bytes.store(limit.min(BATCH_BYTES), Relaxed);
         }
-        let sendable = message::batch(batch, key.as_deref())?;
+        let sendable = message::batch(batch, self.settings.partition.is_none().then_some(key.as_str()))?;
         self.metrics.add(Metric::SinkWireBytes, sendable.bytes as u64);
         match link.send(sendable).await {
             Ok(()) => Ok(Accepted::by_target()),

@@ -1,9 +1,10 @@
 //! What AMQP is spoken over: TCP, through a proxy if there is one, TLS, a WebSocket where that is asked for.
 
 use crate::config::value::{Endpoint, EventHubs, Proxy, Transport};
+use crate::platform::stream::Stream;
 use crate::platform::tls::Trust;
 use crate::platform::websocket;
-use crate::sink::dial::{self, Stream, step};
+use crate::sink::dial::{self, step};
 use crate::sink::{Class, DeliverError};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

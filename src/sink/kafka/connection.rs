@@ -8,8 +8,9 @@ use super::scram::{Hash, Scram};
 use crate::config::value::{Kafka, Login, Sasl};
 use crate::flow::hex::hex;
 use crate::platform::random;
+use crate::platform::stream::Stream;
 use crate::platform::tls::Trust;
-use crate::sink::dial::{self, Stream, step};
+use crate::sink::dial::{self, step};
 use crate::sink::{Class, DeliverError};
 use bytes::{Buf, Bytes, BytesMut};
 use kafka_protocol::messages::{

@@ -91,9 +91,8 @@ impl Kafka {
         let Some(first) = batch.events.first() else {
             return Ok(Accepted::nothing_left());
         };
-        let lane = format!("{}/{}", first.envelope.stream, first.envelope.lane);
-        let key = format!("{}/{lane}", self.settings.device);
-        let slot = self.lanes.lock().await.entry(lane).or_default().clone();
+        let key = first.envelope.key();
+        let slot = self.lanes.lock().await.entry(key.clone()).or_default().clone();
         let mut slot = slot.lock().await;
         // What fails or is given up leaves no connection behind whose answers would be mistaken.
         let mut producer = match slot.take().filter(Producer::is_fresh) {

@@ -13,8 +13,6 @@ use std::io::Write;
 /// An event takes fewer bytes than this besides its body and its key; device and stream names are
 /// limited by `check`.
 pub const HEADERS_BYTES: usize = 1024;
-/// The version of the headers (`docs/envelope.md`).
-const SCHEMA: u32 = 1;
 /// The only version of record batches that brokers from 4.0 on take.
 const BATCH_VERSION: i8 = 2;
 /// snappy-java's framing: its magic, version and lowest compatible version.
@@ -52,20 +50,7 @@ fn record(event: &Event, key: Bytes, at: i32, time_ms: i64) -> Record {
     let about = &event.envelope;
     let mut headers = vec![("content-type", about.content_type.to_string())];
     headers.extend(about.content_encoding.map(|encoding| ("content-encoding", encoding.to_string())));
-    headers.extend([
-        ("schema", SCHEMA.to_string()),
-        ("device", about.device.to_string()),
-        ("store", about.store.to_string()),
-        ("stream", about.stream.to_string()),
-        ("epoch", about.epoch.to_string()),
-        ("lane", about.lane.to_string()),
-        ("first", about.first.to_string()),
-        ("last", about.last.to_string()),
-        ("count", about.count.to_string()),
-        ("after", about.after.to_string()),
-        ("generation", about.generation.to_string()),
-        ("in_flight", about.in_flight.to_string()),
-    ]);
+    headers.extend(about.properties().map(|(name, value)| (name, value.to_string())));
     Record {
         transactional: false,
         control: false,

@@ -4,6 +4,7 @@
 //! text for packed files; reading at an offset gives the same text whenever it is done.
 
 use super::saved::{FINGERPRINT, Fingerprint, read_at};
+use crate::source::ZSTD_WINDOW_LOG;
 use flate2::read::MultiGzDecoder;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -18,8 +19,6 @@ const MARKS: [(&[u8], Mark); 5] = [
 ];
 /// The longest mark, in bytes.
 const LONGEST_MARK: usize = 4;
-/// Memory for unpacking zstd is bounded by windows of 8 MiB: what levels up to 19 use.
-const ZSTD_WINDOW_LOG: u32 = 23;
 /// Unpacked text is read in steps of this many bytes.
 const STEP: usize = 64 << 10;
 

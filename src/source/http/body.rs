@@ -1,13 +1,11 @@
 //! The body of a request: read, bounded, decompressed.
 
+use crate::source::ZSTD_WINDOW_LOG;
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use std::io::Read;
-
-/// Memory for unpacking zstd is bounded by windows of 8 MiB: what levels up to 19 use.
-const WINDOW_LOG: u32 = 23;
 
 /// Why there is no body.
 #[derive(Debug, PartialEq, Eq)]
@@ -46,7 +44,7 @@ pub fn unpack(packed: Bytes, coding: Option<&str>, most: usize) -> Result<Bytes,
         Some("zstd") => {
             let bad = |error: std::io::Error| BodyError::Bad(error.to_string());
             let mut reader = zstd::stream::read::Decoder::new(&packed[..]).map_err(bad)?;
-            reader.window_log_max(WINDOW_LOG).map_err(bad)?;
+            reader.window_log_max(ZSTD_WINDOW_LOG).map_err(bad)?;
             bounded(reader, most)
         }
         Some(other) => Err(BodyError::Coding(other.into())),
