@@ -36,12 +36,13 @@ const CRATES: &[(&str, &[&str])] = &[
     ("fe2o3_amqp_types", &["sink"]),
     ("serde_amqp", &["sink"]),
     ("flate2", &["encode", "sink", "source"]), // the directory sink unpacks bodies, as do HTTP and rotated files
-    ("ring", &["sink", "source"]),
+    ("ring", &["sink", "source", "platform"]), // pinned keys
+    ("zeroize", &["config"]),
     ("kafka_protocol", &["sink"]),
     ("lz4_flex", &["sink"]),
     ("snap", &["sink"]),
-    ("base64", &["encode", "sink"]),
-    ("rustls", &["platform", "sink"]), // the sink names the server
+    ("base64", &["encode", "sink", "config", "platform"]), // pins are written in it
+    ("rustls", &["platform", "sink"]),                     // the sink names the server
     ("tokio_rustls", &["sink", "source"]),
     ("x509_cert", &["platform"]),
     ("rustls_native_certs", &["platform"]),
@@ -57,12 +58,12 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tokio_serial", &["source"]),
     ("tokio_modbus", &["source"]),
     ("regex_lite", &["source", "config"]), // `check` asks whether a pattern is one
-    ("hyper", &["source"]),
+    ("hyper", &["source", "sink"]),
     ("reqwest", &["sink"]),
     ("async_tungstenite", &["platform"]),
-    ("hyper_util", &["source"]),
-    ("http_body_util", &["source"]),
-    ("crc32c", &["store", "source", "intake", "courier"]), // the log; files; dead letters
+    ("hyper_util", &["source", "sink"]),
+    ("http_body_util", &["source", "sink"]),
+    ("crc32c", &["store", "source", "intake", "courier"]), // the log; files; dead letters; lanes
     ("clap", &[]),
     ("rumqttd", &[]),
     ("socket2", &[]),

@@ -217,6 +217,8 @@ fn deliver(
         codec: sink.codec,
         linger: sink.linger,
         rate: sink.rate,
+        partition_by: sink.partition_by.clone(),
+        live_first: sink.live_first,
     };
     let target = sink::open(&sink.kind, metrics.clone());
     courier::run(rule, store, target, clock, metrics, stop)

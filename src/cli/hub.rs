@@ -1,10 +1,12 @@
 //! `forebay hub`
 
 use super::{fail, runtime};
+use crate::hub::fault::{self, Fault};
 use crate::hub::{Hub, Settings};
 use crate::platform::signals;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -26,6 +28,22 @@ pub(super) struct Arguments {
     /// Throttle as so many throughput units: 1 MB or 1000 events a second each
     #[arg(long)]
     throughput_units: Option<f64>,
+    /// Throttle each partition by itself as so many throughput units (Azure: 1)
+    #[arg(long)]
+    partition_throughput_units: Option<f64>,
+    /// Let events go that are older than this, like 90s, 24h, 7d; else only above 256 MiB a partition
+    #[arg(long, value_parser = fault::duration)]
+    retention: Option<Duration>,
+    /// Keep events in this folder, so that they are there after the next start
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// What goes wrong, a rule a line: `at N`, `every N` or `chance P`, then busy, drop, lose-answer,
+    /// error CONDITION, detach CONDITION, delay TIME, offline TIME
+    #[arg(long)]
+    script: Option<PathBuf>,
+    /// A rule like those of --script; may be given several times
+    #[arg(long = "fault", value_name = "RULE", value_parser = Fault::parse)]
+    faults: Vec<Fault>,
     /// With TLS: a certificate, PEM; clients trust whoever signed it
     #[arg(long, requires = "key_file")]
     certificate: Option<PathBuf>,
@@ -35,6 +53,14 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
+    let mut faults = arguments.faults.clone();
+    if let Some(path) = &arguments.script {
+        let read = std::fs::read_to_string(path).map_err(|error| error.to_string());
+        match read.and_then(|text| Fault::script(&text)) {
+            Ok(script) => faults.extend(script),
+            Err(error) => return fail(2, format_args!("{}: {error}", path.display())),
+        }
+    }
     let settings = Settings {
         listen: arguments.listen.clone(),
         hubs: arguments.hubs.clone(),
@@ -42,6 +68,10 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         key: arguments.key.clone(),
         max_message_size: arguments.max_message_size,
         throughput_units: arguments.throughput_units,
+        partition_throughput_units: arguments.partition_throughput_units,
+        retention: arguments.retention,
+        data: arguments.data.clone(),
+        faults,
         tls: arguments.certificate.clone().zip(arguments.key_file.clone()),
         ..Settings::default()
     };
@@ -50,6 +80,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         runtime.block_on(async {
             let hub = Hub::start(settings).await?;
             println!("listening on {}", hub.address());
+            println!("status page: {}", hub.page());
             println!("EVENTHUB_CONNECTION='{}'", hub.connection_string(&first));
             signals::stop_requested().await?;
             hub.stop().await;

@@ -2,7 +2,8 @@
 
 use super::{configuration, fail, runtime};
 use crate::agent::Agent;
-use crate::platform::signals;
+use crate::platform::{process, signals};
+use crate::telemetry::event;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -38,6 +39,9 @@ fn with_one_arena() {
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
     with_one_arena();
+    if let Err(error) = process::leave_no_core_dump() {
+        tracing::warn!(event = event::STARTED, %error, "a core dump of this process would hold its secrets");
+    }
     let path = arguments.config.clone().or_else(|| PLACES.iter().map(PathBuf::from).find(|path| path.exists()));
     let Some(path) = path else {
         return fail(2, format_args!("no configuration: give --config, or write {}", PLACES[0]));

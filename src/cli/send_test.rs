@@ -136,8 +136,9 @@ fn batch(device: &str, codec: Codec) -> std::io::Result<Batch> {
         payload: payload.as_bytes(),
     };
     let store = hex(&random::bytes::<16>());
-    let origin = Origin { device: device.into(), store: store.into(), stream: STREAM.into(), lane: 0 };
+    let origin = Origin { device: device.into(), store: store.into(), stream: STREAM.into() };
     let mut body = Body::new(Same { epoch: 1, generation: 0, in_flight: false }, codec);
     body.push(&reading);
-    Ok(Batch { events: vec![body.finish(&origin, 0)?] })
+    let key = Some(format!("{device}/{STREAM}/0"));
+    Ok(Batch { key, way: STREAM.into(), events: vec![body.finish(&origin, 0, 0)?] })
 }

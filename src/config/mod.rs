@@ -15,7 +15,7 @@ use crate::source;
 use crate::store::{ReaderRule, StreamRule, WhenFull};
 use std::path::PathBuf;
 use std::time::Duration;
-use value::{Codec, Rate, Route};
+use value::{Codec, PartitionBy, Rate, Route};
 
 /// Where secrets are looked up.
 pub trait Environment {
@@ -112,6 +112,10 @@ pub struct Sink {
     pub linger: Duration,
     /// How fast it may send.
     pub rate: Option<Rate>,
+    /// What decides the partition.
+    pub partition_by: PartitionBy,
+    /// After an outage what comes goes first.
+    pub live_first: bool,
 }
 
 /// Reads and checks a configuration.

@@ -189,12 +189,22 @@ pub struct EventHubs {
     pub event_hub: Option<Spanned<String>>,
     /// A fixed partition.
     pub partition: Option<Spanned<String>>,
+    /// A publisher of its own.
+    pub publisher: Option<Spanned<String>>,
+    /// What decides the partition.
+    pub partition_by: Option<Spanned<PartitionBy>>,
+    /// The attribute that does.
+    pub partition_attribute: Option<Spanned<String>>,
+    /// What goes first after an outage.
+    pub drain: Option<Spanned<Drain>>,
     /// How the hub is spoken to.
     pub transport: Option<Spanned<Transport>>,
     /// Another port than the usual one.
     pub port: Option<Spanned<u16>>,
     /// A PEM file.
     pub ca: Option<Spanned<String>>,
+    /// Keys that the hub may have.
+    pub pins: Option<Vec<Spanned<String>>>,
     /// On the way there.
     pub proxy: Option<Spanned<Proxy>>,
     /// This sink's share of the namespace.
@@ -211,6 +221,30 @@ pub struct EventHubs {
     pub linger: Option<Spanned<Span>>,
 }
 
+/// What decides the partition of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PartitionBy {
+    /// Its stream.
+    Stream,
+    /// Its device.
+    Device,
+    /// `partition_attribute`
+    Attribute,
+    /// Nothing.
+    RoundRobin,
+}
+
+/// What goes first after an outage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Drain {
+    /// The oldest.
+    Fifo,
+    /// What comes.
+    LiveFirst,
+}
+
 /// How a hub is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -219,6 +253,8 @@ pub enum Transport {
     Amqp,
     /// AMQP over a WebSocket, port 443.
     AmqpWebsocket,
+    /// One event a request, port 443.
+    Https,
     /// Kafka's protocol, port 9093.
     Kafka,
 }

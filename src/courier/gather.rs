@@ -1,116 +1,186 @@
-//! Reading ahead and encoding: what goes into the next batch.
+//! Reading ahead and encoding: what goes into the next batches.
 
+use super::Rule;
 use crate::encode::{Body, Codec, Origin, Reading, Same};
-use crate::flow::batch::Batch;
-use crate::sink::Limits;
+use crate::flow::batch::{Batch, Event};
+use crate::sink::{BODY_RAW, Limits, PartitionBy};
 use crate::store::{Gap, Item, ReadError, Reader, Span};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
-/// A body is closed when it has this many bytes before compression.
-const BODY_RAW: usize = 512 << 10;
+/// Bodies of several lanes that are in the making have no more than this together.
+const BODIES_RAW: usize = 2 * BODY_RAW;
 /// So many bytes of properties and framing are assumed around each event.
 const FRAMING: usize = 64;
+/// A round has no more lanes.
+const LANES_AT_ONCE: usize = 64;
+/// Of more lanes it is not remembered what they sent last.
+const MOST_LANES: usize = 4096;
+/// The lane of a whole stream.
+pub const WHOLE: u32 = 0;
+/// The lane of the older part, while live data goes first.
+pub const OLD: u32 = 1;
 
-/// How much may go into a batch.
+/// Where events come from and which way they take.
+#[derive(Debug, Clone)]
+pub struct Course {
+    /// Their device and stream.
+    pub origin: Origin,
+    /// Their lane, unless an attribute says it.
+    pub lane: u32,
+    /// Their way through the sink.
+    pub way: Arc<str>,
+}
+
+/// How much may go into a round.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
     /// What the target takes.
     pub limits: Limits,
     /// At most so many records: less than usual after the target found a batch too large.
     pub records: u64,
+    /// Records from this sequence on belong to others.
+    pub end: u64,
 }
 
-/// A batch, and what reading it found.
+/// The last sequence that each lane sent. A lane that is not there: none, or not known.
+pub type Sent = BTreeMap<u32, u64>;
+
+/// Batches, and what reading them found.
 #[derive(Debug)]
 pub struct Gathered {
-    /// Events, in order; may be empty.
-    pub batch: Batch,
-    /// The next sequence when this batch is delivered.
+    /// In order; may be empty. With each, where the cursor may go once it is delivered.
+    pub batches: Vec<(Batch, Option<u64>)>,
+    /// The next sequence when all of it is delivered.
     pub next: u64,
-    /// The last sequence in the batch, or what was sent before it.
-    pub after: u64,
+    /// What lanes have sent then.
+    pub sent: Sent,
     /// Sequences that are not there.
     pub gaps: Vec<Gap>,
     /// A single record whose event alone is larger than the target takes.
     pub too_large: Option<u64>,
+    /// There may be more to read.
+    pub full: bool,
 }
 
-/// Reads from `reader` until the batch is full or nothing more is durable. The reader stands
-/// behind the batch afterwards.
+impl Gathered {
+    /// Whether there was nothing to read.
+    pub fn is_empty(&self) -> bool {
+        self.batches.is_empty() && self.gaps.is_empty() && self.too_large.is_none()
+    }
+}
+
+/// Reads from `reader` until a round is full or nothing more is durable. The reader stands
+/// behind it afterwards.
 ///
 /// # Errors
 /// When the store cannot be read.
 pub fn gather(
     reader: &mut Reader,
-    after: u64,
-    origin: &Origin,
-    codec: Codec,
+    sent: &Sent,
+    course: &Course,
+    rule: &Rule,
     bounds: Bounds,
 ) -> Result<Gathered, ReadError> {
-    let mut gatherer = Gatherer { origin, codec, bounds, batch: Batch::default(), bytes: 0, after, body: None };
-    let mut gaps = Vec::new();
-    let mut next = reader.next_sequence();
-    let mut taken = 0;
-    let mut full = false;
-    while !full && taken < bounds.records {
+    let start = reader.next_sequence();
+    let mut gatherer =
+        Gatherer { course, rule, bounds, bytes: 0, sent: sent.clone(), open: Vec::new(), done: Vec::new() };
+    let (mut gaps, mut next, mut taken, mut full) = (Vec::new(), start, 0, false);
+    while !full && taken < bounds.records && next < bounds.end {
         match reader.read()? {
             None => break,
             Some(Item::Gap(gap)) => {
-                next = gap.to + 1;
+                next = (gap.to + 1).min(bounds.end);
                 gaps.push(gap);
-                // A gap ends the batch, so that `after` tells of it.
+                // A gap ends the round, so that `after` tells of it.
                 break;
             }
             Some(Item::Span(span)) => {
                 let same = same(&span);
-                for (sequence, record) in span.records() {
-                    if taken >= bounds.records || !gatherer.has_room(same, record.payload.len()) {
+                for (sequence, record) in span.records().take_while(|(sequence, _)| *sequence < bounds.end) {
+                    let reading = reading(sequence, &record);
+                    let (lane, value) = lane_of(course.lane, &rule.partition_by, &reading);
+                    if taken >= bounds.records || !gatherer.has_room(lane, same, record.payload.len()) {
                         full = true;
                         break;
                     }
-                    gatherer.push(same, &reading(sequence, &record))?;
+                    gatherer.push(lane, value, same, &reading)?;
                     taken += 1;
                     next = sequence + 1;
                 }
             }
         }
     }
-    gatherer.close()?;
-    let Gatherer { mut batch, after: last, .. } = gatherer;
-    let mut too_large = None;
-    let limit = bounds.limits.batch.saturating_sub(bounds.limits.per_event + FRAMING);
-    // Compression may have done less than hoped for: what does not fit waits for the next batch.
-    let mut sum = 0;
-    let fitting = batch.events.iter().take_while(|event| {
-        sum += event.body.len() + bounds.limits.per_event + FRAMING;
-        sum <= limit + bounds.limits.per_event + FRAMING
-    });
-    let fitting = fitting.count();
-    let mut after = last;
-    if fitting < batch.events.len() {
-        let cut = &batch.events[fitting].envelope;
-        (next, after) = (cut.first, cut.after);
-        gaps.clear();
-        if fitting == 0 {
-            let count = u64::from(cut.count);
-            let alone = batch.events[0].body.len() + bounds.limits.per_event + FRAMING;
-            if count == 1 && alone <= bounds.limits.largest {
-                (next, after) = (cut.last + 1, cut.last);
-                batch.events.truncate(1);
-                reader.rewind_if(next);
-                return Ok(Gathered { batch, next, after, gaps, too_large });
-            }
-            if count == 1 {
-                too_large = Some(cut.first);
-            } else {
-                // Alone it is too large already: again with half of its records.
-                reader.rewind(next);
-                return gather(reader, after, origin, codec, Bounds { records: count / 2, ..bounds });
-            }
+    full |= taken >= bounds.records;
+    gatherer.close_all()?;
+    let Gatherer { done, sent: sent_then, .. } = gatherer;
+    let size = |event: &Event| event.body.len() + bounds.limits.per_event + FRAMING;
+    if done.iter().any(|lane| lane.events.iter().any(|event| size(event) > bounds.limits.largest)) {
+        reader.rewind(start);
+        if taken > 1 {
+            // Compression did less than was hoped for: again with half of the records, down to the one.
+            return gather(reader, sent, course, rule, Bounds { records: taken / 2, ..bounds });
         }
-        batch.events.truncate(fitting);
+        let too_large = Some(start);
+        return Ok(Gathered {
+            batches: Vec::new(),
+            next: start,
+            sent: sent.clone(),
+            gaps: Vec::new(),
+            too_large,
+            full,
+        });
     }
     reader.rewind_if(next);
-    Ok(Gathered { batch, next, after, gaps, too_large })
+    let batches = batches(done, course, &rule.partition_by, bounds.limits.batch, size, next);
+    Ok(Gathered { batches, next, sent: sent_then, gaps, too_large: None, full })
+}
+
+/// Cuts what lanes have into batches. As long as there is one lane, the cursor may follow each batch.
+fn batches(
+    done: Vec<Done>,
+    course: &Course,
+    by: &PartitionBy,
+    limit: usize,
+    size: impl Fn(&Event) -> usize,
+    next: u64,
+) -> Vec<(Batch, Option<u64>)> {
+    let is_one = done.len() == 1;
+    let mut out: Vec<(Batch, Option<u64>)> = Vec::new();
+    for lane in done {
+        let origin = &course.origin;
+        let key = match (by, lane.value) {
+            (PartitionBy::RoundRobin, _) => None,
+            (PartitionBy::Device, _) => Some(origin.device.to_string()),
+            (PartitionBy::Attribute(_), Some(value)) => Some(value),
+            _ => Some(format!("{}/{}/{}", origin.device, origin.stream, lane.lane)),
+        };
+        let mut bytes = 0;
+        for (at, event) in lane.events.into_iter().enumerate() {
+            let more = size(&event);
+            if at == 0 || bytes + more > limit {
+                out.push((Batch { key: key.clone(), way: course.way.clone(), events: Vec::new() }, None));
+                bytes = 0;
+            }
+            bytes += more;
+            if let Some((batch, cursor)) = out.last_mut() {
+                *cursor = is_one.then_some(event.envelope.last + 1);
+                batch.events.push(event);
+            }
+        }
+    }
+    if let Some((_, cursor)) = out.last_mut() {
+        *cursor = Some(next);
+    }
+    out
+}
+
+/// The lane of a record, and what of it makes the partition key.
+fn lane_of<'a>(usual: u32, by: &PartitionBy, reading: &Reading<'a>) -> (u32, Option<&'a str>) {
+    let PartitionBy::Attribute(name) = by else { return (usual, None) };
+    let value = reading.attributes.iter().find(|(known, _)| known == name).map(|(_, value)| *value);
+    // Without the attribute a record goes the stream's own way.
+    value.map_or((usual, None), |value| (crc32c::crc32c(value.as_bytes()).max(OLD + 1), Some(value)))
 }
 
 fn same(span: &Span) -> Same {
@@ -130,48 +200,77 @@ fn reading<'a>(sequence: u64, record: &'a crate::store::log::section::RecordRef<
     }
 }
 
+/// What a lane has in this round.
+struct Done {
+    lane: u32,
+    value: Option<String>,
+    events: Vec<Event>,
+}
+
 struct Gatherer<'a> {
-    origin: &'a Origin,
-    codec: Codec,
+    course: &'a Course,
+    rule: &'a Rule,
     bounds: Bounds,
-    batch: Batch,
+    /// Of closed bodies, with what is around them.
     bytes: usize,
-    after: u64,
-    body: Option<Body>,
+    sent: Sent,
+    open: Vec<(u32, Body)>,
+    done: Vec<Done>,
 }
 
 impl Gatherer<'_> {
-    /// Whether a record still goes into this batch. Without compression the sum is exact; with it,
-    /// an eighth of the open body is assumed, and `gather` checks what it came to.
-    fn has_room(&self, same: Same, payload: usize) -> bool {
-        let limit = self.bounds.limits.batch;
-        let open = self.body.as_ref().map_or(0, |body| body.raw_bytes() + payload + 128);
-        let open = if self.codec == Codec::Gzip { open / 8 } else { open };
-        let more =
-            if self.body.as_ref().is_none_or(|body| body.same() != same) { self.bounds.limits.per_event } else { 0 };
-        let empty = self.batch.events.is_empty() && self.body.is_none();
-        empty || self.bytes + open + more + FRAMING <= limit
+    /// Whether a record still goes into this round. Without compression the sum is exact; with it,
+    /// an eighth of what is open is assumed, and what it came to is cut.
+    fn has_room(&self, lane: u32, same: Same, payload: usize) -> bool {
+        let limits = self.bounds.limits;
+        let raw: usize = self.open.iter().map(|(_, body)| body.raw_bytes()).sum::<usize>() + payload + 128;
+        let open = if self.rule.codec == Codec::Gzip { raw / 8 } else { raw };
+        let goes_on = self.open.iter().any(|(number, body)| *number == lane && body.same() == same);
+        let bodies = self.open.len() + usize::from(!goes_on);
+        let empty = self.done.is_empty() && self.open.is_empty();
+        let fits = self.bytes + open + bodies * limits.per_event + FRAMING <= limits.batch;
+        let known = self.done.len() < LANES_AT_ONCE || self.done.iter().any(|done| done.lane == lane);
+        empty || (fits && known && (raw <= BODIES_RAW || self.open.len() < 2))
     }
 
-    fn push(&mut self, same: Same, reading: &Reading<'_>) -> Result<(), ReadError> {
+    fn push(&mut self, lane: u32, value: Option<&str>, same: Same, reading: &Reading<'_>) -> Result<(), ReadError> {
         // Without compression a body must leave room for its properties in a batch of its own.
-        let most = match self.codec {
-            Codec::Gzip => BODY_RAW,
-            Codec::None => BODY_RAW.min(self.bounds.limits.batch / 2),
+        let most = match self.rule.codec {
+            Codec::Gzip => self.bounds.limits.raw,
+            Codec::None => self.bounds.limits.raw.min(self.bounds.limits.batch / 2),
         };
-        if self.body.as_ref().is_some_and(|body| body.same() != same || body.raw_bytes() >= most) {
-            self.close()?;
+        let known = self.open.iter().position(|(number, _)| *number == lane);
+        let goes_on = known.filter(|at| self.open[*at].1.same() == same && self.open[*at].1.raw_bytes() < most);
+        if let Some(at) = known.filter(|_| goes_on.is_none()) {
+            let (lane, body) = self.open.swap_remove(at);
+            self.close(lane, body)?;
         }
-        self.body.get_or_insert_with(|| Body::new(same, self.codec)).push(reading);
+        if !self.done.iter().any(|done| done.lane == lane) {
+            self.done.push(Done { lane, value: value.map(String::from), events: Vec::new() });
+        }
+        let at = goes_on.unwrap_or_else(|| {
+            self.open.push((lane, Body::new(same, self.rule.codec)));
+            self.open.len() - 1
+        });
+        self.open[at].1.push(reading);
         Ok(())
     }
 
-    fn close(&mut self) -> Result<(), ReadError> {
-        if let Some(body) = self.body.take().filter(|body| body.count() > 0) {
-            let event = body.finish(self.origin, self.after)?;
-            self.after = event.envelope.last;
-            self.bytes += event.body.len() + self.bounds.limits.per_event + FRAMING;
-            self.batch.events.push(event);
+    fn close_all(&mut self) -> Result<(), ReadError> {
+        let open = std::mem::take(&mut self.open);
+        open.into_iter().try_for_each(|(lane, body)| self.close(lane, body))
+    }
+
+    fn close(&mut self, lane: u32, body: Body) -> Result<(), ReadError> {
+        let after = self.sent.get(&lane).copied().unwrap_or(0);
+        let event = body.finish(&self.course.origin, lane, after)?;
+        if self.sent.len() >= MOST_LANES && !self.sent.contains_key(&lane) {
+            self.sent.clear();
+        }
+        self.sent.insert(lane, event.envelope.last);
+        self.bytes += event.body.len() + self.bounds.limits.per_event + FRAMING;
+        if let Some(done) = self.done.iter_mut().find(|done| done.lane == lane) {
+            done.events.push(event);
         }
         Ok(())
     }

@@ -1,25 +1,27 @@
 //! The downstream loop: what a reader has is encoded, delivered, released.
 //!
 //! Invariants: a cursor moves only under an `Accepted`; one batch is in flight per lane; order
-//! within a lane is kept through every retry and split. One task per stream (its only lane).
+//! within a lane is kept through every retry and split. Two tasks a stream at most: the whole lane, and
+//! the older part while live data goes first (`progress`).
 
 mod gather;
 mod lane;
+mod letter;
+mod progress;
+pub mod way;
 
 use crate::encode::{Codec, Origin};
 use crate::flow::stop::Stop;
 use crate::platform::clock::Clock;
-use crate::sink::Sink;
-use crate::sink::link::Link;
-use crate::sink::pace::{Pace, Rate};
+use crate::sink::pace::Rate;
+use crate::sink::{PartitionBy, Sink};
 use crate::store::Store;
 use crate::telemetry::{Metrics, event};
-use lane::Lane;
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Notify;
 use tokio::task::JoinSet;
+use way::Way;
 
 /// A lane that failed begins again after this long.
 const BEGIN_AGAIN: Duration = Duration::from_secs(1);
@@ -37,6 +39,10 @@ pub struct Rule {
     pub linger: Duration,
     /// How fast it may send.
     pub rate: Option<Rate>,
+    /// What decides the partition.
+    pub partition_by: PartitionBy,
+    /// After an outage what comes goes first, and what waits goes beside it.
+    pub live_first: bool,
 }
 
 /// What all lanes of a sink share.
@@ -44,28 +50,15 @@ pub struct Rule {
 struct Shared {
     rule: Rule,
     store: Store,
-    sink: Arc<dyn Sink>,
-    link: Mutex<Link>,
-    pace: Option<Mutex<Pace>>,
-    probed: Notify,
-    clock: Clock,
+    way: Way,
     metrics: Arc<Metrics>,
 }
 
 /// Runs until asked to stop: then every lane ends after the batch that it has in flight, or, with
 /// `drain`, after what is durable was delivered once.
 pub async fn run(rule: Rule, store: Store, sink: Arc<dyn Sink>, clock: Clock, metrics: Arc<Metrics>, mut stop: Stop) {
-    let pace = rule.rate.map(|rate| Mutex::new(Pace::new(rate)));
-    let shared = Arc::new(Shared {
-        rule,
-        store: store.clone(),
-        sink: sink.clone(),
-        link: Mutex::new(Link::default()),
-        pace,
-        probed: Notify::new(),
-        clock,
-        metrics,
-    });
+    let way = Way::new(rule.name.clone(), sink.clone(), rule.rate, clock, metrics.clone());
+    let shared = Arc::new(Shared { rule, store: store.clone(), way, metrics });
     let mut durable = store.durable();
     let mut known = BTreeSet::new();
     let mut lanes = JoinSet::new();
@@ -73,13 +66,9 @@ pub async fn run(rule: Rule, store: Store, sink: Arc<dyn Sink>, clock: Clock, me
     loop {
         for (id, name) in store.streams_of(&shared.rule.name) {
             if known.insert(id) {
-                let origin = Origin {
-                    device: shared.rule.device.clone(),
-                    store: store.id().into(),
-                    stream: name.into(),
-                    lane: 0,
-                };
-                let task = lanes.spawn(Lane::new(shared.clone(), id, origin).run(stop.clone()));
+                let origin =
+                    Origin { device: shared.rule.device.clone(), store: store.id().into(), stream: name.into() };
+                let task = lanes.spawn(lane::run(shared.clone(), id, origin, stop.clone()));
                 tasks.insert(task.id(), id);
             }
         }

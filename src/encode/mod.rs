@@ -44,7 +44,7 @@ impl Reading<'_> {
     }
 }
 
-/// What all events of a lane have in common.
+/// What all events of a stream have in common.
 #[derive(Debug, Clone)]
 pub struct Origin {
     /// The device's name.
@@ -53,8 +53,6 @@ pub struct Origin {
     pub store: Arc<str>,
     /// The stream.
     pub stream: Arc<str>,
-    /// The lane.
-    pub lane: u32,
 }
 
 /// What the records of one body have in common.
@@ -118,7 +116,7 @@ impl Body {
     ///
     /// # Errors
     /// None is known: compression writes into memory.
-    pub fn finish(self, origin: &Origin, after: u64) -> std::io::Result<Event> {
+    pub fn finish(self, origin: &Origin, lane: u32, after: u64) -> std::io::Result<Event> {
         let (body, content_encoding) = match self.codec {
             Codec::None => (self.raw, None),
             Codec::Gzip => {
@@ -134,7 +132,7 @@ impl Body {
             store: origin.store.clone(),
             stream: origin.stream.clone(),
             epoch: self.same.epoch,
-            lane: origin.lane,
+            lane,
             first: self.first,
             last: self.last,
             count: self.count,

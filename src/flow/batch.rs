@@ -62,12 +62,6 @@ impl std::fmt::Display for Property<'_> {
 }
 
 impl Envelope {
-    /// `device/stream/lane`: what goes to one partition, in order.
-    #[must_use]
-    pub fn key(&self) -> String {
-        format!("{}/{}/{}", self.device, self.stream, self.lane)
-    }
-
     /// What every target says of an event besides its content type and encoding.
     #[must_use]
     pub fn properties(&self) -> [(&'static str, Property<'_>); 12] {
@@ -100,6 +94,10 @@ pub struct Event {
 /// Events of one lane, delivered together.
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
+    /// Decides the partition: equal keys, one partition. None: the target spreads batches.
+    pub key: Option<String>,
+    /// Batches of the same way follow one after another; other ways are independent of it.
+    pub way: Arc<str>,
     /// In order.
     pub events: Vec<Event>,
 }

@@ -13,6 +13,10 @@ pub enum Address {
         hub: String,
         /// The partition.
         partition: Option<u16>,
+        /// The consumer group, of a receiver.
+        group: Option<String>,
+        /// The publisher, of a sender; it is the key of what it sends.
+        publisher: Option<String>,
     },
 }
 
@@ -22,17 +26,18 @@ impl Address {
         let segments = path(text);
         let lower: Vec<String> = segments.iter().map(|segment| segment.to_ascii_lowercase()).collect();
         let words: Vec<&str> = lower.iter().map(String::as_str).collect();
-        let hub = |hub: &str, partition: Option<&str>| {
+        let hub = |hub: &str, partition: Option<&str>, group: Option<&str>, publisher: Option<&str>| {
             let partition = partition.map(str::parse).transpose().ok()?;
-            Some(Self::Hub { hub: hub.to_string(), partition })
+            let (group, publisher) = (group.map(String::from), publisher.map(String::from));
+            Some(Self::Hub { hub: hub.to_string(), partition, group, publisher })
         };
         match words[..] {
             ["$cbs"] => Some(Self::Cbs),
             ["$management"] => Some(Self::Management),
-            [name] => hub(name, None),
-            [name, "partitions", partition] | [name, "consumergroups", _, "partitions", partition] => {
-                hub(name, Some(partition))
-            }
+            [name] => hub(name, None, None, None),
+            [name, "partitions", partition] => hub(name, Some(partition), None, None),
+            [name, "consumergroups", group, "partitions", partition] => hub(name, Some(partition), Some(group), None),
+            [name, "publishers", publisher] => hub(name, None, None, Some(publisher)),
             _ => None,
         }
     }
@@ -57,10 +62,16 @@ mod tests {
 
     #[test]
     fn sdk_forms_are_read() {
-        let hub = |hub: &str, partition| Some(Address::Hub { hub: hub.into(), partition });
+        let full = |hub: &str, partition, group: Option<&str>, publisher: Option<&str>| {
+            let (group, publisher) = (group.map(String::from), publisher.map(String::from));
+            Some(Address::Hub { hub: hub.into(), partition, group, publisher })
+        };
+        let hub = |hub: &str, partition| full(hub, partition, None, None);
         assert_eq!(Address::parse("amqps://localhost:5700/EH1"), hub("eh1", None));
         assert_eq!(Address::parse("eh1/Partitions/3"), hub("eh1", Some(3)));
-        assert_eq!(Address::parse("amqps://h/eh1/ConsumerGroups/$Default/Partitions/0"), hub("eh1", Some(0)));
+        let received = Address::parse("amqps://h/eh1/ConsumerGroups/$Default/Partitions/0");
+        assert_eq!(received, full("eh1", Some(0), Some("$default"), None));
+        assert_eq!(Address::parse("eh1/Publishers/Gateway-7"), full("eh1", None, None, Some("gateway-7")));
         assert_eq!(Address::parse("$cbs"), Some(Address::Cbs));
         assert_eq!(Address::parse("eh1/Partitions/x"), None);
         assert_eq!(Address::parse("a/b/c/d"), None);

@@ -3,8 +3,9 @@
 use super::Shared;
 use super::address::{Address, hub_of};
 use super::consumer::{self, Start};
+use super::epoch::Taken;
 use super::node::{self, Pairs};
-use super::producer;
+use super::producer::{self, Idempotent};
 use crate::platform::clock;
 use crate::platform::stream::Stream;
 use fe2o3_amqp::acceptor::{
@@ -12,7 +13,7 @@ use fe2o3_amqp::acceptor::{
     SupportedReceiverSettleModes, SupportedSenderSettleModes,
 };
 use fe2o3_amqp_types::definitions::{
-    AmqpError, Error, ErrorCondition, Fields, ReceiverSettleMode, Role, SenderSettleMode,
+    AmqpError, Error, ErrorCondition, Fields, LinkError, ReceiverSettleMode, Role, SenderSettleMode,
 };
 use fe2o3_amqp_types::messaging::TargetArchetype;
 use fe2o3_amqp_types::performatives::Attach;
@@ -57,7 +58,7 @@ pub fn error(condition: impl Into<ErrorCondition>, description: impl Into<String
 }
 
 /// Serves a client until it goes.
-pub async fn serve(stream: Box<dyn Stream>, shared: Arc<Shared>) {
+pub async fn serve(stream: Box<dyn Stream>, shared: Arc<Shared>, socket: Arc<std::net::TcpStream>) {
     let acceptor = ConnectionAcceptor::builder()
         .container_id("forebay-hub")
         .max_frame_size(FRAME_BYTES)
@@ -77,32 +78,38 @@ pub async fn serve(stream: Box<dyn Stream>, shared: Arc<Shared>) {
     let sessions = SessionAcceptor::builder().handle_max(255_u32).properties(about_us()).buffer_size(QUEUE).build();
     let grants = Arc::new(Grants::default());
     while let Ok(session) = sessions.accept(&mut connection).await {
-        tokio::spawn(links(session, shared.clone(), grants.clone()));
+        tokio::spawn(links(session, shared.clone(), grants.clone(), socket.clone()));
     }
     // However it ended: the client is gone.
     let _ = connection.on_close().await;
 }
 
-async fn links(mut session: ListenerSessionHandle, shared: Arc<Shared>, grants: Arc<Grants>) {
-    let acceptor = LinkAcceptor::builder()
-        .supported_receiver_settle_modes(SupportedReceiverSettleModes::First)
-        .fallback_receiver_settle_mode(ReceiverSettleMode::First)
-        .supported_sender_settle_modes(SupportedSenderSettleModes::Mixed)
-        .fallback_sender_settle_mode(SenderSettleMode::Mixed)
-        .max_message_size(shared.settings.max_message_size)
-        .properties(about_us())
-        .build();
+async fn links(
+    mut session: ListenerSessionHandle,
+    shared: Arc<Shared>,
+    grants: Arc<Grants>,
+    socket: Arc<std::net::TcpStream>,
+) {
     let pairs = Pairs::default();
     while let Some(attach) = session.next_incoming_attach().await {
         let text = address_of(&attach).unwrap_or_default();
         let address = Address::parse(&text);
-        let start = Start::of(&attach);
+        let (start, epoch) = (Start::of(&attach), epoch(&attach));
+        let idempotent = Idempotent::asked(&attach, address.as_ref());
+        let acceptor = LinkAcceptor::builder()
+            .supported_receiver_settle_modes(SupportedReceiverSettleModes::First)
+            .fallback_receiver_settle_mode(ReceiverSettleMode::First)
+            .supported_sender_settle_modes(SupportedSenderSettleModes::Mixed)
+            .fallback_sender_settle_mode(SenderSettleMode::Mixed)
+            .max_message_size(shared.settings.max_message_size)
+            .properties(idempotent.as_ref().map_or_else(about_us, Idempotent::properties))
+            .build();
         let Ok(endpoint) = acceptor.accept_incoming_attach(attach, &mut session).await else {
             continue;
         };
         let refused = match &address {
             None => Some(error(AmqpError::NotFound, format!("the messaging entity '{text}' could not be found"))),
-            Some(Address::Hub { hub, partition }) => refusal(&shared, &grants, hub, *partition),
+            Some(Address::Hub { hub, partition, .. }) => refusal(&shared, &grants, hub, *partition),
             Some(_) => None,
         };
         if let Some(error) = refused {
@@ -111,11 +118,15 @@ async fn links(mut session: ListenerSessionHandle, shared: Arc<Shared>, grants: 
             continue;
         }
         match (address, endpoint) {
-            (Some(Address::Hub { hub, partition }), LinkEndpoint::Receiver(link)) => {
-                tokio::spawn(producer::serve(link, shared.clone(), hub, partition));
+            (Some(Address::Hub { hub, partition, publisher, .. }), LinkEndpoint::Receiver(link)) => {
+                let to = producer::To { hub, partition, publisher, idempotent };
+                tokio::spawn(producer::serve(link, shared.clone(), to, socket.clone()));
             }
-            (Some(Address::Hub { hub, partition: Some(partition) }), LinkEndpoint::Sender(link)) => {
-                tokio::spawn(consumer::serve(link, shared.clone(), hub, partition, start));
+            (Some(Address::Hub { hub, partition: Some(partition), group, .. }), LinkEndpoint::Sender(link)) => {
+                match shared.epochs.sit((hub, group.unwrap_or_default(), partition), epoch) {
+                    Ok(place) => drop(tokio::spawn(consumer::serve(link, shared.clone(), place, start))),
+                    Err(taken) => drop(tokio::spawn(close(LinkEndpoint::Sender(link), no_place(taken)))),
+                }
             }
             (Some(node @ (Address::Cbs | Address::Management)), LinkEndpoint::Receiver(link)) => {
                 let reply = pairs.request(&node);
@@ -133,6 +144,28 @@ async fn links(mut session: ListenerSessionHandle, shared: Arc<Shared>, grants: 
         }
     }
     let _ = session.on_end().await;
+}
+
+/// The epoch that a receiver asks for (`com.microsoft:epoch`).
+fn epoch(attach: &Attach) -> Option<i64> {
+    match attach.properties.as_ref()?.get("com.microsoft:epoch")? {
+        Value::Long(epoch) => Some(*epoch),
+        Value::Int(epoch) => Some(i64::from(*epoch)),
+        _ => None,
+    }
+}
+
+fn no_place(taken: Taken) -> Error {
+    match taken {
+        Taken::Stolen(epoch) => error(
+            LinkError::Stolen,
+            format!("At least one receiver for the endpoint is created with epoch of '{epoch}'."),
+        ),
+        Taken::Full => error(
+            AmqpError::ResourceLimitExceeded,
+            "Exceeded the maximum number of allowed receivers per partition: 5.",
+        ),
+    }
 }
 
 fn refusal(shared: &Shared, grants: &Grants, hub: &str, partition: Option<u16>) -> Option<Error> {

@@ -1,8 +1,11 @@
 //! A link that a client receives events on: one partition, from a position on.
 
 use super::Shared;
+use super::connection::error;
+use super::epoch::Place;
 use super::memory::{Memory, Stored};
 use fe2o3_amqp::{Sendable, Sender};
+use fe2o3_amqp_types::definitions::LinkError;
 use fe2o3_amqp_types::messaging::message::DecodeIntoMessage;
 use fe2o3_amqp_types::messaging::{Body, Message};
 use fe2o3_amqp_types::performatives::Attach;
@@ -77,15 +80,22 @@ impl Start {
 }
 
 /// Sends events until the link ends.
-pub async fn serve(mut link: Sender, shared: Arc<Shared>, hub: String, partition: u16, start: Start) {
+pub async fn serve(mut link: Sender, shared: Arc<Shared>, mut place: Place, start: Start) {
+    let (hub, _, partition) = place.seat.clone();
     let Some(memory) = shared.hubs.get(&hub) else { return };
     let mut appended = memory.appended();
     let mut next = start.sequence(memory, partition);
     loop {
         let events = memory.from(partition, next, ROUND);
-        if events.is_empty() {
+        if events.is_empty() || place.is_stolen() {
             tokio::select! {
                 changed = appended.changed() => if changed.is_err() { return },
+                () = place.stolen() => {
+                    let told = "New receiver with higher epoch is created hence current receiver is getting disconnected.";
+                    // The client may be gone.
+                    let _ = link.close_with_error(error(LinkError::Stolen, told)).await;
+                    return;
+                }
                 _ = link.on_detach() => return,
             }
         }
@@ -119,6 +129,7 @@ fn annotated(event: &Stored) -> Option<Message<Body<Value>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hub::memory::Retention;
 
     #[test]
     fn selectors_of_the_sdks_are_read() {
@@ -135,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_start_leads_to_the_right_event() {
-        let memory = Memory::new(1, 1000);
+        let memory = Memory::new(1, Retention { bytes: 1000, time: None });
         memory.append(0, None, vec![vec![0; 10], vec![0; 10], vec![0; 10]]);
         let at = |start: Start| start.sequence(&memory, 0);
         assert_eq!(at(Start::Offset(-1, false)), 0);

@@ -1,4 +1,4 @@
-//! A local stand-in for Azure Event Hubs: AMQP 1.0 over TCP, TLS and WebSocket, everything in memory.
+//! A local stand-in for Azure Event Hubs: AMQP 1.0 over TCP, TLS and WebSocket, sending over HTTP, in memory.
 //!
 //! For development and tests. It shares no code with the agent's encoding and sink; Microsoft's
 //! own clients must be able to send to it and receive from it, which sets the forms of its
@@ -8,6 +8,10 @@ mod address;
 mod bucket;
 mod connection;
 mod consumer;
+mod disk;
+mod epoch;
+pub mod fault;
+mod http;
 mod jwt;
 mod memory;
 mod node;
@@ -17,20 +21,24 @@ mod wire;
 
 pub use memory::Stored;
 
-use crate::platform::tls;
+use crate::platform::{clock, tls};
 use crate::telemetry::event;
 use bucket::Bucket;
-use memory::Memory;
+use epoch::Epochs;
+use fault::{Action, Fault};
+use memory::{Memory, Retention};
 use socket2::SockRef;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
+use wire::Spoken;
 
 /// Microsoft's Python client writes back the segment size that it finds on its socket, and Linux
 /// refuses the loopback's 65483 (the most that may be set is 32767): a smaller one is announced.
@@ -55,8 +63,16 @@ pub struct Settings {
     pub tls: Option<(PathBuf, PathBuf)>,
     /// Above so many the hub answers server-busy; none: it takes all that comes.
     pub throughput_units: Option<f64>,
+    /// Above so many a partition is throttled by itself.
+    pub partition_throughput_units: Option<f64>,
     /// The oldest events go when a partition holds more than this, in bytes.
     pub retain: u64,
+    /// Events go when they are older than this.
+    pub retention: Option<Duration>,
+    /// Events are kept in this folder.
+    pub data: Option<PathBuf>,
+    /// What goes wrong.
+    pub faults: Vec<Fault>,
 }
 
 impl Default for Settings {
@@ -70,7 +86,11 @@ impl Default for Settings {
             max_message_size: 1 << 20,
             tls: None,
             throughput_units: None,
+            partition_throughput_units: None,
             retain: 256 << 20,
+            retention: None,
+            data: None,
+            faults: Vec::new(),
         }
     }
 }
@@ -86,6 +106,11 @@ struct Shared {
     refused: AtomicU64,
     throttled: AtomicU64,
     bucket: Mutex<Bucket>,
+    batches: AtomicU64,
+    faulted: AtomicU64,
+    /// Until when nobody is taken, milliseconds since the Unix epoch.
+    offline_until: AtomicI64,
+    epochs: Arc<Epochs>,
     sockets: Mutex<Vec<std::net::TcpStream>>,
 }
 
@@ -106,18 +131,27 @@ impl Hub {
         let listener = TcpListener::bind(&settings.listen).await?;
         let address = listener.local_addr()?;
         SockRef::from(&listener).set_tcp_mss(SEGMENT)?;
-        let memory = |name: &String| (name.to_ascii_lowercase(), Memory::new(settings.partitions, settings.retain));
+        let retention = Retention { bytes: settings.retain, time: settings.retention };
+        let memory = |name: &String| (name.to_ascii_lowercase(), Memory::new(settings.partitions, retention));
         let shared = Arc::new(Shared {
             hubs: settings.hubs.iter().map(memory).collect(),
-            started_ms: crate::platform::clock::wall_ms(),
+            started_ms: clock::wall_ms(),
             cut: AtomicBool::new(false),
             accepted: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             throttled: AtomicU64::new(0),
             bucket: Mutex::default(),
+            batches: AtomicU64::new(0),
+            faulted: AtomicU64::new(0),
+            offline_until: AtomicI64::new(0),
+            epochs: Arc::default(),
             sockets: Mutex::default(),
             settings,
         });
+        if let Some(folder) = &shared.settings.data {
+            disk::folder(folder)?;
+            shared.hubs.iter().try_for_each(|(name, memory)| memory.load(folder, name))?;
+        }
         let acceptor = match &shared.settings.tls {
             Some((certificate, key)) => {
                 let config = tls::server(certificate, key, None).map_err(io::Error::other)?;
@@ -134,6 +168,15 @@ impl Hub {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The page that shows what it holds.
+    #[must_use]
+    pub fn page(&self) -> String {
+        match self.shared.settings.tls {
+            Some(_) => format!("https://localhost:{}/", self.address.port()),
+            None => format!("http://{}/", self.address),
+        }
     }
 
     /// The connection string for one of its event hubs.
@@ -188,6 +231,12 @@ impl Hub {
         self.shared.throttled.load(Relaxed)
     }
 
+    /// Batches that fared as a rule of `faults` says, so far.
+    #[must_use]
+    pub fn faulted(&self) -> u64 {
+        self.shared.faulted.load(Relaxed)
+    }
+
     /// Cuts every connection and takes no new one, or takes them again.
     pub fn cut(&self, cut: bool) {
         self.shared.cut.store(cut, Relaxed);
@@ -220,12 +269,47 @@ impl Shared {
     }
 
     /// Whether so much may come now; else it is counted as throttled.
-    fn takes(&self, bytes: u64, events: u64) -> bool {
-        let Some(units) = self.settings.throughput_units else { return true };
-        let now = crate::platform::clock::wall_ms();
-        let takes = self.bucket.lock().unwrap_or_else(PoisonError::into_inner).take(units, now, bytes, events);
+    fn takes(&self, memory: &Memory, partition: u16, bytes: u64, events: u64) -> bool {
+        let now = clock::wall_ms();
+        let of_partition = self.settings.partition_throughput_units;
+        let takes = of_partition.is_none_or(|units| memory.takes(partition, units, now, bytes, events))
+            && self.settings.throughput_units.is_none_or(|units| {
+                self.bucket.lock().unwrap_or_else(PoisonError::into_inner).take(units, now, bytes, events)
+            });
         self.throttled.fetch_add(u64::from(!takes), Relaxed);
         takes
+    }
+
+    /// What the rules say of the batch that has just come.
+    fn faults(&self) -> Vec<Action> {
+        if self.settings.faults.is_empty() {
+            return Vec::new();
+        }
+        let number = self.batches.fetch_add(1, Relaxed) + 1;
+        let actions: Vec<Action> = self.settings.faults.iter().filter_map(|fault| fault.of(number).cloned()).collect();
+        self.faulted.fetch_add(u64::from(!actions.is_empty()), Relaxed);
+        for time in actions.iter().filter_map(|action| match action {
+            Action::Offline(time) => Some(*time),
+            _ => None,
+        }) {
+            let until = clock::wall_ms() + i64::try_from(time.as_millis()).unwrap_or(i64::MAX / 2);
+            self.offline_until.store(until, Relaxed);
+            self.drop_all();
+        }
+        actions
+    }
+
+    /// Numbers for a person.
+    fn counts(&self) -> String {
+        let of = |number: &AtomicU64| number.load(Relaxed);
+        format!(
+            "up since {}; {} connections so far, {} refusals, {} batches throttled, {} with a fault by rule",
+            clock::utc(self.started_ms),
+            of(&self.accepted),
+            of(&self.refused),
+            of(&self.throttled),
+            of(&self.faulted)
+        )
     }
 
     fn refuse(&self, why: &str) {
@@ -240,23 +324,25 @@ async fn listen(listener: TcpListener, acceptor: Option<TlsAcceptor>, shared: Ar
             Ok((stream, _)) => stream,
             Err(error) => {
                 tracing::warn!(event = event::HUB_REFUSED, %error, "cannot accept");
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             }
         };
-        if shared.cut.load(Relaxed) {
+        if shared.cut.load(Relaxed) || clock::wall_ms() < shared.offline_until.load(Relaxed) {
             continue;
         }
         shared.accepted.fetch_add(1, Relaxed);
         match twice(stream) {
             Ok((stream, socket)) => {
+                let own = socket.try_clone();
                 shared.remember(socket);
                 // A task of its own: bytes that are no AMQP may make the library panic.
                 let (acceptor, shared) = (acceptor.clone(), shared.clone());
                 tokio::spawn(async move {
-                    match wire::open(stream, acceptor).await {
-                        Ok(stream) => connection::serve(stream, shared).await,
-                        Err(error) => shared.refuse(&error.to_string()),
+                    match (wire::open(stream, acceptor).await, own) {
+                        (Ok(Spoken::Amqp(stream)), Ok(own)) => connection::serve(stream, shared, Arc::new(own)).await,
+                        (Ok(Spoken::Http(stream)), Ok(own)) => http::serve(stream, shared, Arc::new(own)).await,
+                        (Err(error), _) | (_, Err(error)) => shared.refuse(&error.to_string()),
                     }
                 });
             }

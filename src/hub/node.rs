@@ -170,7 +170,7 @@ fn put_token(shared: &Shared, grants: &Grants, delivery: &Delivery<Body<Value>>)
 }
 
 /// A token covers every resource that its own is a prefix of; the scheme does not matter.
-fn covers(resource: &str, name: &str) -> bool {
+pub fn covers(resource: &str, name: &str) -> bool {
     let bare = |text: &str| {
         let text = text.split_once("://").map_or(text, |(_, rest)| rest);
         text.trim_end_matches('/').to_ascii_lowercase()

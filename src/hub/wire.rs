@@ -1,4 +1,4 @@
-//! What a client speaks is seen from its first bytes: TLS or not, a WebSocket or not, then AMQP.
+//! What a client speaks is seen from its first bytes: TLS or not, a WebSocket or not, then AMQP or HTTP.
 
 use crate::platform::stream::Stream;
 use crate::platform::websocket;
@@ -12,14 +12,24 @@ use tokio_rustls::TlsAcceptor;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// A TLS record that begins a handshake.
 const TLS: u8 = 0x16;
-/// A request to become a WebSocket begins with GET.
-const HTTP: u8 = b'G';
+/// What requests begin with; AMQP begins with its name.
+const HTTP: [&[u8]; 2] = [b"GET ", b"POST"];
+/// A request to become a WebSocket.
+const WEBSOCKET: &[u8] = b"GET /$servicebus/websocket";
+
+/// What a client speaks.
+pub enum Spoken {
+    /// AMQP, out of whatever it was in.
+    Amqp(Box<dyn Stream>),
+    /// HTTP: it sends, or looks.
+    Http(Box<dyn Stream>),
+}
 
 /// Takes off what AMQP is wrapped in.
 ///
 /// # Errors
 /// When the client goes, is silent, or speaks something else.
-pub async fn open(stream: TcpStream, tls: Option<TlsAcceptor>) -> io::Result<Box<dyn Stream>> {
+pub async fn open(stream: TcpStream, tls: Option<TlsAcceptor>) -> io::Result<Spoken> {
     let unwrapped = Box::pin(async {
         let mut first = [0];
         stream.peek(&mut first).await?;
@@ -33,10 +43,14 @@ pub async fn open(stream: TcpStream, tls: Option<TlsAcceptor>) -> io::Result<Box
     timeout(PATIENCE, unwrapped).await.map_err(|_| io::Error::other("a client said nothing in time"))?
 }
 
-async fn inner(stream: impl Stream + 'static) -> io::Result<Box<dyn Stream>> {
+async fn inner(stream: impl Stream + 'static) -> io::Result<Spoken> {
     let mut stream = BufReader::new(stream);
-    if stream.fill_buf().await?.first() == Some(&HTTP) {
-        return Ok(Box::new(websocket::accept(stream).await?));
+    let first = stream.fill_buf().await?;
+    if first.starts_with(WEBSOCKET) {
+        return Ok(Spoken::Amqp(Box::new(websocket::accept(stream).await?)));
     }
-    Ok(Box::new(stream))
+    if HTTP.iter().any(|word| first.starts_with(word)) {
+        return Ok(Spoken::Http(Box::new(stream)));
+    }
+    Ok(Spoken::Amqp(Box::new(stream)))
 }

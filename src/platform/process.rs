@@ -14,6 +14,15 @@ pub fn resident() -> (u64, u64) {
     (field("VmRSS:"), field("VmHWM:"))
 }
 
+/// This process leaves no core dump from now on: it would hold keys and passwords.
+///
+/// # Errors
+/// As the kernel says.
+pub fn leave_no_core_dump() -> std::io::Result<()> {
+    use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+    Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
+}
+
 /// User and system processor time of a process (`self` or a number) so far, in milliseconds.
 #[must_use]
 pub fn cpu_ms_of(process: &str) -> u64 {

@@ -1,13 +1,18 @@
 //! TLS: rustls with ring, TLS 1.2 and 1.3, the system's roots or given ones. Files are PEM.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use ring::digest::{SHA256, digest};
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
 use std::path::Path;
 use std::sync::Arc;
 use x509_cert::Certificate;
-use x509_cert::der::Decode;
+use x509_cert::der::{Decode, Encode};
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
 
@@ -34,6 +39,65 @@ pub struct Trust<'a> {
     pub identity: Option<(&'a Path, &'a Path)>,
     /// Application protocols.
     pub alpn: &'a [String],
+    /// The server's key must be one of these, besides: SHA-256 of its `SubjectPublicKeyInfo`.
+    pub pins: &'a [[u8; 32]],
+}
+
+/// A server that has a good certificate and a key that was named.
+#[derive(Debug)]
+struct Pinned {
+    usual: Arc<WebPkiServerVerifier>,
+    pins: Vec<[u8; 32]>,
+}
+
+impl ServerCertVerifier for Pinned {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let good = self.usual.verify_server_cert(end_entity, intermediates, name, ocsp, now)?;
+        match key_of(end_entity) {
+            Some(key) if self.pins.contains(&key) => Ok(good),
+            Some(key) => {
+                let told = format!("the server's key sha256/{} is not in `pins`", STANDARD.encode(key));
+                Err(rustls::Error::General(told))
+            }
+            None => Err(rustls::CertificateError::BadEncoding.into()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.usual.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.usual.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.usual.supported_verify_schemes()
+    }
+}
+
+/// SHA-256 of a certificate's public key, as `pins` names it.
+fn key_of(certificate: &CertificateDer<'_>) -> Option<[u8; 32]> {
+    let parsed = Certificate::from_der(certificate).ok()?;
+    let key = parsed.tbs_certificate().subject_public_key_info().to_der().ok()?;
+    digest(&SHA256, &key).as_ref().try_into().ok()
 }
 
 /// A client configuration with the system's roots (`SSL_CERT_FILE` is honoured).
@@ -60,8 +124,15 @@ pub fn client_with(trust: Trust<'_>) -> Result<Arc<ClientConfig>, TlsError> {
         }
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    let config = config.with_root_certificates(roots);
+    let config = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
+    let config = if trust.pins.is_empty() {
+        config.with_root_certificates(roots)
+    } else {
+        let usual = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
+        let usual = usual.map_err(|error| TlsError::Rustls(rustls::Error::General(error.to_string())))?;
+        // "Dangerous" is what rustls calls every verifier but its own: this one asks for more than that.
+        config.dangerous().with_custom_certificate_verifier(Arc::new(Pinned { usual, pins: trust.pins.to_vec() }))
+    };
     let mut config = match trust.identity {
         Some((certificate, key)) => config.with_client_auth_cert(certificates(certificate)?, private_key(key)?)?,
         None => config.with_no_client_auth(),

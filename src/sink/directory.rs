@@ -5,7 +5,7 @@
 //! crash tore off at the end of a file is in the next file again: readers skip a last line
 //! without newline, and drop by sequence what they have.
 
-use super::{DeliverError, Delivery, Limits, Sink};
+use super::{BODY_RAW, DeliverError, Delivery, Limits, Sink};
 pub use crate::config::value::Directory as Settings;
 use crate::flow::batch::{Batch, Event};
 use crate::flow::receipt::Accepted;
@@ -44,7 +44,7 @@ impl Directory {
 
 impl Sink for Directory {
     fn limits(&self) -> Limits {
-        Limits { batch: 1 << 20, largest: usize::MAX, per_event: 0 }
+        Limits { batch: 1 << 20, largest: usize::MAX, per_event: 0, raw: BODY_RAW }
     }
 
     fn deliver<'a>(&'a self, batch: &'a Batch) -> Delivery<'a> {

@@ -40,11 +40,12 @@ pub enum Permit {
 pub struct Link {
     state: State,
     failures: u32,
+    denied: bool,
 }
 
 impl Default for Link {
     fn default() -> Self {
-        Self { state: State::Online, failures: 0 }
+        Self { state: State::Online, failures: 0, denied: false }
     }
 }
 
@@ -65,6 +66,7 @@ impl Link {
     /// A delivery was accepted, or refused for its own sake. True when the link was not online.
     pub fn succeeded(&mut self) -> bool {
         self.failures = 0;
+        self.denied = false;
         std::mem::replace(&mut self.state, State::Online) != State::Online
     }
 
@@ -86,8 +88,22 @@ impl Link {
             _ => random(doubled(FIRST_MS, LONGEST_MS) + 1),
         };
         self.failures = self.failures.saturating_add(1);
+        self.denied = class == Class::Denied;
         self.state = State::Offline { until_ms: now_ms + wait };
         (wait, first)
+    }
+
+    /// Whether it waits for a person: the target refuses who we are.
+    #[must_use]
+    pub fn is_denied(&self) -> bool {
+        self.denied
+    }
+
+    /// Ends a wait: something was mended.
+    pub fn try_now(&mut self) {
+        if let State::Offline { until_ms } = &mut self.state {
+            *until_ms = 0;
+        }
     }
 }
 
@@ -122,6 +138,9 @@ mod tests {
         let mut link = Link::default();
         let (wait, first) = link.failed(Class::Denied, 0, |_| 0);
         assert!(first && wait >= 15_000, "{wait}");
+        assert!(link.is_denied() && link.admit(1) == Permit::Wait(wait));
+        link.try_now();
+        assert!(link.admit(1) == Permit::Go && link.succeeded() && !link.is_denied());
         let mut link = Link::default();
         assert!(link.failed(Class::Busy(Duration::from_secs(4)), 0, |_| 0).0 >= 4000);
     }

@@ -9,11 +9,15 @@ pub mod eventhubs;
 pub mod kafka;
 pub mod link;
 pub mod pace;
+mod slots;
+
+pub use crate::config::value::PartitionBy;
 
 use crate::flow::batch::Batch;
 use crate::flow::receipt::Accepted;
 use crate::telemetry::Metrics;
 use std::future::Future;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +31,13 @@ pub struct Limits {
     pub largest: usize,
     /// Bytes that an event needs besides its body.
     pub per_event: usize,
+    /// A body is closed when it has this many bytes before compression.
+    pub raw: usize,
 }
+
+/// Bodies of this size compress about as well as larger ones (docs/measurements.md), and are not much
+/// to hold.
+pub const BODY_RAW: usize = 512 << 10;
 
 /// How a failure is to be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +81,10 @@ pub trait Sink: Send + Sync + std::fmt::Debug {
     fn limits(&self) -> Limits;
     /// Delivers a batch of one lane.
     fn deliver<'a>(&'a self, batch: &'a Batch) -> Delivery<'a>;
+    /// Files whose secrets count with the next connection.
+    fn secret_files(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
     /// Ends connections in order; what was accepted stays accepted.
     fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
@@ -91,6 +105,9 @@ pub enum Kind {
 pub fn open(kind: &Kind, metrics: Arc<Metrics>) -> Arc<dyn Sink> {
     match kind {
         Kind::Directory(settings) => Arc::new(directory::Directory::new(settings.clone())),
+        Kind::EventHubs(settings) if settings.transport == eventhubs::Transport::Https => {
+            Arc::new(eventhubs::Https::new(settings.clone(), metrics))
+        }
         Kind::EventHubs(settings) => Arc::new(eventhubs::EventHubs::new(settings.clone(), metrics)),
         Kind::Kafka(settings) => Arc::new(kafka::Kafka::new(settings.clone(), metrics)),
     }

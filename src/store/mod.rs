@@ -26,10 +26,10 @@ mod tests;
 
 pub use commit::Repaired;
 pub use group::{Atom, Part};
-pub use log::body::StreamId;
+pub use log::body::{LaneMark, StreamId};
 pub use log::recover::Finding;
 pub use open::OpenError;
-pub use reader::{Backlog, Gap, GapReason, Item, ReadError, Reader, Release, Span};
+pub use reader::{Backlog, Gap, GapReason, Item, Position, ReadError, Reader, Release, Span};
 pub use space::{Keep, StreamRule, WhenFull};
 
 use crate::flow::hex::hex;
@@ -249,7 +249,49 @@ impl Store {
     /// Reads a stream from a reader's cursor on.
     #[must_use]
     pub fn reader(&self, reader: &str, stream: StreamId) -> Reader {
-        Reader::new(self.inner.clone(), reader, stream)
+        let next = self.position(reader, stream).next;
+        self.reader_at(stream, next)
+    }
+
+    /// Reads a stream from a sequence on.
+    #[must_use]
+    pub fn reader_at(&self, stream: StreamId, next: u64) -> Reader {
+        Reader::new(self.inner.clone(), stream, next)
+    }
+
+    /// Where a reader stands in a stream; a new one at its oldest record.
+    #[must_use]
+    pub fn position(&self, reader: &str, stream: StreamId) -> Position {
+        self.inner.position(reader, stream)
+    }
+
+    /// What of a reader's position in a stream is in the log.
+    #[must_use]
+    pub fn saved_position(&self, reader: &str, stream: StreamId) -> Option<Position> {
+        self.inner.lock().state.cursors.get(&(reader.to_string(), stream)).map(Position::from)
+    }
+
+    /// Has what a reader keeps of its lanes written soon; its cursor stays where it is.
+    pub fn mark(&self, reader: &str, stream: StreamId, position: Position) {
+        self.inner.mark(reader, stream, position);
+    }
+
+    /// Changes whenever positions were saved.
+    #[must_use]
+    pub fn saved(&self) -> watch::Receiver<u64> {
+        self.inner.saved.subscribe()
+    }
+
+    /// The sequence that a stream's next record gets, as far as the stream is durable.
+    #[must_use]
+    pub fn end(&self, stream: StreamId) -> u64 {
+        self.inner.lock().state.streams.get(&stream).map_or(1, |stream| stream.next)
+    }
+
+    /// Stored bytes of a stream from a sequence on, in proportion.
+    #[must_use]
+    pub fn bytes_from(&self, stream: StreamId, next: u64) -> u64 {
+        self.inner.lock().bytes_from(stream, next)
     }
 
     /// Moves a reader's cursor over what was delivered.

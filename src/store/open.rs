@@ -116,6 +116,7 @@ pub(super) fn open(dir: &Path, options: &Options, readers: Vec<ReaderRule>) -> R
         wake: Condvar::new(),
         durable: watch::Sender::new(Durable::synced(0)),
         room: watch::Sender::new(0),
+        saved: watch::Sender::new(0),
     });
     let committer = Committer::new(inner.clone(), folders, writer, index, lock)?;
     Ok(Opened { inner, committer, findings })

@@ -4,7 +4,7 @@
 //! read is a gap of known range, never a wrong value and never the end of the stream.
 
 use super::damaged::copy_out;
-use super::log::body::{Reason, SectionHead, StreamId};
+use super::log::body::{CursorEntry, LaneMark, Reason, SectionHead, StreamId};
 use super::log::layout::Kind;
 use super::log::place::placed;
 use super::log::section::{RecordRef, Records};
@@ -79,6 +79,37 @@ pub struct Backlog {
     pub oldest_ms: Option<i64>,
 }
 
+/// Where a reader stands in a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position {
+    /// Everything below is delivered, filtered or set aside.
+    pub next: u64,
+    /// What the reader keeps of its lanes.
+    pub lanes: Vec<LaneMark>,
+    /// While a part of the stream is a lane of its own: the first sequence behind that part.
+    pub split: Option<u64>,
+}
+
+impl Position {
+    /// Of a reader that takes the stream as a whole; `after` is the last sequence that it sent.
+    #[must_use]
+    pub fn whole(next: u64, after: u64) -> Self {
+        Self { next, lanes: vec![LaneMark { lane: 0, next, after }], split: None }
+    }
+
+    /// What is kept of a lane.
+    #[must_use]
+    pub fn lane(&self, lane: u32) -> Option<&LaneMark> {
+        self.lanes.iter().find(|mark| mark.lane == lane)
+    }
+}
+
+impl From<&CursorEntry> for Position {
+    fn from(entry: &CursorEntry) -> Self {
+        Self { next: entry.next, lanes: entry.lanes.clone(), split: entry.split }
+    }
+}
+
 /// A reader's progress in one stream.
 #[derive(Debug)]
 pub struct Release {
@@ -86,10 +117,8 @@ pub struct Release {
     pub reader: String,
     /// The stream.
     pub stream: StreamId,
-    /// Everything below is delivered, filtered or set aside.
-    pub next: u64,
-    /// The last sequence that was sent in the lane.
-    pub after: u64,
+    /// Where it stands now.
+    pub position: Position,
     /// Bytes that would be sent again without this.
     pub bytes: u64,
     /// The proof.
@@ -124,34 +153,19 @@ pub struct Reader {
     inner: Arc<Inner>,
     stream: StreamId,
     next: u64,
-    after: u64,
     place: Option<(u64, u64)>,
     file: Option<(u64, Arc<dyn DiskFile>)>,
 }
 
 impl Reader {
-    pub(super) fn new(inner: Arc<Inner>, reader: &str, stream: StreamId) -> Self {
-        let now = inner.options.clock.now().wall_ms;
-        let (next, after) = {
-            let mut shared = inner.lock();
-            shared.ensure_cursor(reader, stream, now);
-            let lanes = shared.cursors.get(&(reader.to_string(), stream)).map(|live| live.entry.lanes.clone());
-            let after = lanes.and_then(|lanes| lanes.first().map(|lane| lane.after)).unwrap_or(0);
-            (shared.cursor(reader, stream), after)
-        };
-        Self { inner, stream, next, after, place: None, file: None }
+    pub(super) fn new(inner: Arc<Inner>, stream: StreamId, next: u64) -> Self {
+        Self { inner, stream, next, place: None, file: None }
     }
 
     /// The next sequence that `read` returns.
     #[must_use]
     pub fn next_sequence(&self) -> u64 {
         self.next
-    }
-
-    /// The last sequence that was sent before this reader's cursor; 0 for none.
-    #[must_use]
-    pub fn sent_before(&self) -> u64 {
-        self.after
     }
 
     /// Goes back: the next read starts at this sequence.

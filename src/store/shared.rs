@@ -1,10 +1,10 @@
 //! What the committer, the offerers and the readers share.
 
 use super::group::{Atom, Group};
-use super::log::body::{CursorEntry, FloorEntry, LaneMark, Stamp, StreamId, StreamName};
+use super::log::body::{CursorEntry, FloorEntry, Stamp, StreamId, StreamName};
 use super::log::layout::Heat;
 use super::log::segment::{Folders, Segment};
-use super::reader::{Backlog, Release};
+use super::reader::{Backlog, Position, Release};
 use super::report::{Cause, Reports};
 use super::space::{Hold, Snapshot, StreamRule, WhenFull};
 use super::state::{State, new_stream};
@@ -31,6 +31,8 @@ pub(super) struct Live {
     /// What of them the frame in the making saves.
     pub saving: u64,
     pub since_ms: Option<u64>,
+    /// Somebody waits until it is saved.
+    pub urgent: bool,
 }
 
 #[derive(Debug)]
@@ -66,6 +68,7 @@ pub(super) struct Inner {
     pub wake: Condvar,
     pub durable: watch::Sender<Durable>,
     pub room: watch::Sender<u64>,
+    pub saved: watch::Sender<u64>,
 }
 
 impl Inner {
@@ -138,8 +141,8 @@ impl Inner {
         let stream = release.stream;
         shared.ensure_cursor(&release.reader, stream, now.wall_ms);
         if let Some(live) = shared.cursors.get_mut(&(release.reader, stream)) {
-            live.entry.next = live.entry.next.max(release.next);
-            live.entry.lanes = vec![LaneMark { lane: 0, next: live.entry.next, after: release.after }];
+            live.entry.next = live.entry.next.max(release.position.next);
+            (live.entry.lanes, live.entry.split) = (release.position.lanes, release.position.split);
             live.entry.seen_ms = now.wall_ms;
             live.unsaved += release.bytes;
             live.since_ms.get_or_insert(now.monotonic_ms);
@@ -152,6 +155,26 @@ impl Inner {
         self.wake.notify_one();
     }
 
+    pub fn position(&self, reader: &str, stream: StreamId) -> Position {
+        let now = self.options.clock.now().wall_ms;
+        let mut shared = self.lock();
+        shared.ensure_cursor(reader, stream, now);
+        let entry = shared.cursors.get(&(reader.to_string(), stream)).map(|live| Position::from(&live.entry));
+        entry.unwrap_or_else(|| Position::whole(1, 0))
+    }
+
+    pub fn mark(&self, reader: &str, stream: StreamId, position: Position) {
+        let now = self.options.clock.now();
+        let mut shared = self.lock();
+        shared.ensure_cursor(reader, stream, now.wall_ms);
+        if let Some(live) = shared.cursors.get_mut(&(reader.to_string(), stream)) {
+            (live.entry.lanes, live.entry.split) = (position.lanes, position.split);
+            live.since_ms.get_or_insert(now.monotonic_ms);
+            live.urgent = true;
+        }
+        self.wake.notify_one();
+    }
+
     pub fn backlog(&self, reader: &str) -> Backlog {
         let shared = self.lock();
         let mut backlog = Backlog::default();
@@ -160,7 +183,7 @@ impl Inner {
         };
         for stream in shared.state.streams.values().filter(|stream| reads(rule, &stream.name)) {
             let next = shared.cursor(reader, stream.id).max(stream.floor);
-            backlog.records += stream.next.saturating_sub(next);
+            backlog.records += stream.next.saturating_sub(next) - shared.delivered_ahead(reader, stream.id, next);
             for holding in shared.segments.values().filter_map(|segment| segment.summary.of(stream.id)) {
                 if holding.last < next {
                     continue;
@@ -206,6 +229,20 @@ impl Shared {
         self.cursors.get(&(reader.to_string(), stream)).map_or(start, |live| live.entry.next)
     }
 
+    /// Records behind a split that are delivered already.
+    fn delivered_ahead(&self, reader: &str, stream: StreamId, next: u64) -> u64 {
+        let Some(live) = self.cursors.get(&(reader.to_string(), stream)) else { return 0 };
+        let position = Position::from(&live.entry);
+        let ahead = position.split.zip(position.lane(0));
+        ahead.map_or(0, |(split, mark)| mark.next.saturating_sub(split.max(next)))
+    }
+
+    /// Stored bytes of a stream from a sequence on, in proportion.
+    pub fn bytes_from(&self, stream: StreamId, next: u64) -> u64 {
+        let holdings = self.segments.values().filter_map(|segment| segment.summary.of(stream));
+        holdings.filter(|holding| holding.last >= next).map(|holding| holding.bytes_from(next)).sum()
+    }
+
     /// Gives a reader that is new to a stream its first cursor.
     pub fn ensure_cursor(&mut self, reader: &str, stream: StreamId, wall_ms: i64) {
         let key = (reader.to_string(), stream);
@@ -221,7 +258,7 @@ impl Shared {
             split: None,
             seen_ms: wall_ms,
         });
-        self.cursors.insert(key, Live { entry, unsaved: 0, saving: 0, since_ms: None });
+        self.cursors.insert(key, Live { entry, unsaved: 0, saving: 0, since_ms: None, urgent: false });
     }
 
     /// Readers that are configured keep their cursors, however long they have nothing to do; those
@@ -308,7 +345,8 @@ impl Shared {
     pub fn cursors_due(&self) -> Option<u64> {
         let unsaved: u64 = self.cursors.values().map(|live| live.unsaved).sum();
         let since = self.cursors.values().filter_map(|live| live.since_ms).min()?;
-        Some(if unsaved >= CURSOR_BYTES { since } else { since + CURSOR_MS })
+        let urgent = self.cursors.values().any(|live| live.urgent);
+        Some(if urgent || unsaved >= CURSOR_BYTES { since } else { since + CURSOR_MS })
     }
 
     /// Marks cursors as saved, unless they moved on meanwhile.
@@ -316,8 +354,10 @@ impl Shared {
         for cursor in cursors {
             if let Some(live) = self.cursors.get_mut(&(cursor.reader.clone(), cursor.stream)) {
                 live.unsaved -= std::mem::take(&mut live.saving);
-                let moved = live.entry.next != cursor.next;
+                let at = |entry: &CursorEntry| (entry.next, entry.lanes.clone(), entry.split);
+                let moved = at(&live.entry) != at(cursor);
                 live.since_ms = live.since_ms.filter(|_| moved);
+                live.urgent &= moved;
             }
         }
     }

@@ -120,7 +120,9 @@ impl State {
             }
             // A frame that was long in the making may bring an older one than the frame before it.
             let key = (cursor.reader.clone(), cursor.stream);
-            if self.cursors.get(&key).is_none_or(|known| known.next <= cursor.next) {
+            let age =
+                |cursor: &CursorEntry| (cursor.next, cursor.lanes.iter().find(|mark| mark.lane == 0).map(|m| m.next));
+            if self.cursors.get(&key).is_none_or(|known| age(known) <= age(cursor)) {
                 self.cursors.insert(key, cursor.clone());
             }
         }

@@ -22,3 +22,4 @@ mod rig;
 mod serial;
 mod tap;
 mod transports;
+mod ways;

@@ -2,8 +2,8 @@
 
 use super::{Checker, Table};
 use crate::config::value::{
-    ClientTls, Codec, Compression, ConnectionString, Credential, Directory, EventHubs, Kafka, Login, Proxy, Rate, Sasl,
-    Span, Transport,
+    ClientTls, Codec, Compression, ConnectionString, Credential, Directory, EventHubs, Kafka, Login, PartitionBy,
+    Proxy, Rate, Sasl, Span, Target, Transport,
 };
 use crate::config::{Sink, raw};
 use crate::sink::Kind;
@@ -23,24 +23,82 @@ impl Checker<'_> {
                 let codec = self.codec(name, raw.format.as_ref(), raw.compression.as_ref());
                 let (reader, linger) = self.reading(name, raw.from.clone(), raw.begin.as_ref(), raw.linger.as_ref());
                 let rate = raw.throughput_units.as_ref().map(|units| self.rate(units));
+                let fixed = raw.partition.is_some() || raw.publisher.is_some();
+                let partition_by =
+                    self.partition_by(raw.partition_by.as_ref(), raw.partition_attribute.as_ref(), fixed);
+                let live_first = self.live_first(raw.drain.as_ref(), &partition_by);
                 let kind = self.event_hubs(&span, raw)?;
-                Some(Sink { name: name.into(), kind, reader, codec, linger, rate })
+                Some(Sink { name: name.into(), kind, reader, codec, linger, rate, partition_by, live_first })
             }
             "kafka" => {
                 let raw: raw::kafka::Kafka = self.fields(span.clone(), body);
                 let codec = self.codec(name, raw.format.as_ref(), raw.compression.as_ref());
                 let (reader, linger) = self.reading(name, raw.from.clone(), raw.begin.as_ref(), raw.linger.as_ref());
+                let fixed = raw.partition.is_some();
+                let partition_by =
+                    self.partition_by(raw.partition_by.as_ref(), raw.partition_attribute.as_ref(), fixed);
+                let live_first = self.live_first(raw.drain.as_ref(), &partition_by);
                 let kind = Kind::Kafka(self.kafka(&span, raw)?);
-                Some(Sink { name: name.into(), kind, reader, codec, linger, rate: None })
+                Some(Sink { name: name.into(), kind, reader, codec, linger, rate: None, partition_by, live_first })
             }
             _ => {
                 let raw: raw::Directory = self.fields(span.clone(), body);
                 let path = self.need(raw.path, &span, "path", "\"/var/spool/forebay\"")?;
                 let (reader, linger) = self.reading(name, raw.from, raw.begin.as_ref(), raw.linger.as_ref());
                 let kind = Kind::Directory(Directory { path: path.into_inner().into() });
-                Some(Sink { name: name.into(), kind, reader, codec: Codec::None, linger, rate: None })
+                let (codec, partition_by) = (Codec::None, PartitionBy::Stream);
+                Some(Sink {
+                    name: name.into(),
+                    kind,
+                    reader,
+                    codec,
+                    linger,
+                    rate: None,
+                    partition_by,
+                    live_first: false,
+                })
             }
         }
+    }
+
+    /// What decides the partition, unless that is `fixed`.
+    fn partition_by(
+        &mut self,
+        by: Option<&Spanned<raw::PartitionBy>>,
+        attribute: Option<&Spanned<String>>,
+        fixed: bool,
+    ) -> PartitionBy {
+        let span = by.map(Spanned::span).or(attribute.map(Spanned::span));
+        if let Some(span) = span.filter(|_| fixed) {
+            let hint = "give one of `partition`, `publisher`, `partition_by`";
+            self.problem(span, "the partition is decided twice".into(), Some(hint.into()));
+        }
+        match (by.map(|by| *by.get_ref()), attribute) {
+            (Some(raw::PartitionBy::Attribute), Some(name)) => PartitionBy::Attribute(name.get_ref().clone()),
+            (Some(raw::PartitionBy::Attribute), None) => {
+                let span = by.map_or(0..0, Spanned::span);
+                self.need(None::<()>, &span, "partition_attribute", "\"line\"");
+                PartitionBy::Stream
+            }
+            (_, Some(name)) => {
+                let hint = "write partition_by = \"attribute\"";
+                self.problem(name.span(), "`partition_attribute` does nothing here".into(), Some(hint.into()));
+                PartitionBy::Stream
+            }
+            (Some(raw::PartitionBy::Device), None) => PartitionBy::Device,
+            (Some(raw::PartitionBy::RoundRobin), None) => PartitionBy::RoundRobin,
+            (Some(raw::PartitionBy::Stream) | None, None) => PartitionBy::Stream,
+        }
+    }
+
+    fn live_first(&mut self, drain: Option<&Spanned<raw::Drain>>, by: &PartitionBy) -> bool {
+        let Some(drain) = drain.filter(|drain| *drain.get_ref() == raw::Drain::LiveFirst) else { return false };
+        if matches!(by, PartitionBy::Attribute(_)) {
+            let hint = "a record's lane is for life: take one of the two";
+            let problem = "`drain = \"live-first\"` does not go with `partition_by = \"attribute\"`";
+            self.problem(drain.span(), problem.into(), Some(hint.into()));
+        }
+        true
     }
 
     /// How bodies are made.
@@ -107,7 +165,10 @@ impl Checker<'_> {
             let reference = self.need(raw.connection, span, "connection", "{ env = \"EVENTHUB_CONNECTION\" }")?;
             let secret = self.secret(&reference)?;
             match ConnectionString::parse(secret.expose()) {
-                Ok(connection) => (reference.span(), connection, Some(secret)),
+                Ok(connection) => {
+                    let connection = ConnectionString { whole: Some(secret.clone()), ..connection };
+                    (reference.span(), connection, Some(secret))
+                }
                 Err(error) => {
                     let hint = "copy it from the portal: Event Hubs namespace, shared access policies";
                     self.problem(reference.span(), error.to_string(), Some(hint.into()));
@@ -121,11 +182,9 @@ impl Checker<'_> {
             self.problem(at, "nothing says which event hub".into(), Some(hint.into()));
             return None;
         };
-        if let Some(at) = raw.partition.as_ref().filter(|at| at.get_ref().parse::<u16>().is_err()) {
-            self.problem(at.span(), "`partition` must be a partition's number, as text".into(), None);
-        }
-        let partition = raw.partition.map(Spanned::into_inner);
+        let target = self.target(raw.partition, raw.publisher);
         let ca = raw.ca.map(|ca| ca.into_inner().into());
+        let pins = self.pins(raw.pins);
         let proxy = raw.proxy.and_then(|proxy| Some((proxy.span(), self.proxy(proxy)?)));
         let endpoint = &connection.endpoint;
         // The emulator, and whoever stands in for it, names its port.
@@ -134,10 +193,20 @@ impl Checker<'_> {
         let (transport, usual) = match transport {
             raw::Transport::Amqp => (Transport::Amqp, endpoint.port),
             raw::Transport::AmqpWebsocket => (Transport::AmqpWebsocket, if endpoint.tls { 443 } else { 80 }),
+            raw::Transport::Https => (Transport::Https, if endpoint.tls { 443 } else { 80 }),
             raw::Transport::Kafka => {
                 if let Some((span, _)) = proxy {
-                    self.problem(span, "`proxy` is for amqp and amqp-websocket".into(), None);
+                    self.problem(span, "`proxy` is for amqp, amqp-websocket and https".into(), None);
                 }
+                let partition = match target {
+                    Target::Partition(partition) => Some(partition.into()),
+                    Target::Hub => None,
+                    Target::Publisher(_) => {
+                        let problem = "`publisher` does not go with transport = \"kafka\"";
+                        self.problem(at.clone(), problem.into(), None);
+                        None
+                    }
+                };
                 let secret = secret.filter(|_| matches!(connection.credential, Credential::Key { .. }));
                 let Some(secret) = secret else {
                     let hint = "use a policy's name and key, or transport = \"amqp\"";
@@ -149,8 +218,8 @@ impl Checker<'_> {
                 return Some(Kind::Kafka(Kafka {
                     brokers: vec![(host, named.unwrap_or(KAFKA_PORT))],
                     topic: entity,
-                    partition: partition.and_then(|partition| partition.parse().ok()),
-                    tls: endpoint.tls.then(|| ClientTls { ca, ..ClientTls::default() }),
+                    partition,
+                    tls: endpoint.tls.then(|| ClientTls { ca, pins, ..ClientTls::default() }),
                     sasl: Some(Sasl::Plain(Login { user: "$ConnectionString".into(), password: secret })),
                     compression: Compression::None,
                 }));
@@ -158,7 +227,29 @@ impl Checker<'_> {
         };
         let (port, proxy) = (named.unwrap_or(usual), proxy.map(|(_, proxy)| proxy));
         let device = self.device.clone();
-        Some(Kind::EventHubs(EventHubs { connection, entity, partition, device, transport, port, ca, proxy }))
+        Some(Kind::EventHubs(EventHubs { connection, entity, target, device, transport, port, ca, pins, proxy }))
+    }
+
+    /// The hub, or what of it.
+    fn target(&mut self, partition: Option<Spanned<String>>, publisher: Option<Spanned<String>>) -> Target {
+        match (partition, publisher) {
+            (None, None) => Target::Hub,
+            (Some(partition), None) => match partition.get_ref().parse() {
+                Ok(number) => Target::Partition(number),
+                Err(_) => {
+                    self.problem(partition.span(), "`partition` must be a partition's number, as text".into(), None);
+                    Target::Hub
+                }
+            },
+            (None, Some(publisher)) => {
+                self.name(publisher.span(), publisher.get_ref());
+                Target::Publisher(publisher.into_inner())
+            }
+            (Some(_), Some(publisher)) => {
+                self.problem(publisher.span(), "`partition` and `publisher` do not go together".into(), None);
+                Target::Hub
+            }
+        }
     }
 
     fn rate(&mut self, units: &Spanned<f64>) -> Rate {

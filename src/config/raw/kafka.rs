@@ -1,7 +1,7 @@
 //! `[sink.NAME]` with `kind = "kafka"`
 
 use super::mqtt::Tls;
-use super::{Begin, Format, Reference};
+use super::{Begin, Drain, Format, PartitionBy, Reference};
 use crate::config::value::{Codec, Compression, Span};
 use serde::Deserialize;
 use toml::Spanned;
@@ -16,6 +16,12 @@ pub struct Kafka {
     pub topic: Option<Spanned<String>>,
     /// A fixed partition.
     pub partition: Option<Spanned<u32>>,
+    /// What decides the partition.
+    pub partition_by: Option<Spanned<PartitionBy>>,
+    /// The attribute that does.
+    pub partition_attribute: Option<Spanned<String>>,
+    /// What goes first after an outage.
+    pub drain: Option<Spanned<Drain>>,
     /// With TLS.
     pub tls: Option<Spanned<Tls>>,
     /// As whom.

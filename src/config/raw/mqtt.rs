@@ -88,6 +88,8 @@ pub struct Tls {
     pub key: Option<Spanned<String>>,
     /// Application protocols.
     pub alpn: Option<Vec<String>>,
+    /// Keys that the server may have.
+    pub pins: Option<Vec<Spanned<String>>>,
 }
 
 /// `status = { .. }`

@@ -55,6 +55,8 @@ pub struct ConnectionString {
     pub credential: Credential,
     /// The event hub, if it says so.
     pub entity: Option<String>,
+    /// What it was taken out of.
+    pub whole: Option<Secret>,
 }
 
 /// What is wrong with a connection string; never shows a secret.
@@ -76,7 +78,7 @@ impl ConnectionString {
     #[must_use]
     pub fn of(host: &str, entra: Entra) -> Self {
         let endpoint = Endpoint { host: host.into(), port: 5671, tls: true, named_port: None };
-        Self { endpoint, credential: Credential::Entra(entra), entity: None }
+        Self { endpoint, credential: Credential::Entra(entra), entity: None, whole: None }
     }
 
     /// Takes a connection string apart.
@@ -105,7 +107,17 @@ impl ConnectionString {
             endpoint: endpoint(need("Endpoint")?, emulator)?,
             credential,
             entity: find("EntityPath").filter(|entity| !entity.is_empty()).map(String::from),
+            whole: None,
         })
+    }
+
+    /// As whom, as the file says now that the connection string came from: a key that was rotated counts
+    /// at once. Where the hub is does not change while we run.
+    #[must_use]
+    pub fn credential_now(&self) -> Credential {
+        let whole = self.whole.as_ref().map(Secret::now);
+        let read = whole.and_then(|whole| Self::parse(whole.expose()).ok());
+        read.map_or_else(|| self.credential.clone(), |read| read.credential)
     }
 }
 
@@ -146,6 +158,21 @@ mod tests {
         let local = ConnectionString::parse(local).unwrap();
         assert_eq!((local.endpoint.port, local.endpoint.tls, local.entity), (5700, false, None));
         assert_eq!(local.endpoint.address("amqps", "eh1"), "amqps://localhost:5700/eh1");
+    }
+
+    #[test]
+    fn a_rotated_key_is_taken_from_the_file_and_nonsense_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("connection");
+        let text = |key: &str| format!("Endpoint=sb://x/;SharedAccessKeyName=k;SharedAccessKey={key}");
+        let mut connection = ConnectionString::parse(&text("one")).unwrap();
+        connection.whole = Some(Secret::of_file(text("one"), file.clone()));
+        let key = |key: &str| Credential::Key { name: "k".into(), key: Secret::new(key.into()) };
+        assert_eq!(connection.credential_now(), key("one"), "the file is not there");
+        std::fs::write(&file, text("two")).unwrap();
+        assert_eq!(connection.credential_now(), key("two"));
+        std::fs::write(&file, "Endpoint=").unwrap();
+        assert_eq!(connection.credential_now(), key("one"));
     }
 
     #[test]

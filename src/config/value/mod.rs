@@ -8,6 +8,7 @@ mod kafka;
 mod modbus;
 mod mqtt;
 mod quality;
+mod secret;
 mod serial;
 mod size;
 
@@ -19,6 +20,7 @@ pub use kafka::{Compression, Kafka, Login, Sasl};
 pub use modbus::{Modbus, ModbusLink, Number, Register, Slave, Table};
 pub use mqtt::{Broker, ClientTls, Mqtt, Status, Subscription};
 pub use quality::{Check, Quality, Then};
+pub use secret::Secret;
 pub use serial::{Checksum, Flow, Framing, Line, Parity, Poll, Rs485, Serial};
 pub use size::{Bytes, Span};
 
@@ -107,6 +109,9 @@ pub struct Directory {
     pub path: PathBuf,
 }
 
+/// SHA-256 of a public key (`SubjectPublicKeyInfo`, DER).
+pub type Pin = [u8; 32];
+
 /// An event hub.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventHubs {
@@ -114,18 +119,65 @@ pub struct EventHubs {
     pub connection: ConnectionString,
     /// The event hub.
     pub entity: String,
-    /// All events of this sink go to one partition.
-    pub partition: Option<String>,
+    /// What of it.
+    pub target: Target,
     /// The device's name; part of the links' names.
     pub device: String,
-    /// What AMQP is spoken over.
+    /// How it is spoken to.
     pub transport: Transport,
     /// Where the hub, or its gateway, listens.
     pub port: u16,
     /// Roots instead of the system's; PEM.
     pub ca: Option<PathBuf>,
+    /// The hub's key must be one of these, besides.
+    pub pins: Vec<Pin>,
     /// On the way there.
     pub proxy: Option<Proxy>,
+}
+
+impl EventHubs {
+    /// What tokens and links are for: the hub, its partition, or its publisher.
+    #[must_use]
+    pub fn path(&self) -> String {
+        match &self.target {
+            Target::Hub => self.entity.clone(),
+            Target::Partition(partition) => format!("{}/Partitions/{partition}", self.entity),
+            Target::Publisher(publisher) => format!("{}/Publishers/{publisher}", self.entity),
+        }
+    }
+
+    /// What a token is for.
+    #[must_use]
+    pub fn audience(&self) -> String {
+        match self.target {
+            Target::Hub | Target::Partition(_) => self.entity.clone(),
+            Target::Publisher(_) => self.path(),
+        }
+    }
+
+    /// Files whose secrets count with the next connection.
+    #[must_use]
+    pub fn secret_files(&self) -> Vec<PathBuf> {
+        let entra = match &self.connection.credential {
+            Credential::Entra(Entra::ClientSecret { secret, .. }) => secret.file(),
+            Credential::Entra(Entra::WorkloadIdentity { token_file, .. }) => Some(token_file),
+            _ => None,
+        };
+        let whole = self.connection.whole.as_ref().and_then(Secret::file);
+        let proxy = self.proxy.as_ref().and_then(|proxy| proxy.login.as_ref()?.password.file());
+        [entra, whole, proxy].into_iter().flatten().cloned().collect()
+    }
+}
+
+/// What of an event hub is sent to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// The hub: it chooses the partition by the key.
+    Hub,
+    /// A fixed partition.
+    Partition(u16),
+    /// A publisher of its own: its name is the key, and it can be revoked.
+    Publisher(String),
 }
 
 /// How fast a sink may send.
@@ -146,13 +198,28 @@ impl Rate {
     }
 }
 
-/// What AMQP is spoken over.
+/// What decides the partition of an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PartitionBy {
+    /// Its stream: one lane, one order.
+    Stream,
+    /// Its device: all streams in one partition.
+    Device,
+    /// An attribute of its records: a lane for each value.
+    Attribute(String),
+    /// Nothing: batches go to all partitions in turn.
+    RoundRobin,
+}
+
+/// How the hub is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
     /// TLS.
     Amqp,
     /// A WebSocket over TLS.
     AmqpWebsocket,
+    /// HTTP over TLS instead of AMQP.
+    Https,
 }
 
 /// An HTTP proxy that takes CONNECT.
@@ -164,28 +231,4 @@ pub struct Proxy {
     pub port: u16,
     /// As whom.
     pub login: Option<Login>,
-}
-
-/// Text that is never shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Takes it in.
-    #[must_use]
-    pub fn new(text: String) -> Self {
-        Self(text)
-    }
-
-    /// For whoever must use it.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("(secret)")
-    }
 }

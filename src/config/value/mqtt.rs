@@ -67,6 +67,8 @@ pub struct ClientTls {
     pub identity: Option<(PathBuf, PathBuf)>,
     /// Application protocols.
     pub alpn: Vec<String>,
+    /// The server's key must be one of these, besides.
+    pub pins: Vec<super::Pin>,
 }
 
 /// A topic that says whether we are there, retained: what we say, and what the broker says for us

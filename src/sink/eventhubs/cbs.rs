@@ -1,9 +1,8 @@
 //! Claims-based security: tokens over the `$cbs` link pair (event-hubs.md, section 2).
 
-use super::{entra, sas};
-use crate::config::value::{Credential, EventHubs};
-use crate::platform::{clock, random};
-use crate::sink::{Class, DeliverError};
+use super::token::{Renewal, Token};
+use crate::config::value::EventHubs;
+use crate::sink::DeliverError;
 use fe2o3_amqp::link::receiver::CreditMode;
 use fe2o3_amqp::session::SessionHandle;
 use fe2o3_amqp::{Delivery, Receiver, Sender};
@@ -12,8 +11,6 @@ use fe2o3_amqp_types::primitives::{SimpleValue, Timestamp, Value};
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// What a shared access signature is called.
-const SAS: &str = "servicebus.windows.net:sastoken";
 const NODE: &str = "forebay-cbs";
 /// No answer in this time means that the connection is of no use.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -25,15 +22,6 @@ pub struct Cbs {
     requests: Sender,
     replies: Receiver,
     next: u64,
-}
-
-/// When a token is to be made again, and when it ends; seconds since the Unix epoch.
-#[derive(Debug, Clone, Copy)]
-pub struct Renewal {
-    /// Before it ends.
-    pub at_s: u64,
-    /// When it ends.
-    pub until_s: u64,
 }
 
 impl Cbs {
@@ -60,58 +48,28 @@ impl Cbs {
     /// # Errors
     /// `Denied` when the service refuses the token.
     pub async fn put_token(&mut self, settings: &EventHubs) -> Result<Option<Renewal>, DeliverError> {
-        let resource = settings.connection.endpoint.address("sb", &settings.entity);
-        let now = clock::wall_s();
-        let (kind, token, expiry) = match &settings.connection.credential {
-            Credential::Entra(entra) => {
-                let (token, until) = entra::token(entra, settings.ca.as_deref()).await?;
-                ("jwt", token, Some(until))
-            }
-            Credential::Key { name, key } => {
-                let until = now + sas::LIFE_S;
-                (SAS, sas::sign(&resource, name, key.expose(), until), Some(until))
-            }
-            Credential::Signature(token) => (SAS, token.expose().to_string(), None),
-        };
-        let done = timeout(PATIENCE, self.exchange(kind, &resource, token, expiry)).await;
+        let resource = settings.connection.endpoint.address("sb", &settings.audience());
+        let token = Token::make(settings, "sb").await?;
+        let done = timeout(PATIENCE, self.exchange(&token, &resource)).await;
         let (status, description) = done.map_err(|_| DeliverError::transient("no answer to the token"))??;
-        if (200..300).contains(&status) {
-            // At seven to eight tenths of its life, so that a few failed tries do no harm, and that a fleet that
-            // was started together does not renew together.
-            let tenth = expiry.map_or(0, |expiry| expiry.saturating_sub(now) / 10);
-            let at = |until: u64| until - 2 * tenth - random::below(tenth + 1);
-            return Ok(expiry.map(|until_s| Renewal { at_s: at(until_s), until_s }));
-        }
-        let denied = matches!(status, 400..=404) || matches!(settings.connection.credential, Credential::Signature(_));
-        let class = if denied { Class::Denied } else { Class::Transient };
-        let hint = match settings.connection.credential {
-            Credential::Entra(_) => "check that it has the role Azure Event Hubs Data Sender, and this machine's clock",
-            _ => "check the connection string's key name and key, and this machine's clock",
-        };
-        Err(DeliverError { class, message: format!("the hub refuses the token ({status} {description}); {hint}") })
+        if (200..300).contains(&status) { Ok(token.renewal()) } else { Err(token.refused(status, &description)) }
     }
 
-    async fn exchange(
-        &mut self,
-        kind: &str,
-        resource: &str,
-        token: String,
-        expiry: Option<u64>,
-    ) -> Result<(i64, String), DeliverError> {
+    async fn exchange(&mut self, token: &Token, resource: &str) -> Result<(i64, String), DeliverError> {
         let id = self.next;
         self.next += 1;
         let mut about = ApplicationProperties::builder()
             .insert("operation", "put-token")
-            .insert("type", kind)
+            .insert("type", token.kind)
             .insert("name", resource);
-        if let Some(expiry) = expiry {
+        if let Some(expiry) = token.until_s {
             let at = i64::try_from(expiry.saturating_mul(1000)).unwrap_or(i64::MAX);
             about = about.insert("expiration", Timestamp::from_milliseconds(at));
         }
         let message = Message::builder()
             .properties(Properties::builder().message_id(id).reply_to(NODE).build())
             .application_properties(about.build())
-            .value(token)
+            .value(token.text.clone())
             .build();
         self.requests.send(message).await.map_err(|error| DeliverError::transient(format_args!("{error:?}")))?;
         loop {

@@ -3,9 +3,10 @@
 //! The library waits for ever where a peer falls silent, and spins where a close goes
 //! unanswered: every step has a time limit, and `kill` shuts the socket down underneath it.
 
-use super::cbs::{Cbs, Renewal};
+use super::cbs::Cbs;
 use super::error::{self, Failed};
 use super::message::Encoded;
+use super::token::Renewal;
 use super::transport;
 use crate::config::value::EventHubs;
 use crate::platform::{clock, random};
@@ -130,10 +131,7 @@ impl Connection {
     /// # Errors
     /// As the service says.
     pub async fn attach(&self, settings: &EventHubs) -> Result<Link, DeliverError> {
-        let entity = match &settings.partition {
-            Some(partition) => format!("{}/Partitions/{partition}", settings.entity),
-            None => settings.entity.clone(),
-        };
+        let entity = settings.path();
         let name = format!("forebay-{}-{:08x}", settings.device, random::u32());
         let mut builder = Sender::builder()
             .name(name)
@@ -242,7 +240,7 @@ async fn authorise(
 ) -> Result<(Cbs, Option<Renewal>), DeliverError> {
     let mut cbs = Cbs::attach(session).await?;
     let renewal = cbs.put_token(settings).await?;
-    step("token", format_args!("accepted for {}", settings.connection.endpoint.address("sb", &settings.entity)));
+    step("token", format_args!("accepted for {}", settings.connection.endpoint.address("sb", &settings.audience())));
     Ok((cbs, renewal))
 }
 

@@ -41,6 +41,7 @@ pub async fn token(entra: &Entra, ca: Option<&Path>) -> Result<(String, u64), De
     let (text, from) = match entra {
         Entra::Command(words) => (run(words).await?, words.first().map_or("", String::as_str)),
         Entra::ClientSecret { application, secret } => {
+            let secret = secret.now();
             let proof = [("client_secret", secret.expose())];
             (ask(apply(application, ca, &proof)?, &application.authority).await?, application.authority.as_str())
         }
@@ -108,7 +109,9 @@ async fn ask(request: RequestBuilder, place: &str) -> Result<String, DeliverErro
     let told = told["error_description"].as_str().or(told["error"].as_str()).unwrap_or_default();
     let told: String = told.lines().next().unwrap_or_default().chars().take(MOST_TOLD).collect();
     let passes = status.is_server_error()
-        || [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT, StatusCode::GONE].contains(&status);
+        || [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT, StatusCode::GONE].contains(&status)
+        // The metadata service while it is being updated; an unknown tenant is a 400.
+        || status == StatusCode::NOT_FOUND;
     let hint = if passes { "" } else { "; check tenant, client id and secret of `credential`" };
     let class = if passes { Class::Transient } else { Class::Denied };
     Err(DeliverError {

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 /// What the service asks for after server-busy (pyamqp waits the same).
 const BUSY: Duration = Duration::from_secs(4);
+/// What pyamqp waits after a timeout of the service (event-hubs.md, section 1, "Throttling").
+const TIMEOUT: Duration = Duration::from_secs(2);
 /// A quota is not free again at once.
 const QUOTA: Duration = Duration::from_secs(10);
 
@@ -45,7 +47,8 @@ pub fn from_service(error: &AmqpError) -> DeliverError {
 
 fn class(condition: &str) -> Class {
     match condition {
-        "com.microsoft:server-busy" => Class::Busy(BUSY),
+        "com.microsoft:server-busy" | "com.microsoft:container-close" => Class::Busy(BUSY),
+        "com.microsoft:timeout" => Class::Busy(TIMEOUT),
         "amqp:resource-limit-exceeded" => Class::Busy(QUOTA),
         "amqp:link:message-size-exceeded" => Class::TooLarge,
         "com.microsoft:argument-error" | "com.microsoft:argument-out-of-range" | "amqp:decode-error" => Class::Refused,
@@ -55,7 +58,9 @@ fn class(condition: &str) -> Class {
         | "com.microsoft:auth-failed"
         | "com.microsoft:entity-disabled"
         | "com.microsoft:precondition-failed"
-        | "com.microsoft:publisher-revoked" => Class::Denied,
+        | "com.microsoft:publisher-revoked"
+        | "amqp:link:redirect"
+        | "amqp:connection:redirect" => Class::Denied,
         _ => Class::Transient,
     }
 }
@@ -67,6 +72,10 @@ fn hint(condition: &str) -> &'static str {
         }
         "amqp:not-found" => "; check the event hub's name (EntityPath or `event_hub`)",
         "com.microsoft:entity-disabled" => "; the event hub is disabled in Azure",
+        "com.microsoft:publisher-revoked" => "; this publisher was revoked in Azure (`publisher`)",
+        "amqp:link:redirect" | "amqp:connection:redirect" => {
+            "; this is another service: an IoT Hub gives its Event Hubs-compatible endpoint in the portal"
+        }
         _ => "",
     }
 }
@@ -137,7 +146,13 @@ pub fn from_send(error: &SendError) -> Failed {
 /// The link was refused.
 pub fn from_attach(error: &SenderAttachError) -> DeliverError {
     match error {
-        SenderAttachError::RemoteClosedWithError(error) => from_service(error),
+        SenderAttachError::RemoteClosedWithError(error) => {
+            let error = from_service(error);
+            // What the service does not like about a link is no batch's fault: none is set aside for it.
+            let class =
+                if matches!(error.class, Class::Refused | Class::TooLarge) { Class::Denied } else { error.class };
+            DeliverError { class, ..error }
+        }
         other => DeliverError::transient(format_args!("the link was not attached: {other:?}")),
     }
 }
@@ -149,10 +164,15 @@ mod tests {
     #[test]
     fn conditions_have_the_class_that_the_service_documents() {
         assert_eq!(class("com.microsoft:server-busy"), Class::Busy(Duration::from_secs(4)));
+        assert_eq!(class("com.microsoft:timeout"), Class::Busy(Duration::from_secs(2)));
+        assert_eq!(class("amqp:resource-limit-exceeded"), Class::Busy(Duration::from_secs(10)));
+        assert_eq!(class("amqp:link:redirect"), Class::Denied);
         assert_eq!(class("amqp:unauthorized-access"), Class::Denied);
         assert_eq!(class("amqp:link:message-size-exceeded"), Class::TooLarge);
         assert_eq!(class("com.microsoft:argument-error"), Class::Refused);
-        for passing in ["amqp:internal-error", "amqp:link:detach-forced", "com.microsoft:timeout", "anything"] {
+        for passing in
+            ["amqp:internal-error", "amqp:link:detach-forced", "com.microsoft:operation-cancelled", "anything"]
+        {
             assert_eq!(class(passing), Class::Transient, "{passing}");
         }
     }

@@ -1,4 +1,4 @@
-//! Azure Event Hubs over AMQP 1.0.
+//! Azure Event Hubs over AMQP 1.0; over HTTPS: `https`.
 //!
 //! Invariants: `Accepted` is said only for the outcome `accepted`; every wait has an end; one
 //! connection serves all lanes, each with a link of its own. A delivery whose outcome is unknown
@@ -8,20 +8,26 @@ mod cbs;
 mod connection;
 mod entra;
 mod error;
+mod https;
 mod message;
 mod sas;
+mod token;
 mod transport;
 
 pub use crate::config::value::EventHubs as Settings;
+use crate::config::value::Target;
+pub use crate::config::value::Transport;
 pub use entra::read as token_in;
+pub use https::Https;
 
-use super::{DeliverError, Delivery, Limits, Sink};
+use super::slots::Slots;
+use super::{BODY_RAW, DeliverError, Delivery, Limits, Sink};
 use crate::flow::batch::Batch;
 use crate::flow::receipt::Accepted;
 use crate::telemetry::{Metric, Metrics, event};
 use connection::{Connection, Link};
-use std::collections::HashMap;
 use std::future::Future;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -40,7 +46,7 @@ pub struct EventHubs {
     metrics: Arc<Metrics>,
     batch_bytes: AtomicUsize,
     connection: Mutex<Option<Arc<Connection>>>,
-    lanes: Mutex<HashMap<String, Arc<Mutex<Option<Link>>>>>,
+    ways: Slots<Arc<str>, Link>,
 }
 
 impl EventHubs {
@@ -52,16 +58,12 @@ impl EventHubs {
             metrics,
             batch_bytes: AtomicUsize::new(BATCH_BYTES),
             connection: Mutex::default(),
-            lanes: Mutex::default(),
+            ways: Slots::default(),
         }
     }
 
     async fn send(&self, batch: &Batch) -> Result<Accepted, DeliverError> {
-        let Some(first) = batch.events.first() else {
-            return Ok(Accepted::nothing_left());
-        };
-        let key = first.envelope.key();
-        let slot = self.lanes.lock().await.entry(key.clone()).or_default().clone();
+        let slot = self.ways.of(batch.way.clone()).await;
         let mut slot = slot.lock().await;
         let connection = self.connection().await?;
         if slot.as_ref().is_none_or(|link| !link.belongs_to(&connection)) {
@@ -74,7 +76,7 @@ impl EventHubs {
             // More than 1 MiB in one batch gains nothing and costs memory.
             self.batch_bytes.store(limit.min(BATCH_BYTES), Relaxed);
         }
-        let sendable = message::batch(batch, self.settings.partition.is_none().then_some(key.as_str()))?;
+        let sendable = message::batch(batch, batch.key.as_deref().filter(|_| self.settings.target == Target::Hub))?;
         self.metrics.add(Metric::SinkWireBytes, sendable.bytes as u64);
         match link.send(sendable).await {
             Ok(()) => Ok(Accepted::by_target()),
@@ -111,16 +113,20 @@ impl EventHubs {
 impl Sink for EventHubs {
     fn limits(&self) -> Limits {
         let batch = self.batch_bytes.load(Relaxed).saturating_sub(ENVELOPE_BYTES);
-        Limits { batch, largest: batch, per_event: message::PROPERTIES_BYTES }
+        Limits { batch, largest: batch, per_event: message::PROPERTIES_BYTES, raw: BODY_RAW }
     }
 
     fn deliver<'a>(&'a self, batch: &'a Batch) -> Delivery<'a> {
         Box::pin(self.send(batch))
     }
 
+    fn secret_files(&self) -> Vec<PathBuf> {
+        self.settings.secret_files()
+    }
+
     fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(async {
-            self.lanes.lock().await.clear();
+            self.ways.clear().await;
             if let Some(connection) = self.connection.lock().await.take() {
                 connection.close().await;
             }

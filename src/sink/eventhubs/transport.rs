@@ -1,4 +1,4 @@
-//! What AMQP is spoken over: TCP, through a proxy if there is one, TLS, a WebSocket where that is asked for.
+//! What a hub is spoken to over: TCP, through a proxy if there is one, TLS, a WebSocket where that is asked for.
 
 use crate::config::value::{Endpoint, EventHubs, Proxy, Transport};
 use crate::platform::stream::Stream;
@@ -43,7 +43,7 @@ pub async fn tcp(settings: &EventHubs) -> Result<TcpStream, DeliverError> {
 /// HTTP CONNECT (RFC 9110, section 9.3.6).
 async fn tunnel(stream: &mut TcpStream, proxy: &Proxy, host: &str, port: u16) -> Result<(), DeliverError> {
     let login = proxy.login.as_ref().map(|login| {
-        let text = STANDARD.encode(format!("{}:{}", login.user, login.password.expose()));
+        let text = STANDARD.encode(format!("{}:{}", login.user, login.password.now().expose()));
         format!("Proxy-Authorization: Basic {text}\r\n")
     });
     let request = format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n{}\r\n", login.unwrap_or_default());
@@ -71,19 +71,19 @@ async fn tunnel(stream: &mut TcpStream, proxy: &Proxy, host: &str, port: u16) ->
     }
 }
 
-/// Makes a connection into what AMQP is spoken over.
+/// Makes a connection into what AMQP or HTTP is spoken over.
 ///
 /// # Errors
 /// What is in the way.
 pub async fn secured(stream: TcpStream, settings: &EventHubs) -> Result<Box<dyn Stream>, DeliverError> {
     let endpoint = &settings.connection.endpoint;
     let stream: Box<dyn Stream> = if endpoint.tls {
-        let trust = Trust { ca: settings.ca.as_deref(), ..Trust::default() };
+        let trust = Trust { ca: settings.ca.as_deref(), pins: &settings.pins, ..Trust::default() };
         Box::new(dial::tls(stream, &endpoint.host, trust).await?)
     } else {
         Box::new(stream)
     };
-    if settings.transport == Transport::Amqp {
+    if settings.transport != Transport::AmqpWebsocket {
         return Ok(stream);
     }
     let opened = websocket::connect(stream, endpoint.tls, &endpoint.host).await;

@@ -66,7 +66,7 @@ impl Connection {
             None => Box::new(stream),
             Some(files) => {
                 let identity = files.identity.as_ref().map(|(certificate, key)| (certificate.as_path(), key.as_path()));
-                let trust = Trust { ca: files.ca.as_deref(), identity, alpn: &files.alpn };
+                let trust = Trust { ca: files.ca.as_deref(), identity, alpn: &files.alpn, pins: &files.pins };
                 Box::new(dial::tls(stream, host, trust).await?)
             }
         };
@@ -168,10 +168,10 @@ impl Connection {
         }
         match sasl {
             Sasl::Plain(Login { user, password }) => {
-                self.tokens(format!("\0{user}\0{}", password.expose())).await?;
+                self.tokens(format!("\0{user}\0{}", password.now().expose())).await?;
             }
             Sasl::OauthBearer(token) => {
-                let told = self.tokens(format!("n,,\u{1}auth=Bearer {}\u{1}\u{1}", token.expose())).await?;
+                let told = self.tokens(format!("n,,\u{1}auth=Bearer {}\u{1}\u{1}", token.now().expose())).await?;
                 if !told.is_empty() {
                     // RFC 7628, section 3.2.3: what is wrong comes first, and the failure after our answer to that.
                     let _ = self.tokens("\u{1}".into()).await;
@@ -188,7 +188,8 @@ impl Connection {
     async fn scram(&mut self, hash: Hash, login: &Login) -> Result<(), DeliverError> {
         let nonce = hex(&random::bytes::<16>());
         let denied = |what: &str| DeliverError { class: Class::Denied, message: format!("SCRAM: {what}") };
-        let mut scram = Scram::new(hash, &login.user, login.password.expose(), nonce);
+        let password = login.password.now();
+        let mut scram = Scram::new(hash, &login.user, password.expose(), nonce);
         let challenge = self.tokens(scram.first()).await?;
         let answer = scram.answer(&challenge).map_err(denied)?;
         let proof = self.tokens(answer).await?;

@@ -14,7 +14,9 @@ pub use crate::config::value::Kafka as Settings;
 pub use scram::{Hash, Scram};
 
 use super::dial::step;
-use super::{Class, DeliverError, Delivery, Limits, Sink};
+use super::slots::Slots;
+use super::{BODY_RAW, Class, DeliverError, Delivery, Limits, Sink};
+use crate::config::value::{Sasl, Secret};
 use crate::flow::batch::Batch;
 use crate::flow::receipt::Accepted;
 use crate::platform::clock;
@@ -26,13 +28,12 @@ use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{MetadataRequest, ProduceRequest, TopicName};
 use kafka_protocol::protocol::StrBytes;
-use std::collections::HashMap;
 use std::future::Future;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
-use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 /// Below the usual limit of a broker (1,048,588) and that of Event Hubs (1,046,528).
@@ -59,7 +60,19 @@ pub struct Kafka {
     metrics: Arc<Metrics>,
     /// Which broker is asked first, next time.
     turn: AtomicUsize,
-    lanes: Mutex<HashMap<String, Arc<Mutex<Option<Producer>>>>>,
+    /// How many batches without a key were sent.
+    turns: AtomicUsize,
+    /// Over how many partitions they are spread: as many as the topic was found to have.
+    spread: AtomicUsize,
+    slots: Slots<(Arc<str>, Choice), Producer>,
+}
+
+/// What decides the partition of a batch.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Choice {
+    Fixed(u32),
+    Key(String),
+    Turn(usize),
 }
 
 /// A lane's way to its partition.
@@ -84,20 +97,22 @@ impl Kafka {
     /// Connects with the first delivery.
     #[must_use]
     pub fn new(settings: Settings, metrics: Arc<Metrics>) -> Self {
-        Self { settings, metrics, turn: AtomicUsize::new(0), lanes: Mutex::default() }
+        let (turn, turns, spread) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(1));
+        Self { settings, metrics, turn, turns, spread, slots: Slots::default() }
     }
 
     async fn send(&self, batch: &Batch) -> Result<Accepted, DeliverError> {
-        let Some(first) = batch.events.first() else {
-            return Ok(Accepted::nothing_left());
+        let choice = match (self.settings.partition, &batch.key) {
+            (Some(partition), _) => Choice::Fixed(partition),
+            (None, Some(key)) => Choice::Key(key.clone()),
+            (None, None) => Choice::Turn(self.turns.fetch_add(1, Relaxed) % self.spread.load(Relaxed).max(1)),
         };
-        let key = first.envelope.key();
-        let slot = self.lanes.lock().await.entry(key.clone()).or_default().clone();
+        let slot = self.slots.of((batch.way.clone(), choice.clone())).await;
         let mut slot = slot.lock().await;
         // What fails or is given up leaves no connection behind whose answers would be mistaken.
         let mut producer = match slot.take().filter(Producer::is_fresh) {
             Some(producer) => producer,
-            None => self.connect(&key).await?,
+            None => self.connect(&choice).await?,
         };
         if let Some(pause) = producer.not_before.take() {
             tokio::time::sleep_until(pause).await;
@@ -105,7 +120,8 @@ impl Kafka {
         let now = clock::wall_ms();
         // No time is better than a wrong one.
         let time = if clock::is_credible(now) { now } else { kafka_protocol::records::NO_TIMESTAMP };
-        let records = record::encode(batch, &key, time, self.settings.compression).map_err(DeliverError::transient)?;
+        let records = record::encode(batch, batch.key.as_deref(), time, self.settings.compression)
+            .map_err(DeliverError::transient)?;
         self.metrics.add(Metric::SinkWireBytes, records.len() as u64);
         let throttle = match self.produce(&mut producer, records).await {
             Ok(throttle) => throttle,
@@ -145,7 +161,7 @@ impl Kafka {
     }
 
     /// Finds the leader of the key's partition and connects to it.
-    async fn connect(&self, key: &str) -> Result<Producer, DeliverError> {
+    async fn connect(&self, choice: &Choice) -> Result<Producer, DeliverError> {
         let mut last = DeliverError::transient("no broker is configured");
         let first = self.turn.fetch_add(1, Relaxed);
         let count = self.settings.brokers.len();
@@ -153,7 +169,7 @@ impl Kafka {
             let Some((host, port)) = self.settings.brokers.get((first + at) % count) else { continue };
             let found = async {
                 let connection = Connection::open(&self.settings, host, *port).await?;
-                self.lead(connection, key).await
+                self.lead(connection, choice).await
             };
             match found.await {
                 Ok(producer) => {
@@ -171,7 +187,7 @@ impl Kafka {
         Err(last)
     }
 
-    async fn lead(&self, mut connection: Connection, key: &str) -> Result<Producer, DeliverError> {
+    async fn lead(&self, mut connection: Connection, choice: &Choice) -> Result<Producer, DeliverError> {
         let wanted = MetadataRequestTopic::default().with_name(Some(name(&self.settings.topic)));
         let request = MetadataRequest::default().with_topics(Some(vec![wanted])).with_allow_auto_topic_creation(false);
         let answer = connection.ask(request, METADATA).await?;
@@ -179,9 +195,11 @@ impl Kafka {
         if topic.error_code != 0 {
             return Err(from_broker(topic.error_code, &self.settings.topic, None));
         }
-        let chosen = match self.settings.partition {
-            Some(partition) => usize::try_from(partition).unwrap_or(usize::MAX),
-            None => record::partition_of(key, topic.partitions.len()),
+        self.spread.store(topic.partitions.len(), Relaxed);
+        let chosen = match choice {
+            Choice::Fixed(partition) => usize::try_from(*partition).unwrap_or(usize::MAX),
+            Choice::Key(key) => record::partition_of(key, topic.partitions.len()),
+            Choice::Turn(turn) => turn % topic.partitions.len().max(1),
         };
         let index = i32::try_from(chosen).unwrap_or(i32::MAX);
         let Some(partition) = topic.partitions.iter().find(|partition| partition.partition_index == index) else {
@@ -216,14 +234,23 @@ fn name(topic: &str) -> TopicName {
 impl Sink for Kafka {
     fn limits(&self) -> Limits {
         let batch = BATCH_BYTES - ENVELOPE_BYTES;
-        Limits { batch, largest: batch, per_event: record::HEADERS_BYTES }
+        Limits { batch, largest: batch, per_event: record::HEADERS_BYTES, raw: BODY_RAW }
     }
 
     fn deliver<'a>(&'a self, batch: &'a Batch) -> Delivery<'a> {
         Box::pin(self.send(batch))
     }
 
+    fn secret_files(&self) -> Vec<PathBuf> {
+        let secret = match &self.settings.sasl {
+            Some(Sasl::Plain(login) | Sasl::Scram256(login) | Sasl::Scram512(login)) => Some(&login.password),
+            Some(Sasl::OauthBearer(token)) => Some(token),
+            None => None,
+        };
+        secret.and_then(Secret::file).cloned().into_iter().collect()
+    }
+
     fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        Box::pin(async { self.lanes.lock().await.clear() })
+        Box::pin(self.slots.clear())
     }
 }

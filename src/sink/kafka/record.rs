@@ -24,8 +24,8 @@ const SNAPPY_BLOCK: usize = 32 << 10;
 ///
 /// # Errors
 /// None is known: encoding and compressing in memory.
-pub fn encode(batch: &Batch, key: &str, time_ms: i64, compression: Compression) -> Result<Bytes, String> {
-    let key = Bytes::copy_from_slice(key.as_bytes());
+pub fn encode(batch: &Batch, key: Option<&str>, time_ms: i64, compression: Compression) -> Result<Bytes, String> {
+    let key = key.map(|key| Bytes::copy_from_slice(key.as_bytes()));
     let records: Vec<Record> =
         (0..).zip(&batch.events).map(|(at, event)| record(event, key.clone(), at, time_ms)).collect();
     let options = RecordEncodeOptions { version: BATCH_VERSION, compression: number(compression) };
@@ -46,7 +46,7 @@ fn number(compression: Compression) -> records::Compression {
     }
 }
 
-fn record(event: &Event, key: Bytes, at: i32, time_ms: i64) -> Record {
+fn record(event: &Event, key: Option<Bytes>, at: i32, time_ms: i64) -> Record {
     let about = &event.envelope;
     let mut headers = vec![("content-type", about.content_type.to_string())];
     headers.extend(about.content_encoding.map(|encoding| ("content-encoding", encoding.to_string())));
@@ -63,7 +63,7 @@ fn record(event: &Event, key: Bytes, at: i32, time_ms: i64) -> Record {
         // Of the first one, which the batch's own follows from.
         sequence: NO_SEQUENCE + at,
         timestamp: time_ms,
-        key: Some(key),
+        key,
         value: Some(event.body.clone()),
         headers: headers.into_iter().map(|(name, value)| (name.into(), Some(value.into()))).collect(),
     }

@@ -27,7 +27,7 @@ pub fn open(settings: &Settings, broker: &Broker) -> Result<(Client, Events), St
 fn tls(settings: &Settings) -> Result<rumqttc::TlsConfiguration, String> {
     let files = &settings.tls;
     let identity = files.identity.as_ref().map(|(certificate, key)| (certificate.as_path(), key.as_path()));
-    let trust = Trust { ca: files.ca.as_deref(), identity, alpn: &files.alpn };
+    let trust = Trust { ca: files.ca.as_deref(), identity, alpn: &files.alpn, pins: &files.pins };
     let config = tls::client_with(trust).map_err(|error| error.to_string())?;
     Ok(rumqttc::TlsConfiguration::Rustls(config))
 }
@@ -51,7 +51,7 @@ fn open4(settings: &Settings, broker: &Broker) -> Result<(Client, Events), Strin
     options.set_keep_alive(settings.keep_alive);
     options.set_max_packet_size(MAX_PACKET, 1 << 20);
     if let Some((user, password)) = &settings.login {
-        options.set_credentials(user.clone(), password.expose().as_bytes().to_vec());
+        options.set_credentials(user.clone(), password.now().expose().as_bytes().to_vec());
     }
     if let Some(status) = &settings.status {
         options.set_last_will(LastWill::new(&status.topic, status.offline.as_bytes(), QoS::AtLeastOnce, true));
@@ -94,7 +94,7 @@ fn open5(settings: &Settings, broker: &Broker) -> Result<(Client, Events), Strin
     options.set_incoming_packet_size_limit(IncomingPacketSizeLimit::Unlimited);
     options.set_keep_alive(settings.keep_alive);
     if let Some((user, password)) = &settings.login {
-        options.set_credentials(user.clone(), password.expose().as_bytes().to_vec());
+        options.set_credentials(user.clone(), password.now().expose().as_bytes().to_vec());
     }
     if let Some(status) = &settings.status {
         options.set_last_will(LastWill::new(&status.topic, status.offline.as_bytes(), QoS::AtLeastOnce, true, None));

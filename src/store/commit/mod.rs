@@ -474,6 +474,9 @@ impl Committer {
             shared.segments.insert(current.summary.number, segment);
         }
         drop(shared);
+        if !directory.cursors.is_empty() {
+            self.inner.saved.send_modify(|n| *n += 1);
+        }
         self.free();
     }
 

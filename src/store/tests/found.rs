@@ -12,7 +12,13 @@ fn rule(when_full: WhenFull) -> StreamRule {
 /// A release that is not worth a frame of its own.
 fn nudge(store: &Store, stream: StreamId, next: u64) {
     let proof = Accepted::by_target();
-    store.release(Release { reader: "sink".into(), stream, next, after: next - 1, bytes: 1, proof });
+    store.release(Release {
+        reader: "sink".into(),
+        stream,
+        position: Position::whole(next, next - 1),
+        bytes: 1,
+        proof,
+    });
 }
 
 #[test]

@@ -185,7 +185,7 @@ fn a_kill_during_a_drain_repeats_five_seconds_or_four_mebibytes_at_most() {
         for n in 1..=100 {
             let next = start + n;
             let (reader, after, proof) = ("sink".into(), next - 1, Accepted::by_target());
-            stepped.store.release(Release { reader, stream, next, after, bytes, proof });
+            stepped.store.release(Release { reader, stream, position: Position::whole(next, after), bytes, proof });
             stepped.pass(ms);
         }
         // Killed here.
@@ -208,7 +208,13 @@ fn a_reader_that_goes_holds_nothing_back_and_one_that_comes_back_finds_what_is_k
     let stream = with.store.stream("readings");
     let release_to = |stepped: &Stepped, reader: &str, next| {
         let proof = Accepted::by_target();
-        stepped.store.release(Release { reader: reader.into(), stream, next, after: next - 1, bytes: 1, proof });
+        stepped.store.release(Release {
+            reader: reader.into(),
+            stream,
+            position: Position::whole(next, next - 1),
+            bytes: 1,
+            proof,
+        });
     };
     release_to(&with, "gone", 51);
     with.pass(6000);

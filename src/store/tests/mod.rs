@@ -132,8 +132,7 @@ pub(super) fn release(store: &Store, stream: StreamId, next: u64) {
     store.release(Release {
         reader: "sink".into(),
         stream,
-        next,
-        after: next - 1,
+        position: Position::whole(next, next - 1),
         bytes: 5 << 20,
         proof: Accepted::by_target(),
     });

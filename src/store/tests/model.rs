@@ -504,8 +504,7 @@ impl Machine {
         store.release(Release {
             reader: READERS[key.0].into(),
             stream,
-            next,
-            after: next - 1,
+            position: Position::whole(next, next - 1),
             bytes: 1000,
             proof: Accepted::by_target(),
         });

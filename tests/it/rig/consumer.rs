@@ -51,6 +51,8 @@ fn event_readings(event: &Stored) -> Vec<Reading> {
     };
     let number = |name: &str| match about.get(name) {
         Some(SimpleValue::Long(number)) => *number,
+        // What came over HTTP has the type that its text looks like.
+        Some(SimpleValue::Int(number)) => i64::from(*number),
         other => panic!("{name}: {other:?}"),
     };
     let lane = (text("store"), text("stream"), number("epoch"), number("lane"));

@@ -1,0 +1,117 @@
+//! Who receives from a partition: one receiver with an epoch, or up to five without
+//! (event-hubs.md, sections 1 and 2).
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::watch;
+
+/// Receivers without an epoch, of one consumer group in one partition.
+const MOST: usize = 5;
+
+/// A hub, a consumer group, a partition.
+pub type Seat = (String, String, u16);
+
+/// Who sits where.
+#[derive(Debug, Default)]
+pub struct Epochs(Mutex<HashMap<Seat, Sitting>>);
+
+#[derive(Debug, Default)]
+struct Sitting {
+    epoch: Option<i64>,
+    receivers: Vec<(u64, watch::Sender<bool>)>,
+    next: u64,
+}
+
+/// A place that was taken; given back when dropped.
+#[derive(Debug)]
+pub struct Place {
+    epochs: Arc<Epochs>,
+    /// Where.
+    pub seat: Seat,
+    number: u64,
+    stolen: watch::Receiver<bool>,
+}
+
+impl Place {
+    /// Whether somebody with an epoch took it.
+    pub fn is_stolen(&self) -> bool {
+        *self.stolen.borrow()
+    }
+
+    /// Waits until somebody with an epoch takes it. Cancel safe.
+    pub async fn stolen(&mut self) {
+        // Its sender goes only when it is stolen or given back.
+        let _ = self.stolen.wait_for(|stolen| *stolen).await;
+    }
+}
+
+/// Why there is no place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// Somebody has a higher epoch, or an epoch at all.
+    Stolen(i64),
+    /// Five are there already.
+    Full,
+}
+
+impl Epochs {
+    /// Takes a place.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn sit(self: &Arc<Self>, seat: Seat, epoch: Option<i64>) -> Result<Place, Taken> {
+        let mut seats = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let sitting = seats.entry(seat.clone()).or_default();
+        match (epoch, sitting.epoch) {
+            (Some(mine), Some(theirs)) if mine < theirs => return Err(Taken::Stolen(theirs)),
+            (None, Some(theirs)) => return Err(Taken::Stolen(theirs)),
+            (None, None) if sitting.receivers.len() >= MOST => return Err(Taken::Full),
+            (Some(_), _) => {
+                for (_, stolen) in sitting.receivers.drain(..) {
+                    stolen.send_replace(true);
+                }
+            }
+            (None, None) => {}
+        }
+        sitting.epoch = epoch;
+        sitting.next += 1;
+        let number = sitting.next;
+        let (sender, stolen) = watch::channel(false);
+        sitting.receivers.push((number, sender));
+        Ok(Place { epochs: self.clone(), seat, number, stolen })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut seats = self.epochs.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(sitting) = seats.get_mut(&self.seat) {
+            sitting.receivers.retain(|(number, _)| *number != self.number);
+            if sitting.receivers.is_empty() {
+                sitting.epoch = None;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_epoch_displaces_lower_ones_and_those_without() {
+        let epochs = Arc::new(Epochs::default());
+        let seat = || ("eh".to_string(), "$default".to_string(), 0);
+        let plain: Vec<Place> = (0..5).map(|_| epochs.sit(seat(), None).unwrap()).collect();
+        assert_eq!(epochs.sit(seat(), None).unwrap_err(), Taken::Full);
+        let one = epochs.sit(seat(), Some(1)).unwrap();
+        assert!(plain.iter().all(Place::is_stolen) && !one.is_stolen());
+        drop(plain);
+        assert_eq!(epochs.sit(seat(), Some(0)).unwrap_err(), Taken::Stolen(1));
+        assert_eq!(epochs.sit(seat(), None).unwrap_err(), Taken::Stolen(1));
+        let again = epochs.sit(seat(), Some(1)).unwrap();
+        assert!(one.is_stolen(), "the last one with the same epoch has it");
+        drop((one, again));
+        assert!(epochs.sit(seat(), None).is_ok(), "nobody is left");
+    }
+}

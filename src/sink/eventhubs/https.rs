@@ -1,0 +1,257 @@
+//! Azure Event Hubs over HTTPS: one event a request (event-hubs.md, section 1).
+//!
+//! Invariants: `Accepted` is said only when each event of a batch was answered 2xx; every wait has an end;
+//! each way has a connection of its own, kept open, and one request under way. A batch of which a part was
+//! accepted is sent again as a whole: consumers drop what repeats (`docs/envelope.md`).
+//!
+//! The body of a request is the body of the event as it is, the properties are headers. The documented JSON
+//! batch takes text only, so that each event of packed readings has a request; bodies are larger for it.
+
+use super::Settings;
+use super::token::{Renewal, Token};
+use super::transport;
+use crate::config::value::Target;
+use crate::flow::batch::{Batch, Event};
+use crate::flow::receipt::Accepted;
+use crate::platform::clock;
+use crate::sink::dial::step;
+use crate::sink::slots::Slots;
+use crate::sink::{Class, DeliverError, Delivery, Limits, Sink};
+use crate::telemetry::{Metric, Metrics, event};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, RETRY_AFTER};
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout};
+
+/// All tiers but Basic take so much in a request; what Basic refuses is cut.
+const REQUEST_BYTES: usize = 1 << 20;
+/// Headers of an event take fewer bytes than this, the token apart.
+const HEADERS_BYTES: usize = 2048;
+/// Requests cost a round trip each: bodies are larger than over AMQP.
+const BODY_RAW: usize = 2 << 20;
+/// For TCP, a proxy and TLS together, and for an answer; the service itself gives up after 60 s.
+const PATIENCE: Duration = Duration::from_secs(70);
+/// Azure drops what is silent for 240 s.
+const IDLE: Duration = Duration::from_secs(180);
+/// Without `Retry-After` the service is left alone this long (what its own clients wait after server-busy).
+const BUSY: Duration = Duration::from_secs(4);
+/// A quota is not free again at once.
+const QUOTA: Duration = Duration::from_secs(10);
+/// More of an answer is not read.
+const MOST_ANSWER: usize = 16 << 10;
+/// More of an answer is not shown.
+const MOST_TOLD: usize = 300;
+
+type Sender = SendRequest<Full<Bytes>>;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Https {
+    settings: Settings,
+    metrics: Arc<Metrics>,
+    token: Mutex<Option<(Token, Option<Renewal>)>>,
+    /// Something was accepted: what is refused now is refused for its own sake.
+    proved: AtomicBool,
+    ways: Slots<Arc<str>, Open>,
+}
+
+/// A connection.
+#[derive(Debug)]
+struct Open {
+    sender: Sender,
+    used: Instant,
+}
+
+impl Https {
+    /// Connects with the first delivery.
+    #[must_use]
+    pub fn new(settings: Settings, metrics: Arc<Metrics>) -> Self {
+        let (token, ways) = (Mutex::default(), Slots::default());
+        Self { settings, metrics, token, proved: AtomicBool::new(false), ways }
+    }
+
+    async fn send(&self, batch: &Batch) -> Result<Accepted, DeliverError> {
+        let slot = self.ways.of(batch.way.clone()).await;
+        let mut slot = slot.lock().await;
+        for event in &batch.events {
+            // What fails or is given up leaves no connection behind whose answers would be mistaken.
+            let mut open = match slot.take().filter(|open| !open.sender.is_closed() && open.used.elapsed() < IDLE) {
+                Some(open) => open,
+                None => self.connect().await?,
+            };
+            let request = self.request(event, batch.key.as_deref()).await?;
+            self.metrics.add(Metric::SinkWireBytes, event.body.len() as u64);
+            let (status, wait, told) = timeout(PATIENCE, exchange(&mut open.sender, request))
+                .await
+                .map_err(|_| DeliverError::transient("no answer in time"))??;
+            open.used = Instant::now();
+            *slot = Some(open);
+            if !status.is_success() {
+                return Err(self.refused(status, wait, &told).await);
+            }
+            self.proved.store(true, Relaxed);
+        }
+        Ok(Accepted::by_target())
+    }
+
+    async fn connect(&self) -> Result<Open, DeliverError> {
+        let host = &self.settings.connection.endpoint.host;
+        let opened = timeout(PATIENCE, async {
+            let stream = transport::secured(transport::tcp(&self.settings).await?, &self.settings).await?;
+            let spoken = handshake(TokioIo::new(stream)).await;
+            spoken.map_err(|error| DeliverError::transient(format_args!("{host}: HTTP: {error}")))
+        });
+        let (sender, connection) =
+            opened.await.map_err(|_| DeliverError::transient(format_args!("{host}: no connection in time")))??;
+        // It ends with its sender, or with the peer; the next request says what is wrong.
+        tokio::spawn(connection);
+        self.metrics.add(Metric::SinkConnects, 1);
+        tracing::info!(event = event::SINK_UP, host, entity = self.settings.entity, "connected");
+        Ok(Open { sender, used: Instant::now() })
+    }
+
+    async fn request(&self, event: &Event, key: Option<&str>) -> Result<Request<Full<Bytes>>, DeliverError> {
+        let endpoint = &self.settings.connection.endpoint;
+        let path = match &self.settings.target {
+            Target::Hub => self.settings.entity.clone(),
+            // As the reference writes them (event-hubs.md, section 1, "URLs").
+            Target::Partition(partition) => format!("{}/partitions/{partition}", self.settings.entity),
+            Target::Publisher(publisher) => format!("{}/publishers/{publisher}", self.settings.entity),
+        };
+        let mut request = Request::post(format!("/{path}/messages?timeout=60&api-version=2014-01"))
+            .header(HOST, endpoint.host.as_str())
+            .header(AUTHORIZATION, self.authorization().await?)
+            .header(CONTENT_TYPE, event.envelope.content_type);
+        if let Some(key) = key.filter(|_| self.settings.target == Target::Hub) {
+            request = request.header("BrokerProperties", serde_json::json!({ "PartitionKey": key }).to_string());
+        }
+        // A header of HTTP's own would say that the request is packed; nobody says what the service makes of it.
+        if let Some(encoding) = event.envelope.content_encoding {
+            request = request.header("content_encoding", encoding);
+        }
+        for (name, value) in event.envelope.properties() {
+            request = request.header(name, value.to_string());
+        }
+        request.body(Full::new(event.body.clone())).map_err(DeliverError::transient)
+    }
+
+    async fn authorization(&self) -> Result<String, DeliverError> {
+        let mut slot = self.token.lock().await;
+        let now = clock::wall_s();
+        let due = slot.as_ref().is_none_or(|(_, renewal)| renewal.is_some_and(|renewal| now >= renewal.at_s));
+        if due {
+            match Token::make(&self.settings, "https").await {
+                Ok(token) => {
+                    step("token", format_args!("made for {}", self.settings.audience()));
+                    let renewal = token.renewal();
+                    *slot = Some((token, renewal));
+                }
+                // The old one is good yet: whoever gives new ones may be back in a minute.
+                Err(error) if slot.as_ref().is_some_and(|(_, r)| r.is_some_and(|r| now < r.until_s)) => {
+                    tracing::warn!(event = event::SINK_NOTE, %error, "the token was not renewed; trying again");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        slot.as_ref().map(|(token, _)| token.authorization()).ok_or_else(|| DeliverError::transient("no token"))
+    }
+
+    /// What an answer means (event-hubs.md, section 1, "Status codes").
+    async fn refused(&self, status: StatusCode, wait: Option<Duration>, told: &str) -> DeliverError {
+        if status == StatusCode::UNAUTHORIZED {
+            // The next request comes with a new one.
+            if let Some((token, _)) = self.token.lock().await.take() {
+                return token.refused(401, told);
+            }
+        }
+        let class = class(status, wait, told, self.proved.load(Relaxed));
+        let hint = match status {
+            StatusCode::NOT_FOUND => "; check the event hub's name (EntityPath or `event_hub`)",
+            StatusCode::GONE => "; the event hub is not there any more",
+            _ => "",
+        };
+        DeliverError { class, message: format!("the hub answers {status}: {told}{hint}") }
+    }
+}
+
+fn class(status: StatusCode, wait: Option<Duration>, told: &str, proved: bool) -> Class {
+    match status.as_u16() {
+        413 => Class::TooLarge,
+        403 if told.contains("size") => Class::TooLarge,
+        403 if told.contains("quota") => Class::Busy(wait.unwrap_or(QUOTA)),
+        429 | 503 => Class::Busy(wait.unwrap_or(BUSY)),
+        // As long as nothing was ever accepted it is rather the way that is wrong than the event.
+        400 if proved => Class::Refused,
+        400 | 401 | 403 | 404 | 410 => Class::Denied,
+        _ => Class::Transient,
+    }
+}
+
+/// The status, what the service asks to wait, and what it says.
+async fn exchange(
+    sender: &mut Sender,
+    request: Request<Full<Bytes>>,
+) -> Result<(StatusCode, Option<Duration>, String), DeliverError> {
+    let failed = |error: &dyn std::fmt::Display| DeliverError::transient(format_args!("HTTP: {error}"));
+    sender.ready().await.map_err(|error| failed(&error))?;
+    let answer: Response<_> = sender.send_request(request).await.map_err(|error| failed(&error))?;
+    let (head, body) = answer.into_parts();
+    let wait = head.headers.get(RETRY_AFTER).and_then(|text| text.to_str().ok()?.parse().ok());
+    let body = Limited::new(body, MOST_ANSWER).collect().await;
+    let body = body.map_err(|error| failed(&error))?.to_bytes();
+    let text = String::from_utf8_lossy(&body);
+    // XML with a code and a detail.
+    let told = text.split_once("<Detail>").map_or(&*text, |(_, rest)| rest.split("</Detail>").next().unwrap_or(rest));
+    let told = told.chars().filter(|c| !c.is_control()).take(MOST_TOLD).collect();
+    Ok((head.status, wait.map(Duration::from_secs), told))
+}
+
+impl Sink for Https {
+    fn limits(&self) -> Limits {
+        let batch = REQUEST_BYTES - HEADERS_BYTES;
+        Limits { batch, largest: batch, per_event: HEADERS_BYTES, raw: BODY_RAW }
+    }
+
+    fn deliver<'a>(&'a self, batch: &'a Batch) -> Delivery<'a> {
+        Box::pin(self.send(batch))
+    }
+
+    fn secret_files(&self) -> Vec<PathBuf> {
+        self.settings.secret_files()
+    }
+
+    fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(self.ways.clear())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_have_the_class_that_keeps_the_data() {
+        let class = |status: u16, told: &str, proved| class(StatusCode::from_u16(status).unwrap(), None, told, proved);
+        assert_eq!(class(413, "", false), Class::TooLarge);
+        assert_eq!(class(403, "the maximum message size was exceeded", true), Class::TooLarge);
+        assert_eq!(class(403, "the quota is used up", true), Class::Busy(QUOTA));
+        assert_eq!((class(503, "", true), class(429, "", true)), (Class::Busy(BUSY), Class::Busy(BUSY)));
+        assert_eq!((class(400, "", false), class(400, "", true)), (Class::Denied, Class::Refused));
+        for denied in [401, 403, 404, 410] {
+            assert_eq!(class(denied, "", true), Class::Denied, "{denied}");
+        }
+        for passing in [408, 500, 502, 504, 302, 418] {
+            assert_eq!(class(passing, "", true), Class::Transient, "{passing}");
+        }
+    }
+}

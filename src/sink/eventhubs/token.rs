@@ -1,0 +1,81 @@
+//! Tokens for a hub: a signature that we make, one that was given, or one of Microsoft Entra.
+
+use super::{entra, sas};
+use crate::config::value::{Credential, EventHubs};
+use crate::platform::{clock, random};
+use crate::sink::{Class, DeliverError};
+
+/// What a shared access signature is called (event-hubs.md, section 2, "CBS").
+const SAS: &str = "servicebus.windows.net:sastoken";
+/// What a token of Entra is called.
+const JWT: &str = "jwt";
+
+/// A token.
+#[derive(Debug)]
+pub struct Token {
+    /// `servicebus.windows.net:sastoken` or `jwt`
+    pub kind: &'static str,
+    /// The token itself.
+    pub text: String,
+    /// When it ends, seconds since the Unix epoch; none: not known.
+    pub until_s: Option<u64>,
+    /// Nobody here can make another one.
+    is_given: bool,
+    made_s: u64,
+}
+
+/// When a token is to be made again, and when it ends; seconds since the Unix epoch.
+#[derive(Debug, Clone, Copy)]
+pub struct Renewal {
+    /// Before it ends.
+    pub at_s: u64,
+    /// When it ends.
+    pub until_s: u64,
+}
+
+impl Token {
+    /// One for the hub, its resource written with this scheme.
+    ///
+    /// # Errors
+    /// When whoever gives it does not.
+    pub async fn make(settings: &EventHubs, scheme: &str) -> Result<Self, DeliverError> {
+        let made_s = clock::wall_s();
+        let (kind, text, until_s, is_given) = match settings.connection.credential_now() {
+            Credential::Entra(entra) => {
+                let (text, until) = entra::token(&entra, settings.ca.as_deref()).await?;
+                (JWT, text, Some(until), false)
+            }
+            Credential::Key { name, key } => {
+                let until = made_s + sas::LIFE_S;
+                let resource = settings.connection.endpoint.address(scheme, &settings.audience());
+                (SAS, sas::sign(&resource, &name, key.expose(), until), Some(until), false)
+            }
+            Credential::Signature(text) => (SAS, text.expose().to_string(), None, true),
+        };
+        Ok(Self { kind, text, until_s, is_given, made_s })
+    }
+
+    /// As HTTP has it.
+    pub fn authorization(&self) -> String {
+        if self.kind == JWT { format!("Bearer {}", self.text) } else { self.text.clone() }
+    }
+
+    /// At seven to eight tenths of its life, so that a few failed tries do no harm, and that a fleet that
+    /// was started together does not renew together.
+    pub fn renewal(&self) -> Option<Renewal> {
+        let until_s = self.until_s?;
+        let tenth = until_s.saturating_sub(self.made_s) / 10;
+        Some(Renewal { at_s: until_s - 2 * tenth - random::below(tenth + 1), until_s })
+    }
+
+    /// The hub answered the token with this status.
+    pub fn refused(&self, status: i64, description: &str) -> DeliverError {
+        let denied = matches!(status, 400..=404) || self.is_given;
+        let class = if denied { Class::Denied } else { Class::Transient };
+        let hint = match self.kind {
+            JWT => "check that it has the role Azure Event Hubs Data Sender, and this machine's clock",
+            _ => "check the connection string's key name and key, and this machine's clock",
+        };
+        DeliverError { class, message: format!("the hub refuses the token ({status} {description}); {hint}") }
+    }
+}

@@ -1,0 +1,57 @@
+//! What a sink keeps for each way: a link, a connection. Whoever sends holds the slot, so that one batch of a
+//! way is under way.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::Arc;
+use tokio::sync::Mutex;
+
+/// More slots than this are not kept without being in use.
+const MOST: usize = 64;
+
+/// A slot; empty until the first delivery, and after a failure.
+pub type Slot<T> = Arc<Mutex<Option<T>>>;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Slots<K, T>(Mutex<HashMap<K, Slot<T>>>);
+
+impl<K, T> Default for Slots<K, T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Eq + Hash, T> Slots<K, T> {
+    /// The slot of a way.
+    pub async fn of(&self, way: K) -> Slot<T> {
+        let mut slots = self.0.lock().await;
+        if slots.len() >= MOST && !slots.contains_key(&way) {
+            // Of many ways most are seldom used: what they have is made again.
+            slots.retain(|_, slot| Arc::strong_count(slot) > 1);
+        }
+        slots.entry(way).or_default().clone()
+    }
+
+    /// Lets go of all.
+    pub async fn clear(&self) {
+        self.0.lock().await.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_in_use_stays_and_the_rest_is_bounded() {
+        let slots = Slots::<usize, u8>::default();
+        let used = slots.of(0).await;
+        *used.lock().await = Some(7);
+        for way in 1..1000 {
+            *slots.of(way).await.lock().await = Some(1);
+        }
+        assert!(slots.0.lock().await.len() <= MOST);
+        assert_eq!(*slots.of(0).await.lock().await, Some(7));
+    }
+}
