@@ -129,7 +129,8 @@ impl Https {
             Target::Publisher(publisher) => format!("{}/publishers/{publisher}", self.settings.entity),
         };
         let mut request = Request::post(format!("/{path}/messages?timeout=60&api-version=2014-01"))
-            .header(HOST, endpoint.host.as_str())
+            // As tokens name it: with a port only where that is part of the address.
+            .header(HOST, endpoint.address("https", "").trim_start_matches("https://").trim_end_matches('/'))
             .header(AUTHORIZATION, self.authorization().await?)
             .header(CONTENT_TYPE, event.envelope.content_type);
         if let Some(key) = key.filter(|_| self.settings.target == Target::Hub) {

@@ -21,7 +21,7 @@ pub use entra::read as token_in;
 pub use https::Https;
 
 use super::slots::Slots;
-use super::{BODY_RAW, DeliverError, Delivery, Limits, Sink};
+use super::{BODY_RAW, Class, DeliverError, Delivery, Limits, Sink};
 use crate::flow::batch::Batch;
 use crate::flow::receipt::Accepted;
 use crate::telemetry::{Metric, Metrics, event};
@@ -30,7 +30,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use tokio::sync::Mutex;
 
 /// Assumed until the first link says better; every tier but Basic takes 1 MiB, and what Basic
@@ -45,6 +45,8 @@ pub struct EventHubs {
     settings: Settings,
     metrics: Arc<Metrics>,
     batch_bytes: AtomicUsize,
+    /// Something was accepted.
+    proved: AtomicBool,
     connection: Mutex<Option<Arc<Connection>>>,
     ways: Slots<Arc<str>, Link>,
 }
@@ -57,6 +59,7 @@ impl EventHubs {
             settings,
             metrics,
             batch_bytes: AtomicUsize::new(BATCH_BYTES),
+            proved: AtomicBool::new(false),
             connection: Mutex::default(),
             ways: Slots::default(),
         }
@@ -79,8 +82,16 @@ impl EventHubs {
         let sendable = message::batch(batch, batch.key.as_deref().filter(|_| self.settings.target == Target::Hub))?;
         self.metrics.add(Metric::SinkWireBytes, sendable.bytes as u64);
         match link.send(sendable).await {
-            Ok(()) => Ok(Accepted::by_target()),
-            Err(failed) => {
+            Ok(()) => {
+                self.proved.store(true, Relaxed);
+                Ok(Accepted::by_target())
+            }
+            Err(mut failed) => {
+                // As long as nothing was ever accepted it is rather the link that is wrong than the batch:
+                // none is set aside for it.
+                if failed.link_is_lost && failed.error.class == Class::Refused && !self.proved.load(Relaxed) {
+                    failed.error.class = Class::Denied;
+                }
                 if failed.link_is_lost {
                     *slot = None;
                 }
