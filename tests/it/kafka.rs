@@ -1,8 +1,9 @@
 //! The real Apache Kafka, and what librdkafka, kcat and Kafka's own consumer read of what Forebay wrote.
 
-use crate::rig::{Agent, CONNECTION, Kafka, kafka_readings, until, without_repeats};
+use crate::rig::{Agent, CONNECTION, Cutter, Kafka, kafka_readings, until, without_repeats};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
 use std::process::Command;
@@ -222,6 +223,67 @@ fn event_hubs_by_kafkas_protocol() {
     until("it goes on", || values(&kafka, "telemetry") == lines(200));
     assert_eq!(agent.log().matches("cannot deliver").count(), 0, "{}", agent.log());
     assert!(agent.stop().success());
+}
+
+/// A network that cuts, and a kill: each record once, by identity, in the order of its lane; and where they go.
+#[test]
+fn a_bad_network_loses_nothing_and_records_go_to_partitions_by_attribute_and_in_turn() {
+    let dir = tempfile::tempdir().unwrap();
+    let kafka = Kafka::start(dir.path(), 1);
+    let network = Cutter::start(kafka.detour.1, kafka.detour.0, 60_000);
+    for (topic, by, keys, partitions) in [
+        ("stream", "drain = \"live-first\"", 1, 1),
+        ("attribute", "partition_by = \"attribute\"\npartition_attribute = \"line\"", 3, 0),
+        ("turn", "partition_by = \"round-robin\"", 1, 4),
+    ] {
+        kafka.topic(topic, &["--partitions", "4"]);
+        let folder = dir.path().join(topic);
+        std::fs::create_dir(&folder).unwrap();
+        let sink = format!("brokers = [\"127.0.0.1:{}\"]\ntopic = \"{topic}\"\n{by}", kafka.detour.1);
+        let text =
+            config(&folder, &sink).replace("poll = ", "decoder = \"json\"\nattributes = { line = \"line\" }\npoll = ");
+        let start = || Agent::start(&folder, &text, "");
+        let mut agent = start();
+        let mut file = std::fs::OpenOptions::new().append(true).create(true).open(folder.join("a.log")).unwrap();
+        let before = network.cuts();
+        for round in 0..4_u32 {
+            let line = |n: u32| format!("{{\"line\":\"{}\",\"n\":{n},\"x\":\"{:x}\"}}\n", n % 3, murmur(n));
+            file.write_all((round * 500..round * 500 + 500).map(line).collect::<String>().as_bytes()).unwrap();
+            if round == 2 {
+                agent.kill();
+                agent = start();
+            }
+            let wanted = usize::try_from(round * 500 + 500).unwrap();
+            until("they are there", || kept(&kafka, topic).len() >= wanted);
+        }
+        assert_eq!(kept(&kafka, topic), (0..2000).collect::<Vec<_>>(), "{topic}");
+        let messages = kafka.messages(topic);
+        let of = |part: fn(&crate::rig::Message) -> String| messages.iter().map(part).collect::<BTreeSet<_>>().len();
+        assert_eq!(of(|message| message.key.clone()), keys, "{topic}");
+        assert!(partitions == 0 || of(|message| message.partition.to_string()) == partitions, "{topic}");
+        if topic != "turn" {
+            for lane in messages.iter().map(|message| message.headers["lane"].clone()).collect::<BTreeSet<_>>() {
+                let own: Vec<_> = messages.iter().filter(|message| message.headers["lane"] == lane).collect();
+                assert!(own.iter().all(|message| message.partition == own[0].partition), "{topic}: lane {lane}");
+            }
+        }
+        assert!(network.cuts() > before, "{topic}: the network cut nothing");
+        assert!(agent.stop().success());
+    }
+}
+
+/// The numbers of what a consumer keeps: by identity.
+fn kept(kafka: &Kafka, topic: &str) -> Vec<u64> {
+    let seen: std::collections::BTreeMap<u64, u64> = kafka_readings(&kafka.messages(topic))
+        .iter()
+        .map(|reading| (reading.sequence, reading.line["payload"]["n"].as_u64().unwrap()))
+        .collect();
+    seen.into_values().collect()
+}
+
+/// Text that does not compress.
+fn murmur(n: u32) -> u128 {
+    u128::from(n).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
 }
 
 #[test]

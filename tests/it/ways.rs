@@ -156,12 +156,20 @@ fn settled(agent: &Agent, count: u64) -> bool {
 #[test]
 fn records_go_to_partitions_by_attribute_device_or_in_turn() {
     for (by, keys, partitions) in [
-        ("partition_by = \"attribute\"\npartition_attribute = \"line\"", vec!["a", "b", "c", "gateway-7/readings/0"], 0),
+        (
+            "partition_by = \"attribute\"\npartition_attribute = \"line\"",
+            vec!["a", "b", "c", "gateway-7/readings/0"],
+            0,
+        ),
         ("partition_by = \"device\"", vec!["gateway-7"], 1),
         ("partition_by = \"round-robin\"", vec![], 4),
         ("publisher = \"press-7\"", vec!["press-7"], 1),
         ("partition = \"2\"", vec![], 1),
-        ("partition_by = \"attribute\"\npartition_attribute = \"line\"\ntransport = \"https\"", vec!["a", "b", "c", "gateway-7/readings/0"], 0),
+        (
+            "partition_by = \"attribute\"\npartition_attribute = \"line\"\ntransport = \"https\"",
+            vec!["a", "b", "c", "gateway-7/readings/0"],
+            0,
+        ),
         ("publisher = \"press-7\"\ntransport = \"https\"", vec!["press-7"], 1),
     ] {
         let dir = tempfile::tempdir().unwrap();

@@ -22,7 +22,7 @@ for number in sorted(found.partitions):
             "partition": number,
             "offset": message.offset(),
             "timestamp": message.timestamp()[1],
-            "key": message.key().decode(),
+            "key": (message.key() or b"").decode(),
             "headers": {name: value.decode() for name, value in message.headers()},
             "value": base64.b64encode(message.value()).decode(),
         })

@@ -26,6 +26,8 @@ pub struct Kafka {
     pub sasl: u16,
     /// TLS, and clients need a certificate.
     pub tls: u16,
+    /// Without security: where the first broker listens, and where it says that it does.
+    pub detour: (u16, u16),
 }
 
 /// A message as a consumer sees it.
@@ -94,9 +96,10 @@ impl Kafka {
         std::fs::write(dir.join("broker.pem"), pem("server.key") + &pem("server.pem")).unwrap();
         let plain: Vec<u16> = (0..count).map(|_| free_port()).collect();
         let (sasl, tls, controller) = (free_port(), free_port(), free_port());
+        let detour = (free_port(), free_port());
         for (at, port) in plain.iter().enumerate() {
             let path = dir.join(format!("{at}.properties"));
-            std::fs::write(&path, properties(&dir, at, *port, (sasl, tls, controller))).unwrap();
+            std::fs::write(&path, properties(&dir, at, *port, (sasl, tls, controller), detour)).unwrap();
             let scram = ["256", "512"].map(|bits| format!("SCRAM-SHA-{bits}=[name=alice,password=alice-secret]"));
             let done = java("kafka.tools.StorageTool")
                 .args(["format", "-t", "AAAAAAAAAAAAAAAAAAAAAQ", "-c", path.to_str().unwrap()])
@@ -106,7 +109,7 @@ impl Kafka {
             assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
         }
         let brokers = (0..count).map(|_| None).collect();
-        let mut kafka = Self { dir, brokers, plain, sasl, tls };
+        let mut kafka = Self { dir, brokers, plain, sasl, tls, detour };
         (0..count).for_each(|at| kafka.begin(at));
         (0..count).for_each(|at| kafka.wait(at));
         kafka
@@ -186,20 +189,30 @@ impl Kafka {
     }
 }
 
-fn properties(dir: &Path, at: usize, plain: u16, (sasl, tls, controller): (u16, u16, u16)) -> String {
+fn properties(
+    dir: &Path,
+    at: usize,
+    plain: u16,
+    (sasl, tls, controller): (u16, u16, u16),
+    (own_detour, told_detour): (u16, u16),
+) -> String {
     let folder = dir.display();
     let (roles, more) = if at == 0 { ("broker,controller", true) } else { ("broker", false) };
     let mut listeners = format!("PLAINTEXT://127.0.0.1:{plain}");
     if more {
         write!(listeners, ",SASL_SSL://localhost:{sasl},SSL://localhost:{tls}").unwrap();
     }
-    let own = if more { format!("{listeners},CONTROLLER://127.0.0.1:{controller}") } else { listeners.clone() };
+    let (mut own, mut told) = (listeners.clone(), listeners);
+    if more {
+        write!(own, ",DETOUR://127.0.0.1:{own_detour},CONTROLLER://127.0.0.1:{controller}").unwrap();
+        write!(told, ",DETOUR://127.0.0.1:{told_detour}").unwrap();
+    }
     let login = "org.apache.kafka.common.security";
     format!(
         "process.roles={roles}\nnode.id={at}\ncontroller.quorum.voters=0@127.0.0.1:{controller}\n\
-         listeners={own}\nadvertised.listeners={listeners}\ncontroller.listener.names=CONTROLLER\n\
+         listeners={own}\nadvertised.listeners={told}\ncontroller.listener.names=CONTROLLER\n\
          inter.broker.listener.name=PLAINTEXT\n\
-         listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,SSL:SSL,CONTROLLER:PLAINTEXT\n\
+         listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,SSL:SSL,CONTROLLER:PLAINTEXT,DETOUR:PLAINTEXT\n\
          log.dirs={folder}/data-{at}\nauto.create.topics.enable=false\nnum.partitions=4\n\
          offsets.topic.replication.factor=1\nbroker.session.timeout.ms=6000\n\
          ssl.keystore.type=PEM\nssl.keystore.location={folder}/broker.pem\n\

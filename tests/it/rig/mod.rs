@@ -4,6 +4,7 @@ mod agent;
 mod broker;
 mod certificates;
 mod consumer;
+mod cutter;
 mod kafka;
 mod mount;
 mod proxy;
@@ -12,7 +13,8 @@ pub use agent::{Agent, forebay};
 pub use broker::{Aedes, Mosquitto, publish_at};
 pub use certificates::certificates;
 pub use consumer::{Reading, files, readings, without_repeats};
-pub use kafka::{CONNECTION, Kafka, kafka_readings};
+pub use cutter::Cutter;
+pub use kafka::{CONNECTION, Kafka, Message, kafka_readings};
 pub use mount::Mount;
 pub use proxy::Proxy;
 
