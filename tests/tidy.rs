@@ -186,7 +186,7 @@ fn proofs_are_made_in_one_place_each() {
     assert_eq!(made("Durable::synced("), ["store"]);
     assert_eq!(made("Durable::given_up("), ["store"]);
     assert_eq!(made("Accepted::by_target("), ["sink"]);
-    assert_eq!(made("Accepted::nothing_left("), ["courier", "sink"]);
+    assert_eq!(made("Accepted::nothing_left("), ["courier"]);
 }
 
 #[test]

@@ -9,6 +9,7 @@
 
 mod carry;
 mod commit;
+mod cursor;
 mod damaged;
 pub mod group;
 pub mod index;
