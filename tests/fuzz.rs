@@ -10,6 +10,8 @@ use forebay::config::{self, Environment};
 use forebay::decode::{Decoder, lines};
 use forebay::flow::frame::Payload;
 use forebay::flow::record::PayloadKind;
+use forebay::hub::fault::Fault;
+use forebay::hub::json_batch;
 use forebay::platform::tls::describe;
 use forebay::sink::eventhubs::token_in;
 use forebay::sink::kafka::{Hash, Scram};
@@ -274,6 +276,18 @@ fn serial_framers_and_checksums() {
             assert!(good.len() <= input.len());
         }
     });
+}
+
+#[test]
+fn scripts_and_batches_of_the_hub() {
+    let seeds = ["at 3 busy\nevery 5 delay 20ms\nchance 0.25 drop # now and then\nat 9 error amqp:x"];
+    fuzz(&seeds.map(|seed| seed.as_bytes().to_vec()), |input| {
+        if let Ok(faults) = Fault::script(&String::from_utf8_lossy(input)) {
+            assert!(faults.iter().filter_map(|fault| fault.of(u64::MAX)).count() <= faults.len());
+        }
+    });
+    let seeds = [r#"[{"Body":"text1","UserProperties":{"a":"b","n":7,"x":null,"y":[true]}},{"Body":"text2"}]"#];
+    fuzz(&seeds.map(|seed| seed.as_bytes().to_vec()), |input| drop(json_batch(input)));
 }
 
 #[test]

@@ -206,7 +206,11 @@ struct Item {
     user_properties: BTreeMap<String, Json>,
 }
 
-fn batch(body: &[u8]) -> Result<Vec<Vec<u8>>, String> {
+/// The events of a JSON batch, encoded.
+///
+/// # Errors
+/// When it is none.
+pub fn batch(body: &[u8]) -> Result<Vec<Vec<u8>>, String> {
     let items: Vec<Item> = serde_json::from_slice(body).map_err(|error| format!("no JSON batch: {error}"))?;
     let event = |item: Item| {
         let about = item.user_properties.into_iter().fold(ApplicationProperties::builder(), |about, (name, value)| {

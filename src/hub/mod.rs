@@ -19,6 +19,7 @@ mod producer;
 mod sas;
 mod wire;
 
+pub use http::batch as json_batch;
 pub use memory::Stored;
 
 use crate::platform::{clock, tls};

@@ -62,7 +62,7 @@ impl Idempotent {
         (wants && in_partition).then(|| Self {
             id: number(PRODUCER_ID).unwrap_or_else(|| i64::from(crate::platform::random::u32())),
             // Whoever comes again has the next epoch.
-            epoch: number(PRODUCER_EPOCH).map_or(0, |epoch| i16::try_from(epoch + 1).unwrap_or(0)),
+            epoch: number(PRODUCER_EPOCH).map_or(0, |epoch| i16::try_from(epoch.saturating_add(1)).unwrap_or(0)),
             last: number(PRODUCER_SEQUENCE).and_then(|number| i32::try_from(number).ok()).unwrap_or(0),
         })
     }
@@ -80,14 +80,16 @@ impl Idempotent {
     fn is_new(&mut self, first: Option<i32>, count: usize) -> Result<bool, String> {
         let count = i32::try_from(count).unwrap_or(i32::MAX);
         // Clients that do not number their first batch begin behind the last.
-        let first = first.unwrap_or(self.last + 1);
-        if first + count - 1 <= self.last {
+        let next = self.last.saturating_add(1);
+        let first = first.unwrap_or(next);
+        let last = first.saturating_add(count).saturating_sub(1);
+        if last <= self.last {
             return Ok(false);
         }
-        if first > self.last + 1 {
+        if first > next {
             return Err(format!("sequence number {first} does not follow {}", self.last));
         }
-        self.last = first + count - 1;
+        self.last = last;
         Ok(true)
     }
 }
@@ -241,5 +243,6 @@ mod tests {
         assert!(producer.is_new(Some(9), 1).unwrap_err().contains("9 does not follow 4"));
         assert_eq!(producer.is_new(None, 2), Ok(true));
         assert_eq!(producer.last, 6);
+        assert!(producer.is_new(Some(i32::MAX), 9).is_err(), "and no overflow");
     }
 }

@@ -60,7 +60,7 @@ metrics! {
     SinkBodyBytes "sink_body_bytes_total" "Bytes of event bodies that a target accepted."
     SinkWireBytes "sink_wire_bytes_total" "Bytes of sent messages, event properties included; retries count again."
     SinkRetries "sink_retries_total" "Deliveries that failed and were tried again."
-    SinkSplits "sink_splits_total" "Batches cut in two because the target found them too large."
+    SinkSplits "sink_splits_total" "Batches cut because the target found them too large, or refused them."
     SinkPacedMs "sink_paced_ms_total" "Milliseconds that batches waited so as not to exceed `throughput_units`."
     SinkThrottles "sink_throttles_total" "Times that a target asked for a pause after it had accepted."
     SinkConnects "sink_connects_total" "Connections made to the target."
