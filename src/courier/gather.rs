@@ -153,7 +153,7 @@ fn batches(
             (PartitionBy::RoundRobin, _) => None,
             (PartitionBy::Device, _) => Some(origin.device.to_string()),
             (PartitionBy::Attribute(_), Some(value)) => Some(value),
-            _ => Some(format!("{}/{}/{}", origin.device, origin.stream, lane.lane)),
+            _ => Some(origin.key(lane.lane)),
         };
         let mut bytes = 0;
         for (at, event) in lane.events.into_iter().enumerate() {

@@ -55,6 +55,14 @@ pub struct Origin {
     pub stream: Arc<str>,
 }
 
+impl Origin {
+    /// The key of a lane's partition (`docs/envelope.md`).
+    #[must_use]
+    pub fn key(&self, lane: u32) -> String {
+        format!("{}/{}/{lane}", self.device, self.stream)
+    }
+}
+
 /// What the records of one body have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Same {

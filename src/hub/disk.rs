@@ -4,7 +4,7 @@
 //! nothing is synced, and what is torn at the end is cut.
 
 use super::memory::Stored;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::Path;
 
@@ -68,17 +68,10 @@ pub fn append<'a>(file: &mut File, events: impl Iterator<Item = &'a Stored>) -> 
     file.write_all(&out)
 }
 
-/// Makes the folder.
-///
-/// # Errors
-/// As the operating system says.
-pub fn folder(path: &Path) -> io::Result<()> {
-    fs::create_dir_all(path)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn events_come_back_and_a_torn_end_is_cut() {

@@ -150,7 +150,7 @@ impl Hub {
             settings,
         });
         if let Some(folder) = &shared.settings.data {
-            disk::folder(folder)?;
+            std::fs::create_dir_all(folder)?;
             shared.hubs.iter().try_for_each(|(name, memory)| memory.load(folder, name))?;
         }
         let acceptor = match &shared.settings.tls {

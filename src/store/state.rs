@@ -7,6 +7,8 @@ use super::log::body::{Checkpoint, Commit, CursorEntry, FloorEntry, PositionEntr
 use crate::platform::clock;
 use std::collections::BTreeMap;
 
+/// The lane of a whole stream.
+const WHOLE_LANE: u32 = 0;
 /// A gone reader's cursor is kept this long, in milliseconds (30 days).
 const CURSOR_KEPT_MS: i64 = 30 * 24 * 3600 * 1000;
 
@@ -116,12 +118,11 @@ impl State {
         for cursor in cursors {
             if let Some(stream) = self.streams.get_mut(&cursor.stream) {
                 // Released records may have been damaged since: their sequences are spent all the same.
-                stream.next = stream.next.max(cursor.next);
+                stream.next = stream.next.max(spent(cursor));
             }
             // A frame that was long in the making may bring an older one than the frame before it.
             let key = (cursor.reader.clone(), cursor.stream);
-            let age =
-                |cursor: &CursorEntry| (cursor.next, cursor.lanes.iter().find(|mark| mark.lane == 0).map(|m| m.next));
+            let age = |cursor: &CursorEntry| (cursor.next, spent(cursor));
             if self.cursors.get(&key).is_none_or(|known| age(known) <= age(cursor)) {
                 self.cursors.insert(key, cursor.clone());
             }
@@ -146,6 +147,12 @@ impl State {
     }
 }
 
+/// Everything below was read by a cursor or by its whole lane, which is ahead of it while a part waits.
+fn spent(cursor: &CursorEntry) -> u64 {
+    let whole = cursor.lanes.iter().find(|mark| mark.lane == WHOLE_LANE);
+    whole.map_or(cursor.next, |mark| mark.next.max(cursor.next))
+}
+
 /// A stream without records; the first sequence is 1.
 #[must_use]
 pub fn new_stream(id: StreamId, name: String) -> StreamState {
@@ -155,7 +162,7 @@ pub fn new_stream(id: StreamId, name: String) -> StreamState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::log::body::{Stamp, StreamName};
+    use crate::store::log::body::{LaneMark, Stamp, StreamName};
 
     #[test]
     fn floors_cursors_and_sequences_never_fall() {
@@ -167,6 +174,11 @@ mod tests {
         let cursor = |next| CursorEntry { reader: "r".into(), stream: 1, next, lanes: vec![], split: None, seen_ms: 0 };
         state.set_cursors(&[cursor(20), cursor(12)]);
         assert_eq!(state.cursors[&("r".to_string(), 1)].next, 20);
+        // While a part waits, the whole lane is ahead of its cursor: what it has delivered is not numbered again.
+        let mark = |lane, next| LaneMark { lane, next, after: 0 };
+        let split = CursorEntry { lanes: vec![mark(0, 50), mark(u32::MAX, 9000)], split: Some(40), ..cursor(20) };
+        state.set_cursors(&[split.clone(), cursor(20)]);
+        assert_eq!((state.streams[&1].next, &state.cursors[&("r".to_string(), 1)]), (50, &split));
     }
 
     #[test]

@@ -8,11 +8,13 @@ use fe2o3_amqp_types::primitives::Symbol;
 use std::time::Duration;
 
 /// What the service asks for after server-busy (pyamqp waits the same).
-const BUSY: Duration = Duration::from_secs(4);
+pub const BUSY: Duration = Duration::from_secs(4);
 /// What pyamqp waits after a timeout of the service (event-hubs.md, section 1, "Throttling").
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// A quota is not free again at once.
-const QUOTA: Duration = Duration::from_secs(10);
+pub const QUOTA: Duration = Duration::from_secs(10);
+/// What to do about an event hub that is not there.
+pub const NOT_FOUND: &str = "; check the event hub's name (EntityPath or `event_hub`)";
 
 /// A failed send.
 #[derive(Debug)]
@@ -70,7 +72,7 @@ fn hint(condition: &str) -> &'static str {
         "amqp:unauthorized-access" | "com.microsoft:auth-failed" => {
             "; check the connection string's key, that its policy may send, and this machine's clock"
         }
-        "amqp:not-found" => "; check the event hub's name (EntityPath or `event_hub`)",
+        "amqp:not-found" => NOT_FOUND,
         "com.microsoft:entity-disabled" => "; the event hub is disabled in Azure",
         "com.microsoft:publisher-revoked" => "; this publisher was revoked in Azure (`publisher`)",
         "amqp:link:redirect" | "amqp:connection:redirect" => {

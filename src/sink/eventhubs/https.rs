@@ -8,6 +8,7 @@
 //! batch takes text only, so that each event of packed readings has a request; bodies are larger for it.
 
 use super::Settings;
+use super::error::{BUSY, NOT_FOUND, QUOTA};
 use super::token::{Renewal, Token};
 use super::transport;
 use crate::config::value::Target;
@@ -43,10 +44,6 @@ const BODY_RAW: usize = 2 << 20;
 const PATIENCE: Duration = Duration::from_secs(70);
 /// Azure drops what is silent for 240 s.
 const IDLE: Duration = Duration::from_secs(180);
-/// Without `Retry-After` the service is left alone this long (what its own clients wait after server-busy).
-const BUSY: Duration = Duration::from_secs(4);
-/// A quota is not free again at once.
-const QUOTA: Duration = Duration::from_secs(10);
 /// More of an answer is not read.
 const MOST_ANSWER: usize = 16 << 10;
 /// More of an answer is not shown.
@@ -177,7 +174,7 @@ impl Https {
         }
         let class = class(status, wait, told, self.proved.load(Relaxed));
         let hint = match status {
-            StatusCode::NOT_FOUND => "; check the event hub's name (EntityPath or `event_hub`)",
+            StatusCode::NOT_FOUND => NOT_FOUND,
             StatusCode::GONE => "; the event hub is not there any more",
             _ => "",
         };
