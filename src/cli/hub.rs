@@ -37,6 +37,9 @@ pub(super) struct Arguments {
     /// Keep events in this folder, so that they are there after the next start
     #[arg(long)]
     data: Option<PathBuf>,
+    /// How far away it is: the time that every byte takes, each way, like 100ms
+    #[arg(long, value_parser = fault::duration)]
+    latency: Option<Duration>,
     /// What goes wrong, a rule a line: `at N`, `every N` or `chance P`, then busy, drop, lose-answer,
     /// error CONDITION, detach CONDITION, delay TIME, offline TIME
     #[arg(long)]
@@ -71,6 +74,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         partition_throughput_units: arguments.partition_throughput_units,
         retention: arguments.retention,
         data: arguments.data.clone(),
+        latency: arguments.latency,
         faults,
         tls: arguments.certificate.clone().zip(arguments.key_file.clone()),
         ..Settings::default()

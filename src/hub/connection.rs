@@ -5,9 +5,9 @@ use super::address::{Address, hub_of};
 use super::consumer::{self, Start};
 use super::epoch::Taken;
 use super::node::{self, Pairs};
-use super::producer::{self, Idempotent};
+use super::producer;
 use crate::platform::clock;
-use crate::platform::stream::Stream;
+use crate::platform::stream::{Cutter, Stream};
 use fe2o3_amqp::acceptor::{
     ConnectionAcceptor, LinkAcceptor, LinkEndpoint, ListenerSessionHandle, SaslAnonymousMechanism, SessionAcceptor,
     SupportedReceiverSettleModes, SupportedSenderSettleModes,
@@ -58,7 +58,7 @@ pub fn error(condition: impl Into<ErrorCondition>, description: impl Into<String
 }
 
 /// Serves a client until it goes.
-pub async fn serve(stream: Box<dyn Stream>, shared: Arc<Shared>, socket: Arc<std::net::TcpStream>) {
+pub async fn serve(stream: Box<dyn Stream>, shared: Arc<Shared>, socket: Cutter) {
     let acceptor = ConnectionAcceptor::builder()
         .container_id("forebay-hub")
         .max_frame_size(FRAME_BYTES)
@@ -84,25 +84,20 @@ pub async fn serve(stream: Box<dyn Stream>, shared: Arc<Shared>, socket: Arc<std
     let _ = connection.on_close().await;
 }
 
-async fn links(
-    mut session: ListenerSessionHandle,
-    shared: Arc<Shared>,
-    grants: Arc<Grants>,
-    socket: Arc<std::net::TcpStream>,
-) {
+async fn links(mut session: ListenerSessionHandle, shared: Arc<Shared>, grants: Arc<Grants>, socket: Cutter) {
     let pairs = Pairs::default();
     while let Some(attach) = session.next_incoming_attach().await {
         let text = address_of(&attach).unwrap_or_default();
         let address = Address::parse(&text);
         let (start, epoch) = (Start::of(&attach), epoch(&attach));
-        let idempotent = Idempotent::asked(&attach, address.as_ref());
+        let numbered = shared.producers.asked(&attach, address.as_ref());
         let acceptor = LinkAcceptor::builder()
             .supported_receiver_settle_modes(SupportedReceiverSettleModes::First)
             .fallback_receiver_settle_mode(ReceiverSettleMode::First)
             .supported_sender_settle_modes(SupportedSenderSettleModes::Mixed)
             .fallback_sender_settle_mode(SenderSettleMode::Mixed)
             .max_message_size(shared.settings.max_message_size)
-            .properties(idempotent.as_ref().map_or_else(about_us, Idempotent::properties))
+            .properties(numbered.as_ref().map_or_else(about_us, |(_, told)| told.clone()))
             .build();
         let Ok(endpoint) = acceptor.accept_incoming_attach(attach, &mut session).await else {
             continue;
@@ -119,7 +114,7 @@ async fn links(
         }
         match (address, endpoint) {
             (Some(Address::Hub { hub, partition, publisher, .. }), LinkEndpoint::Receiver(link)) => {
-                let to = producer::To { hub, partition, publisher, idempotent };
+                let to = producer::To { hub, partition, publisher, numbered: numbered.map(|(producer, _)| producer) };
                 tokio::spawn(producer::serve(link, shared.clone(), to, socket.clone()));
             }
             (Some(Address::Hub { hub, partition: Some(partition), group, .. }), LinkEndpoint::Sender(link)) => {

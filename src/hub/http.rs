@@ -6,7 +6,7 @@ use super::fault::Action;
 use super::node::covers;
 use super::{Shared, jwt, sas};
 use crate::platform::clock;
-use crate::platform::stream::Stream;
+use crate::platform::stream::{Cutter, Stream};
 use fe2o3_amqp_types::messaging::message::__private::Serializable;
 use fe2o3_amqp_types::messaging::{ApplicationProperties, Data, Message, Properties};
 use fe2o3_amqp_types::primitives::SimpleValue;
@@ -46,7 +46,7 @@ const OWN: [&str; 14] = [
 type Answer = Response<Full<Bytes>>;
 
 /// Serves a client until it goes.
-pub async fn serve(stream: impl Stream + 'static, shared: Arc<Shared>, socket: Arc<std::net::TcpStream>) {
+pub async fn serve(stream: impl Stream + 'static, shared: Arc<Shared>, socket: Cutter) {
     let service = service_fn(move |request: Request<Incoming>| {
         let (shared, socket) = (shared.clone(), socket.clone());
         async move { Ok::<_, std::convert::Infallible>(answer(request, &shared, &socket).await) }
@@ -55,7 +55,7 @@ pub async fn serve(stream: impl Stream + 'static, shared: Arc<Shared>, socket: A
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
-async fn answer(request: Request<Incoming>, shared: &Shared, socket: &std::net::TcpStream) -> Answer {
+async fn answer(request: Request<Incoming>, shared: &Shared, socket: &Cutter) -> Answer {
     let (head, body) = request.into_parts();
     let path = head.uri.path().trim_matches('/').to_ascii_lowercase();
     let words: Vec<&str> = path.split('/').collect();
@@ -88,7 +88,7 @@ fn refuse(shared: &Shared, status: StatusCode, detail: &str) -> Answer {
 
 async fn send(
     shared: &Shared,
-    socket: &std::net::TcpStream,
+    socket: &Cutter,
     headers: &HeaderMap,
     body: Incoming,
     hub: &str,
@@ -145,9 +145,8 @@ async fn send(
 }
 
 /// An answer that never arrives.
-fn cut(socket: &std::net::TcpStream) -> Answer {
-    // It may be gone already.
-    let _ = socket.shutdown(std::net::Shutdown::Both);
+fn cut(socket: &Cutter) -> Answer {
+    socket.cut();
     error(StatusCode::INTERNAL_SERVER_ERROR, "cut by rule")
 }
 

@@ -163,6 +163,12 @@ impl Memory {
         })
     }
 
+    /// Events and their bytes that were stored so far.
+    pub fn stored(&self) -> (u64, u64) {
+        let all = (0..self.count()).filter_map(|number| self.partition(number));
+        all.fold((0, 0), |sum, partition| (sum.0 + partition.next_sequence, sum.1 + partition.next_offset))
+    }
+
     /// Changes when something was appended.
     pub fn appended(&self) -> watch::Receiver<u64> {
         self.appended.subscribe()

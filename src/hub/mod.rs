@@ -12,31 +12,36 @@ mod disk;
 mod epoch;
 pub mod fault;
 mod http;
+mod idempotent;
 mod jwt;
+mod latency;
 mod memory;
 mod node;
 mod producer;
 mod sas;
+mod settings;
 mod wire;
 
 pub use http::batch as json_batch;
 pub use memory::Stored;
+pub use settings::Settings;
 
+use crate::platform::stream::{Cutter, Tcp};
 use crate::platform::{clock, tls};
 use crate::telemetry::event;
 use bucket::Bucket;
 use epoch::Epochs;
-use fault::{Action, Fault};
+use fault::Action;
+use idempotent::Producers;
 use memory::{Memory, Retention};
 use socket2::SockRef;
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{Shutdown, SocketAddr};
-use std::path::PathBuf;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use wire::Spoken;
@@ -45,57 +50,6 @@ use wire::Spoken;
 /// refuses the loopback's 65483 (the most that may be set is 32767): a smaller one is announced.
 const SEGMENT: u32 = 32_000;
 
-/// How a hub is set up.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Settings {
-    /// Where it listens; port 0 takes a free one.
-    pub listen: String,
-    /// Its event hubs.
-    pub hubs: Vec<String>,
-    /// Partitions of each.
-    pub partitions: u16,
-    /// The policy that may do everything.
-    pub key_name: String,
-    /// Its key.
-    pub key: String,
-    /// The largest message, in bytes.
-    pub max_message_size: u64,
-    /// With TLS, and then only with it: certificate and key, PEM.
-    pub tls: Option<(PathBuf, PathBuf)>,
-    /// Above so many the hub answers server-busy; none: it takes all that comes.
-    pub throughput_units: Option<f64>,
-    /// Above so many a partition is throttled by itself.
-    pub partition_throughput_units: Option<f64>,
-    /// The oldest events go when a partition holds more than this, in bytes.
-    pub retain: u64,
-    /// Events go when they are older than this.
-    pub retention: Option<Duration>,
-    /// Events are kept in this folder.
-    pub data: Option<PathBuf>,
-    /// What goes wrong.
-    pub faults: Vec<Fault>,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            listen: "127.0.0.1:5672".into(),
-            hubs: vec!["readings".into()],
-            partitions: 4,
-            key_name: "RootManageSharedAccessKey".into(),
-            key: "SAS_KEY_VALUE".into(),
-            max_message_size: 1 << 20,
-            tls: None,
-            throughput_units: None,
-            partition_throughput_units: None,
-            retain: 256 << 20,
-            retention: None,
-            data: None,
-            faults: Vec::new(),
-        }
-    }
-}
-
 /// What all connections share.
 #[derive(Debug)]
 struct Shared {
@@ -103,6 +57,7 @@ struct Shared {
     hubs: BTreeMap<String, Memory>,
     started_ms: i64,
     cut: AtomicBool,
+    attempts: AtomicU64,
     accepted: AtomicU64,
     refused: AtomicU64,
     throttled: AtomicU64,
@@ -112,7 +67,8 @@ struct Shared {
     /// Until when nobody is taken, milliseconds since the Unix epoch.
     offline_until: AtomicI64,
     epochs: Arc<Epochs>,
-    sockets: Mutex<Vec<std::net::TcpStream>>,
+    producers: Producers,
+    sockets: Mutex<Vec<Cutter>>,
 }
 
 /// A running hub.
@@ -138,6 +94,7 @@ impl Hub {
             hubs: settings.hubs.iter().map(memory).collect(),
             started_ms: clock::wall_ms(),
             cut: AtomicBool::new(false),
+            attempts: AtomicU64::new(0),
             accepted: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             throttled: AtomicU64::new(0),
@@ -146,6 +103,7 @@ impl Hub {
             faulted: AtomicU64::new(0),
             offline_until: AtomicI64::new(0),
             epochs: Arc::default(),
+            producers: Producers::default(),
             sockets: Mutex::default(),
             settings,
         });
@@ -214,6 +172,12 @@ impl Hub {
         self.shared.settings.partitions
     }
 
+    /// Connections that were tried so far, those while it was cut or offline as well.
+    #[must_use]
+    pub fn attempts(&self) -> u64 {
+        self.shared.attempts.load(Relaxed)
+    }
+
     /// Connections that were opened so far.
     #[must_use]
     pub fn connections(&self) -> u64 {
@@ -238,6 +202,13 @@ impl Hub {
         self.shared.faulted.load(Relaxed)
     }
 
+    /// Events and their bytes that were stored so far.
+    #[must_use]
+    pub fn stored(&self) -> (u64, u64) {
+        let all = self.shared.hubs.values().map(Memory::stored);
+        all.fold((0, 0), |sum, (events, bytes)| (sum.0 + events, sum.1 + bytes))
+    }
+
     /// Cuts every connection and takes no new one, or takes them again.
     pub fn cut(&self, cut: bool) {
         self.shared.cut.store(cut, Relaxed);
@@ -257,15 +228,14 @@ impl Hub {
 impl Shared {
     fn drop_all(&self) {
         for socket in self.sockets.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
-            // It may be gone already.
-            let _ = socket.shutdown(Shutdown::Both);
+            socket.cut();
         }
     }
 
     /// Remembers a socket so that it can be cut; forgets those that are gone.
-    fn remember(&self, socket: std::net::TcpStream) {
+    fn remember(&self, socket: Cutter) {
         let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
-        sockets.retain(|socket| socket.peer_addr().is_ok());
+        sockets.retain(Cutter::is_open);
         sockets.push(socket);
     }
 
@@ -329,32 +299,30 @@ async fn listen(listener: TcpListener, acceptor: Option<TlsAcceptor>, shared: Ar
                 continue;
             }
         };
+        shared.attempts.fetch_add(1, Relaxed);
         if shared.cut.load(Relaxed) || clock::wall_ms() < shared.offline_until.load(Relaxed) {
             continue;
         }
         shared.accepted.fetch_add(1, Relaxed);
-        match twice(stream) {
-            Ok((stream, socket)) => {
-                let own = socket.try_clone();
-                shared.remember(socket);
-                // A task of its own: bytes that are no AMQP may make the library panic.
-                let (acceptor, shared) = (acceptor.clone(), shared.clone());
-                tokio::spawn(async move {
-                    match (wire::open(stream, acceptor).await, own) {
-                        (Ok(Spoken::Amqp(stream)), Ok(own)) => connection::serve(stream, shared, Arc::new(own)).await,
-                        (Ok(Spoken::Http(stream)), Ok(own)) => http::serve(stream, shared, Arc::new(own)).await,
-                        (Err(error), _) | (_, Err(error)) => shared.refuse(&error.to_string()),
-                    }
-                });
-            }
-            Err(error) => tracing::debug!(event = event::HUB_REFUSED, %error, "the client is gone"),
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(event = event::HUB_REFUSED, %error, "the client is gone");
+            continue;
         }
+        let stream = Tcp::new(stream);
+        let socket = stream.cutter();
+        shared.remember(socket.clone());
+        // A task of its own: bytes that are no AMQP may make the library panic.
+        let (acceptor, shared) = (acceptor.clone(), shared.clone());
+        tokio::spawn(async move {
+            let opened = match shared.settings.latency {
+                Some(time) => wire::open(latency::later(stream, time), acceptor).await,
+                None => wire::open(stream, acceptor).await,
+            };
+            match opened {
+                Ok(Spoken::Amqp(stream)) => connection::serve(stream, shared, socket).await,
+                Ok(Spoken::Http(stream)) => http::serve(stream, shared, socket).await,
+                Err(error) => shared.refuse(&error.to_string()),
+            }
+        });
     }
-}
-
-fn twice(stream: TcpStream) -> io::Result<(TcpStream, std::net::TcpStream)> {
-    stream.set_nodelay(true)?;
-    let stream = stream.into_std()?;
-    let socket = stream.try_clone()?;
-    Ok((TcpStream::from_std(stream)?, socket))
 }

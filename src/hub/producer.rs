@@ -1,31 +1,24 @@
 //! A link that a client sends events on.
 
 use super::Shared;
-use super::address::Address;
-use super::connection::{about_us, error};
+use super::connection::error;
 use super::fault::Action;
+use super::idempotent::{PRODUCER_SEQUENCE, Producer};
 use super::memory::Memory;
+use crate::platform::stream::Cutter;
 use fe2o3_amqp::link::RecvError;
 use fe2o3_amqp::{Delivery, Receiver};
-use fe2o3_amqp_types::definitions::{AmqpError, Error, ErrorCondition, Fields};
+use fe2o3_amqp_types::definitions::{AmqpError, Error, ErrorCondition};
 use fe2o3_amqp_types::messaging::annotations::OwnedKey;
 use fe2o3_amqp_types::messaging::message::__private::Serializable;
 use fe2o3_amqp_types::messaging::message::DecodeIntoMessage;
 use fe2o3_amqp_types::messaging::{Body, Message};
-use fe2o3_amqp_types::performatives::Attach;
 use fe2o3_amqp_types::primitives::{Symbol, Value};
 use serde_amqp::read::SliceReader;
-use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 
 /// Several events in one message.
 const BATCH_FORMAT: u32 = 0x8001_3700;
-/// What a producer asks for that numbers what it sends (event-hubs.md, section 2, "Idempotent publishing").
-const IDEMPOTENT: &str = "com.microsoft:idempotent-producer";
-const PRODUCER_ID: &str = "com.microsoft:producer-id";
-const PRODUCER_EPOCH: &str = "com.microsoft:producer-epoch";
-const PRODUCER_SEQUENCE: &str = "com.microsoft:producer-sequence-number";
-
 /// Where a link leads.
 #[derive(Debug)]
 pub struct To {
@@ -36,66 +29,11 @@ pub struct To {
     /// A publisher: the key of all that it sends.
     pub publisher: Option<String>,
     /// The producer numbers what it sends.
-    pub idempotent: Option<Idempotent>,
-}
-
-/// A producer that numbers what it sends to a partition, so that a repeat is known.
-#[derive(Debug)]
-pub struct Idempotent {
-    id: i64,
-    epoch: i16,
-    /// The last number.
-    last: i32,
-}
-
-impl Idempotent {
-    /// What a link asks for; in a partition only.
-    pub fn asked(attach: &Attach, address: Option<&Address>) -> Option<Self> {
-        let wants = attach.desired_capabilities.iter().flat_map(|all| all.iter()).any(|one| one.as_str() == IDEMPOTENT);
-        let in_partition = matches!(address, Some(Address::Hub { partition: Some(_), .. }));
-        let number = |name: &str| match attach.properties.as_ref()?.get(name)? {
-            Value::Long(number) => Some(*number),
-            Value::Int(number) => Some(i64::from(*number)),
-            Value::Short(number) => Some(i64::from(*number)),
-            _ => None,
-        };
-        (wants && in_partition).then(|| Self {
-            id: number(PRODUCER_ID).unwrap_or_else(|| i64::from(crate::platform::random::u32())),
-            // Whoever comes again has the next epoch.
-            epoch: number(PRODUCER_EPOCH).map_or(0, |epoch| i16::try_from(epoch.saturating_add(1)).unwrap_or(0)),
-            last: number(PRODUCER_SEQUENCE).and_then(|number| i32::try_from(number).ok()).unwrap_or(0),
-        })
-    }
-
-    /// What the link is told.
-    pub fn properties(&self) -> Fields {
-        let mut fields = about_us();
-        fields.insert(Symbol::from(PRODUCER_ID), Value::Long(self.id));
-        fields.insert(Symbol::from(PRODUCER_EPOCH), Value::Short(self.epoch));
-        fields.insert(Symbol::from(PRODUCER_SEQUENCE), Value::Int(self.last));
-        fields
-    }
-
-    /// Whether a batch of so many events is new; an error when one before it is missing.
-    fn is_new(&mut self, first: Option<i32>, count: usize) -> Result<bool, String> {
-        let count = i32::try_from(count).unwrap_or(i32::MAX);
-        // Clients that do not number their first batch begin behind the last.
-        let next = self.last.saturating_add(1);
-        let first = first.unwrap_or(next);
-        let last = first.saturating_add(count).saturating_sub(1);
-        if last <= self.last {
-            return Ok(false);
-        }
-        if first > next {
-            return Err(format!("sequence number {first} does not follow {}", self.last));
-        }
-        self.last = last;
-        Ok(true)
-    }
+    pub numbered: Option<Producer>,
 }
 
 /// Takes events until the link ends.
-pub async fn serve(mut link: Receiver, shared: Arc<Shared>, mut to: To, socket: Arc<TcpStream>) {
+pub async fn serve(mut link: Receiver, shared: Arc<Shared>, to: To, socket: Cutter) {
     let Some(memory) = shared.hubs.get(&to.hub) else { return };
     loop {
         let delivery = match link.recv::<Body<Value>>().await {
@@ -123,15 +61,15 @@ pub async fn serve(mut link: Receiver, shared: Arc<Shared>, mut to: To, socket: 
                     let _ = link.close_with_error(by_rule(condition)).await;
                     return;
                 }
-                Action::Drop | Action::Offline(_) => return cut(&socket),
+                Action::Drop | Action::Offline(_) => return socket.cut(),
             }
         }
         let taken = match refused {
             Some(error) => Err(error),
-            None => take(&shared, memory, &mut to, &delivery, format),
+            None => take(&shared, memory, &to, &delivery, format),
         };
         if lose_answer {
-            return cut(&socket);
+            return socket.cut();
         }
         let done = match taken {
             Ok(()) => link.accept(&delivery).await,
@@ -144,14 +82,8 @@ pub async fn serve(mut link: Receiver, shared: Arc<Shared>, mut to: To, socket: 
 }
 
 /// Stores what a delivery holds.
-fn take(
-    shared: &Shared,
-    memory: &Memory,
-    to: &mut To,
-    delivery: &Delivery<Body<Value>>,
-    format: u32,
-) -> Result<(), Error> {
-    let events = events(delivery, format).map_err(|why| error(AmqpError::DecodeError, why))?;
+fn take(shared: &Shared, memory: &Memory, to: &To, delivery: &Delivery<Body<Value>>, format: u32) -> Result<(), Error> {
+    let (events, first) = events(delivery, format).map_err(|why| error(AmqpError::DecodeError, why))?;
     let annotated = partition_key(delivery);
     let key = to.publisher.as_deref().or(annotated.as_deref());
     let chosen = to.partition.unwrap_or_else(|| memory.choose(key));
@@ -159,9 +91,9 @@ fn take(
     if !shared.takes(memory, chosen, bytes, events.len() as u64) {
         return Err(busy());
     }
-    if let Some(idempotent) = &mut to.idempotent {
+    if let Some(producer) = &to.numbered {
         let out_of_order = |why| error(custom("com.microsoft:out-of-order-sequence"), why);
-        if !idempotent.is_new(number(delivery), events.len()).map_err(out_of_order)? {
+        if !shared.producers.is_new(producer, first, events.len()).map_err(out_of_order)? {
             return Ok(());
         }
     }
@@ -183,66 +115,49 @@ fn by_rule(condition: String) -> Error {
     error(ErrorCondition::Custom(Symbol::from(condition)), "by rule")
 }
 
-fn cut(socket: &TcpStream) {
-    // It may be gone already.
-    let _ = socket.shutdown(Shutdown::Both);
-}
-
-/// The events of a delivery, encoded.
-fn events(delivery: &Delivery<Body<Value>>, format: u32) -> Result<Vec<Vec<u8>>, String> {
+/// The events of a delivery, encoded, and the number of the first, which it has itself, or the envelope.
+fn events(delivery: &Delivery<Body<Value>>, format: u32) -> Result<(Vec<Vec<u8>>, Option<i32>), String> {
+    let on_envelope = number(delivery.message());
     if format != BATCH_FORMAT {
         let bytes = serde_amqp::to_vec(&Serializable(delivery.message())).map_err(|error| error.to_string())?;
-        return Ok(vec![bytes]);
+        return Ok((vec![bytes], on_envelope));
     }
     let Body::Data(sections) = delivery.body() else {
         return Err("a batch has data sections only".into());
     };
-    let whole = |bytes: &[u8]| <Body<Value> as DecodeIntoMessage>::decode_message_from_reader(SliceReader::new(bytes));
-    sections
-        .iter()
-        .map(|section| {
-            whole(&section.0).map(|_: Message<Body<Value>>| section.0.to_vec()).map_err(|error| error.to_string())
-        })
-        .collect()
+    let whole = |bytes: &[u8]| -> Result<Message<Body<Value>>, String> {
+        <Body<Value> as DecodeIntoMessage>::decode_message_from_reader(SliceReader::new(bytes))
+            .map_err(|error| error.to_string())
+    };
+    let (mut events, mut first) = (Vec::new(), None);
+    for section in sections {
+        let event = whole(&section.0)?;
+        if events.is_empty() {
+            first = number(&event);
+        }
+        events.push(section.0.to_vec());
+    }
+    Ok((events, on_envelope.or(first)))
 }
 
-/// On the envelope, as Azure reads it.
-fn annotation<'a>(delivery: &'a Delivery<Body<Value>>, wanted: &str) -> Option<&'a Value> {
-    let annotations = delivery.message().message_annotations.as_ref()?;
-    annotations.iter().find_map(|(key, value)| match key {
+fn annotation<'a>(message: &'a Message<Body<Value>>, wanted: &str) -> Option<&'a Value> {
+    message.message_annotations.as_ref()?.iter().find_map(|(key, value)| match key {
         OwnedKey::Symbol(name) if name.as_str() == wanted => Some(value),
         _ => None,
     })
 }
 
+/// On the envelope, as Azure reads it.
 fn partition_key(delivery: &Delivery<Body<Value>>) -> Option<String> {
-    match annotation(delivery, "x-opt-partition-key")? {
+    match annotation(delivery.message(), "x-opt-partition-key")? {
         Value::String(key) => Some(key.clone()),
         _ => None,
     }
 }
 
-/// The number of the first event of a batch.
-fn number(delivery: &Delivery<Body<Value>>) -> Option<i32> {
-    match annotation(delivery, PRODUCER_SEQUENCE)? {
+fn number(message: &Message<Body<Value>>) -> Option<i32> {
+    match annotation(message, PRODUCER_SEQUENCE)? {
         Value::Int(number) => Some(*number),
         _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_numbered_repeat_is_known_and_a_hole_is_refused() {
-        let mut producer = Idempotent { id: 1, epoch: 0, last: 0 };
-        assert_eq!(producer.is_new(Some(1), 3), Ok(true));
-        assert_eq!(producer.is_new(Some(1), 3), Ok(false));
-        assert_eq!(producer.is_new(Some(4), 1), Ok(true));
-        assert!(producer.is_new(Some(9), 1).unwrap_err().contains("9 does not follow 4"));
-        assert_eq!(producer.is_new(None, 2), Ok(true));
-        assert_eq!(producer.last, 6);
-        assert!(producer.is_new(Some(i32::MAX), 9).is_err(), "and no overflow");
     }
 }

@@ -5,7 +5,6 @@ use crate::platform::websocket;
 use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
@@ -29,12 +28,14 @@ pub enum Spoken {
 ///
 /// # Errors
 /// When the client goes, is silent, or speaks something else.
-pub async fn open(stream: TcpStream, tls: Option<TlsAcceptor>) -> io::Result<Spoken> {
+pub async fn open(stream: impl Stream + 'static, tls: Option<TlsAcceptor>) -> io::Result<Spoken> {
     let unwrapped = Box::pin(async {
-        let mut first = [0];
-        stream.peek(&mut first).await?;
+        let mut stream = BufReader::new(stream);
+        let first = stream.fill_buf().await?;
         match tls {
-            Some(acceptor) if first[0] == TLS => inner(acceptor.accept(stream).await?).await,
+            Some(acceptor) if first.first() == Some(&TLS) => {
+                inner(BufReader::new(acceptor.accept(stream).await?)).await
+            }
             // With TLS there is nothing without.
             Some(_) => Err(io::Error::other("a client that does not speak TLS")),
             None => inner(stream).await,
@@ -43,8 +44,7 @@ pub async fn open(stream: TcpStream, tls: Option<TlsAcceptor>) -> io::Result<Spo
     timeout(PATIENCE, unwrapped).await.map_err(|_| io::Error::other("a client said nothing in time"))?
 }
 
-async fn inner(stream: impl Stream + 'static) -> io::Result<Spoken> {
-    let mut stream = BufReader::new(stream);
+async fn inner(mut stream: BufReader<impl Stream + 'static>) -> io::Result<Spoken> {
     let first = stream.fill_buf().await?;
     if first.starts_with(WEBSOCKET) {
         return Ok(Spoken::Amqp(Box::new(websocket::accept(stream).await?)));

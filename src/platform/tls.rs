@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use ring::digest::{SHA256, digest};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::ring::sign::any_supported_type;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
@@ -190,6 +191,26 @@ pub fn describe(certificate: &CertificateDer<'_>) -> Option<Described> {
         names.push(parsed.subject().to_string());
     }
     Some(Described { names, until: parsed.validity().not_after.to_string() })
+}
+
+/// SHA-256 of the first certificate in a file.
+///
+/// # Errors
+/// When there is none.
+pub fn fingerprint(certificate: &Path) -> Result<[u8; 32], TlsError> {
+    let chain = certificates(certificate)?;
+    let first = chain.first().ok_or_else(|| bad(certificate, "there is no certificate in it"))?;
+    digest(&SHA256, first).as_ref().try_into().map_err(|_| bad(certificate, "it has no SHA-256"))
+}
+
+/// Signs a message with the RSA key in a file: RSASSA-PSS with SHA-256 (PS256 in RFC 7518, section 3.5).
+///
+/// # Errors
+/// When there is no such key.
+pub fn sign(key: &Path, message: &[u8]) -> Result<Vec<u8>, TlsError> {
+    let loaded = any_supported_type(&private_key(key)?).map_err(|error| bad(key, error))?;
+    let signer = loaded.choose_scheme(&[SignatureScheme::RSA_PSS_SHA256]);
+    Ok(signer.ok_or_else(|| bad(key, "it is no RSA key"))?.sign(message)?)
 }
 
 fn add_roots(roots: &mut RootCertStore, path: &Path) -> Result<(), TlsError> {

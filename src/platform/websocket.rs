@@ -12,6 +12,8 @@ use tokio::io::{AsyncRead, AsyncWrite, Join};
 
 /// What the two sides speak inside.
 const PROTOCOL: &str = "AMQPWSB10";
+/// The same has the name of the standard (OASIS, "AMQP WebSocket Binding") for others.
+const PROTOCOLS: [&str; 2] = [PROTOCOL, "amqp"];
 /// Where Azure listens for it.
 const PATH: &str = "/$servicebus/websocket";
 
@@ -48,12 +50,14 @@ pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(stream: S) -> io::Result<
     #[allow(clippy::result_large_err)]
     let answer = |request: &Request, mut answer: Response| -> Result<Response, ErrorResponse> {
         let asked = request.headers().get(header::SEC_WEBSOCKET_PROTOCOL).and_then(|value| value.to_str().ok());
-        let is_ours = asked.is_some_and(|asked| asked.split(',').any(|name| name.trim() == PROTOCOL));
-        if request.uri().path() == PATH && is_ours {
-            answer.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(PROTOCOL));
+        let known = |name: &str| PROTOCOLS.iter().find(|known| **known == name.trim());
+        let ours = asked.and_then(|asked| asked.split(',').find_map(known));
+        // Microsoft's Rust SDK ends it with a slash.
+        if let Some(ours) = ours.filter(|_| request.uri().path().trim_end_matches('/') == PATH) {
+            answer.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(ours));
             return Ok(answer);
         }
-        let mut refused = ErrorResponse::new(Some(format!("only {PROTOCOL} at {PATH}")));
+        let mut refused = ErrorResponse::new(Some(format!("only {} at {PATH}", PROTOCOLS.join(" or "))));
         *refused.status_mut() = StatusCode::NOT_FOUND;
         Err(refused)
     };

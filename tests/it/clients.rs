@@ -1,7 +1,8 @@
 //! Microsoft's own Python client against the hub, and against what Forebay sent.
 
 use crate::rig::{Agent, readings, runtime, until};
-use forebay::hub::{Hub, Settings};
+use forebay::hub::fault::Fault;
+use forebay::hub::{Hub, Settings, Stored};
 use std::path::Path;
 use std::process::Command;
 
@@ -52,6 +53,53 @@ fn a_wrong_key_and_an_unknown_hub_are_refused_as_the_client_expects() {
     assert_eq!(result["error"], "AuthenticationError", "{result}");
     let result = python("refused.py", &[&hub.connection_string("other")]);
     assert_eq!(result["error"], "ConnectError", "{result}");
+}
+
+#[test]
+fn microsofts_asynchronous_client_processes_with_checkpoints_and_epochs_displace() {
+    let (_runtime, hub) = hub();
+    let result = python("processor.py", &[&hub.connection_string("readings")]);
+    let of = |part: &str| result[part].as_array().unwrap().iter().map(|body| body.as_str().unwrap().to_string());
+    let mut all: Vec<String> = of("first").chain(of("second")).collect();
+    all.sort();
+    let expected: Vec<String> =
+        (0..4).flat_map(|partition| (0..10).map(move |n| format!("aio-{partition}-{n}"))).collect();
+    assert_eq!(all, expected, "each once, the second processor begins where the first ended");
+    let displaced = result["displaced"].as_array().unwrap();
+    let is_told = |error: &serde_json::Value| error.as_str().is_some_and(|text| text.contains("higher epoch"));
+    assert!(displaced.len() == 1 && is_told(&displaced[0]), "{result}");
+}
+
+#[test]
+fn a_repeat_of_microsofts_idempotent_producer_is_known() {
+    let clients = std::env::var("FOREBAY_NODE").expect("FOREBAY_NODE is not set: tests/run sets it");
+    let runtime = runtime();
+    // Stored, and the answer lost: the client sends it again, after a minute, which is the least that it waits.
+    let faults = vec![Fault::parse("at 2 lose-answer").unwrap()];
+    let settings = Settings { listen: "127.0.0.1:0".into(), faults, ..Settings::default() };
+    let hub = runtime.block_on(Hub::start(settings)).unwrap();
+    let done = Command::new("node")
+        .args([&format!("{clients}/idempotent.mjs"), &hub.connection_string("readings"), "4"])
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    assert_eq!(String::from_utf8(done.stdout).unwrap().trim(), "[]");
+    assert_eq!((hub.faulted(), hub.connections()), (1, 2), "it had to connect again");
+    assert_eq!(hub.events("readings", 0).len(), 4, "each once");
+}
+
+#[test]
+fn what_comes_over_http_from_elsewhere_is_taken_as_azures_interface_takes_it() {
+    let (_runtime, hub) = hub();
+    let result = python("https_send.py", &[&hub.connection_string("readings"), &format!("http://{}", hub.address())]);
+    assert_eq!(result, serde_json::json!([201, 201, 201, 401]));
+    let events: Vec<_> = (0..4).flat_map(|partition| hub.events("readings", partition)).collect();
+    let has = |event: &Stored, text: &str| event.message.windows(text.len()).any(|at| at == text.as_bytes());
+    let with = |text: &str| events.iter().filter(|event| has(event, text)).cloned().collect::<Vec<_>>();
+    assert_eq!((events.len(), with("batch-").len(), with("never").len()), (5, 3, 0));
+    assert_eq!(with("single")[0].key.as_deref(), Some("press-7"));
+    assert!(with("colour").len() == 1 && with("red").len() == 1, "properties come as headers");
+    assert!(hub.events("readings", 2).iter().any(|event| has(event, "placed")));
 }
 
 #[test]

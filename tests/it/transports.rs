@@ -9,11 +9,16 @@ use forebay::hub::{Hub, Settings};
 use std::io::Read;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 fn hub(tls: Option<&Path>) -> (tokio::runtime::Runtime, Hub) {
     let tls = tls.map(|dir| (dir.join("server.pem"), dir.join("server.key")));
+    hub_with(Settings { tls, ..Settings::default() })
+}
+
+fn hub_with(settings: Settings) -> (tokio::runtime::Runtime, Hub) {
     let runtime = runtime();
-    let settings = Settings { listen: "127.0.0.1:0".into(), tls, ..Settings::default() };
+    let settings = Settings { listen: "127.0.0.1:0".into(), ..settings };
     let hub = runtime.block_on(Hub::start(settings)).unwrap();
     (runtime, hub)
 }
@@ -171,19 +176,35 @@ fn microsofts_javascript_client_sends_and_receives_over_amqp_and_websockets() {
 
 #[test]
 fn microsofts_rust_client_sends_and_receives() {
+    rust_client_sends_and_receives(false);
+}
+
+#[test]
+fn microsofts_rust_client_sends_and_receives_over_websockets() {
+    rust_client_sends_and_receives(true);
+}
+
+/// Over AMQP as it is, or in a WebSocket, where it always speaks TLS.
+fn rust_client_sends_and_receives(websocket: bool) {
     let client = std::env::var("FOREBAY_RUST_CLIENT").expect("FOREBAY_RUST_CLIENT is not set: tests/run sets it");
     let dir = tempfile::tempdir().unwrap();
-    let (_runtime, hub) = hub(None);
-    let agent = start(dir.path(), &hub, "");
+    // The AMQP library below this SDK (fe2o3-amqp 0.16.2) does not bear an answer that comes before it has
+    // noted its own question, which no real network gives: docs/hub.md.
+    let latency = Some(Duration::from_millis(10));
+    certificates(dir.path());
+    let tls = websocket.then(|| (dir.path().join("server.pem"), dir.path().join("server.key")));
+    let (_runtime, hub) = hub_with(Settings { latency, tls, ..Settings::default() });
+    let (ca, port) = (dir.path().join("ca.pem"), hub.address().port());
+    let sink = if websocket { format!("port = {port}\nca = \"{}\"", ca.display()) } else { String::new() };
+    let agent = start(dir.path(), &hub, &sink);
     until("all are at the hub", || delivered(&hub) == 500);
     assert!(agent.stop().success());
     let own: usize = (0..hub.partitions()).map(|partition| hub.events("readings", partition).len()).sum();
-    let endpoint = format!("amqp://{}", hub.address());
+    let endpoint = if websocket { format!("wss://localhost:{port}") } else { format!("amqp://{}", hub.address()) };
     let connection = hub.connection_string("readings");
-    // Its first send hangs now and then, and nobody knows yet whose fault that is: docs/hub.md. What it sent
-    // before it hung is nothing.
-    let attempt = || Command::new(&client).args([&connection, &endpoint, &(own + 6).to_string()]).output().unwrap();
-    let done = (0..6).map(|_| attempt()).find(|done| done.status.code() != Some(3)).expect("it hung six times");
+    let expected = (own + 6).to_string();
+    let done =
+        Command::new(&client).args([&connection, &endpoint, &expected]).env("SSL_CERT_FILE", ca).output().unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     let seen: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
     assert_eq!(seen["partitions"], serde_json::json!(["0", "1", "2", "3"]));

@@ -9,6 +9,7 @@ use super::message::Encoded;
 use super::token::Renewal;
 use super::transport;
 use crate::config::value::EventHubs;
+use crate::platform::stream::{Cutter, Tcp};
 use crate::platform::{clock, random};
 use crate::sink::DeliverError;
 use crate::sink::dial::step;
@@ -19,9 +20,7 @@ use fe2o3_amqp::sasl_profile::SaslProfile;
 use fe2o3_amqp::session::SessionHandle;
 use fe2o3_amqp_types::definitions::{ReceiverSettleMode, SenderSettleMode};
 use fe2o3_amqp_types::messaging::Outcome;
-use std::net::Shutdown;
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::sync::{Mutex, watch};
 use tokio::time::timeout;
 
@@ -44,7 +43,7 @@ const QUEUE: usize = 64;
 pub struct Connection {
     id: u64,
     session: Mutex<SessionHandle<()>>,
-    socket: std::net::TcpStream,
+    socket: Cutter,
     closed: watch::Receiver<Option<String>>,
     closing: watch::Sender<bool>,
 }
@@ -65,17 +64,17 @@ impl Connection {
         let endpoint = &settings.connection.endpoint;
         let place = format!("{}:{}", endpoint.host, settings.port);
         let stream = transport::tcp(settings).await?;
-        let (stream, socket) =
-            split(stream).map_err(|error| DeliverError::transient(format_args!("{place}: {error}")))?;
+        let stream = Tcp::new(stream);
+        let socket = stream.cutter();
         let opened = timeout(PATIENCE, amqp(stream, settings)).await;
         let (mut connection, mut session) = match opened {
             Ok(Ok(opened)) => opened,
             Ok(Err(error)) => {
-                let _ = socket.shutdown(Shutdown::Both);
+                socket.cut();
                 return Err(error);
             }
             Err(_) => {
-                let _ = socket.shutdown(Shutdown::Both);
+                socket.cut();
                 return Err(DeliverError::transient(format_args!("{place}: does not speak AMQP in time")));
             }
         };
@@ -96,13 +95,12 @@ impl Connection {
             Ok(Ok(granted)) => granted,
             other => {
                 closing.send_replace(true);
-                let _ = socket.shutdown(Shutdown::Both);
+                socket.cut();
                 let late = || DeliverError::transient(format_args!("{place}: no answer to the token in time"));
                 return Err(other.map_err(|_| late()).and_then(|granted| granted).err().unwrap_or_else(late));
             }
         };
-        let keeper = socket.try_clone().map_err(DeliverError::transient)?;
-        tokio::spawn(keep(cbs, renewal, settings.clone(), closed.clone(), keeper));
+        tokio::spawn(keep(cbs, renewal, settings.clone(), closed.clone(), socket.clone()));
         let id = u64::from_le_bytes(random::bytes());
         Ok(Self { id, session: Mutex::new(session), socket, closed, closing })
     }
@@ -114,8 +112,7 @@ impl Connection {
 
     /// Ends it at once.
     pub fn kill(&self) {
-        // It may be gone already.
-        let _ = self.socket.shutdown(Shutdown::Both);
+        self.socket.cut();
     }
 
     /// Ends it in order.
@@ -205,18 +202,7 @@ impl Link {
     }
 }
 
-/// The same socket twice: one to use, one to shut down.
-fn split(stream: TcpStream) -> std::io::Result<(TcpStream, std::net::TcpStream)> {
-    stream.set_nodelay(true)?;
-    let stream = stream.into_std()?;
-    let socket = stream.try_clone()?;
-    Ok((TcpStream::from_std(stream)?, socket))
-}
-
-async fn amqp(
-    stream: TcpStream,
-    settings: &EventHubs,
-) -> Result<(ConnectionHandle<()>, SessionHandle<()>), DeliverError> {
+async fn amqp(stream: Tcp, settings: &EventHubs) -> Result<(ConnectionHandle<()>, SessionHandle<()>), DeliverError> {
     let endpoint = &settings.connection.endpoint;
     let failed = |error: String| DeliverError::transient(format_args!("{}: {error}", endpoint.host));
     let builder = fe2o3_amqp::Connection::builder()
@@ -250,7 +236,7 @@ async fn keep(
     mut renewal: Option<Renewal>,
     settings: EventHubs,
     mut closed: watch::Receiver<Option<String>>,
-    socket: std::net::TcpStream,
+    socket: Cutter,
 ) {
     loop {
         tokio::select! {
@@ -274,7 +260,7 @@ async fn keep(
         }
         if done.is_err() {
             // The next delivery connects again and says what is wrong.
-            let _ = socket.shutdown(Shutdown::Both);
+            socket.cut();
             return;
         }
     }

@@ -75,7 +75,7 @@ async fn tunnel(stream: &mut TcpStream, proxy: &Proxy, host: &str, port: u16) ->
 ///
 /// # Errors
 /// What is in the way.
-pub async fn secured(stream: TcpStream, settings: &EventHubs) -> Result<Box<dyn Stream>, DeliverError> {
+pub async fn secured(stream: impl Stream + 'static, settings: &EventHubs) -> Result<Box<dyn Stream>, DeliverError> {
     let endpoint = &settings.connection.endpoint;
     let stream: Box<dyn Stream> = if endpoint.tls {
         let trust = Trust { ca: settings.ca.as_deref(), pins: &settings.pins, ..Trust::default() };
