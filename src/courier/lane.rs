@@ -1,13 +1,14 @@
 //! One lane: gather, deliver, release, in this order, for ever.
 
 use super::Shared;
-use super::gather::{Bounds, Course, Gathered, OLD, Sent, WHOLE, gather};
+use super::gather::{Course, Gathered, OLD, Sent, WHOLE};
 use super::progress::Progress;
+use super::rounds::Rounds;
 use super::way::{Ended, pause};
 use crate::encode::Origin;
 use crate::flow::receipt::Accepted;
 use crate::flow::stop::Stop;
-use crate::store::{Position, Reader, Release, StreamId};
+use crate::store::{Position, Release, StreamId};
 use crate::telemetry::{Metric, event};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -87,20 +88,20 @@ pub(super) async fn run(shared: Arc<Shared>, stream: StreamId, origin: Origin, s
 
 impl Lane {
     async fn run(mut self, mut stop: Stop) {
-        let mut reader = {
+        let reader = {
             let progress = self.tracks.progress();
             self.sent = Sent::from([(WHOLE, progress.after)]);
             self.shared.store.reader_at(self.stream, progress.live)
         };
+        let mut rounds = Rounds::new(self.shared.clone(), reader);
         let mut durable = self.shared.store.durable();
         while !stop.is_requested() {
-            if self.shared.rule.live_first && !self.split_if_behind(&mut reader, &mut stop).await {
+            if self.shared.rule.live_first && !self.split_if_behind(&mut rounds, &mut stop).await {
                 return;
             }
-            let Some((back, gathered)) = self.gather(reader, u64::MAX).await else {
+            let Some(gathered) = rounds.next(&self.course, &self.sent, self.records, u64::MAX).await else {
                 return;
             };
-            reader = back;
             let Some(gathered) = gathered else {
                 if !pause(READ_RETRY, &mut stop).await {
                     return;
@@ -129,7 +130,7 @@ impl Lane {
             {
                 return;
             }
-            if !self.finish(&mut reader, gathered, &mut stop).await {
+            if !self.finish(&mut rounds, gathered, u64::MAX, &mut stop).await {
                 return;
             }
         }
@@ -146,19 +147,21 @@ impl Lane {
             }
             let Some(old) = self.tracks.progress().old else { continue };
             self.sent = Sent::from([(OLD, self.tracks.progress().old_after)]);
-            let mut reader = self.shared.store.reader_at(self.stream, old.next);
+            let reader = self.shared.store.reader_at(self.stream, old.next);
+            let mut rounds = Rounds::new(self.shared.clone(), reader);
             while *split.borrow() {
                 tokio::select! {
                     // What comes goes first: this part takes what is left of the link.
                     free = crowded.wait_for(|crowded| !*crowded) => if free.is_err() { return },
                     () = stop.requested() => return,
                 }
-                let Some((back, gathered)) = self.gather(reader, old.end).await else {
+                let Some(gathered) = rounds.next(&self.course, &self.sent, self.records, old.end).await else {
                     return;
                 };
-                reader = back;
                 let done = match gathered {
-                    Some(gathered) if !gathered.is_empty() => self.finish(&mut reader, gathered, &mut stop).await,
+                    Some(gathered) if !gathered.is_empty() => {
+                        self.finish(&mut rounds, gathered, old.end, &mut stop).await
+                    }
                     _ => pause(READ_RETRY, &mut stop).await,
                 };
                 if !done {
@@ -170,7 +173,7 @@ impl Lane {
 
     /// A backlog that was never sent becomes a lane of its own, and this one goes on with what comes;
     /// false when asked to stop.
-    async fn split_if_behind(&self, reader: &mut Reader, stop: &mut Stop) -> bool {
+    async fn split_if_behind(&self, rounds: &mut Rounds, stop: &mut Stop) -> bool {
         let end = self.shared.store.end(self.stream);
         let position = {
             let mut progress = self.tracks.progress();
@@ -186,7 +189,7 @@ impl Lane {
         }
         let (sink, stream) = (&self.shared.rule.name, &*self.course.origin.stream);
         tracing::info!(event = event::SINK_NOTE, sink, stream, end, "live data goes first; what waited goes beside it");
-        reader.rewind(end);
+        rounds.rewind(end).await;
         self.tracks.split.send_replace(true);
         true
     }
@@ -217,25 +220,6 @@ impl Lane {
         }
     }
 
-    /// Encodes on a thread of its own: compression must not hold up the network.
-    async fn gather(&self, mut reader: Reader, end: u64) -> Option<(Reader, Option<Gathered>)> {
-        let bounds = Bounds { limits: self.shared.way.sink().limits(), records: self.records, end };
-        let (sent, course, shared) = (self.sent.clone(), self.course.clone(), self.shared.clone());
-        let start = reader.next_sequence();
-        let done = tokio::task::spawn_blocking(move || {
-            let gathered = gather(&mut reader, &sent, &course, &shared.rule, bounds);
-            (reader, gathered)
-        });
-        match done.await.ok()? {
-            (reader, Ok(gathered)) => Some((reader, Some(gathered))),
-            (mut reader, Err(error)) => {
-                tracing::warn!(event = event::SINK_DOWN, sink = self.shared.rule.name, %error, "trying again");
-                reader.rewind(start);
-                Some((reader, None))
-            }
-        }
-    }
-
     /// Waits for more while what there is is not worth sending.
     async fn linger(&self, stop: &mut Stop) {
         if self.shared.rule.linger.is_zero() {
@@ -254,14 +238,17 @@ impl Lane {
     }
 
     /// Delivers what was gathered and releases it; false when the lane is to end.
-    async fn finish(&mut self, reader: &mut Reader, gathered: Gathered, stop: &mut Stop) -> bool {
-        let Gathered { batches, next, sent, too_large, .. } = gathered;
+    async fn finish(&mut self, rounds: &mut Rounds, gathered: Gathered, end: u64, stop: &mut Stop) -> bool {
+        let Gathered { batches, next, sent, too_large, full, .. } = gathered;
         if let Some(sequence) = too_large {
-            return self.set_aside(reader, sequence, "larger than the target takes in one event", stop).await;
+            return self.set_aside(rounds, sequence, "larger than the target takes in one event", stop).await;
         }
         if batches.is_empty() {
             self.release(next, 0, Accepted::nothing_left());
             return true;
+        }
+        if full {
+            rounds.begin(&self.course, &sent, self.records, end);
         }
         // What was not released yet: more than one batch where there are several lanes.
         let mut count: u64 = batches.iter().map(|(batch, _)| batch.records()).sum();
@@ -286,13 +273,13 @@ impl Lane {
                     }
                 }
                 Ended::TooLarge(why) | Ended::Refused(why) if count <= 1 => {
-                    return self.set_aside(reader, first.unwrap_or(next), &why, stop).await;
+                    return self.set_aside(rounds, first.unwrap_or(next), &why, stop).await;
                 }
                 // One record at a time shows which of them the target will not have.
                 Ended::TooLarge(_) | Ended::Refused(_) => {
                     self.shared.metrics.add(Metric::SinkSplits, 1);
                     self.records = count / 2;
-                    reader.rewind(first.unwrap_or(next));
+                    rounds.rewind(first.unwrap_or(next)).await;
                     return true;
                 }
                 Ended::Stopped => return false,
@@ -304,17 +291,17 @@ impl Lane {
     }
 
     /// The target never takes this record: it becomes a dead letter, and the lane goes past it.
-    async fn set_aside(&mut self, reader: &mut Reader, sequence: u64, why: &str, stop: &mut Stop) -> bool {
-        match self.write_letter(reader, sequence, why, stop).await {
+    async fn set_aside(&mut self, rounds: &mut Rounds, sequence: u64, why: &str, stop: &mut Stop) -> bool {
+        match self.write_letter(rounds, sequence, why, stop).await {
             Ok(true) => {
-                reader.rewind(sequence + 1);
+                rounds.rewind(sequence + 1).await;
                 self.records = u64::MAX;
                 self.release(sequence + 1, 0, Accepted::nothing_left());
                 true
             }
             Ok(false) => false,
             Err(_) => {
-                reader.rewind(sequence);
+                rounds.rewind(sequence).await;
                 pause(READ_RETRY, stop).await
             }
         }

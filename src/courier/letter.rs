@@ -1,9 +1,10 @@
 //! What a target never takes becomes a dead letter, durable before the lane goes past it.
 
 use super::lane::Lane;
+use super::rounds::Rounds;
 use crate::flow::record::{DEAD_LETTER_KEEP, DEAD_LETTERS, PayloadKind, Record};
 use crate::flow::stop::Stop;
-use crate::store::{Atom, Item, OfferError, Part, ReadError, Reader};
+use crate::store::{Atom, Item, OfferError, Part, ReadError};
 use crate::telemetry::{Metric, event};
 use bytes::Bytes;
 use std::time::Duration;
@@ -15,13 +16,13 @@ impl Lane {
     /// Makes a record that the target never takes a durable dead letter; `Ok(false)` at a stop.
     pub async fn write_letter(
         &self,
-        reader: &mut Reader,
+        rounds: &mut Rounds,
         sequence: u64,
         why: &str,
         stop: &mut Stop,
     ) -> Result<bool, ReadError> {
-        reader.rewind(sequence);
-        let letter = self.letter(reader, sequence, why)?;
+        rounds.rewind(sequence).await;
+        let letter = self.letter(rounds, sequence, why)?;
         if let Some(letter) = letter {
             let dead = self.shared.store.stream(DEAD_LETTERS);
             let records = vec![letter];
@@ -38,8 +39,8 @@ impl Lane {
     }
 
     /// The dead letter; none when the record turns out to be damaged.
-    fn letter(&self, reader: &mut Reader, sequence: u64, why: &str) -> Result<Option<Record>, ReadError> {
-        let Some(Item::Span(span)) = reader.read()? else {
+    fn letter(&self, rounds: &mut Rounds, sequence: u64, why: &str) -> Result<Option<Record>, ReadError> {
+        let Some(Item::Span(span)) = rounds.read()? else {
             return Ok(None);
         };
         let Some((_, record)) = span.records().next() else {

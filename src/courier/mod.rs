@@ -8,6 +8,7 @@ mod gather;
 mod lane;
 mod letter;
 mod progress;
+mod rounds;
 pub mod way;
 
 use crate::encode::{Codec, Origin};

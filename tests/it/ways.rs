@@ -115,6 +115,22 @@ fn a_bad_day_over_https() {
     survives_a_bad_day(true, "transport = \"https\"");
 }
 
+/// While one batch is on its way the next is made: what is refused, cut or lost in between changes nothing.
+#[test]
+fn a_backlog_in_full_batches_survives_refusals_and_splits() {
+    let dir = tempfile::tempdir().unwrap();
+    let rules = "every 9 error com.microsoft:argument-error\nevery 13 lose-answer\nat 5 detach amqp:link:detach-forced";
+    let faults = Fault::script(rules).unwrap();
+    let (_runtime, hub) = start_hub(Settings { faults, max_message_size: 64 << 10, ..Settings::default() });
+    let all = lines(16_000);
+    append(dir.path(), all.iter().cloned());
+    let agent = Agent::start(dir.path(), &config(dir.path(), "", ""), &hub.connection_string("readings"));
+    until("all are there", || values(&hub).len() == all.len());
+    assert_eq!(values(&hub), all);
+    assert!(hub.faulted() >= 10, "{} faults", hub.faulted());
+    assert!(agent.stop().success());
+}
+
 #[test]
 fn after_an_outage_what_comes_goes_first_and_what_waited_beside_it() {
     let dir = tempfile::tempdir().unwrap();
