@@ -13,7 +13,7 @@ use forebay::flow::record::PayloadKind;
 use forebay::hub::fault::Fault;
 use forebay::hub::json_batch;
 use forebay::platform::tls::describe;
-use forebay::sink::eventhubs::token_in;
+use forebay::sink::entra;
 use forebay::sink::kafka::{Hash, Scram};
 use forebay::source::file::{Settings, Tail};
 use forebay::source::http::unpack;
@@ -371,7 +371,7 @@ fn challenges_tokens_and_certificates() {
         b"e30.eyJleHAiOjUwMDB9.x\n".to_vec(),
     ];
     fuzz(&tokens, |bytes| {
-        if let Some((token, _)) = token_in(&String::from_utf8_lossy(bytes), 1000) {
+        if let Some((token, _)) = entra::read(&String::from_utf8_lossy(bytes), 1000) {
             assert!(!token.is_empty() && !token.contains(char::is_whitespace));
         }
     });

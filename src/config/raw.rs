@@ -153,6 +153,10 @@ pub struct Entra {
     pub client_id: Option<Spanned<String>>,
     /// The application's secret.
     pub secret: Option<Spanned<Reference>>,
+    /// Its certificate instead, PEM.
+    pub certificate: Option<Spanned<String>>,
+    /// The certificate's key, where it is not in the same file.
+    pub key: Option<Spanned<String>>,
     /// Another issuer's token.
     pub token_file: Option<Spanned<String>>,
     /// A program and its arguments.
@@ -167,6 +171,8 @@ pub struct Entra {
 pub enum EntraKind {
     /// An application's secret.
     ClientSecret,
+    /// An application's certificate.
+    ClientCertificate,
     /// Another issuer's token.
     WorkloadIdentity,
     /// Of Azure's own machines.

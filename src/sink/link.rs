@@ -144,4 +144,25 @@ mod tests {
         let mut link = Link::default();
         assert!(link.failed(Class::Busy(Duration::from_secs(4)), 0, |_| 0).0 >= 4000);
     }
+
+    #[test]
+    fn ten_thousand_that_lost_their_hub_try_seldom_and_not_together() {
+        const AGENTS: u64 = 10_000;
+        let seed = std::cell::Cell::new(7_u64);
+        let random = |below: u64| {
+            seed.set(seed.get().wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407));
+            (seed.get() >> 33) % below
+        };
+        // Each has something to send every 10 s, and finds out then.
+        let mut tried = vec![0_u64; 600];
+        for agent in 0..AGENTS {
+            let (mut link, mut now) = (Link::default(), agent * 10_000 / AGENTS);
+            while let Some(second) = tried.get_mut(usize::try_from(now / 1000).unwrap()) {
+                *second += 1;
+                now += link.failed(Class::Transient, now, random).0.max(1);
+            }
+        }
+        assert!(tried.iter().all(|count| *count < AGENTS * 6 / 10), "{tried:?}");
+        assert!(tried[120..].iter().all(|count| *count < AGENTS / 20), "{tried:?}");
+    }
 }

@@ -5,6 +5,7 @@
 
 pub mod dial;
 pub mod directory;
+pub mod entra;
 pub mod eventhubs;
 pub mod kafka;
 pub mod link;

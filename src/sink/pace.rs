@@ -7,7 +7,7 @@
 pub use crate::config::value::Rate;
 
 /// What Azure counts besides a body: properties and framing, about this many bytes an event.
-const EVENT_BYTES: u64 = 512;
+pub const EVENT_BYTES: u64 = 512;
 
 /// See the module.
 #[derive(Debug)]

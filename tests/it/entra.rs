@@ -9,10 +9,14 @@ use ring::hmac;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 const KEY: &str = "SAS_KEY_VALUE";
+/// Where Azure Arc's agent keeps its keys, and one of this test's.
+const ARC_FOLDER: &str = "/var/opt/azcmagent/tokens";
+const ARC_KEY: &str = "/var/opt/azcmagent/tokens/forebay-test.key";
 
 fn token(life_s: u64) -> String {
     let until = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() + life_s;
@@ -23,14 +27,19 @@ fn token(life_s: u64) -> String {
 }
 
 /// Answers requests, and remembers them whole.
-struct Issuer {
-    port: u16,
+pub struct Issuer {
+    pub port: u16,
     seen: Arc<Mutex<Vec<String>>>,
 }
 
 impl Issuer {
     /// Tokens are good for so long.
     fn start(life_s: u64) -> Self {
+        Self::giving(life_s, move || token(life_s))
+    }
+
+    /// Gives tokens of another kind.
+    pub fn giving(life_s: u64, token: impl Fn() -> String + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let seen: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -52,13 +61,24 @@ impl Issuer {
                 let mut body = vec![0; length];
                 reader.read_exact(&mut body).unwrap();
                 let request = head + &String::from_utf8(body).unwrap();
-                let is_good = ["client_secret=right", "client_assertion=federated", "Metadata: true", "metadata: true"];
-                let (status, answer) = if is_good.iter().any(|proof| request.contains(proof)) {
+                let is_good = [
+                    "client_secret=right",
+                    "client_assertion=federated",
+                    "client_assertion=ey",
+                    "Metadata: true",
+                    "metadata: true",
+                ];
+                let (status, answer) = if request.starts_with("GET /arc") && !request.contains("Basic arc-proof") {
+                    (format!("401 Unauthorized\r\nWWW-Authenticate: Basic realm={ARC_KEY}"), String::new())
+                } else if is_good.iter().any(|proof| request.contains(proof)) {
                     // Managed identities say it as text.
-                    ("200 OK", format!("{{\"access_token\":\"{}\",\"expires_in\":\"{life_s}\"}}", token(life_s)))
+                    ("200 OK".into(), format!("{{\"access_token\":\"{}\",\"expires_in\":\"{life_s}\"}}", token()))
                 } else {
                     let told = "AADSTS7000215: Invalid client secret provided.\\r\\nTrace ID: x";
-                    ("401 Unauthorized", format!("{{\"error\":\"invalid_client\",\"error_description\":\"{told}\"}}"))
+                    (
+                        "401 Unauthorized".into(),
+                        format!("{{\"error\":\"invalid_client\",\"error_description\":\"{told}\"}}"),
+                    )
                 };
                 remembered.lock().unwrap().push(request);
                 let length = answer.len();
@@ -71,7 +91,7 @@ impl Issuer {
         Self { port, seen }
     }
 
-    fn seen(&self) -> Vec<String> {
+    pub fn seen(&self) -> Vec<String> {
         self.seen.lock().unwrap().clone()
     }
 }
@@ -124,6 +144,10 @@ fn every_kind_of_credential_delivers() {
     let asserted = "client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer";
     let scope = "scope=https%3A%2F%2Feventhubs.azure.net%2F.default";
     let app_service = format!("{place}/msi/token");
+    let arc = format!("{place}/arc");
+    std::fs::create_dir_all(ARC_FOLDER).expect("root, as tests/run says");
+    std::fs::write(ARC_KEY, "arc-proof\n").unwrap();
+    let certificate = rsa(dir.path());
     for (n, (credential, environment, asked)) in [
         (
             format!("kind = \"client-secret\", {application}, secret = {{ file = \"{secret}\" }}"),
@@ -149,6 +173,16 @@ fn every_kind_of_credential_delivers() {
             &[("IDENTITY_ENDPOINT", app_service.as_str()), ("IDENTITY_HEADER", "metadata: true")][..],
             vec!["GET /msi/token?api-version=2019-08-01", "x-identity-header: metadata: true"],
         ),
+        (
+            "kind = \"managed-identity\"".to_string(),
+            &[("IDENTITY_ENDPOINT", arc.as_str()), ("IMDS_ENDPOINT", "http://localhost:40342")][..],
+            vec!["GET /arc?api-version=2019-11-01&resource=https", "authorization: Basic arc-proof", "metadata: true"],
+        ),
+        (
+            format!("kind = \"client-certificate\", {application}, certificate = \"{certificate}\""),
+            &[][..],
+            vec!["POST /t1/oauth2/v2.0/token HTTP/1.1", "client_id=c1", scope, asserted],
+        ),
         (format!("kind = \"command\", command = [\"cat\", \"{printer}\"]"), &[][..], vec![]),
     ]
     .into_iter()
@@ -162,6 +196,44 @@ fn every_kind_of_credential_delivers() {
         assert!(asked.iter().all(|part| last.contains(part)), "{last}");
         assert!(agent.stop().success());
     }
+    std::fs::remove_file(ARC_KEY).unwrap();
+    let requests = issuer.seen();
+    let signed = requests.iter().find_map(|request| request.split("client_assertion=ey").nth(1)).unwrap();
+    let signed = format!("ey{}", signed.split('&').next().unwrap());
+    check_assertion(dir.path(), &signed, &format!("{place}/t1/oauth2/v2.0/token"));
+}
+
+/// A file with a certificate and its RSA key, as Entra takes them.
+fn rsa(dir: &Path) -> String {
+    let script = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=forebay -keyout app.key -out app.crt &&
+        cat app.crt app.key > app.pem && openssl x509 -in app.crt -noout -pubkey > app.pub";
+    shell(dir, script);
+    dir.join("app.pem").display().to_string()
+}
+
+fn shell(dir: &Path, script: &str) -> String {
+    let done = Command::new("sh").args(["-c", script]).current_dir(dir).output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8(done.stdout).unwrap()
+}
+
+/// By openssl, as Entra checks it: PS256, the certificate's SHA-256, whom it is from and for.
+fn check_assertion(dir: &Path, assertion: &str, audience: &str) {
+    let [head, claims, signature] = assertion.split('.').collect::<Vec<_>>()[..] else { panic!("{assertion}") };
+    std::fs::write(dir.join("signed"), format!("{head}.{claims}")).unwrap();
+    std::fs::write(dir.join("signature"), URL_SAFE_NO_PAD.decode(signature).unwrap()).unwrap();
+    let verify = "openssl dgst -sha256 -sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:32 \
+        -verify app.pub -signature signature signed";
+    assert!(shell(dir, verify).contains("Verified OK"));
+    let json =
+        |part: &str| -> serde_json::Value { serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap() };
+    let (head, claims) = (json(head), json(claims));
+    let fingerprint = shell(dir, "openssl x509 -in app.crt -outform DER | openssl dgst -sha256 -binary | base64");
+    let fingerprint = fingerprint.trim().trim_end_matches('=').replace('+', "-").replace('/', "_");
+    assert_eq!((&head["alg"], &head["x5t#S256"]), (&"PS256".into(), &fingerprint.into()));
+    assert_eq!((&claims["aud"], &claims["iss"], &claims["sub"]), (&audience.into(), &"c1".into(), &"c1".into()));
+    let (from, until) = (claims["nbf"].as_u64().unwrap(), claims["exp"].as_u64().unwrap());
+    assert!(until - from == 600 && claims["jti"].as_str().unwrap().len() == 32, "{claims}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The real Apache Kafka, and what librdkafka, kcat and Kafka's own consumer read of what Forebay wrote.
 
+use crate::entra::Issuer;
 use crate::rig::{Agent, CONNECTION, Cutter, Kafka, kafka_readings, until, without_repeats};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -79,10 +80,7 @@ fn every_way_to_say_who_we_are() {
     let dir = tempfile::tempdir().unwrap();
     let kafka = Kafka::start(dir.path(), 1);
     let ca = format!("ca = \"{}\"", kafka.certificate("ca.pem"));
-    let part = |json: &str| URL_SAFE_NO_PAD.encode(json);
-    let token =
-        format!("{}.{}.", part("{\"alg\":\"none\"}"), part("{\"sub\":\"forebay\",\"iat\":1,\"exp\":4102444800}"));
-    std::fs::write(dir.path().join("token"), token).unwrap();
+    std::fs::write(dir.path().join("token"), unsecured()).unwrap();
     std::fs::write(dir.path().join("connection"), CONNECTION).unwrap();
     std::fs::write(dir.path().join("alice"), "alice-secret").unwrap();
     std::fs::write(dir.path().join("wrong"), "secret").unwrap();
@@ -223,6 +221,41 @@ fn event_hubs_by_kafkas_protocol() {
     until("it goes on", || values(&kafka, "telemetry") == lines(200));
     assert_eq!(agent.log().matches("cannot deliver").count(), 0, "{}", agent.log());
     assert!(agent.stop().success());
+}
+
+/// The same with Microsoft Entra: OAUTHBEARER, a token for the namespace.
+#[test]
+fn event_hubs_by_kafkas_protocol_with_entra() {
+    let dir = tempfile::tempdir().unwrap();
+    let kafka = Kafka::start(dir.path(), 1);
+    kafka.topic("telemetry", &[]);
+    let issuer = Issuer::giving(3600, unsecured);
+    std::fs::write(dir.path().join("secret"), "right").unwrap();
+    let text = config(dir.path(), "").replace(
+        "kind = \"kafka\"",
+        &format!(
+            "kind = \"eventhubs\"\nnamespace = \"localhost\"\nevent_hub = \"telemetry\"\n\
+             credential = {{ kind = \"client-secret\", tenant = \"t\", client_id = \"c\", \
+             authority = \"http://127.0.0.1:{}\", secret = {{ file = \"{}\" }} }}\n\
+             transport = \"kafka\"\nport = {}\nca = \"{}\"",
+            issuer.port,
+            dir.path().join("secret").display(),
+            kafka.sasl,
+            kafka.certificate("ca.pem")
+        ),
+    );
+    append(dir.path(), 0..100);
+    let agent = Agent::start(dir.path(), &text, "");
+    until("all are there", || values(&kafka, "telemetry") == lines(100));
+    let scope = "scope=https%3A%2F%2Flocalhost%2F.default";
+    assert!(issuer.seen().iter().all(|request| request.contains(scope)), "{:?}", issuer.seen());
+    assert!(agent.stop().success());
+}
+
+/// A token as Apache Kafka takes it for tests.
+fn unsecured() -> String {
+    let part = |json: &str| URL_SAFE_NO_PAD.encode(json);
+    format!("{}.{}.", part("{\"alg\":\"none\"}"), part("{\"sub\":\"forebay\",\"iat\":1,\"exp\":4102444800}"))
 }
 
 /// A network that cuts, and a kill: each record once, by identity, in the order of its lane; and where they go.

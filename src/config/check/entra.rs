@@ -3,6 +3,7 @@
 use super::Checker;
 use crate::config::raw::{self, EntraKind};
 use crate::config::value::{Application, Entra, Giver, Secret};
+use std::path::PathBuf;
 use toml::Spanned;
 
 /// Azure's public cloud.
@@ -13,10 +14,12 @@ const IMDS: &str = "http://169.254.169.254";
 impl Checker<'_> {
     pub(super) fn entra(&mut self, entra: Spanned<raw::Entra>) -> Option<Entra> {
         let span = entra.span();
-        let raw::Entra { kind, tenant, client_id, secret, token_file, command, authority } = entra.into_inner();
+        let raw::Entra { kind, tenant, client_id, secret, certificate, key, token_file, command, authority } =
+            entra.into_inner();
         let kind = self.need(kind, &span, "kind", "\"managed-identity\"")?.into_inner();
         let meant: &[&str] = match kind {
             EntraKind::ClientSecret => &["tenant", "client_id", "secret", "authority"],
+            EntraKind::ClientCertificate => &["tenant", "client_id", "certificate", "key", "authority"],
             EntraKind::WorkloadIdentity => &["tenant", "client_id", "token_file", "authority"],
             EntraKind::ManagedIdentity => &["client_id"],
             EntraKind::Command => &["command"],
@@ -25,6 +28,8 @@ impl Checker<'_> {
             ("tenant", tenant.as_ref().map(Spanned::span)),
             ("client_id", client_id.as_ref().map(Spanned::span)),
             ("secret", secret.as_ref().map(Spanned::span)),
+            ("certificate", certificate.as_ref().map(Spanned::span)),
+            ("key", key.as_ref().map(Spanned::span)),
             ("token_file", token_file.as_ref().map(Spanned::span)),
             ("command", command.as_ref().map(Spanned::span)),
             ("authority", authority.as_ref().map(Spanned::span)),
@@ -42,7 +47,10 @@ impl Checker<'_> {
         let (own_tenant, own_id, own_file) =
             (inherited("AZURE_TENANT_ID"), inherited("AZURE_CLIENT_ID"), inherited("AZURE_FEDERATED_TOKEN_FILE"));
         let own_authority = inherited("AZURE_AUTHORITY_HOST");
-        let app_service = variable("IDENTITY_ENDPOINT").zip(variable("IDENTITY_HEADER"));
+        let endpoint = variable("IDENTITY_ENDPOINT");
+        let app_service = endpoint.clone().zip(variable("IDENTITY_HEADER"));
+        // What Azure Arc's agent sets for services.
+        let arc = endpoint.filter(|_| variable("IMDS_ENDPOINT").is_some());
         let imds = variable("AZURE_POD_IDENTITY_AUTHORITY_HOST").unwrap_or_else(|| IMDS.into());
         if let Some(authority) = authority.as_ref().filter(|authority| !is_address(authority.get_ref())) {
             self.problem(authority.span(), "`authority` is an https:// address".into(), None);
@@ -51,9 +59,10 @@ impl Checker<'_> {
         match kind {
             EntraKind::ManagedIdentity => {
                 let client_id = client_id.map(Spanned::into_inner);
-                let giver = match app_service {
-                    Some((place, header)) => Giver::AppService(place, Secret::new(header)),
-                    None => Giver::Imds(imds),
+                let giver = match (app_service, arc) {
+                    (Some((place, header)), _) => Giver::AppService(place, Secret::new(header)),
+                    (None, Some(place)) => Giver::Arc(place),
+                    (None, None) => Giver::Imds(imds),
                 };
                 Some(Entra::ManagedIdentity { client_id, giver })
             }
@@ -64,13 +73,22 @@ impl Checker<'_> {
                 }
                 Some(Entra::Command(command.into_inner()))
             }
-            EntraKind::ClientSecret => {
-                let tenant = self.need(tenant, &span, "tenant", "\"00000000-0000-0000-0000-000000000000\"");
-                let client_id = self.need(client_id, &span, "client_id", "\"00000000-0000-0000-0000-000000000000\"");
+            EntraKind::ClientSecret | EntraKind::ClientCertificate => {
+                let id = "\"00000000-0000-0000-0000-000000000000\"";
+                let tenant = self.need(tenant, &span, "tenant", id);
+                let client_id = self.need(client_id, &span, "client_id", id);
+                let application =
+                    tenant.zip(client_id).map(|(tenant, client_id)| (tenant.into_inner(), client_id.into_inner()));
+                let application = application.map(|(tenant, client_id)| Application { authority, tenant, client_id });
+                if kind == EntraKind::ClientCertificate {
+                    let certificate = self.need(certificate, &span, "certificate", "\"/etc/forebay/application.pem\"");
+                    let certificate = PathBuf::from(certificate?.into_inner());
+                    let key = key.map_or_else(|| certificate.clone(), |key| key.into_inner().into());
+                    return Some(Entra::ClientCertificate { application: application?, certificate, key });
+                }
                 let secret = self.need(secret, &span, "secret", "{ env = \"AZURE_CLIENT_SECRET\" }")?;
                 let secret = self.secret(&secret);
-                let (tenant, client_id) = (tenant?.into_inner(), client_id?.into_inner());
-                Some(Entra::ClientSecret { application: Application { authority, tenant, client_id }, secret: secret? })
+                Some(Entra::ClientSecret { application: application?, secret: secret? })
             }
             EntraKind::WorkloadIdentity => {
                 let mut found = |given: Option<Spanned<String>>, own: Option<String>, name: &str, variable: &str| {

@@ -207,20 +207,26 @@ impl Checker<'_> {
                         None
                     }
                 };
-                let secret = secret.filter(|_| matches!(connection.credential, Credential::Key { .. }));
-                let Some(secret) = secret else {
-                    let hint = "use a policy's name and key, or transport = \"amqp\"";
-                    let problem = "`transport = \"kafka\"` takes a connection string with a key".into();
-                    self.problem(at, problem, Some(hint.into()));
-                    return None;
-                };
                 let host = endpoint.host.clone();
+                let sasl = match (secret, connection.credential) {
+                    (Some(secret), Credential::Key { .. }) => {
+                        Sasl::Plain(Login { user: "$ConnectionString".into(), password: secret })
+                    }
+                    // By this protocol a token is for the namespace (event-hubs.md, section 3).
+                    (_, Credential::Entra(entra)) => Sasl::Entra(entra, format!("https://{host}")),
+                    _ => {
+                        let hint = "use a policy's name and key, or transport = \"amqp\"";
+                        let problem = "`transport = \"kafka\"` takes no signature made elsewhere".into();
+                        self.problem(at, problem, Some(hint.into()));
+                        return None;
+                    }
+                };
                 return Some(Kind::Kafka(Kafka {
                     brokers: vec![(host, named.unwrap_or(KAFKA_PORT))],
                     topic: entity,
                     partition,
                     tls: endpoint.tls.then(|| ClientTls { ca, pins, ..ClientTls::default() }),
-                    sasl: Some(Sasl::Plain(Login { user: "$ConnectionString".into(), password: secret })),
+                    sasl: Some(sasl),
                     compression: Compression::None,
                 }));
             }

@@ -1,7 +1,7 @@
 //! Microsoft Entra: how a token for Event Hubs is had.
 
 use super::Secret;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where tokens come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,6 +12,15 @@ pub enum Entra {
         application: Application,
         /// Its secret.
         secret: Secret,
+    },
+    /// An application with a certificate.
+    ClientCertificate {
+        /// Where it asks.
+        application: Application,
+        /// Its certificate, PEM.
+        certificate: PathBuf,
+        /// Its RSA key, PEM.
+        key: PathBuf,
     },
     /// An application that another issuer vouches for, by a token in a file that is written anew.
     WorkloadIdentity {
@@ -29,6 +38,19 @@ pub enum Entra {
     },
     /// What a program prints: a token, or JSON with `accessToken` or `access_token`.
     Command(Vec<String>),
+}
+
+impl Entra {
+    /// Files that count with the next token.
+    #[must_use]
+    pub fn files(&self) -> Vec<&Path> {
+        match self {
+            Self::ClientSecret { secret, .. } => secret.file().map(PathBuf::as_path).into_iter().collect(),
+            Self::ClientCertificate { certificate, key, .. } => vec![certificate, key],
+            Self::WorkloadIdentity { token_file, .. } => vec![token_file],
+            Self::ManagedIdentity { .. } | Self::Command(_) => Vec::new(),
+        }
+    }
 }
 
 /// An application in a directory.
@@ -49,4 +71,6 @@ pub enum Giver {
     Imds(String),
     /// App Service: its endpoint and the header that it wants.
     AppService(String, Secret),
+    /// Azure Arc: its agent on this machine.
+    Arc(String),
 }

@@ -1,6 +1,6 @@
 //! What a Kafka sink is told.
 
-use super::{ClientTls, Secret};
+use super::{ClientTls, Entra, Secret};
 
 /// A topic of a Kafka cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub enum Sasl {
     Scram512(Login),
     /// A token that was made elsewhere.
     OauthBearer(Secret),
+    /// A token of Microsoft Entra for this resource.
+    Entra(Entra, String),
 }
 
 /// Name and password.

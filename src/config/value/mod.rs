@@ -24,7 +24,7 @@ pub use secret::Secret;
 pub use serial::{Checksum, Flow, Framing, Line, Parity, Poll, Rs485, Serial};
 pub use size::{Bytes, Span};
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How bodies are compressed.
@@ -159,13 +159,13 @@ impl EventHubs {
     #[must_use]
     pub fn secret_files(&self) -> Vec<PathBuf> {
         let entra = match &self.connection.credential {
-            Credential::Entra(Entra::ClientSecret { secret, .. }) => secret.file(),
-            Credential::Entra(Entra::WorkloadIdentity { token_file, .. }) => Some(token_file),
-            _ => None,
+            Credential::Entra(entra) => entra.files(),
+            _ => Vec::new(),
         };
         let whole = self.connection.whole.as_ref().and_then(Secret::file);
         let proxy = self.proxy.as_ref().and_then(|proxy| proxy.login.as_ref()?.password.file());
-        [entra, whole, proxy].into_iter().flatten().cloned().collect()
+        let others = [whole, proxy].into_iter().flatten().map(PathBuf::as_path);
+        entra.into_iter().chain(others).map(Path::to_path_buf).collect()
     }
 }
 

@@ -1,7 +1,11 @@
-//! Tokens from Microsoft Entra: a client's secret, a federated token, a managed identity, a program.
+//! Tokens from Microsoft Entra: a client's secret or certificate, a federated token, a managed identity, a program.
 //!
 //! The requests are those of the OAuth 2.0 client credentials flow on the Microsoft identity platform,
-//! of the instance metadata service (api-version 2018-02-01) and of App Service (2019-08-01).
+//! of the instance metadata service (api-version 2018-02-01), of App Service (2019-08-01) and of Azure Arc
+//! (2019-11-01).
+
+mod arc;
+mod assertion;
 
 use crate::config::value::{Application, Entra, Giver};
 use crate::platform::clock;
@@ -19,10 +23,6 @@ use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-/// What the token is for: any namespace that its owner may send to (event-hubs.md, section 1, "Entra").
-const SCOPE: &str = "https://eventhubs.azure.net/.default";
-/// The same, as managed identities are asked for it.
-const RESOURCE: &str = "https://eventhubs.azure.net/";
 const ASSERTION: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 /// For an answer, and for a program.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -33,17 +33,29 @@ const MOST_PRINTED: u64 = 64 << 10;
 /// More of an error's text is not shown.
 const MOST_TOLD: usize = 300;
 
-/// A token, and when it ends (seconds since the Unix epoch).
+/// A token for a resource (an address without a path), and when it ends (seconds since the Unix epoch).
 ///
 /// # Errors
 /// `Denied` where Entra refuses, else `Transient`.
-pub async fn token(entra: &Entra, ca: Option<&Path>) -> Result<(String, u64), DeliverError> {
+pub async fn token(entra: &Entra, ca: Option<&Path>, resource: &str) -> Result<(String, u64), DeliverError> {
     let (text, from) = match entra {
         Entra::Command(words) => (run(words).await?, words.first().map_or("", String::as_str)),
         Entra::ClientSecret { application, secret } => {
             let secret = secret.now();
             let proof = [("client_secret", secret.expose())];
-            (ask(apply(application, ca, &proof)?, &application.authority).await?, application.authority.as_str())
+            (
+                ask(apply(application, ca, resource, &proof)?, &application.authority).await?,
+                application.authority.as_str(),
+            )
+        }
+        Entra::ClientCertificate { application, certificate, key } => {
+            let audience = address(application);
+            let made = assertion::assertion(certificate, key, &audience, &application.client_id, clock::wall_s())?;
+            let proof = [("client_assertion_type", ASSERTION), ("client_assertion", made.as_str())];
+            (
+                ask(apply(application, ca, resource, &proof)?, &application.authority).await?,
+                application.authority.as_str(),
+            )
         }
         Entra::WorkloadIdentity { application, token_file } => {
             // Read each time: it is written anew before it ends.
@@ -52,7 +64,10 @@ pub async fn token(entra: &Entra, ca: Option<&Path>) -> Result<(String, u64), De
                 DeliverError::transient(format_args!("cannot read {}: {error}", token_file.display()))
             })?;
             let proof = [("client_assertion_type", ASSERTION), ("client_assertion", assertion.trim())];
-            (ask(apply(application, ca, &proof)?, &application.authority).await?, application.authority.as_str())
+            (
+                ask(apply(application, ca, resource, &proof)?, &application.authority).await?,
+                application.authority.as_str(),
+            )
         }
         Entra::ManagedIdentity { client_id, giver } => {
             let client = client(ca, false)?;
@@ -65,10 +80,18 @@ pub async fn token(entra: &Entra, ca: Option<&Path>) -> Result<(String, u64), De
                     let url = format!("{place}?api-version=2019-08-01");
                     (client.get(url).header("X-IDENTITY-HEADER", header.expose()), place)
                 }
+                Giver::Arc(place) => {
+                    (client.get(format!("{place}?api-version=2019-11-01")).header("Metadata", "true"), place)
+                }
             };
-            let mut about = vec![("resource", RESOURCE)];
+            let resource = format!("{resource}/");
+            let mut about = vec![("resource", resource.as_str())];
             about.extend(client_id.as_deref().map(|id| ("client_id", id)));
-            (ask(request.query(&about), place).await?, place.as_str())
+            let mut request = request.query(&about);
+            if let Giver::Arc(place) = giver {
+                request = arc::proved(request, place).await?;
+            }
+            (ask(request, place).await?, place.as_str())
         }
     };
     let (token, until) = read(&text, clock::wall_s())
@@ -84,12 +107,22 @@ fn client(ca: Option<&Path>, may_be_proxied: bool) -> Result<Client, DeliverErro
     builder.build().map_err(DeliverError::transient)
 }
 
-fn apply(application: &Application, ca: Option<&Path>, proof: &[(&str, &str)]) -> Result<RequestBuilder, DeliverError> {
-    let Application { authority, tenant, client_id } = application;
-    let url = format!("{}/{tenant}/oauth2/v2.0/token", authority.trim_end_matches('/'));
-    let mut form = vec![("grant_type", "client_credentials"), ("client_id", client_id), ("scope", SCOPE)];
+/// Where an application asks.
+fn address(Application { authority, tenant, .. }: &Application) -> String {
+    format!("{}/{tenant}/oauth2/v2.0/token", authority.trim_end_matches('/'))
+}
+
+fn apply(
+    application: &Application,
+    ca: Option<&Path>,
+    resource: &str,
+    proof: &[(&str, &str)],
+) -> Result<RequestBuilder, DeliverError> {
+    let scope = format!("{resource}/.default");
+    let mut form =
+        vec![("grant_type", "client_credentials"), ("client_id", &*application.client_id), ("scope", scope.as_str())];
     form.extend(proof);
-    Ok(client(ca, true)?.post(url).form(&form))
+    Ok(client(ca, true)?.post(address(application)).form(&form))
 }
 
 async fn ask(request: RequestBuilder, place: &str) -> Result<String, DeliverError> {
@@ -112,7 +145,7 @@ async fn ask(request: RequestBuilder, place: &str) -> Result<String, DeliverErro
         || [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT, StatusCode::GONE].contains(&status)
         // The metadata service while it is being updated; an unknown tenant is a 400.
         || status == StatusCode::NOT_FOUND;
-    let hint = if passes { "" } else { "; check tenant, client id and secret of `credential`" };
+    let hint = if passes { "" } else { "; check tenant, client id and secret (or certificate) of `credential`" };
     let class = if passes { Class::Transient } else { Class::Denied };
     Err(DeliverError {
         class,

@@ -6,7 +6,6 @@
 
 mod cbs;
 mod connection;
-mod entra;
 mod error;
 mod https;
 mod message;
@@ -17,7 +16,6 @@ mod transport;
 pub use crate::config::value::EventHubs as Settings;
 use crate::config::value::Target;
 pub use crate::config::value::Transport;
-pub use entra::read as token_in;
 pub use https::Https;
 
 use super::slots::Slots;

@@ -1,14 +1,16 @@
 //! Tokens for a hub: a signature that we make, one that was given, or one of Microsoft Entra.
 
-use super::{entra, sas};
+use super::sas;
 use crate::config::value::{Credential, EventHubs};
 use crate::platform::{clock, random};
-use crate::sink::{Class, DeliverError};
+use crate::sink::{Class, DeliverError, entra};
 
 /// What a shared access signature is called (event-hubs.md, section 2, "CBS").
 const SAS: &str = "servicebus.windows.net:sastoken";
 /// What a token of Entra is called.
 const JWT: &str = "jwt";
+/// What it is for: any namespace that its owner may send to (event-hubs.md, section 1, "Entra").
+const RESOURCE: &str = "https://eventhubs.azure.net";
 
 /// A token.
 #[derive(Debug)]
@@ -42,7 +44,7 @@ impl Token {
         let made_s = clock::wall_s();
         let (kind, text, until_s, is_given) = match settings.connection.credential_now() {
             Credential::Entra(entra) => {
-                let (text, until) = entra::token(&entra, settings.ca.as_deref()).await?;
+                let (text, until) = entra::token(&entra, settings.ca.as_deref(), RESOURCE).await?;
                 (JWT, text, Some(until), false)
             }
             Credential::Key { name, key } => {

@@ -11,13 +11,14 @@ use crate::platform::random;
 use crate::platform::stream::Stream;
 use crate::platform::tls::Trust;
 use crate::sink::dial::{self, step};
-use crate::sink::{Class, DeliverError};
+use crate::sink::{Class, DeliverError, entra};
 use bytes::{Buf, Bytes, BytesMut};
 use kafka_protocol::messages::{
     ApiVersionsRequest, RequestHeader, ResponseHeader, SaslAuthenticateRequest, SaslHandshakeRequest,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 use std::collections::HashMap;
+use std::path::Path;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
@@ -79,7 +80,8 @@ impl Connection {
         connection.versions =
             known.api_keys.iter().map(|api| (api.api_key, (api.min_version, api.max_version))).collect();
         if let Some(sasl) = &settings.sasl {
-            connection.authenticate(sasl).await?;
+            let ca = settings.tls.as_ref().and_then(|tls| tls.ca.as_deref());
+            connection.authenticate(sasl, ca).await?;
         }
         step(
             "kafka",
@@ -152,12 +154,12 @@ impl Connection {
         Ok(answer.into())
     }
 
-    async fn authenticate(&mut self, sasl: &Sasl) -> Result<(), DeliverError> {
+    async fn authenticate(&mut self, sasl: &Sasl, ca: Option<&Path>) -> Result<(), DeliverError> {
         let mechanism = match sasl {
             Sasl::Plain(_) => "PLAIN",
             Sasl::Scram256(_) => "SCRAM-SHA-256",
             Sasl::Scram512(_) => "SCRAM-SHA-512",
-            Sasl::OauthBearer(_) => "OAUTHBEARER",
+            Sasl::OauthBearer(_) | Sasl::Entra(..) => "OAUTHBEARER",
         };
         let asked = SaslHandshakeRequest::default().with_mechanism(StrBytes::from_static_str(mechanism));
         let answer = self.ask(asked, 1).await?;
@@ -170,19 +172,25 @@ impl Connection {
             Sasl::Plain(Login { user, password }) => {
                 self.tokens(format!("\0{user}\0{}", password.now().expose())).await?;
             }
-            Sasl::OauthBearer(token) => {
-                let told = self.tokens(format!("n,,\u{1}auth=Bearer {}\u{1}\u{1}", token.now().expose())).await?;
-                if !told.is_empty() {
-                    // RFC 7628, section 3.2.3: what is wrong comes first, and the failure after our answer to that.
-                    let _ = self.tokens("\u{1}".into()).await;
-                    let message = format!("the broker does not take the token: {told}");
-                    return Err(DeliverError { class: Class::Denied, message });
-                }
+            Sasl::OauthBearer(token) => self.bearer(token.now().expose()).await?,
+            Sasl::Entra(entra, resource) => {
+                let (token, _) = entra::token(entra, ca, resource).await?;
+                self.bearer(&token).await?;
             }
             Sasl::Scram256(login) => self.scram(Hash::Sha256, login).await?,
             Sasl::Scram512(login) => self.scram(Hash::Sha512, login).await?,
         }
         Ok(())
+    }
+
+    async fn bearer(&mut self, token: &str) -> Result<(), DeliverError> {
+        let told = self.tokens(format!("n,,\u{1}auth=Bearer {token}\u{1}\u{1}")).await?;
+        if told.is_empty() {
+            return Ok(());
+        }
+        // RFC 7628, section 3.2.3: what is wrong comes first, and the failure after our answer to that.
+        let _ = self.tokens("\u{1}".into()).await;
+        Err(DeliverError { class: Class::Denied, message: format!("the broker does not take the token: {told}") })
     }
 
     async fn scram(&mut self, hash: Hash, login: &Login) -> Result<(), DeliverError> {

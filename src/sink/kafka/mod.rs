@@ -16,7 +16,7 @@ pub use scram::{Hash, Scram};
 use super::dial::step;
 use super::slots::Slots;
 use super::{BODY_RAW, Class, DeliverError, Delivery, Limits, Sink};
-use crate::config::value::{Sasl, Secret};
+use crate::config::value::Sasl;
 use crate::flow::batch::Batch;
 use crate::flow::receipt::Accepted;
 use crate::platform::clock;
@@ -29,7 +29,7 @@ use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProdu
 use kafka_protocol::messages::{MetadataRequest, ProduceRequest, TopicName};
 use kafka_protocol::protocol::StrBytes;
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -243,11 +243,12 @@ impl Sink for Kafka {
 
     fn secret_files(&self) -> Vec<PathBuf> {
         let secret = match &self.settings.sasl {
-            Some(Sasl::Plain(login) | Sasl::Scram256(login) | Sasl::Scram512(login)) => Some(&login.password),
-            Some(Sasl::OauthBearer(token)) => Some(token),
-            None => None,
+            Some(Sasl::Plain(login) | Sasl::Scram256(login) | Sasl::Scram512(login)) => &login.password,
+            Some(Sasl::OauthBearer(token)) => token,
+            Some(Sasl::Entra(entra, _)) => return entra.files().into_iter().map(Path::to_path_buf).collect(),
+            None => return Vec::new(),
         };
-        secret.and_then(Secret::file).cloned().into_iter().collect()
+        secret.file().cloned().into_iter().collect()
     }
 
     fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
