@@ -5,6 +5,7 @@
 mod bench;
 mod buffer;
 mod check;
+mod consumer;
 #[cfg(feature = "demo")]
 mod demo;
 mod hub;
@@ -67,12 +68,14 @@ pub fn main() -> ExitCode {
         (false, 1) => LevelFilter::DEBUG,
         (false, _) => LevelFilter::TRACE,
     };
-    #[cfg(feature = "demo")]
-    let level = if matches!(arguments.command, Command::Demo(_)) && arguments.verbose == 0 {
-        LevelFilter::ERROR
-    } else {
-        level
+    // What goes wrong there goes wrong on purpose.
+    let prints = match arguments.command {
+        #[cfg(feature = "demo")]
+        Command::Demo(_) => true,
+        Command::Bench(_) => true,
+        _ => false,
     };
+    let level = if prints && arguments.verbose == 0 { LevelFilter::ERROR } else { level };
     // That one prints what is told of the way to the target instead.
     if !matches!(arguments.command, Command::SendTest(_)) {
         log_to_stderr(level);

@@ -3,6 +3,8 @@
 use crate::rig::{Agent, Mosquitto, forebay, readings, runtime, until};
 use forebay::hub::{Hub, Settings};
 use std::net::TcpStream;
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
 
 /// DESIGN.md, section 2; README's first screen has the same text.
 const MINIMAL: &str = r#"[source.plant]
@@ -159,7 +161,7 @@ fn every_example_configuration_is_good() {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let secret = "Endpoint=sb://x/;SharedAccessKeyName=k;SharedAccessKey=c2VjcmV0;EntityPath=e";
-        let output = std::process::Command::new(env!("CARGO_BIN_EXE_forebay"))
+        let output = Command::new(env!("CARGO_BIN_EXE_forebay"))
             .args(["check", path.to_str().unwrap()])
             .env("EVENTHUB_CONNECTION", secret)
             .env("MQTT_PASSWORD", "p")
@@ -240,4 +242,30 @@ path = \"/b\"
     ] {
         assert!(shown.contains(expected), "{expected:?} is not in\n{shown}");
     }
+}
+
+/// A core dump would hold keys and passwords. That this machine makes any is shown beside it.
+#[test]
+fn an_agent_that_crashes_leaves_no_core_dump() {
+    let dir = tempfile::tempdir().unwrap();
+    let allowed = "cd \"$0\" && ulimit -c unlimited && exec \"$@\"";
+    let prefix: Vec<String> = ["bash", "-c", allowed].map(String::from).to_vec();
+    let there = dir.path().display().to_string();
+    let crash = |pid: u32| Command::new("kill").args(["-ABRT", &pid.to_string()]).status().unwrap();
+    let mut other = Command::new("bash").args(["-c", allowed, &there, "sleep", "60"]).spawn().unwrap();
+    let is_sleep = |pid: u32| std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "sleep\n");
+    until("it sleeps", || is_sleep(other.id()));
+    crash(other.id());
+    let ended = other.wait().unwrap();
+    assert!(ended.core_dumped(), "this machine makes no core dumps: {ended}");
+    let config = format!(
+        "[source.log]\nkind = \"file\"\npath = \"{there}/a.log\"\n[sink.out]\nkind = \"directory\"\npath = \"{there}/out\"\n"
+    );
+    std::fs::write(dir.path().join("a.log"), "1\n").unwrap();
+    let program: Vec<String> = prefix.into_iter().chain([there.clone()]).collect();
+    let agent = Agent::start_under(&program, dir.path(), &config, "");
+    until("it delivers", || dir.path().join("out").exists());
+    crash(agent.pid());
+    let ended = agent.ended();
+    assert_eq!((ended.signal(), ended.core_dumped()), (Some(6), false));
 }

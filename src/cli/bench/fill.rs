@@ -5,7 +5,7 @@ use crate::flow::record::{PayloadKind, Record};
 use crate::platform::clock;
 use crate::store::{Atom, OfferError, Options, Part, ReaderRule, Selection, Store};
 use bytes::Bytes;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Readings of one atom.
 const ATOM: u64 = 500;
@@ -23,13 +23,20 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), String> {
-    let reader = ReaderRule { name: arguments.reader.clone(), streams: Selection::All, newest: false };
+    let (readings, bytes) = fill(&arguments.dir, &arguments.reader, |_, bytes| bytes >= arguments.mib << 20)?;
+    println!("{readings} readings, {bytes} payload bytes in {}", arguments.dir.display());
+    Ok(())
+}
+
+/// Stores readings for a reader until there are enough of them or of their bytes; returns both.
+pub(super) fn fill(dir: &Path, reader: &str, is_enough: impl Fn(u64, u64) -> bool) -> Result<(u64, u64), String> {
+    let reader = ReaderRule { name: reader.into(), streams: Selection::All, newest: false };
     let options = Options { cap: 1 << 40, ..Options::default() };
-    let (store, _) = Store::open(&arguments.dir, &options, vec![reader]).map_err(|error| error.to_string())?;
+    let (store, _) = Store::open(dir, &options, vec![reader]).map_err(|error| error.to_string())?;
     let stream = store.stream("readings");
     let (mut number, mut bytes) = (0, 0);
     let mut durable = store.durable();
-    while bytes < arguments.mib << 20 {
+    while !is_enough(number, bytes) {
         let now = clock::wall_ms();
         let record = |n: u64| Record {
             arrival_ms: now,
@@ -58,6 +65,5 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), String> {
         }
     }
     store.close();
-    println!("{number} readings, {bytes} payload bytes in {}", arguments.dir.display());
-    Ok(())
+    Ok((number, bytes))
 }

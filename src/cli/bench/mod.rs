@@ -1,8 +1,11 @@
 //! `forebay bench`: costs as counts and ratios. `docs/measurements.md` has figures and commands.
 
 mod agent;
+mod drain;
 mod fill;
+mod fleet;
 mod load;
+mod rig;
 
 use super::fail;
 use clap::Subcommand;
@@ -18,6 +21,10 @@ pub(super) struct Arguments {
 enum What {
     /// An agent of its own process at a steady rate through a real mosquitto
     Agent(agent::Arguments),
+    /// A backlog on its way to a hub that is far, with data that comes meanwhile
+    Drain(drain::Arguments),
+    /// Thousands of agents in one process whose hub vanishes and returns
+    Fleet(fleet::Arguments),
     /// Fill a store with readings that nobody has delivered
     Fill(fill::Arguments),
 }
@@ -25,6 +32,8 @@ enum What {
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
     let done = match &arguments.what {
         What::Agent(arguments) => agent::run(arguments),
+        What::Drain(arguments) => drain::run(arguments),
+        What::Fleet(arguments) => fleet::run(arguments),
         What::Fill(arguments) => fill::run(arguments),
     };
     match done {

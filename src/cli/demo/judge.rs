@@ -1,17 +1,11 @@
 //! Compares what the hub holds with what the devices sent, by value.
 //!
-//! Reads bodies as any consumer would: AMQP message, gzip, one JSON object a line; drops what
-//! repeats by sequence, as `docs/envelope.md` tells consumers to.
+//! Drops what repeats by sequence, as `docs/envelope.md` tells consumers to.
 
 use super::devices::{DEVICES, line, reading};
+use crate::cli::consumer::{Consumer, Seen};
 use crate::hub::{Hub, Stored};
-use fe2o3_amqp_types::messaging::message::DecodeIntoMessage;
-use fe2o3_amqp_types::messaging::{Body, Message};
-use fe2o3_amqp_types::primitives::{SimpleValue, Value};
-use flate2::read::GzDecoder;
-use serde_amqp::read::SliceReader;
 use std::collections::BTreeMap;
-use std::io::Read;
 
 /// What was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,8 +23,8 @@ pub struct Verdict {
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Judge {
-    looked: BTreeMap<u16, u64>,
-    highest: BTreeMap<(String, i64), u64>,
+    consumer: Consumer,
+    highest: BTreeMap<(String, u64), u64>,
     /// By device, the log file last: which numbers were seen.
     seen: BTreeMap<u64, Vec<bool>>,
     distinct: u64,
@@ -42,13 +36,9 @@ pub struct Judge {
 impl Judge {
     /// Takes in what is new at the hub.
     pub fn look(&mut self, hub: &Hub, name: &str) {
-        for partition in 0..hub.partitions() {
-            let from = self.looked.get(&partition).copied().unwrap_or(0);
-            for event in hub.events_from(name, partition, from) {
-                self.looked.insert(partition, event.sequence + 1);
-                if self.event(&event).is_none() {
-                    self.wrong += 1;
-                }
+        for event in self.consumer.take(hub, name) {
+            if self.event(&event).is_none() {
+                self.wrong += 1;
             }
         }
     }
@@ -69,29 +59,12 @@ impl Judge {
     }
 
     fn event(&mut self, event: &Stored) -> Option<()> {
-        let reader = SliceReader::new(&event.message);
-        let message: Message<Body<Value>> =
-            <Body<Value> as DecodeIntoMessage>::decode_message_from_reader(reader).ok()?;
-        let about = message.application_properties?;
-        let (Some(SimpleValue::String(stream)), Some(SimpleValue::Long(epoch))) =
-            (about.get("stream"), about.get("epoch"))
-        else {
-            return None;
-        };
-        let lane = (stream.clone(), *epoch);
-        let Body::Data(data) = message.body else {
-            return None;
-        };
-        let packed: Vec<u8> = data.into_iter().flat_map(|data| data.0.into_vec()).collect();
-        let mut text = String::new();
-        GzDecoder::new(&packed[..]).read_to_string(&mut text).ok()?;
-        for json in text.lines() {
-            self.record(&lane, &serde_json::from_str(json).ok()?)?;
-        }
-        Some(())
+        let seen = Seen::of(event)?;
+        let lane = (seen.text("stream")?.to_string(), seen.number("epoch")?);
+        seen.records()?.iter().try_for_each(|record| self.record(&lane, record))
     }
 
-    fn record(&mut self, lane: &(String, i64), record: &serde_json::Value) -> Option<()> {
+    fn record(&mut self, lane: &(String, u64), record: &serde_json::Value) -> Option<()> {
         let sequence = record["seq"].as_u64()?;
         let highest = self.highest.entry(lane.clone()).or_insert(0);
         if sequence <= *highest {

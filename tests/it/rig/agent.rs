@@ -55,6 +55,11 @@ impl Agent {
         self.child.wait().unwrap();
     }
 
+    /// How it ended, when it does.
+    pub fn ended(mut self) -> ExitStatus {
+        self.child.wait().unwrap()
+    }
+
     /// Stops in order.
     pub fn stop(mut self) -> ExitStatus {
         let pid = self.child.id().to_string();

@@ -1,0 +1,180 @@
+//! `forebay bench drain`: what an outage left, on its way to a hub that is far and throttles.
+
+use super::rig::{Agent, PATIENCE, SUBSCRIBE, Scratch, median, memory, mosquitto};
+use super::{fill, load};
+use crate::cli::consumer::{Consumer, Seen};
+use crate::cli::runtime;
+use crate::config::value::Rate;
+use crate::hub::{Hub, Settings, fault};
+use crate::sink::pace::EVENT_BYTES;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// What came of the hub is looked at this often.
+const LOOK: Duration = Duration::from_millis(100);
+/// What comes is looked at this long without a backlog, to compare.
+const AFTER: Duration = Duration::from_secs(30);
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Readings of about 120 bytes that wait
+    #[arg(long, default_value_t = 1_000_000)]
+    readings: u64,
+    /// The time to the hub and back
+    #[arg(long, value_parser = fault::duration, default_value = "0ms")]
+    rtt: Duration,
+    /// The sink's `compression`: gzip or none
+    #[arg(long, default_value = "gzip")]
+    compression: String,
+    /// The sink's `throughput_units`, above which the hub throttles
+    #[arg(long)]
+    units: Option<f64>,
+    /// The sink's `drain`: fifo or live-first
+    #[arg(long, default_value = "fifo")]
+    order: String,
+    /// Readings per second that come meanwhile, and 30 s longer
+    #[arg(long, default_value_t = 0)]
+    live: u64,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), String> {
+    let dir = Scratch::new()?;
+    runtime().map_err(|error| error.to_string())?.block_on(bench(arguments, dir.path()))
+}
+
+/// What was seen at the hub.
+#[derive(Debug, Default)]
+struct Found {
+    /// When something came first and when the last of the backlog did, milliseconds since the Unix epoch.
+    begin_ms: Option<i64>,
+    end_ms: i64,
+    /// Of the backlog.
+    readings: u64,
+    /// Of what came after the first moment, until the last of the backlog: bodies and events.
+    bytes: u64,
+    events: u64,
+    wire: u64,
+    /// How long readings that came meanwhile took, and those that came after it, in milliseconds.
+    during: Vec<u64>,
+    after: Vec<u64>,
+}
+
+impl Found {
+    fn take(&mut self, wanted: u64, consumer: &mut Consumer, hub: &Hub) -> Option<()> {
+        let mut new = consumer.take(hub, "readings");
+        new.sort_by_key(|event| event.enqueued_ms);
+        for event in new {
+            let seen = Seen::of(&event)?;
+            let (first, count) = (seen.number("first")?, seen.number("count")?);
+            let begin_ms = *self.begin_ms.get_or_insert(event.enqueued_ms);
+            let is_over = self.readings >= wanted;
+            if !is_over && event.enqueued_ms > begin_ms {
+                self.bytes += seen.body_bytes() as u64;
+                self.events += 1;
+                self.wire += event.message.len() as u64;
+            }
+            if first <= wanted {
+                self.readings += count.min(wanted + 1 - first);
+                self.end_ms = event.enqueued_ms;
+            }
+            if first + count > wanted + 1 {
+                let made = |record: &serde_json::Value| record["payload"]["t"].as_i64();
+                let new = seen.records()?.into_iter().skip(usize::try_from((wanted + 1).saturating_sub(first)).ok()?);
+                let took = new.filter_map(|record| u64::try_from(event.enqueued_ms - made(&record)?).ok());
+                (if is_over { &mut self.after } else { &mut self.during }).extend(took);
+            }
+        }
+        Some(())
+    }
+
+    fn seconds(&self) -> f64 {
+        (self.end_ms - self.begin_ms.unwrap_or(self.end_ms)).max(1) as f64 / 1000.0
+    }
+}
+
+async fn bench(arguments: &Arguments, dir: &Path) -> Result<(), String> {
+    let state = dir.join("state");
+    let (wanted, payload) = fill::fill(&state, "hub", |readings, _| readings >= arguments.readings)?;
+    let (_broker, port) = mosquitto(dir, false)?;
+    let latency = (!arguments.rtt.is_zero()).then_some(arguments.rtt / 2);
+    let listen = "127.0.0.1:0".into();
+    let settings = Settings { listen, latency, throughput_units: arguments.units, ..Settings::default() };
+    let hub = Hub::start(settings).await.map_err(|error| error.to_string())?;
+    let mut sink =
+        vec![("compression", format!("\"{}\"", arguments.compression)), ("drain", format!("\"{}\"", arguments.order))];
+    sink.extend(arguments.units.map(|units| ("throughput_units", units.to_string())));
+    let agent = Agent { port, protocol: "3.1.1", linger: "1s", sink: &sink, state: &state };
+    let agent = agent.start(dir, &hub, &dir.join("agent.out")).await?;
+    let live = (arguments.live > 0).then(|| {
+        let rate = arguments.live;
+        tokio::spawn(async move {
+            tokio::time::sleep(SUBSCRIBE).await;
+            load::publish(port, rate, Duration::from_secs(u64::from(u32::MAX))).await
+        })
+    });
+    let (mut found, mut consumer, mut resident) = (Found::default(), Consumer::default(), Vec::new());
+    let (mut looked, mut over) = (Instant::now(), None);
+    let mut last = (0, Instant::now());
+    while over.is_none_or(|over: Instant| live.is_some() && over.elapsed() < AFTER) {
+        tokio::time::sleep(LOOK).await;
+        found.take(wanted, &mut consumer, &hub).ok_or("the hub holds what no agent sends")?;
+        if found.readings != last.0 {
+            last = (found.readings, Instant::now());
+        } else if over.is_none() && last.1.elapsed() > PATIENCE {
+            return Err(format!("nothing comes any more: {} of {wanted} readings", found.readings));
+        }
+        if over.is_none() && looked.elapsed() > Duration::from_secs(1) {
+            resident.push(memory(agent.0.id()).0);
+            looked = Instant::now();
+        }
+        if found.readings >= wanted && over.is_none() {
+            over = Some(Instant::now());
+        }
+    }
+    if let Some(live) = live {
+        live.abort();
+    }
+    report(arguments, &hub, &mut found, payload, &resident, memory(agent.0.id()).2);
+    Ok(())
+}
+
+fn report(arguments: &Arguments, hub: &Hub, found: &mut Found, payload: u64, resident: &[u64], peak: u64) {
+    let (seconds, readings) = (found.seconds(), found.readings);
+    let Arguments { rtt, compression, order, live, .. } = arguments;
+    println!(
+        "{readings} readings wait; {order}, compression {compression}, {rtt:?} to the hub and back, {live} readings/s come"
+    );
+    println!("  until the last was there    {seconds:.1} s");
+    println!(
+        "  readings                    {:.0}/s, {:.2} MB/s of payload",
+        readings as f64 / seconds,
+        payload as f64 / seconds / 1e6
+    );
+    println!(
+        "  on the wire                 {:.2} MB/s, {:.1} events/s",
+        found.wire as f64 / seconds / 1e6,
+        found.events as f64 / seconds
+    );
+    if let Some(units) = arguments.units {
+        let rate = Rate::throughput_units(units);
+        let allowed = (found.bytes + found.events * EVENT_BYTES) as f64 / rate.bytes as f64;
+        let allowed = allowed.max(found.events as f64 / rate.events as f64);
+        println!(
+            "  of what {units} throughput units allow {:.3}; {} batches throttled",
+            allowed / seconds,
+            hub.throttled()
+        );
+    }
+    for (when, took) in [("came meanwhile", &mut found.during), ("came afterwards", &mut found.after)] {
+        if let Some(worst) = took.iter().max().copied() {
+            let count = took.len();
+            println!("  {count} {when}: from the device to the hub {} ms (median), {worst} ms (worst)", median(took));
+        }
+    }
+    let quarter = resident.len().div_ceil(4);
+    let (mut first, mut last) = (resident[..quarter].to_vec(), resident[resident.len() - quarter..].to_vec());
+    let (first, last) = (median(&mut first), median(&mut last));
+    println!(
+        "  resident memory             {first} kB in the first quarter, {last} kB in the last (medians), {peak} kB peak"
+    );
+}
