@@ -65,6 +65,9 @@ impl Found {
         new.sort_by_key(|event| event.enqueued_ms);
         for event in new {
             let seen = Seen::of(&event)?;
+            if seen.text("stream") != Some("readings") {
+                continue;
+            }
             let (first, count) = (seen.number("first")?, seen.number("count")?);
             let begin_ms = *self.begin_ms.get_or_insert(event.enqueued_ms);
             let is_over = self.readings >= wanted;
