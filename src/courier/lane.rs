@@ -149,7 +149,10 @@ impl Lane {
             self.sent = Sent::from([(OLD, self.tracks.progress().old_after)]);
             let reader = self.shared.store.reader_at(self.stream, old.next);
             let mut rounds = Rounds::new(self.shared.clone(), reader);
-            while *split.borrow() {
+            // The whole lane may have split again before this one looks.
+            let tracks = self.tracks.clone();
+            let is_there = || tracks.progress().old.is_some_and(|now| now.end == old.end);
+            while *split.borrow() && is_there() {
                 tokio::select! {
                     // What comes goes first: this part takes what is left of the link.
                     free = crowded.wait_for(|crowded| !*crowded) => if free.is_err() { return },
@@ -279,8 +282,7 @@ impl Lane {
                 Ended::TooLarge(_) | Ended::Refused(_) => {
                     self.shared.metrics.add(Metric::SinkSplits, 1);
                     self.records = count / 2;
-                    rounds.rewind(first.unwrap_or(next)).await;
-                    return true;
+                    return rounds.rewind(first.unwrap_or(next)).await;
                 }
                 Ended::Stopped => return false,
             }

@@ -4,7 +4,7 @@ use super::lane::Lane;
 use super::rounds::Rounds;
 use crate::flow::record::{DEAD_LETTER_KEEP, DEAD_LETTERS, PayloadKind, Record};
 use crate::flow::stop::Stop;
-use crate::store::{Atom, Item, OfferError, Part, ReadError};
+use crate::store::{Atom, Item, OfferError, Part, ReadError, Reader};
 use crate::telemetry::{Metric, event};
 use bytes::Bytes;
 use std::time::Duration;
@@ -22,7 +22,10 @@ impl Lane {
         stop: &mut Stop,
     ) -> Result<bool, ReadError> {
         rounds.rewind(sequence).await;
-        let letter = self.letter(rounds, sequence, why)?;
+        let Some(reader) = rounds.reader() else {
+            return Ok(false);
+        };
+        let letter = self.letter(reader, sequence, why)?;
         if let Some(letter) = letter {
             let dead = self.shared.store.stream(DEAD_LETTERS);
             let records = vec![letter];
@@ -39,8 +42,8 @@ impl Lane {
     }
 
     /// The dead letter; none when the record turns out to be damaged.
-    fn letter(&self, rounds: &mut Rounds, sequence: u64, why: &str) -> Result<Option<Record>, ReadError> {
-        let Some(Item::Span(span)) = rounds.read()? else {
+    fn letter(&self, reader: &mut Reader, sequence: u64, why: &str) -> Result<Option<Record>, ReadError> {
+        let Some(Item::Span(span)) = reader.read()? else {
             return Ok(None);
         };
         let Some((_, record)) = span.records().next() else {

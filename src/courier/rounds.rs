@@ -3,10 +3,10 @@
 
 use super::Shared;
 use super::gather::{Bounds, Course, Gathered, Sent, gather};
-use crate::store::{Item, ReadError, Reader};
+use crate::store::{ReadError, Reader};
 use crate::telemetry::event;
 use std::sync::Arc;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 
 /// What a lane reads.
 pub(super) struct Rounds {
@@ -56,10 +56,10 @@ impl Rounds {
             let State::Busy { start, ahead, task } = std::mem::replace(&mut self.state, State::Lost) else {
                 return None;
             };
-            let (mut reader, gathered) = task.await.ok()?;
+            let (mut reader, gathered) = ended(task.await)?;
             match gathered {
-                // More has come since: fewer and larger events cost less.
-                Ok(gathered) if ahead && !gathered.full => reader.rewind(start),
+                // More has come since: fewer and larger events cost less. What ends at a gap does not grow.
+                Ok(gathered) if ahead && !gathered.full && gathered.gaps.is_empty() => reader.rewind(start),
                 Ok(gathered) => {
                     self.state = State::Idle(reader);
                     return Some(Some(gathered));
@@ -75,24 +75,33 @@ impl Rounds {
         }
     }
 
-    /// Goes on from another sequence; what was made ahead is dropped.
-    pub async fn rewind(&mut self, next: u64) {
+    /// Goes on from another sequence; what was made ahead is dropped. False when the lane must end.
+    pub async fn rewind(&mut self, next: u64) -> bool {
         let reader = match std::mem::replace(&mut self.state, State::Lost) {
             State::Idle(reader) => Some(reader),
-            State::Busy { task, .. } => task.await.ok().map(|(reader, _)| reader),
+            State::Busy { task, .. } => ended(task.await).map(|(reader, _)| reader),
             State::Lost => None,
         };
-        if let Some(mut reader) = reader {
-            reader.rewind(next);
-            self.state = State::Idle(reader);
-        }
+        let Some(mut reader) = reader else { return false };
+        reader.rewind(next);
+        self.state = State::Idle(reader);
+        true
     }
 
-    /// What is at the place that `rewind` went to.
-    pub fn read(&mut self) -> Result<Option<Item>, ReadError> {
+    /// The reader, where `rewind` has put it; none while a round is in the making.
+    pub fn reader(&mut self) -> Option<&mut Reader> {
         match &mut self.state {
-            State::Idle(reader) => reader.read(),
-            State::Busy { .. } | State::Lost => Ok(None),
+            State::Idle(reader) => Some(reader),
+            State::Busy { .. } | State::Lost => None,
         }
+    }
+}
+
+/// None when the runtime ends. A panic goes on in the lane: the courier begins that again.
+fn ended<T>(done: Result<T, JoinError>) -> Option<T> {
+    match done.map_err(JoinError::try_into_panic) {
+        Ok(done) => Some(done),
+        Err(Ok(panic)) => std::panic::resume_unwind(panic),
+        Err(Err(_)) => None,
     }
 }
