@@ -1,17 +1,25 @@
 //! What the kernel says of this process.
 
-/// Resident memory now and at its highest, in bytes; zeros where `/proc` is missing.
+/// Memory of a process in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// Resident now.
+    pub resident: u64,
+    /// Of it, what is no file's.
+    pub anonymous: u64,
+    /// Resident at its highest.
+    pub peak: u64,
+}
+
+/// Memory of a process (`self` or a number); zeros where `/proc` is missing.
 #[must_use]
-pub fn resident() -> (u64, u64) {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+pub fn memory_of(process: &str) -> Memory {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let field = |name: &str| {
-        status
-            .lines()
-            .find_map(|line| line.strip_prefix(name))
-            .and_then(|rest| rest.trim().trim_end_matches("kB").trim().parse::<u64>().ok())
-            .map_or(0, |kib| kib * 1024)
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|rest| rest.trim().trim_end_matches("kB").trim().parse::<u64>().ok()).map_or(0, |kib| kib * 1024)
     };
-    (field("VmRSS:"), field("VmHWM:"))
+    Memory { resident: field("VmRSS:"), anonymous: field("RssAnon:"), peak: field("VmHWM:") }
 }
 
 /// This process leaves no core dump from now on: it would hold keys and passwords.

@@ -3,6 +3,7 @@
 //! As "Authenticate against Azure resources with Azure Arc-enabled servers" has it: the first request is
 //! refused and names the file, the second shows what is in it.
 
+use super::cause;
 use crate::config::value::Secret;
 use crate::sink::{Class, DeliverError};
 use reqwest::header::{AUTHORIZATION, WWW_AUTHENTICATE};
@@ -21,7 +22,7 @@ const MOST: u64 = 4096;
 pub async fn proved(request: RequestBuilder, place: &str) -> Result<RequestBuilder, DeliverError> {
     let failed = |what: &str| DeliverError::transient(format_args!("{place}: {what}"));
     let first = request.try_clone().ok_or_else(|| failed("the request cannot be made twice"))?;
-    let answer = first.send().await.map_err(|error| failed(&error.to_string()))?;
+    let answer = first.send().await.map_err(|error| failed(&cause(&error)))?;
     if answer.status() != StatusCode::UNAUTHORIZED {
         return Err(failed(&format!("Azure Arc's agent does not ask for a proof, but answers {}", answer.status())));
     }
@@ -34,8 +35,12 @@ pub async fn proved(request: RequestBuilder, place: &str) -> Result<RequestBuild
         return Err(denied(format!("{}: {size} bytes, where {MOST} is the most", file.display())));
     }
     let proof = std::fs::read_to_string(&file).map(Secret::new).map_err(|error| {
-        let hint = "the user that Forebay runs as must be in the group himds";
-        denied(format!("cannot read {}: {error}; {hint}", file.display()))
+        let told = format!("cannot read {}: {error}", file.display());
+        match error.kind() {
+            // The agent writes a new one for each request.
+            std::io::ErrorKind::NotFound => DeliverError::transient(told),
+            _ => denied(format!("{told}; the user that Forebay runs as must be in the group himds")),
+        }
     })?;
     Ok(request.header(AUTHORIZATION, format!("Basic {}", proof.expose().trim())))
 }

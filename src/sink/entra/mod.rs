@@ -24,6 +24,9 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 const ASSERTION: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+/// What a person may look at where we are refused.
+const OURS: &str = "check tenant, client id and secret (or certificate) of `credential`";
+const GIVEN: &str = "check that this machine has an identity, and `client_id` where it has several";
 /// For an answer, and for a program.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// Of a token that does not say it, in seconds.
@@ -38,24 +41,19 @@ const MOST_TOLD: usize = 300;
 /// # Errors
 /// `Denied` where Entra refuses, else `Transient`.
 pub async fn token(entra: &Entra, ca: Option<&Path>, resource: &str) -> Result<(String, u64), DeliverError> {
-    let (text, from) = match entra {
-        Entra::Command(words) => (run(words).await?, words.first().map_or("", String::as_str)),
+    let (request, from, hint) = match entra {
+        Entra::Command(words) => {
+            let from = words.first().map_or("", String::as_str);
+            return found(&run(words).await?, from);
+        }
         Entra::ClientSecret { application, secret } => {
             let secret = secret.now();
-            let proof = [("client_secret", secret.expose())];
-            (
-                ask(apply(application, ca, resource, &proof)?, &application.authority).await?,
-                application.authority.as_str(),
-            )
+            (apply(application, ca, resource, &[("client_secret", secret.expose())])?, &application.authority, OURS)
         }
         Entra::ClientCertificate { application, certificate, key } => {
             let audience = address(application);
             let made = assertion::assertion(certificate, key, &audience, &application.client_id, clock::wall_s())?;
-            let proof = [("client_assertion_type", ASSERTION), ("client_assertion", made.as_str())];
-            (
-                ask(apply(application, ca, resource, &proof)?, &application.authority).await?,
-                application.authority.as_str(),
-            )
+            (apply(application, ca, resource, &asserted(&made))?, &application.authority, OURS)
         }
         Entra::WorkloadIdentity { application, token_file } => {
             // Read each time: it is written anew before it ends.
@@ -63,11 +61,7 @@ pub async fn token(entra: &Entra, ca: Option<&Path>, resource: &str) -> Result<(
             let assertion = assertion.map_err(|error| {
                 DeliverError::transient(format_args!("cannot read {}: {error}", token_file.display()))
             })?;
-            let proof = [("client_assertion_type", ASSERTION), ("client_assertion", assertion.trim())];
-            (
-                ask(apply(application, ca, resource, &proof)?, &application.authority).await?,
-                application.authority.as_str(),
-            )
+            (apply(application, ca, resource, &asserted(assertion.trim()))?, &application.authority, OURS)
         }
         Entra::ManagedIdentity { client_id, giver } => {
             let client = client(ca, false)?;
@@ -91,10 +85,15 @@ pub async fn token(entra: &Entra, ca: Option<&Path>, resource: &str) -> Result<(
             if let Giver::Arc(place) = giver {
                 request = arc::proved(request, place).await?;
             }
-            (ask(request, place).await?, place.as_str())
+            (request, place, GIVEN)
         }
     };
-    let (token, until) = read(&text, clock::wall_s())
+    found(&ask(request, from, hint).await?, from)
+}
+
+/// The token in what `from` gave.
+fn found(text: &str, from: &str) -> Result<(String, u64), DeliverError> {
+    let (token, until) = read(text, clock::wall_s())
         .ok_or_else(|| DeliverError::transient(format_args!("{from}: what it gives has no token in it")))?;
     step("entra", format_args!("a token from {from}, good for {} s", until.saturating_sub(clock::wall_s())));
     Ok((token, until))
@@ -125,12 +124,11 @@ fn apply(
     Ok(client(ca, true)?.post(address(application)).form(&form))
 }
 
-async fn ask(request: RequestBuilder, place: &str) -> Result<String, DeliverError> {
+async fn ask(request: RequestBuilder, place: &str, hint: &str) -> Result<String, DeliverError> {
     // The library's errors name the address, and no secret: that is in the body or a header.
     let failed = |error: &dyn std::fmt::Display| DeliverError::transient(format_args!("{place}: {error}"));
     let answer = request.send().await.map_err(|error| {
-        let cause = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source()).last();
-        let cause = cause.map_or_else(|| error.to_string(), ToString::to_string);
+        let cause = cause(&error);
         failed(&format_args!("no token: {cause}{}", clock_hint(&cause)))
     })?;
     let status = answer.status();
@@ -145,12 +143,23 @@ async fn ask(request: RequestBuilder, place: &str) -> Result<String, DeliverErro
         || [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT, StatusCode::GONE].contains(&status)
         // The metadata service while it is being updated; an unknown tenant is a 400.
         || status == StatusCode::NOT_FOUND;
-    let hint = if passes { "" } else { "; check tenant, client id and secret (or certificate) of `credential`" };
+    let hint = if passes { String::new() } else { format!("; {hint}") };
     let class = if passes { Class::Transient } else { Class::Denied };
     Err(DeliverError {
         class,
         message: format!("{place} gives no token ({status}): {told}{hint}{}", clock_hint(&told)),
     })
+}
+
+/// What is behind an error of the library.
+fn cause(error: &reqwest::Error) -> String {
+    let all = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    all.last().map_or_else(|| error.to_string(), ToString::to_string)
+}
+
+/// A proof that another has signed, or we have.
+fn asserted(assertion: &str) -> [(&'static str, &str); 2] {
+    [("client_assertion_type", ASSERTION), ("client_assertion", assertion)]
 }
 
 async fn run(words: &[String]) -> Result<String, DeliverError> {

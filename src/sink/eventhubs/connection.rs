@@ -32,8 +32,6 @@ const OUTCOME: Duration = Duration::from_secs(60);
 const CLOSING: Duration = Duration::from_secs(2);
 /// Azure drops a connection that is silent for 240 s.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
-/// A token is not relied on for its last seconds.
-const MARGIN_S: u64 = 90;
 const IDLE_TIME_OUT_MS: u32 = 120_000;
 const FRAME_BYTES: u32 = 64 << 10;
 const QUEUE: usize = 64;
@@ -245,11 +243,11 @@ async fn keep(
         }
         let now = clock::wall_s();
         let mut done = Ok(());
-        if renewal.is_some_and(|renewal| now >= renewal.at_s) {
+        if renewal.is_some_and(|renewal| renewal.is_due(now)) {
             match cbs.put_token(&settings).await {
                 Ok(next) => renewal = next,
                 // The old one is good yet: whoever gives new ones may be back in a minute.
-                Err(error) if renewal.is_some_and(|renewal| now + MARGIN_S < renewal.until_s) => {
+                Err(error) if renewal.as_mut().is_some_and(|renewal| renewal.put_off(now)) => {
                     tracing::warn!(event = event::SINK_NOTE, %error, "the token was not renewed; trying again");
                 }
                 Err(error) => done = Err(error),

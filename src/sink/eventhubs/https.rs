@@ -146,7 +146,7 @@ impl Https {
     async fn authorization(&self) -> Result<String, DeliverError> {
         let mut slot = self.token.lock().await;
         let now = clock::wall_s();
-        let due = slot.as_ref().is_none_or(|(_, renewal)| renewal.is_some_and(|renewal| now >= renewal.at_s));
+        let due = slot.as_ref().is_none_or(|(_, renewal)| renewal.is_some_and(|renewal| renewal.is_due(now)));
         if due {
             match Token::make(&self.settings, "https").await {
                 Ok(token) => {
@@ -155,7 +155,7 @@ impl Https {
                     *slot = Some((token, renewal));
                 }
                 // The old one is good yet: whoever gives new ones may be back in a minute.
-                Err(error) if slot.as_ref().is_some_and(|(_, r)| r.is_some_and(|r| now < r.until_s)) => {
+                Err(error) if slot.as_mut().is_some_and(|(_, r)| r.as_mut().is_some_and(|r| r.put_off(now))) => {
                     tracing::warn!(event = event::SINK_NOTE, %error, "the token was not renewed; trying again");
                 }
                 Err(error) => return Err(error),

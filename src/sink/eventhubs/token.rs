@@ -12,6 +12,11 @@ const JWT: &str = "jwt";
 /// What it is for: any namespace that its owner may send to (event-hubs.md, section 1, "Entra").
 const RESOURCE: &str = "https://eventhubs.azure.net";
 
+/// A token is not relied on for its last seconds.
+const MARGIN_S: u64 = 90;
+/// Whoever gives no new one is asked again after so many seconds.
+const AGAIN_S: u64 = 60;
+
 /// A token.
 #[derive(Debug)]
 pub struct Token {
@@ -29,10 +34,21 @@ pub struct Token {
 /// When a token is to be made again, and when it ends; seconds since the Unix epoch.
 #[derive(Debug, Clone, Copy)]
 pub struct Renewal {
-    /// Before it ends.
-    pub at_s: u64,
-    /// When it ends.
-    pub until_s: u64,
+    at_s: u64,
+    until_s: u64,
+}
+
+impl Renewal {
+    /// Whether it is time for a new one.
+    pub fn is_due(self, now_s: u64) -> bool {
+        now_s >= self.at_s
+    }
+
+    /// No new one is given: whether the old one is good yet. Then it is asked for again a while later.
+    pub fn put_off(&mut self, now_s: u64) -> bool {
+        self.at_s = now_s + AGAIN_S;
+        now_s + MARGIN_S < self.until_s
+    }
 }
 
 impl Token {
@@ -79,5 +95,18 @@ impl Token {
             _ => "check the connection string's key name and key, and this machine's clock",
         };
         DeliverError { class, message: format!("the hub refuses the token ({status} {description}); {hint}") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_renewal_that_fails_is_put_off_as_long_as_the_token_is_good() {
+        let mut renewal = Renewal { at_s: 700, until_s: 1000 };
+        assert!(!renewal.is_due(699) && renewal.is_due(700));
+        assert!(renewal.put_off(700) && !renewal.is_due(759) && renewal.is_due(760));
+        assert!(!renewal.put_off(910), "its last seconds do not count");
     }
 }

@@ -7,9 +7,9 @@ use super::error::from_broker;
 use super::scram::{Hash, Scram};
 use crate::config::value::{Kafka, Login, Sasl};
 use crate::flow::hex::hex;
-use crate::platform::random;
 use crate::platform::stream::Stream;
 use crate::platform::tls::Trust;
+use crate::platform::{clock, random};
 use crate::sink::dial::{self, step};
 use crate::sink::{Class, DeliverError, entra};
 use bytes::{Buf, Bytes, BytesMut};
@@ -30,8 +30,6 @@ const CONNECT: Duration = Duration::from_secs(30);
 const ANSWER: Duration = Duration::from_secs(40);
 /// A longer answer is none.
 const MOST_BYTES: usize = 16 << 20;
-/// Before a broker ends a session it is begun anew, at this part of its life.
-const RENEW_AT: f32 = 0.8;
 
 /// See the module.
 #[derive(Debug)]
@@ -174,8 +172,9 @@ impl Connection {
             }
             Sasl::OauthBearer(token) => self.bearer(token.now().expose()).await?,
             Sasl::Entra(entra, resource) => {
-                let (token, _) = entra::token(entra, ca, resource).await?;
+                let (token, until_s) = entra::token(entra, ca, resource).await?;
                 self.bearer(&token).await?;
+                self.good_for(Duration::from_secs(until_s.saturating_sub(clock::wall_s())));
             }
             Sasl::Scram256(login) => self.scram(Hash::Sha256, login).await?,
             Sasl::Scram512(login) => self.scram(Hash::Sha512, login).await?,
@@ -204,26 +203,39 @@ impl Connection {
         scram.verify(&proof).map_err(denied)
     }
 
+    /// A new connection is made at seven to eight tenths of this, so that a fleet does not renew together.
+    fn good_for(&mut self, life: Duration) {
+        let at = Instant::now() + life / 10 * 7 + Duration::from_millis(random::below(millis(life) / 10 + 1));
+        self.good_until = Some(self.good_until.map_or(at, |until| until.min(at)));
+    }
+
     /// One step of SASL.
     async fn tokens(&mut self, text: String) -> Result<String, DeliverError> {
         let asked = SaslAuthenticateRequest::default().with_auth_bytes(text.into());
         let answer = self.ask(asked, 2).await.map_err(|error| {
             // Event Hubs, among others, closes the connection of one whom it does not know.
-            let message = format!("{}; while it was told who we are: check the user and the password", error.message);
+            let message = format!(
+                "{}; while it was told who we are: check the user and the password, or the token",
+                error.message
+            );
             DeliverError { message, ..error }
         })?;
         if answer.error_code != 0 {
             let told = answer.error_message.as_ref().map_or("no reason given", StrBytes::as_str);
-            let message = format!("the broker does not know us: {told}; check the user and the password");
+            let message = format!("the broker does not know us: {told}; check the user and the password, or the token");
             return Err(DeliverError { class: Class::Denied, message });
         }
         if let Ok(life) = u64::try_from(answer.session_lifetime_ms)
             && life > 0
         {
-            self.good_until = Some(Instant::now() + Duration::from_millis(life).mul_f32(RENEW_AT));
+            self.good_for(Duration::from_millis(life));
         }
         Ok(String::from_utf8_lossy(&answer.auth_bytes).into_owned())
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn closed(error: std::io::Error) -> DeliverError {
