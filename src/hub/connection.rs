@@ -90,7 +90,13 @@ async fn links(mut session: ListenerSessionHandle, shared: Arc<Shared>, grants: 
         let text = address_of(&attach).unwrap_or_default();
         let address = Address::parse(&text);
         let (start, epoch) = (Start::of(&attach), epoch(&attach));
-        let numbered = shared.producers.asked(&attach, address.as_ref());
+        let refused = match &address {
+            None => Some(error(AmqpError::NotFound, format!("the messaging entity '{text}' could not be found"))),
+            Some(Address::Hub { hub, partition, .. }) => refusal(&shared, &grants, hub, *partition),
+            Some(_) => None,
+        };
+        let numbered = address.as_ref().filter(|_| refused.is_none());
+        let numbered = numbered.and_then(|address| shared.producers.asked(&attach, address));
         let acceptor = LinkAcceptor::builder()
             .supported_receiver_settle_modes(SupportedReceiverSettleModes::First)
             .fallback_receiver_settle_mode(ReceiverSettleMode::First)
@@ -101,11 +107,6 @@ async fn links(mut session: ListenerSessionHandle, shared: Arc<Shared>, grants: 
             .build();
         let Ok(endpoint) = acceptor.accept_incoming_attach(attach, &mut session).await else {
             continue;
-        };
-        let refused = match &address {
-            None => Some(error(AmqpError::NotFound, format!("the messaging entity '{text}' could not be found"))),
-            Some(Address::Hub { hub, partition, .. }) => refusal(&shared, &grants, hub, *partition),
-            Some(_) => None,
         };
         if let Some(error) = refused {
             shared.refuse(error.description.as_deref().unwrap_or("refused"));

@@ -73,6 +73,9 @@ mod tests {
     use super::*;
     use std::fs;
 
+    const GOLDEN: &[u8] = b"\x0e\x00\x00\x00\xeb\x30\xb6\x92\x07\x00\x00\x00\x00\x00\x00\x00\x01\x00\x6b\x6f\x6e\x65\
+                            \x0a\x00\x00\x00\xf2\x7f\xa6\x98\x07\x00\x00\x00\x00\x00\x00\x00\x00\x00";
+
     #[test]
     fn events_come_back_and_a_torn_end_is_cut() {
         let dir = tempfile::tempdir().unwrap();
@@ -87,6 +90,8 @@ mod tests {
         let (found, mut file) = open(&path).unwrap();
         assert!(found.is_empty());
         append(&mut file, [event(Some("k"), b"one"), event(None, b"")].iter()).unwrap();
+        // Files that were written before can be read (the checksums are those of another implementation).
+        assert_eq!(fs::read(&path).unwrap(), GOLDEN);
         file.write_all(&[9, 0, 0, 0, 1]).unwrap();
         let expected = vec![(7, Some("k".to_string()), b"one".to_vec()), (7, None, Vec::new())];
         for _ in 0..2 {

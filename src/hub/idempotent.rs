@@ -17,7 +17,7 @@ const PRODUCER_ID: &str = "com.microsoft:producer-id";
 const PRODUCER_EPOCH: &str = "com.microsoft:producer-epoch";
 /// Also an annotation of a batch: the number of its first event.
 pub const PRODUCER_SEQUENCE: &str = "com.microsoft:producer-sequence-number";
-/// More producers are not remembered: of two that know each other's ids the elder may be forgotten.
+/// More producers are not remembered: the first by name is forgotten then.
 const MOST: usize = 10_000;
 
 /// A producer.
@@ -34,11 +34,12 @@ pub struct Producers(Mutex<BTreeMap<Producer, i32>>);
 
 impl Producers {
     /// What a link asks for, in a partition only; the properties that it is told.
-    pub fn asked(&self, attach: &Attach, address: Option<&Address>) -> Option<(Producer, Fields)> {
+    pub fn asked(&self, attach: &Attach, address: &Address) -> Option<(Producer, Fields)> {
         let wants = attach.desired_capabilities.iter().flat_map(|all| all.iter()).any(|one| one.as_str() == IDEMPOTENT);
-        let Some(Address::Hub { hub, partition: Some(partition), .. }) = address.filter(|_| wants) else {
+        let Address::Hub { hub, partition: Some(partition), .. } = address else { return None };
+        if !wants {
             return None;
-        };
+        }
         let number = |name: &str| match attach.properties.as_ref()?.get(name)? {
             Value::Long(number) => Some(*number),
             Value::Int(number) => Some(i64::from(*number)),
