@@ -1,4 +1,4 @@
-//! Microsoft's own Python client against the hub, and against what Forebay sent.
+//! Microsoft's own Python and JavaScript clients, and plain HTTP, against the hub and what Forebay sent.
 
 use crate::rig::{Agent, readings, runtime, until};
 use forebay::hub::fault::Fault;

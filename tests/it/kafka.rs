@@ -1,7 +1,6 @@
 //! The real Apache Kafka, and what librdkafka, kcat and Kafka's own consumer read of what Forebay wrote.
 
-use crate::entra::Issuer;
-use crate::rig::{Agent, CONNECTION, Cutter, Kafka, kafka_readings, until, without_repeats};
+use crate::rig::{Agent, CONNECTION, Cutter, Issuer, Kafka, kafka_readings, until, without_repeats};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use std::collections::BTreeSet;

@@ -190,7 +190,7 @@ fn rust_client_sends_and_receives(websocket: bool) {
     let dir = tempfile::tempdir().unwrap();
     // The AMQP library below this SDK (fe2o3-amqp 0.16.2) does not bear an answer that comes before it has
     // noted its own question, which no real network gives: docs/hub.md.
-    let latency = Some(Duration::from_millis(10));
+    let latency = Some(Duration::from_millis(50));
     certificates(dir.path());
     let tls = websocket.then(|| (dir.path().join("server.pem"), dir.path().join("server.key")));
     let (_runtime, hub) = hub_with(Settings { latency, tls, ..Settings::default() });

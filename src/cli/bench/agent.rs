@@ -1,10 +1,10 @@
 //! `forebay bench agent`: the agent as a process of its own, between a real mosquitto and the hub.
 
 use super::load;
-use super::rig::{Agent, SUBSCRIBE, Scratch, memory, mosquitto};
+use super::rig::{Agent, SUBSCRIBE, Scratch, mosquitto};
 use crate::cli::runtime;
 use crate::hub::{Hub, Settings};
-use crate::platform::process;
+use crate::platform::process::{self, Memory};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -52,14 +52,15 @@ async fn bench(arguments: &Arguments, dir: &Path) -> Result<(), String> {
     let mut agent = agent.start(dir, &hub, &log).await?;
     tokio::time::sleep(SUBSCRIBE).await;
     let pid = agent.0.id();
-    let cpu_ms = || process::cpu_ms_of(&pid.to_string());
+    let process = pid.to_string();
+    let cpu_ms = || process::cpu_ms_of(&process);
     let (cpu, before) = (cpu_ms(), counters(arguments.device.as_deref()));
     let started = Instant::now();
     let sent = load::publish(port, arguments.rate, Duration::from_secs(arguments.seconds)).await?;
     let took = started.elapsed();
     // One linger to commit, one to send.
     tokio::time::sleep(Duration::from_secs(3)).await;
-    let (cpu, resident) = (cpu_ms() - cpu, memory(pid));
+    let (cpu, resident) = (cpu_ms() - cpu, process::memory_of(&process));
     let after = counters(arguments.device.as_deref());
     let device = after.zip(before).map(|(after, before)| (after.0 - before.0, after.1 - before.1));
     let asked = Command::new("kill").args(["-TERM", &pid.to_string()]).status();
@@ -76,7 +77,7 @@ fn report(
     sent: u64,
     took: Duration,
     cpu_ms: u64,
-    (rss, anonymous, peak): (u64, u64, u64),
+    memory: Memory,
     device: Option<(u64, u64)>,
     numbers: &BTreeMap<String, u64>,
 ) {
@@ -106,7 +107,12 @@ fn report(
     }
     let wire = of("sink_wire_bytes_total") as f64 / of("sink_records_total").max(1) as f64;
     println!("  bytes per reading on the wire  {wire:.1}");
-    println!("  resident memory                {rss} kB now, {anonymous} kB of it anonymous, {peak} kB peak");
+    println!(
+        "  resident memory                {} kB now, {} kB of it anonymous, {} kB peak",
+        memory.resident >> 10,
+        memory.anonymous >> 10,
+        memory.peak >> 10
+    );
 }
 
 /// The numbers of the last status line in the agent's log.

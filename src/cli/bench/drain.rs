@@ -1,12 +1,14 @@
 //! `forebay bench drain`: what an outage left, on its way to a hub that is far and throttles.
 
-use super::rig::{Agent, PATIENCE, SUBSCRIBE, Scratch, median, memory, mosquitto};
+use super::rig::{Agent, PATIENCE, SUBSCRIBE, Scratch, median, mosquitto};
 use super::{fill, load};
 use crate::cli::consumer::{Consumer, Seen};
 use crate::cli::runtime;
 use crate::config::value::Rate;
 use crate::hub::{Hub, Settings, fault};
+use crate::platform::process::memory_of;
 use crate::sink::pace::EVENT_BYTES;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -48,6 +50,8 @@ struct Found {
     /// When something came first and when the last of the backlog did, milliseconds since the Unix epoch.
     begin_ms: Option<i64>,
     end_ms: i64,
+    /// The last sequence of each lane: what is not above it came before.
+    highest: BTreeMap<u64, u64>,
     /// Of the backlog.
     readings: u64,
     /// Of what came after the first moment, until the last of the backlog: bodies and events.
@@ -69,6 +73,11 @@ impl Found {
                 continue;
             }
             let (first, count) = (seen.number("first")?, seen.number("count")?);
+            let highest = self.highest.entry(seen.number("lane")?).or_insert(0);
+            if first <= *highest {
+                continue;
+            }
+            *highest = first + count - 1;
             let begin_ms = *self.begin_ms.get_or_insert(event.enqueued_ms);
             let is_over = self.readings >= wanted;
             if !is_over && event.enqueued_ms > begin_ms {
@@ -108,6 +117,7 @@ async fn bench(arguments: &Arguments, dir: &Path) -> Result<(), String> {
     sink.extend(arguments.units.map(|units| ("throughput_units", units.to_string())));
     let agent = Agent { port, protocol: "3.1.1", linger: "1s", sink: &sink, state: &state };
     let agent = agent.start(dir, &hub, &dir.join("agent.out")).await?;
+    let memory = || memory_of(&agent.0.id().to_string());
     let live = (arguments.live > 0).then(|| {
         let rate = arguments.live;
         tokio::spawn(async move {
@@ -116,10 +126,17 @@ async fn bench(arguments: &Arguments, dir: &Path) -> Result<(), String> {
         })
     });
     let (mut found, mut consumer, mut resident) = (Found::default(), Consumer::default(), Vec::new());
+    let mut live = live;
     let (mut looked, mut over) = (Instant::now(), None);
     let mut last = (0, Instant::now());
     while over.is_none_or(|over: Instant| live.is_some() && over.elapsed() < AFTER) {
         tokio::time::sleep(LOOK).await;
+        if live.as_ref().is_some_and(tokio::task::JoinHandle::is_finished)
+            && let Some(ended) = live.take()
+        {
+            let why = ended.await.map_err(|error| error.to_string())?.err();
+            return Err(format!("the live readings ended: {}", why.unwrap_or_default()));
+        }
         found.take(wanted, &mut consumer, &hub).ok_or("the hub holds what no agent sends")?;
         if found.readings != last.0 {
             last = (found.readings, Instant::now());
@@ -127,7 +144,7 @@ async fn bench(arguments: &Arguments, dir: &Path) -> Result<(), String> {
             return Err(format!("nothing comes any more: {} of {wanted} readings", found.readings));
         }
         if over.is_none() && looked.elapsed() > Duration::from_secs(1) {
-            resident.push(memory(agent.0.id()).0);
+            resident.push(memory().resident >> 10);
             looked = Instant::now();
         }
         if found.readings >= wanted && over.is_none() {
@@ -137,7 +154,7 @@ async fn bench(arguments: &Arguments, dir: &Path) -> Result<(), String> {
     if let Some(live) = live {
         live.abort();
     }
-    report(arguments, &hub, &mut found, payload, &resident, memory(agent.0.id()).2);
+    report(arguments, &hub, &mut found, payload, &resident, memory().peak >> 10);
     Ok(())
 }
 

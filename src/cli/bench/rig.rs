@@ -126,16 +126,6 @@ impl Agent<'_> {
     }
 }
 
-/// Resident, anonymous and highest resident memory of a process in kB.
-pub(super) fn memory(pid: u32) -> (u64, u64, u64) {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let field = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name));
-        line.and_then(|rest| rest.trim().trim_end_matches("kB").trim().parse().ok()).unwrap_or(0)
-    };
-    (field("VmRSS:"), field("RssAnon:"), field("VmHWM:"))
-}
-
 /// The value in the middle; 0 of nothing.
 pub(super) fn median(values: &mut [u64]) -> u64 {
     values.sort_unstable();

@@ -238,7 +238,7 @@ impl Show<'_> {
 
     fn finish(mut self, sent: u64, backlog: u64, metrics: &Arc<Metrics>, hub: &Hub) -> u64 {
         let verdict = self.judge.verdict(sent, backlog);
-        let (_, peak) = process::resident();
+        let peak = process::memory_of("self").peak;
         let result = serde_json::json!({
             "sent": sent,
             "durable": metrics.get(Metric::StoreRecords),
