@@ -64,7 +64,8 @@ fn what_we_write_in_every_compression_others_read() {
             continue;
         }
         // Kafka's own consumer and kcat see plain lines, whatever Kafka compressed.
-        let arguments = ["--topic", compression, "--from-beginning", "--timeout-ms", "5000"];
+        let count = messages.len().to_string();
+        let arguments = ["--topic", compression, "--from-beginning", "--max-messages", &count, "--timeout-ms", "60000"];
         let text = kafka.tool("org.apache.kafka.tools.consumer.ConsoleConsumer", &arguments);
         assert_eq!(text.lines().filter(|line| line.contains("\"payload\":\"line ")).count(), 3000);
         let place = format!("127.0.0.1:{}", kafka.plain[0]);
