@@ -136,6 +136,30 @@ fn a_backlog_in_full_batches_survives_refusals_and_splits() {
     assert!(agent.stop().success());
 }
 
+/// What lane 0 has sent, though nobody knows that it arrived, must not go into the old part's lane.
+#[test]
+fn after_a_kill_nothing_that_was_sent_first_is_sent_beside_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let faults = Fault::script("at 1 lose-answer\nat 2 lose-answer\nat 3 lose-answer").unwrap();
+    let (_runtime, hub) = start_hub(Settings { partitions: 2, faults, ..Settings::default() });
+    let sink = "drain = \"live-first\"";
+    let start = || Agent::start(dir.path(), &config(dir.path(), "", sink), &hub.connection_string("readings"));
+    let all = lines(10_000);
+    let agent = start();
+    append(dir.path(), all[..300].iter().cloned());
+    until("some are there", || !readings(&hub, "readings").is_empty());
+    hub.cut(true);
+    append(dir.path(), all[300..].iter().cloned());
+    until("all is safe", || settled(&agent, 10_000));
+    agent.kill();
+    let agent = start();
+    until("it tries", || agent.log().matches("cannot deliver").count() > 1);
+    hub.cut(false);
+    until("all are there", || values(&hub).len() == all.len());
+    assert_eq!(values(&hub), all);
+    assert!(agent.stop().success());
+}
+
 #[test]
 fn after_an_outage_what_comes_goes_first_and_what_waited_beside_it() {
     let dir = tempfile::tempdir().unwrap();
