@@ -7,7 +7,15 @@
 pub use crate::config::value::Rate;
 
 /// What Azure counts besides a body: properties and framing, about this many bytes an event.
-pub const EVENT_BYTES: u64 = 512;
+const EVENT_BYTES: u64 = 512;
+
+/// How long so much takes at a rate, in microseconds.
+#[must_use]
+pub fn cost_us(rate: Rate, bytes: u64, events: u64) -> u64 {
+    let micros = |amount: u64, per_second: u64| amount.saturating_mul(1_000_000) / per_second.max(1);
+    let bytes = bytes + events.saturating_mul(EVENT_BYTES);
+    micros(bytes, rate.bytes).max(micros(events, rate.events))
+}
 
 /// See the module.
 #[derive(Debug)]
@@ -27,11 +35,8 @@ impl Pace {
     /// Takes the turn of a batch; how long it must wait for that, in milliseconds.
     pub fn take(&mut self, now_ms: u64, bytes: u64, events: u64) -> u64 {
         let now = now_ms.saturating_mul(1000);
-        let micros = |amount: u64, per_second: u64| amount.saturating_mul(1_000_000) / per_second.max(1);
-        let bytes = bytes + events.saturating_mul(EVENT_BYTES);
-        let cost = micros(bytes, self.rate.bytes).max(micros(events, self.rate.events));
         let start = self.free_at_us.max(now);
-        self.free_at_us = start.saturating_add(cost);
+        self.free_at_us = start.saturating_add(cost_us(self.rate, bytes, events));
         (start - now).div_ceil(1000)
     }
 }

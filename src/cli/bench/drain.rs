@@ -7,7 +7,7 @@ use crate::cli::runtime;
 use crate::config::value::Rate;
 use crate::hub::{Hub, Settings, fault};
 use crate::platform::process::memory_of;
-use crate::sink::pace::EVENT_BYTES;
+use crate::sink::pace::cost_us;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -100,7 +100,7 @@ impl Found {
     }
 
     fn seconds(&self) -> f64 {
-        (self.end_ms - self.begin_ms.unwrap_or(self.end_ms)).max(1) as f64 / 1000.0
+        (self.end_ms - self.begin_ms.unwrap_or(self.end_ms)) as f64 / 1000.0
     }
 }
 
@@ -118,7 +118,7 @@ async fn bench(arguments: &Arguments, dir: &Path) -> Result<(), String> {
     let agent = Agent { port, protocol: "3.1.1", linger: "1s", sink: &sink, state: &state };
     let agent = agent.start(dir, &hub, &dir.join("agent.out")).await?;
     let memory = || memory_of(&agent.0.id().to_string());
-    let live = (arguments.live > 0).then(|| {
+    let mut live = (arguments.live > 0).then(|| {
         let rate = arguments.live;
         tokio::spawn(async move {
             tokio::time::sleep(SUBSCRIBE).await;
@@ -126,7 +126,6 @@ async fn bench(arguments: &Arguments, dir: &Path) -> Result<(), String> {
         })
     });
     let (mut found, mut consumer, mut resident) = (Found::default(), Consumer::default(), Vec::new());
-    let mut live = live;
     let (mut looked, mut over) = (Instant::now(), None);
     let mut last = (0, Instant::now());
     while over.is_none_or(|over: Instant| live.is_some() && over.elapsed() < AFTER) {
@@ -154,6 +153,9 @@ async fn bench(arguments: &Arguments, dir: &Path) -> Result<(), String> {
     if let Some(live) = live {
         live.abort();
     }
+    if found.begin_ms == Some(found.end_ms) {
+        return Err("all of it came in one batch, which tells no rate: give more --readings".into());
+    }
     report(arguments, &hub, &mut found, payload, &resident, memory().peak >> 10);
     Ok(())
 }
@@ -176,9 +178,7 @@ fn report(arguments: &Arguments, hub: &Hub, found: &mut Found, payload: u64, res
         found.events as f64 / seconds
     );
     if let Some(units) = arguments.units {
-        let rate = Rate::throughput_units(units);
-        let allowed = (found.bytes + found.events * EVENT_BYTES) as f64 / rate.bytes as f64;
-        let allowed = allowed.max(found.events as f64 / rate.events as f64);
+        let allowed = cost_us(Rate::throughput_units(units), found.bytes, found.events) as f64 / 1e6;
         println!(
             "  of what {units} throughput units allow {:.3}; {} batches throttled",
             allowed / seconds,

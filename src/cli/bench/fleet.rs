@@ -12,7 +12,7 @@ use crate::flow::stop::{Stop, stop};
 use crate::hub::{Hub, Settings, fault};
 use crate::platform::clock::Clock;
 use crate::platform::random;
-use crate::sink::pace::EVENT_BYTES;
+use crate::sink::pace::cost_us;
 use crate::sink::{self, Kind};
 use crate::telemetry::Metrics;
 use bytes::Bytes;
@@ -25,7 +25,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Bytes of an event's body.
-const BODY: usize = 900;
+const BODY: u64 = 900;
 /// An agent sends no more at once.
 const BATCH: u64 = 500;
 /// Agents start spread over this long, and each has its own phase.
@@ -221,7 +221,7 @@ async fn bench(arguments: &Arguments) -> Result<(), String> {
         began: Instant::now(),
         phases: (0..arguments.agents).map(|_| Duration::from_millis(random::below(spread))).collect(),
         delivered: AtomicU64::new(0),
-        body: Bytes::from(vec![b'x'; BODY]),
+        body: Bytes::from("x".repeat(usize::try_from(BODY).unwrap_or_default())),
     });
     let (asking, stop) = stop();
     let metrics = Metrics::new();
@@ -242,9 +242,9 @@ async fn bench(arguments: &Arguments) -> Result<(), String> {
     let back = watch.rows.len();
     let (backlog, throttled) = (watch.rows.last().map_or(0, |row| row.waiting), hub.seen().throttled);
     // An event waits for its turn and its way; more than what comes in two seconds is a backlog.
-    // An event counts with what is around it: src/sink/pace.rs.
-    let whole = Rate::throughput_units(arguments.units);
-    let allowed = (whole.events as f64).min(whole.bytes as f64 / (BODY as f64 + EVENT_BYTES as f64));
+    // Of so many at once, for a microsecond is long.
+    let many = 1_000_000;
+    let allowed = many as f64 * 1e6 / cost_us(Rate::throughput_units(arguments.units), many * BODY, many) as f64;
     let new = f64::from(arguments.agents) / arguments.every.as_secs_f64();
     while watch.rows.last().is_some_and(|row| row.waiting as f64 > 2.0 * new) {
         watch.for_seconds(1, &hub, &fleet).await;

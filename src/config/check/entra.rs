@@ -77,9 +77,11 @@ impl Checker<'_> {
                 let id = "\"00000000-0000-0000-0000-000000000000\"";
                 let tenant = self.need(tenant, &span, "tenant", id);
                 let client_id = self.need(client_id, &span, "client_id", id);
-                let application =
-                    tenant.zip(client_id).map(|(tenant, client_id)| (tenant.into_inner(), client_id.into_inner()));
-                let application = application.map(|(tenant, client_id)| Application { authority, tenant, client_id });
+                let application = tenant.zip(client_id).map(|(tenant, client_id)| Application {
+                    authority,
+                    tenant: tenant.into_inner(),
+                    client_id: client_id.into_inner(),
+                });
                 if kind == EntraKind::ClientCertificate {
                     let certificate = self.need(certificate, &span, "certificate", "\"/etc/forebay/application.pem\"");
                     let certificate = PathBuf::from(certificate?.into_inner());

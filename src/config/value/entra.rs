@@ -1,7 +1,7 @@
 //! Microsoft Entra: how a token for Event Hubs is had.
 
 use super::Secret;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Where tokens come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,11 +43,11 @@ pub enum Entra {
 impl Entra {
     /// Files that count with the next token.
     #[must_use]
-    pub fn files(&self) -> Vec<&Path> {
+    pub fn files(&self) -> Vec<PathBuf> {
         match self {
-            Self::ClientSecret { secret, .. } => secret.file().map(PathBuf::as_path).into_iter().collect(),
-            Self::ClientCertificate { certificate, key, .. } => vec![certificate, key],
-            Self::WorkloadIdentity { token_file, .. } => vec![token_file],
+            Self::ClientSecret { secret, .. } => secret.file().cloned().into_iter().collect(),
+            Self::ClientCertificate { certificate, key, .. } => vec![certificate.clone(), key.clone()],
+            Self::WorkloadIdentity { token_file, .. } => vec![token_file.clone()],
             Self::ManagedIdentity { .. } | Self::Command(_) => Vec::new(),
         }
     }

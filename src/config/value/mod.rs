@@ -24,7 +24,7 @@ pub use secret::Secret;
 pub use serial::{Checksum, Flow, Framing, Line, Parity, Poll, Rs485, Serial};
 pub use size::{Bytes, Span};
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How bodies are compressed.
@@ -158,14 +158,14 @@ impl EventHubs {
     /// Files whose secrets count with the next connection.
     #[must_use]
     pub fn secret_files(&self) -> Vec<PathBuf> {
-        let entra = match &self.connection.credential {
+        let mut files = match &self.connection.credential {
             Credential::Entra(entra) => entra.files(),
             _ => Vec::new(),
         };
         let whole = self.connection.whole.as_ref().and_then(Secret::file);
         let proxy = self.proxy.as_ref().and_then(|proxy| proxy.login.as_ref()?.password.file());
-        let others = [whole, proxy].into_iter().flatten().map(PathBuf::as_path);
-        entra.into_iter().chain(others).map(Path::to_path_buf).collect()
+        files.extend([whole, proxy].into_iter().flatten().cloned());
+        files
     }
 }
 

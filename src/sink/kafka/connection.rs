@@ -249,3 +249,23 @@ fn closed(error: std::io::Error) -> DeliverError {
         _ => DeliverError::transient(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_session_is_begun_anew_before_it_or_its_token_ends() {
+        let (stream, _) = tokio::io::duplex(1);
+        let place = ("broker".to_string(), 9093);
+        let mut connection = Connection { place, stream: Box::new(stream), versions: HashMap::new(), good_until: None };
+        let in_s = |s: u64| Instant::now() + Duration::from_secs(s);
+        connection.good_for(Duration::from_secs(1000));
+        assert!(connection.good_until.is_some_and(|until| until > in_s(690) && until < in_s(801)));
+        connection.good_for(Duration::from_secs(100));
+        connection.good_for(Duration::from_secs(10_000));
+        assert!(connection.good_until.is_some_and(|until| until < in_s(81)), "what ends first counts");
+        connection.good_for(Duration::ZERO);
+        assert!(connection.is_stale());
+    }
+}

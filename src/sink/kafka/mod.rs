@@ -29,7 +29,7 @@ use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProdu
 use kafka_protocol::messages::{MetadataRequest, ProduceRequest, TopicName};
 use kafka_protocol::protocol::StrBytes;
 use std::future::Future;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -245,7 +245,7 @@ impl Sink for Kafka {
         let secret = match &self.settings.sasl {
             Some(Sasl::Plain(login) | Sasl::Scram256(login) | Sasl::Scram512(login)) => &login.password,
             Some(Sasl::OauthBearer(token)) => token,
-            Some(Sasl::Entra(entra, _)) => return entra.files().into_iter().map(Path::to_path_buf).collect(),
+            Some(Sasl::Entra(entra, _)) => return entra.files(),
             None => return Vec::new(),
         };
         secret.file().cloned().into_iter().collect()
