@@ -82,11 +82,12 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     let first = arguments.hubs.first().cloned().unwrap_or_default();
     let done = runtime().and_then(|runtime| {
         runtime.block_on(async {
+            let stop = signals::stop_requested()?;
             let hub = Hub::start(settings).await?;
             println!("listening on {}", hub.address());
             println!("status page: {}", hub.page());
             println!("EVENTHUB_CONNECTION='{}'", hub.connection_string(&first));
-            signals::stop_requested().await?;
+            stop.await;
             hub.stop().await;
             Ok(())
         })

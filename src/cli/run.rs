@@ -55,8 +55,10 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     }
     let done = runtime().map_err(|error| error.to_string()).and_then(|runtime| {
         runtime.block_on(async {
+            // Before anything is opened: a stop during a long start is one in order, too.
+            let stop = signals::stop_requested().map_err(|error| error.to_string())?;
             let (agent, _) = Agent::start(config).await.map_err(|error| error.to_string())?;
-            signals::stop_requested().await.map_err(|error| error.to_string())?;
+            stop.await;
             agent.stop(DRAIN).await;
             Ok(())
         })

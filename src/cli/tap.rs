@@ -49,17 +49,18 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     };
     match runtime() {
         Ok(runtime) => {
-            runtime.block_on(tap(kind, rule, arguments.limit));
+            let done = runtime.block_on(tap(kind, rule, arguments.limit));
             // A read of a terminal that says nothing is not waited for.
             runtime.shutdown_background();
-            ExitCode::SUCCESS
+            done.map_or_else(|error| fail(1, error), |()| ExitCode::SUCCESS)
         }
         Err(error) => fail(1, error),
     }
 }
 
 /// Shows records until the limit, Ctrl-C, or the end of the reader of our output.
-async fn tap(kind: source::Kind, rule: Rule, limit: Option<u64>) {
+async fn tap(kind: source::Kind, rule: Rule, limit: Option<u64>) -> std::io::Result<()> {
+    let mut stop_requested = std::pin::pin!(signals::stop_requested()?);
     let (clock, metrics) = (Clock::system(), Metrics::new());
     let (sender, stopped) = stop();
     let (giver, mut taker) = handover(HELD);
@@ -71,7 +72,7 @@ async fn tap(kind: source::Kind, rule: Rule, limit: Option<u64>) {
     'all: while limit.is_none_or(|limit| shown < limit) {
         let held = tokio::select! {
             held = taker.next() => held,
-            _ = signals::stop_requested() => break,
+            () = &mut stop_requested => break,
         };
         let Some(held) = held else { break };
         // Nobody waits for a promise: sources are tapped without acknowledgements.
@@ -99,4 +100,5 @@ async fn tap(kind: source::Kind, rule: Rule, limit: Option<u64>) {
     }
     sender.stop();
     running.abort();
+    Ok(())
 }

@@ -2,15 +2,17 @@
 
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Waits for SIGINT or SIGTERM and says which came.
+/// From the call on, SIGINT and SIGTERM no longer end the process; what is returned waits for the first of them.
 ///
 /// # Errors
 /// When the handlers cannot be installed.
-pub async fn stop_requested() -> std::io::Result<&'static str> {
+pub fn stop_requested() -> std::io::Result<impl Future<Output = ()>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    Ok(tokio::select! {
-        _ = interrupt.recv() => "SIGINT",
-        _ = terminate.recv() => "SIGTERM",
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
     })
 }

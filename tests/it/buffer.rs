@@ -1,7 +1,6 @@
 //! `forebay buffer` on running, stopped and rotten stores.
 
-use crate::rig::{Agent, forebay, until};
-use std::io::Write;
+use crate::rig::{Agent, append_lines, forebay, until};
 use std::path::{Path, PathBuf};
 
 fn config(dir: &Path) -> String {
@@ -21,8 +20,7 @@ fn buffer(arguments: &[&str]) -> (i32, String) {
 }
 
 fn write(dir: &Path, lines: std::ops::Range<u32>) {
-    let mut file = std::fs::OpenOptions::new().append(true).create(true).open(dir.join("a.log")).unwrap();
-    lines.for_each(|n| writeln!(file, "line {n}").unwrap());
+    append_lines(&dir.join("a.log"), lines.map(|n| format!("line {n}")));
 }
 
 /// A store with three commits, and its folder.

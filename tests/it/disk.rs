@@ -1,9 +1,8 @@
 //! Real disks that are full, fail or are slow: a small ext4 of our own (needs root, for mount), and
 //! strace making system calls of the real agent fail.
 
-use crate::rig::{Agent, Mosquitto, Mount, readings, runtime, until, without_repeats};
+use crate::rig::{Agent, Mosquitto, Mount, append_lines, noise, readings, runtime, until, without_repeats};
 use forebay::hub::{Hub, Settings};
-use std::fmt::Write as _;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -29,18 +28,7 @@ fn fill(dir: &Path) -> PathBuf {
 
 /// Lines that do not compress.
 fn write(dir: &Path, lines: std::ops::Range<u64>) {
-    let mut file = std::fs::OpenOptions::new().append(true).create(true).open(dir.join("a.log")).unwrap();
-    for n in lines {
-        let mut line = format!("{n} ");
-        let mut seed = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-        for _ in 0..120 {
-            seed ^= seed << 13;
-            seed ^= seed >> 7;
-            seed ^= seed << 17;
-            write!(line, "{seed:016x}").unwrap();
-        }
-        writeln!(file, "{line}").unwrap();
-    }
+    append_lines(&dir.join("a.log"), lines.map(|n| noise(n, 120)));
 }
 
 fn hub() -> (tokio::runtime::Runtime, Hub) {

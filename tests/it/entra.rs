@@ -1,7 +1,7 @@
 //! Microsoft Entra: an issuer of the test's own that speaks as the real ones are documented to, and the
 //! hub, which takes what it signs.
 
-use crate::rig::{Agent, ArcKey, Issuer, certificates, entra_token as token, readings, runtime, until};
+use crate::rig::{Agent, ArcKey, Issuer, append, certificates, entra_token as token, readings, runtime, until};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use forebay::hub::{Hub, Settings};
@@ -178,7 +178,7 @@ fn a_token_is_renewed_before_it_ends_and_a_refusal_is_explained_without_the_secr
         assert!(waited.elapsed().as_secs() < 90, "it was not renewed");
         std::thread::sleep(std::time::Duration::from_millis(200));
     }
-    std::fs::write(folder.join("a.log"), "1\n2\n").unwrap();
+    append(&folder.join("a.log"), "2\n");
     until("it goes on", || readings(&hub, "readings").len() == 2);
     assert_eq!(agent.log().matches("cannot deliver").count(), 0, "{}", agent.log());
     assert!(agent.stop().success());

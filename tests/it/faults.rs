@@ -1,6 +1,6 @@
 //! The hub goes, refuses, answers garbage.
 
-use crate::rig::{Agent, free_port, readings, runtime, until, without_repeats};
+use crate::rig::{Agent, append_lines, free_port, readings, runtime, until, without_repeats};
 use forebay::hub::{Hub, Settings};
 use std::fmt::Write as _;
 use std::io::{Read, Write};
@@ -19,10 +19,7 @@ fn config(dir: &Path, more: &str) -> String {
 }
 
 fn write(dir: &Path, lines: impl IntoIterator<Item = String>) {
-    let mut file = std::fs::OpenOptions::new().append(true).create(true).open(dir.join("a.log")).unwrap();
-    for line in lines {
-        writeln!(file, "{line}").unwrap();
-    }
+    append_lines(&dir.join("a.log"), lines);
 }
 
 fn hub(settings: Settings) -> (tokio::runtime::Runtime, Hub) {

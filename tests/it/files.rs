@@ -1,7 +1,6 @@
 //! Real files into a folder: the oracle without a network.
 
-use crate::rig::{Agent, files, until, without_repeats};
-use std::io::Write;
+use crate::rig::{Agent, append, files, until, without_repeats};
 use std::path::Path;
 
 fn config(dir: &Path, more: &str) -> String {
@@ -11,11 +10,6 @@ fn config(dir: &Path, more: &str) -> String {
          [sink.out]\nkind = \"directory\"\npath = \"{0}/out\"\nlinger = \"0s\"\n",
         dir.display()
     )
-}
-
-fn append(path: &Path, text: &str) {
-    let mut file = std::fs::OpenOptions::new().append(true).create(true).open(path).unwrap();
-    file.write_all(text.as_bytes()).unwrap();
 }
 
 fn delivered(dir: &Path) -> Vec<String> {

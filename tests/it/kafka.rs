@@ -1,10 +1,9 @@
 //! The real Apache Kafka, and what librdkafka, kcat and Kafka's own consumer read of what Forebay wrote.
 
-use crate::rig::{Agent, CONNECTION, Cutter, Issuer, Kafka, kafka_readings, until, without_repeats};
+use crate::rig::{Agent, CONNECTION, Cutter, Issuer, Kafka, append_lines, kafka_readings, until, without_repeats};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use std::collections::BTreeSet;
-use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
@@ -22,10 +21,8 @@ fn plain(kafka: &Kafka, topic: &str) -> String {
     format!("brokers = [{}]\ntopic = \"{topic}\"", places.join(", "))
 }
 
-fn append(dir: &Path, lines: std::ops::Range<u32>) {
-    let mut file = std::fs::OpenOptions::new().append(true).create(true).open(dir.join("a.log")).unwrap();
-    let text: Vec<String> = lines.map(|n| format!("line {n}\n")).collect();
-    file.write_all(text.concat().as_bytes()).unwrap();
+fn write(dir: &Path, lines: std::ops::Range<u32>) {
+    append_lines(&dir.join("a.log"), lines.map(|n| format!("line {n}")));
 }
 
 fn values(kafka: &Kafka, topic: &str) -> Vec<String> {
@@ -50,7 +47,7 @@ fn what_we_write_in_every_compression_others_read() {
             if compression == "none" { "gzip" } else { "none" }
         );
         let agent = Agent::start(&folder, &config(&folder, &sink), "");
-        append(&folder, 0..3000);
+        write(&folder, 0..3000);
         until("all are there", || values(&kafka, compression) == lines(3000));
         let messages = kafka.messages(compression);
         let about = &messages[0].headers;
@@ -103,7 +100,7 @@ fn every_way_to_say_who_we_are() {
         let folder = dir.path().join(name);
         std::fs::create_dir(&folder).unwrap();
         let sink = format!("brokers = [\"localhost:{port}\"]\ntopic = \"{name}\"\n{more}");
-        append(&folder, 0..10);
+        write(&folder, 0..10);
         Agent::start(&folder, &config(&folder, &sink), "")
     };
     for (name, (port, more)) in good {
@@ -136,17 +133,17 @@ fn broker_restarts_and_moving_leaders_lose_nothing_and_keep_the_order() {
     // The second broker leads it, the first takes over.
     kafka.topic("readings", &["--replica-assignment", "1:0"]);
     let agent = Agent::start(dir.path(), &config(dir.path(), &plain(&kafka, "readings")), "");
-    append(dir.path(), 0..1000);
+    write(dir.path(), 0..1000);
     until("the first are there", || values(&kafka, "readings") == lines(1000));
     kafka.stop(1);
-    append(dir.path(), 1000..2000);
+    write(dir.path(), 1000..2000);
     until("the other leader has them", || values(&kafka, "readings") == lines(2000));
     kafka.start_again(1);
     kafka.kill(0);
-    append(dir.path(), 2000..3000);
+    write(dir.path(), 2000..3000);
     until("it is noticed", || agent.log().contains("cannot deliver"));
     kafka.start_again(0);
-    append(dir.path(), 3000..4000);
+    write(dir.path(), 3000..4000);
     until("all are there", || values(&kafka, "readings") == lines(4000));
     assert!(agent.stop().success());
 }
@@ -157,14 +154,14 @@ fn what_is_too_large_is_cut_or_set_aside_and_a_missing_topic_is_waited_for() {
     let kafka = Kafka::start(dir.path(), 1);
     let sink = format!("{}\ncompression = \"none\"\nfrom = [\"readings\"]", plain(&kafka, "small"));
     let more = "[stream.\"forebay.dead-letters\"]\nkeep = \"16MiB\"\n";
-    append(dir.path(), 0..2000);
+    write(dir.path(), 0..2000);
     let large = "x".repeat(30_000);
     std::fs::write(
         dir.path().join("a.log"),
         format!("{}{large}\n", std::fs::read_to_string(dir.path().join("a.log")).unwrap()),
     )
     .unwrap();
-    append(dir.path(), 2000..2500);
+    write(dir.path(), 2000..2500);
     let agent = Agent::start(dir.path(), &(config(dir.path(), &sink) + more), "");
     until("it is said what to do", || agent.log().contains("create the topic `small`"));
     assert!(agent.stop().success());
@@ -184,11 +181,11 @@ fn a_quota_slows_us_down_and_nothing_is_sent_twice() {
         ["--alter", "--add-config", "producer_byte_rate=30000", "--entity-type", "clients", "--entity-name", "forebay"];
     kafka.tool("kafka.admin.ConfigCommand", &quota);
     let sink = format!("{}\ncompression = \"none\"", plain(&kafka, "readings"));
-    append(dir.path(), 0..6000);
+    write(dir.path(), 0..6000);
     let agent = Agent::start(dir.path(), &config(dir.path(), &sink), "");
     until("all are there", || values(&kafka, "readings") == lines(6000));
     assert_eq!(kafka_readings(&kafka.messages("readings")).len(), 6000, "each was sent once");
-    append(dir.path(), 6000..6010);
+    write(dir.path(), 6000..6010);
     until("it goes on", || values(&kafka, "readings") == lines(6010));
     assert!(agent.log().matches("cannot deliver").count() == 0, "{}", agent.log());
     let log = agent.log_file.clone();
@@ -212,12 +209,12 @@ fn event_hubs_by_kafkas_protocol() {
             kafka.certificate("ca.pem")
         ),
     );
-    append(dir.path(), 0..100);
+    write(dir.path(), 0..100);
     let agent = Agent::start(dir.path(), &text, CONNECTION);
     until("all are there", || values(&kafka, "telemetry") == lines(100));
     // The session ends after 5 s as the broker says: a new one is begun before.
     std::thread::sleep(std::time::Duration::from_secs(6));
-    append(dir.path(), 100..200);
+    write(dir.path(), 100..200);
     until("it goes on", || values(&kafka, "telemetry") == lines(200));
     assert_eq!(agent.log().matches("cannot deliver").count(), 0, "{}", agent.log());
     assert!(agent.stop().success());
@@ -244,7 +241,7 @@ fn event_hubs_by_kafkas_protocol_with_entra() {
             kafka.certificate("ca.pem")
         ),
     );
-    append(dir.path(), 0..100);
+    write(dir.path(), 0..100);
     let agent = Agent::start(dir.path(), &text, "");
     until("all are there", || values(&kafka, "telemetry") == lines(100));
     let scope = "scope=https%3A%2F%2Flocalhost%2F.default";
@@ -277,11 +274,10 @@ fn a_bad_network_loses_nothing_and_records_go_to_partitions_by_attribute_and_in_
             config(&folder, &sink).replace("poll = ", "decoder = \"json\"\nattributes = { line = \"line\" }\npoll = ");
         let start = || Agent::start(&folder, &text, "");
         let mut agent = start();
-        let mut file = std::fs::OpenOptions::new().append(true).create(true).open(folder.join("a.log")).unwrap();
         let before = network.cuts();
         for round in 0..4_u32 {
-            let line = |n: u32| format!("{{\"line\":\"{}\",\"n\":{n},\"x\":\"{:x}\"}}\n", n % 3, murmur(n));
-            file.write_all((round * 500..round * 500 + 500).map(line).collect::<String>().as_bytes()).unwrap();
+            let line = |n: u32| format!("{{\"line\":\"{}\",\"n\":{n},\"x\":\"{:x}\"}}", n % 3, murmur(n));
+            append_lines(&folder.join("a.log"), (round * 500..round * 500 + 500).map(line));
             if round == 2 {
                 agent.kill();
                 agent = start();

@@ -1,11 +1,9 @@
 //! Every way to the hub under faults by rule; what goes where, and what goes first.
 
-use crate::rig::{Agent, Reading, certificates, readings, runtime, until, without_repeats};
+use crate::rig::{Agent, Reading, append_lines, certificates, noise, readings, runtime, until, without_repeats};
 use forebay::hub::fault::Fault;
 use forebay::hub::{Hub, Settings};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
-use std::io::Write;
 use std::path::Path;
 
 fn start_hub(settings: Settings) -> (tokio::runtime::Runtime, Hub) {
@@ -24,23 +22,13 @@ fn config(dir: &Path, source: &str, sink: &str) -> String {
     )
 }
 
-fn append(dir: &Path, lines: impl IntoIterator<Item = String>) {
-    let mut file = std::fs::OpenOptions::new().append(true).create(true).open(dir.join("a.log")).unwrap();
-    let text: Vec<String> = lines.into_iter().map(|line| line + "\n").collect();
-    file.write_all(text.concat().as_bytes()).unwrap();
+fn write(dir: &Path, lines: impl IntoIterator<Item = String>) {
+    append_lines(&dir.join("a.log"), lines);
 }
 
 /// A line that does not compress to nothing.
 fn line(n: u64) -> String {
-    let mut seed = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut text = format!("{n} ");
-    for _ in 0..20 {
-        seed ^= seed << 13;
-        seed ^= seed >> 7;
-        seed ^= seed << 17;
-        write!(text, "{seed:016x}").unwrap();
-    }
-    text
+    noise(n, 20)
 }
 
 fn lines(count: u64) -> Vec<String> {
@@ -83,7 +71,7 @@ fn survives_a_bad_day(tls: bool, sink: &str) {
     let mut agent = start();
     let all = lines(3000);
     for (round, part) in all.chunks(50).enumerate() {
-        append(dir.path(), part.iter().cloned());
+        write(dir.path(), part.iter().cloned());
         if round == 40 {
             agent.kill();
             agent = start();
@@ -125,7 +113,7 @@ fn a_backlog_in_full_batches_survives_refusals_and_splits() {
     let faults = Fault::script(&rules).unwrap();
     let (_runtime, hub) = start_hub(Settings { faults, max_message_size: 64 << 10, ..Settings::default() });
     let all = lines(16_000);
-    append(dir.path(), all.iter().cloned());
+    write(dir.path(), all.iter().cloned());
     hub.cut(true);
     let agent = Agent::start(dir.path(), &config(dir.path(), "", ""), &hub.connection_string("readings"));
     until("all is safe", || settled(&agent, 16_000));
@@ -146,10 +134,10 @@ fn after_a_kill_nothing_that_was_sent_first_is_sent_beside_it() {
     let start = || Agent::start(dir.path(), &config(dir.path(), "", sink), &hub.connection_string("readings"));
     let all = lines(10_000);
     let agent = start();
-    append(dir.path(), all[..300].iter().cloned());
+    write(dir.path(), all[..300].iter().cloned());
     until("some are there", || !readings(&hub, "readings").is_empty());
     hub.cut(true);
-    append(dir.path(), all[300..].iter().cloned());
+    write(dir.path(), all[300..].iter().cloned());
     until("all is safe", || settled(&agent, 10_000));
     agent.kill();
     let agent = start();
@@ -169,21 +157,21 @@ fn after_an_outage_what_comes_goes_first_and_what_waited_beside_it() {
     let start = || Agent::start(dir.path(), &config(dir.path(), "", sink), &hub.connection_string("readings"));
     let mut agent = start();
     let all = lines(15_000);
-    append(dir.path(), all[..100].iter().cloned());
+    write(dir.path(), all[..100].iter().cloned());
     until("it delivers", || values(&hub).len() == 100);
     hub.cut(true);
-    append(dir.path(), all[100..14_000].iter().cloned());
+    write(dir.path(), all[100..14_000].iter().cloned());
     until("the outage is noticed", || agent.log().contains("sink_down"));
     until("all is safe", || !agent.log().is_empty() && settled(&agent, 14_000));
     hub.cut(false);
     until("it is split", || agent.log().contains("live data goes first"));
     // By value: the newest is there while older ones are missing.
-    append(dir.path(), all[14_000..14_100].iter().cloned());
+    write(dir.path(), all[14_000..14_100].iter().cloned());
     until("the newest are there", || values(&hub).contains(&all[14_099]));
     assert!(values(&hub).len() < 14_100, "the backlog was there before them");
     agent.kill();
     agent = start();
-    append(dir.path(), all[14_100..].iter().cloned());
+    write(dir.path(), all[14_100..].iter().cloned());
     until("all are there", || values(&hub).len() >= 15_000);
     assert_eq!(values(&hub), all);
     let lanes: BTreeSet<i64> = kept(&hub).iter().map(|reading| reading.lane.3).collect();
@@ -226,7 +214,7 @@ fn records_go_to_partitions_by_attribute_device_or_in_turn() {
             line => format!("{{\"line\":\"{}\",\"n\":{n}}}", ["a", "b", "c"][usize::try_from(line).unwrap()]),
         };
         for n in 0..8 {
-            append(dir.path(), (n * 100..n * 100 + 100).map(text));
+            write(dir.path(), (n * 100..n * 100 + 100).map(text));
             let wanted = usize::try_from(n * 100 + 100).unwrap();
             until("they are there", || readings(&hub, "readings").len() >= wanted);
         }
@@ -259,7 +247,7 @@ fn a_partition_that_is_not_there_sets_nothing_aside() {
     for transport in ["amqp", "https"] {
         let dir = tempfile::tempdir().unwrap();
         let (_runtime, hub) = start_hub(Settings::default());
-        append(dir.path(), lines(10));
+        write(dir.path(), lines(10));
         let sink = format!("partition = \"99\"\ntransport = \"{transport}\"");
         let agent = Agent::start(dir.path(), &config(dir.path(), "", &sink), &hub.connection_string("readings"));
         until("it is said", || agent.log().contains("cannot deliver"));
@@ -280,7 +268,7 @@ fn a_key_that_is_rotated_counts_at_once() {
         let reference = format!("{{ file = \"{}\" }}", file.display());
         let text = config(&folder, "", &format!("transport = \"{transport}\""));
         let text = text.replace("{ env = \"EVENTHUB_CONNECTION\" }", &reference);
-        append(&folder, [transport.to_string()]);
+        write(&folder, [transport.to_string()]);
         let agent = Agent::start(&folder, &text, "");
         until("the old one is refused", || agent.log().contains("check the connection string's key"));
         std::fs::write(&file, hub.connection_string("readings")).unwrap();
@@ -303,7 +291,7 @@ fn a_pinned_key_is_asked_for_and_named_when_it_is_another() {
     let (_runtime, hub) = start_hub(Settings { tls, ..Settings::default() });
     let ca = dir.path().join("ca.pem").display().to_string();
     let sink = |pin: &str| format!("port = {}\nca = \"{ca}\"\npins = [\"{pin}\"]", hub.address().port());
-    append(dir.path(), ["1".into()]);
+    write(dir.path(), ["1".into()]);
     let other = "sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
     let agent = Agent::start(dir.path(), &config(dir.path(), "", &sink(other)), &hub.connection_string("readings"));
     until("it is refused", || agent.log().contains("is not in `pins`"));

@@ -197,8 +197,7 @@ struct Show<'a> {
 impl Show<'_> {
     async fn until_the_end(&mut self, agent: &Agent, devices: &Devices, hub: &Hub) -> Result<(), String> {
         let started = Instant::now();
-        let stop = signals::stop_requested();
-        tokio::pin!(stop);
+        let mut stop = std::pin::pin!(signals::stop_requested().map_err(|error| error.to_string())?);
         loop {
             let elapsed = started.elapsed();
             if self.arguments.length.is_some_and(|length| elapsed >= length) {
@@ -218,7 +217,7 @@ impl Show<'_> {
                     Key::Outage => self.by_key = Some(!self.cut),
                     Key::Quit => return Ok(()),
                 },
-                asked = &mut stop => return asked.map(|_| ()).map_err(|error| error.to_string()),
+                () = &mut stop => return Ok(()),
             }
         }
     }

@@ -1,11 +1,19 @@
 //! The real binary.
 
+use super::until;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 /// Runs a command to its end.
 pub fn forebay(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_forebay")).args(arguments).output().unwrap()
+}
+
+/// Whether a process has a handler for SIGTERM (15), see proc(5), `SigCgt`.
+fn listens(pid: &str) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap_or("0");
+    u64::from_str_radix(caught.trim(), 16).unwrap() >> 14 & 1 == 1
 }
 
 /// A running agent.
@@ -60,9 +68,10 @@ impl Agent {
         self.child.wait().unwrap()
     }
 
-    /// Stops in order.
+    /// Stops in order. A process that has only begun would be ended by the signal: it is asked when it listens.
     pub fn stop(mut self) -> ExitStatus {
         let pid = self.child.id().to_string();
+        until("it listens for signals", || listens(&pid) || !self.is_running());
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
         self.child.wait().unwrap()
     }

@@ -20,6 +20,9 @@ pub use kafka::{CONNECTION, Kafka, Message, kafka_readings};
 pub use mount::Mount;
 pub use proxy::Proxy;
 
+use std::fmt::{Display, Write as _};
+use std::io::Write;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Only a failure waits so long.
@@ -32,6 +35,32 @@ pub fn until(what: &str, mut so: impl FnMut() -> bool) {
         assert!(started.elapsed() < DEADLINE, "never: {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// Adds to a file as a program that logs does. (`fs::write` cuts a file first, and an agent may look then.)
+pub fn append(path: &Path, text: &str) {
+    let mut file = std::fs::OpenOptions::new().append(true).create(true).open(path).unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+}
+
+/// [`append`] of whole lines, in one write.
+pub fn append_lines(path: &Path, lines: impl IntoIterator<Item = impl Display>) {
+    let mut text = String::new();
+    lines.into_iter().for_each(|line| writeln!(text, "{line}").unwrap());
+    append(path, &text);
+}
+
+/// `n` and so many words of 16 letters that do not compress.
+pub fn noise(n: u64, words: u32) -> String {
+    let mut seed = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut text = format!("{n} ");
+    for _ in 0..words {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        write!(text, "{seed:016x}").unwrap();
+    }
+    text
 }
 
 /// A port that was free a moment ago.

@@ -1,8 +1,9 @@
 //! A proxy in front of the broker that notes what crossed it: which messages the broker sent,
 //! and for which of them it received the acknowledgement.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -13,7 +14,7 @@ const PUBREC: u8 = 5;
 
 #[derive(Default)]
 struct Notes {
-    acknowledged: BTreeSet<String>,
+    acknowledged: BTreeMap<String, Instant>,
     open: BTreeSet<String>,
     sent: u64,
 }
@@ -47,9 +48,15 @@ impl Proxy {
         Self { port, notes }
     }
 
-    /// Payloads whose PUBACK or PUBREC the broker received.
+    /// Payloads whose PUBACK or PUBREC was sent on to the broker.
     pub fn acknowledged(&self) -> BTreeSet<String> {
-        self.notes.lock().unwrap().acknowledged.clone()
+        self.notes.lock().unwrap().acknowledged.keys().cloned().collect()
+    }
+
+    /// Those since a moment. A broker that ends does not read all that was sent to it.
+    pub fn acknowledged_since(&self, then: Instant) -> BTreeSet<String> {
+        let notes = self.notes.lock().unwrap();
+        notes.acknowledged.iter().filter(|(_, at)| **at >= then).map(|(payload, _)| payload.clone()).collect()
     }
 
     /// Payloads that were sent to the agent and not acknowledged, as of now.
@@ -119,7 +126,7 @@ async fn up(
             if let Some(payload) = payload {
                 let mut notes = notes.lock().unwrap();
                 notes.open.remove(&payload);
-                notes.acknowledged.insert(payload);
+                notes.acknowledged.insert(payload, Instant::now());
             }
         }
     }
