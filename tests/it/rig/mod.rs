@@ -20,7 +20,7 @@ pub use kafka::{CONNECTION, Kafka, Message, kafka_readings};
 pub use mount::Mount;
 pub use proxy::Proxy;
 
-use std::fmt::{Display, Write as _};
+use std::fmt::{Debug, Display, Write as _};
 use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -33,6 +33,19 @@ pub fn until(what: &str, mut so: impl FnMut() -> bool) {
     let started = Instant::now();
     while !so() {
         assert!(started.elapsed() < DEADLINE, "never: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Looks until nothing is left; panics with what is.
+pub fn until_none<T: Debug>(what: &str, mut left: impl FnMut() -> Vec<T>) {
+    let started = Instant::now();
+    loop {
+        let left = left();
+        if left.is_empty() {
+            return;
+        }
+        assert!(started.elapsed() < DEADLINE, "{what}: {} of them, {:?}", left.len(), &left[..left.len().min(100)]);
         std::thread::sleep(Duration::from_millis(20));
     }
 }
