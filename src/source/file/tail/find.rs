@@ -7,10 +7,14 @@ use crate::source::file::content::unpacks_to;
 use crate::source::file::saved::{FileId, Part, Saved, folder, has_folder};
 use crate::source::file::track::Track;
 use crate::telemetry::event;
-use std::collections::BTreeSet;
-use std::fs::File;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{File, Metadata};
 use std::os::unix::fs::DirEntryExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// Endings of packed files.
+const PACKED: [&str; 2] = [".gz", ".zst"];
 
 impl Tail {
     /// Finds the files that the pattern leads to now; returns where those begin that are read from
@@ -61,24 +65,31 @@ impl Tail {
         for (cut, part) in copies {
             begun.extend(self.find_copy(&cut, part));
         }
-        if self.starting {
-            begun.extend(self.find_missing());
+        let mut taken = BTreeSet::new();
+        let missing = if self.starting { self.missing() } else { Vec::new() };
+        for (part, saved) in &missing {
+            self.saved.remove(part);
+            if let Some(copy) = self.twin(saved, true) {
+                begun.extend(self.adopt(&copy, saved, true));
+                taken.insert(copy);
+            }
         }
+        let (between, left) = self.left_behind(&taken);
+        begun.extend(between);
         for (path, meta) in unknown {
             let id = FileId::of(&meta);
-            let age = meta.modified().ok().and_then(|at| at.elapsed().ok()).unwrap_or_default();
-            let is_old = self.settings.ignore_older.is_some_and(|limit| age > limit);
             if let Some((_, copy)) = self.tracks.range_mut(Part::all(id)).find(|(_, track)| track.is_it(&path)) {
                 // The pattern leads to it: it is kept in mind when it has been read.
                 copy.gone = false;
                 continue;
             }
-            if is_old || self.is_copy(&path) {
+            if self.is_old(&meta) || self.is_copy(&path) {
                 continue;
             }
             match Track::open(&path, None, None, self.settings.from_end && self.first, self.rules.clone()) {
                 Ok(track) => {
-                    if self.settings.from_end && self.first {
+                    // The one before it is not forgotten before this one is known.
+                    if left.contains(&path) || self.settings.from_end && self.first {
                         begun.push(track.bookmark());
                     }
                     self.follow(track, &mut open);
@@ -86,6 +97,7 @@ impl Tail {
                 Err(error) => self.complaints.say(format!("{}: {error}", path.display())),
             }
         }
+        begun.extend(missing.iter().map(|(part, _)| part.farewell()));
         self.find_closed();
         begun
     }
@@ -140,7 +152,7 @@ impl Tail {
 
     /// Files that are not where they were when the agent stopped: their rest is read from a packed
     /// copy, or they are forgotten. Those of a folder that is not there now are kept in mind.
-    fn find_missing(&mut self) -> Vec<Frame> {
+    fn missing(&self) -> Vec<(Part, Saved)> {
         let is_missing = |saved: &Saved| {
             let mut entries = std::fs::read_dir(folder(&saved.path)).into_iter().flatten().flatten();
             // A file that cannot be read may be the one.
@@ -149,14 +161,83 @@ impl Tail {
                 && !entries.any(|entry| entry.ino() == saved.id.inode && may_be(entry.path()))
         };
         let missing = self.saved.iter().filter(|(_, saved)| is_missing(saved));
-        let missing: Vec<(Part, Saved)> = missing.map(|(part, saved)| (*part, saved.clone())).collect();
-        let mut frames = Vec::new();
-        for (part, saved) in missing {
-            self.saved.remove(&part);
-            frames.extend(self.adopt(&saved, true));
-            frames.push(part.farewell());
+        missing.map(|(part, saved)| (*part, saved.clone())).collect()
+    }
+
+    /// Paths from which files are gone that we knew there. What came there after them and was rotated
+    /// before we looked is begun.
+    fn left_behind(&mut self, copied: &BTreeSet<PathBuf>) -> (Vec<Frame>, BTreeSet<PathBuf>) {
+        let mut known = std::mem::take(&mut self.left);
+        if known.is_empty() && !self.tracks.values().any(|track| track.gone) {
+            return Default::default();
         }
-        frames
+        known.extend(self.tracks.values().map(|track| (track.part, track.saved())));
+        let mut paths: BTreeMap<PathBuf, Vec<(Part, Option<SystemTime>)>> = BTreeMap::new();
+        for (part, saved) in known {
+            paths.entry(saved.path).or_default().push((part, saved.newest));
+        }
+        let (mut begun, mut left) = (Vec::new(), BTreeSet::new());
+        for (path, known) in paths {
+            let mut newest = known.iter().filter_map(|(_, newest)| *newest).max();
+            if !self.tracks.values().any(|track| !track.gone && track.path == path) {
+                begun.extend(self.find_between(&path, &mut newest, copied));
+                left.insert(path);
+            }
+            // One that is forgotten before these must not be found again by them.
+            for (part, _) in known {
+                let is_older = |track: &&mut Track| track.gone && track.saved().newest < newest;
+                if let Some(track) = self.tracks.get_mut(&part).filter(is_older) {
+                    track.newest = newest;
+                    begun.push(track.bookmark());
+                }
+            }
+        }
+        (begun, left)
+    }
+
+    /// Files that are named as rotated from this path, and were written to later than the one that we knew
+    /// there: they came and were rotated between two looks. Saved is that they are begun, before anything
+    /// of the file that is there now.
+    fn find_between(&mut self, live: &Path, newest: &mut Option<SystemTime>, copied: &BTreeSet<PathBuf>) -> Vec<Frame> {
+        let Some(since) = *newest else { return Vec::new() };
+        let is_later = |meta: &Metadata| meta.modified().is_ok_and(|at| at > since && at <= SystemTime::now());
+        let mut begun = Vec::new();
+        for path in files_in(folder(live)).into_iter().filter(|path| is_rotated(path, live) && !copied.contains(path)) {
+            let Ok(meta) = std::fs::metadata(&path) else { continue };
+            // What the pattern leads to is found by it.
+            if !is_later(&meta)
+                || self.is_old(&meta)
+                || self.is_matched(&path)
+                || self.knows(FileId::of(&meta), &path)
+                || self.is_copy(&path)
+            {
+                continue;
+            }
+            let Ok(mut track) = Track::open(&path, None, None, false, self.rules.clone()) else { continue };
+            let path = path.display();
+            tracing::info!(event = event::SOURCE_NOTE, %path, "written and rotated since the last look: reading it");
+            // Nobody writes to it: it is let go when it has been read.
+            track.gone = true;
+            begun.push(track.bookmark());
+            *newest = (*newest).max(track.saved().newest);
+            self.tracks.insert(track.part, track);
+        }
+        begun
+    }
+
+    fn is_old(&self, meta: &Metadata) -> bool {
+        let age = meta.modified().ok().and_then(|at| at.elapsed().ok()).unwrap_or_default();
+        self.settings.ignore_older.is_some_and(|limit| age > limit)
+    }
+
+    fn is_matched(&self, path: &Path) -> bool {
+        glob::Pattern::new(&self.settings.path).is_ok_and(|pattern| pattern.matches_path(path))
+    }
+
+    /// Whether a file is being read, or was.
+    fn knows(&self, id: FileId, path: &Path) -> bool {
+        self.tracks.range(Part::all(id)).any(|(_, track)| track.is_it(path))
+            || self.saved.range(Part::all(id)).any(|(_, saved)| saved.is_of(path))
     }
 
     /// Whether a file that the pattern matches is a copy of one that is read, made before that one is
@@ -180,15 +261,16 @@ impl Tail {
     /// where the copy is read on, then that the file has begun anew.
     pub(super) fn find_copy(&mut self, cut: &Saved, part: Part) -> Vec<Frame> {
         let copy = self.twin(cut, false).and_then(|copy| self.read_on(&copy, cut));
-        copy.into_iter().chain(self.tracks.get(&part).map(Track::bookmark)).collect()
+        // It may have been cut more than once; or it is another file that has got its inode.
+        let between = self.find_between(&cut.path, &mut cut.newest.clone(), &BTreeSet::new());
+        let bookmark = self.tracks.get(&part).map(Track::bookmark);
+        copy.into_iter().chain(between).chain(bookmark).collect()
     }
 
     /// A file was packed and removed (logrotate's `compress`): its packed copy is read on from where
     /// the file was left. If all of that was read, it is only kept in mind if the pattern leads to it.
-    pub(super) fn adopt(&mut self, gone: &Saved, has_rest: bool) -> Option<Frame> {
-        let twin = self.twin(gone, true)?;
-        let is_matched = glob::Pattern::new(&self.settings.path).is_ok_and(|pattern| pattern.matches_path(&twin));
-        if has_rest || is_matched { self.read_on(&twin, gone) } else { None }
+    pub(super) fn adopt(&mut self, copy: &Path, gone: &Saved, has_rest: bool) -> Option<Frame> {
+        if has_rest || self.is_matched(copy) { self.read_on(copy, gone) } else { None }
     }
 
     fn read_on(&mut self, path: &Path, original: &Saved) -> Option<Frame> {
@@ -203,13 +285,11 @@ impl Tail {
     }
 
     /// The newest file beside another one that begins alike, plain or packed, and that we do not know.
-    fn twin(&self, original: &Saved, packed: bool) -> Option<PathBuf> {
+    pub(super) fn twin(&self, original: &Saved, packed: bool) -> Option<PathBuf> {
         let is_twin = |path: &PathBuf| {
             let Ok(file) = File::open(path) else { return false };
             let Ok(meta) = file.metadata() else { return false };
-            let id = FileId::of(&meta);
-            let is_known = self.tracks.range(Part::all(id)).any(|(_, track)| track.is_it(path))
-                || self.saved.range(Part::all(id)).any(|(_, saved)| saved.is_of(path));
+            let is_known = self.knows(FileId::of(&meta), path);
             let is_alike = !packed && meta.len() >= original.offset && original.fingerprint.matches(&file);
             !is_known && original.fingerprint.length > 0 && (is_alike || unpacks_to(&file, original.fingerprint))
         };
@@ -230,6 +310,17 @@ fn is_named_after(path: &Path, original: &Path) -> bool {
         _ => original.as_str(),
     };
     name != original && name.starts_with(stem)
+}
+
+/// Whether a file has the name of another with a number or a date after it, and perhaps the ending of what
+/// is packed: as it is called once rotated.
+fn is_rotated(path: &Path, original: &Path) -> bool {
+    let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let name_of_it = name(path);
+    let Some(rest) = name_of_it.strip_prefix(&name(original)) else { return false };
+    let rest = PACKED.iter().find_map(|ending| rest.strip_suffix(ending)).unwrap_or(rest);
+    let number = rest.strip_prefix(['.', '-', '_']).unwrap_or_default();
+    !number.is_empty() && number.chars().all(|c| c.is_ascii_digit() || "-_.T:".contains(c))
 }
 
 /// The files of a folder.

@@ -29,6 +29,8 @@ pub struct Tail {
     settings: Settings,
     /// What was saved, of files that are not read yet.
     saved: BTreeMap<Part, Saved>,
+    /// Until the first look: where files were when the agent stopped.
+    left: Vec<(Part, Saved)>,
     tracks: BTreeMap<Part, Track>,
     rules: Arc<Rules>,
     metrics: Arc<Metrics>,
@@ -48,7 +50,8 @@ impl Tail {
     #[must_use]
     pub fn new(settings: Settings, positions: &[(String, Vec<u8>)], metrics: Arc<Metrics>) -> Self {
         let saved = positions.iter().filter_map(|(part, value)| Some((Part::parse(part)?, Saved::decode(value)?)));
-        let saved = saved.collect();
+        let saved: BTreeMap<Part, Saved> = saved.collect();
+        let left = saved.iter().map(|(part, saved)| (*part, saved.clone())).collect();
         let first = positions.is_empty();
         let rules = Arc::new(Rules {
             max_line: settings.max_line,
@@ -61,6 +64,7 @@ impl Tail {
         let mut tail = Self {
             settings,
             saved,
+            left,
             tracks,
             rules,
             metrics,
@@ -94,7 +98,9 @@ impl Tail {
                 continue;
             }
             let has_rest = !track.is_finished();
-            let copy = if track.gone { self.adopt(&track.saved(), has_rest) } else { None };
+            let saved = track.saved();
+            let copy = if track.gone { self.twin(&saved, true) } else { None };
+            let copy = copy.and_then(|copy| self.adopt(&copy, &saved, has_rest));
             if has_rest && copy.is_none() {
                 let path = track.path.display();
                 tracing::warn!(event = event::SOURCE_NOTE, %path, "removed before it was read to its end");

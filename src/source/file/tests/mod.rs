@@ -75,7 +75,8 @@ impl Rig {
     fn gzip(&self, from: &str, to: &str) {
         let mut packer = GzEncoder::new(std::fs::File::create(self.path(to)).unwrap(), Compression::default());
         packer.write_all(&std::fs::read(self.path(from)).unwrap()).unwrap();
-        packer.finish().unwrap();
+        let times = std::fs::metadata(self.path(from)).unwrap().modified().unwrap();
+        packer.finish().unwrap().set_modified(times).unwrap();
         std::fs::remove_file(self.path(from)).unwrap();
     }
 

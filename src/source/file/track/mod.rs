@@ -30,6 +30,8 @@ pub struct Track {
     pub path: PathBuf,
     /// No path of ours leads to it any more.
     pub gone: bool,
+    /// When the newest had been written to that came to its path after it.
+    pub newest: Option<SystemTime>,
     /// A packed file that ends too early.
     pub is_damaged: bool,
     /// The number of the last frame with something of it.
@@ -106,6 +108,7 @@ impl Track {
             part: part.unwrap_or_else(|| Part::new(FileId::of(&meta))),
             path: path.into(),
             gone: false,
+            newest: saved.and_then(|saved| saved.newest),
             is_damaged: false,
             last_frame: 0,
             key: path.to_string_lossy().into(),
@@ -139,6 +142,7 @@ impl Track {
             offset: self.offset,
             fingerprint: self.fingerprint,
             header_at,
+            newest: self.newest.max(self.modified),
         }
     }
 
