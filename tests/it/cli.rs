@@ -269,19 +269,3 @@ fn an_agent_that_crashes_leaves_no_core_dump() {
     let ended = agent.ended();
     assert_eq!((ended.signal(), ended.core_dumped()), (Some(6), false));
 }
-
-#[test]
-fn a_stop_during_the_start_is_one_in_order() {
-    let dir = tempfile::tempdir().unwrap();
-    let there = dir.path().display();
-    let config = format!(
-        "[source.log]\nkind = \"file\"\npath = \"{there}/a.log\"\n[sink.out]\nkind = \"directory\"\npath = \"{there}/out\"\n"
-    );
-    for n in 1..=5 {
-        let agent = Agent::start(dir.path(), &config, "");
-        let log = agent.log_file.clone();
-        assert!(agent.stop().success());
-        let log = std::fs::read_to_string(log).unwrap();
-        assert_eq!(log.matches("event=\"stopped\"").count(), n, "{log}");
-    }
-}

@@ -72,6 +72,9 @@ impl Agent {
     pub fn stop(mut self) -> ExitStatus {
         let pid = self.child.id().to_string();
         until("it listens for signals", || listens(&pid) || !self.is_running());
+        if !self.is_running() {
+            return self.child.wait().unwrap();
+        }
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
         self.child.wait().unwrap()
     }

@@ -7,14 +7,14 @@ use crate::source::file::content::unpacks_to;
 use crate::source::file::saved::{FileId, Part, Saved, folder, has_folder};
 use crate::source::file::track::Track;
 use crate::telemetry::event;
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{File, Metadata};
+use std::collections::BTreeSet;
+use std::fs::File;
 use std::os::unix::fs::DirEntryExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 /// Endings of packed files.
-const PACKED: [&str; 2] = [".gz", ".zst"];
+pub(super) const PACKED: [&str; 2] = [".gz", ".zst"];
 
 impl Tail {
     /// Finds the files that the pattern leads to now; returns where those begin that are read from
@@ -83,13 +83,16 @@ impl Tail {
                 copy.gone = false;
                 continue;
             }
-            if self.is_old(&meta) || self.is_copy(&path) {
+            if self.is_old(meta.modified().ok()) || self.is_copy(&path, |_| true) {
                 continue;
             }
             match Track::open(&path, None, None, self.settings.from_end && self.first, self.rules.clone()) {
-                Ok(track) => {
+                Ok(mut track) => {
+                    // What is beside it now is known, or not wanted.
+                    let before = left.get(&path);
+                    track.newest = before.copied().flatten().max(Some(SystemTime::now()));
                     // The one before it is not forgotten before this one is known.
-                    if left.contains(&path) || self.settings.from_end && self.first {
+                    if before.is_some() || self.settings.from_end && self.first {
                         begun.push(track.bookmark());
                     }
                     self.follow(track, &mut open);
@@ -121,11 +124,15 @@ impl Tail {
 
     /// Files that we know are read to their end, whatever they are called now.
     pub(super) fn find_renamed(&mut self) {
-        for path in files_in(folder(Path::new(&self.settings.path))) {
+        let saved = self.saved.values().map(|saved| folder(&saved.path).to_path_buf());
+        let folders: BTreeSet<PathBuf> = saved.chain([folder(Path::new(&self.settings.path)).into()]).collect();
+        for path in folders.iter().flat_map(|folder| files_in(folder)) {
             let Ok(meta) = std::fs::metadata(&path) else { continue };
             let known = self.saved.range(Part::all(FileId::of(&meta))).find(|(_, saved)| saved.is_of(&path));
             let Some((part, saved)) = known.map(|(part, saved)| (*part, saved.clone())) else { continue };
-            if let Ok(track) = Track::open(&path, Some(part), Some(&saved), true, self.rules.clone()) {
+            let track = Track::open(&path, Some(part), Some(&saved), true, self.rules.clone());
+            // One that is shorter now was cut: it is found as such.
+            if let Some(track) = track.ok().filter(|track| track.is_packed() || saved.offset <= meta.len()) {
                 self.saved.remove(&part);
                 self.tracks.insert(part, track);
             }
@@ -164,78 +171,17 @@ impl Tail {
         missing.map(|(part, saved)| (*part, saved.clone())).collect()
     }
 
-    /// Paths from which files are gone that we knew there. What came there after them and was rotated
-    /// before we looked is begun.
-    fn left_behind(&mut self, copied: &BTreeSet<PathBuf>) -> (Vec<Frame>, BTreeSet<PathBuf>) {
-        let mut known = std::mem::take(&mut self.left);
-        if known.is_empty() && !self.tracks.values().any(|track| track.gone) {
-            return Default::default();
-        }
-        known.extend(self.tracks.values().map(|track| (track.part, track.saved())));
-        let mut paths: BTreeMap<PathBuf, Vec<(Part, Option<SystemTime>)>> = BTreeMap::new();
-        for (part, saved) in known {
-            paths.entry(saved.path).or_default().push((part, saved.newest));
-        }
-        let (mut begun, mut left) = (Vec::new(), BTreeSet::new());
-        for (path, known) in paths {
-            let mut newest = known.iter().filter_map(|(_, newest)| *newest).max();
-            if !self.tracks.values().any(|track| !track.gone && track.path == path) {
-                begun.extend(self.find_between(&path, &mut newest, copied));
-                left.insert(path);
-            }
-            // One that is forgotten before these must not be found again by them.
-            for (part, _) in known {
-                let is_older = |track: &&mut Track| track.gone && track.saved().newest < newest;
-                if let Some(track) = self.tracks.get_mut(&part).filter(is_older) {
-                    track.newest = newest;
-                    begun.push(track.bookmark());
-                }
-            }
-        }
-        (begun, left)
-    }
-
-    /// Files that are named as rotated from this path, and were written to later than the one that we knew
-    /// there: they came and were rotated between two looks. Saved is that they are begun, before anything
-    /// of the file that is there now.
-    fn find_between(&mut self, live: &Path, newest: &mut Option<SystemTime>, copied: &BTreeSet<PathBuf>) -> Vec<Frame> {
-        let Some(since) = *newest else { return Vec::new() };
-        let is_later = |meta: &Metadata| meta.modified().is_ok_and(|at| at > since && at <= SystemTime::now());
-        let mut begun = Vec::new();
-        for path in files_in(folder(live)).into_iter().filter(|path| is_rotated(path, live) && !copied.contains(path)) {
-            let Ok(meta) = std::fs::metadata(&path) else { continue };
-            // What the pattern leads to is found by it.
-            if !is_later(&meta)
-                || self.is_old(&meta)
-                || self.is_matched(&path)
-                || self.knows(FileId::of(&meta), &path)
-                || self.is_copy(&path)
-            {
-                continue;
-            }
-            let Ok(mut track) = Track::open(&path, None, None, false, self.rules.clone()) else { continue };
-            let path = path.display();
-            tracing::info!(event = event::SOURCE_NOTE, %path, "written and rotated since the last look: reading it");
-            // Nobody writes to it: it is let go when it has been read.
-            track.gone = true;
-            begun.push(track.bookmark());
-            *newest = (*newest).max(track.saved().newest);
-            self.tracks.insert(track.part, track);
-        }
-        begun
-    }
-
-    fn is_old(&self, meta: &Metadata) -> bool {
-        let age = meta.modified().ok().and_then(|at| at.elapsed().ok()).unwrap_or_default();
+    pub(super) fn is_old(&self, modified: Option<SystemTime>) -> bool {
+        let age = modified.and_then(|at| at.elapsed().ok()).unwrap_or_default();
         self.settings.ignore_older.is_some_and(|limit| age > limit)
     }
 
-    fn is_matched(&self, path: &Path) -> bool {
+    pub(super) fn is_matched(&self, path: &Path) -> bool {
         glob::Pattern::new(&self.settings.path).is_ok_and(|pattern| pattern.matches_path(path))
     }
 
     /// Whether a file is being read, or was.
-    fn knows(&self, id: FileId, path: &Path) -> bool {
+    pub(super) fn knows(&self, id: FileId, path: &Path) -> bool {
         self.tracks.range(Part::all(id)).any(|(_, track)| track.is_it(path))
             || self.saved.range(Part::all(id)).any(|(_, saved)| saved.is_of(path))
     }
@@ -244,10 +190,10 @@ impl Tail {
     /// cut (`copytruncate` of `app.log` under the pattern `app.log*`) or removed (`compress`): what is
     /// in it was read, or is being read there. A plain copy is named after its original, begins and ends
     /// like it, and is not longer.
-    fn is_copy(&mut self, path: &Path) -> bool {
+    pub(super) fn is_copy(&mut self, path: &Path, of: impl Fn(&Track) -> bool) -> bool {
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return false };
         let Ok(file) = File::open(path) else { return false };
-        let is_beside = |track: &&mut Track| track.path.parent() == path.parent();
+        let is_beside = |track: &&mut Track| track.path.parent() == path.parent() && of(track);
         self.tracks.values_mut().filter(is_beside).any(|track| {
             let original = track.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             let is_longer = name.len() > original.len() && name.starts_with(original);
@@ -262,7 +208,7 @@ impl Tail {
     pub(super) fn find_copy(&mut self, cut: &Saved, part: Part) -> Vec<Frame> {
         let copy = self.twin(cut, false).and_then(|copy| self.read_on(&copy, cut));
         // It may have been cut more than once; or it is another file that has got its inode.
-        let between = self.find_between(&cut.path, &mut cut.newest.clone(), &BTreeSet::new());
+        let (between, _) = self.find_between(&[(cut.path.clone(), cut.newest)], &BTreeSet::new());
         let bookmark = self.tracks.get(&part).map(Track::bookmark);
         copy.into_iter().chain(between).chain(bookmark).collect()
     }
@@ -295,7 +241,8 @@ impl Tail {
         };
         let newest = |path: &PathBuf| std::fs::metadata(path).and_then(|meta| meta.modified()).ok();
         let beside = files_in(folder(&original.path));
-        beside.into_iter().filter(|path| is_named_after(path, &original.path)).filter(is_twin).max_by_key(newest)
+        let is_copy = |path: &PathBuf| is_named_after(path, &original.path) && !is_being_packed(path) && is_twin(path);
+        beside.into_iter().filter(is_copy).max_by_key(newest)
     }
 }
 
@@ -312,15 +259,11 @@ fn is_named_after(path: &Path, original: &Path) -> bool {
     name != original && name.starts_with(stem)
 }
 
-/// Whether a file has the name of another with a number or a date after it, and perhaps the ending of what
-/// is packed: as it is called once rotated.
-fn is_rotated(path: &Path, original: &Path) -> bool {
-    let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let name_of_it = name(path);
-    let Some(rest) = name_of_it.strip_prefix(&name(original)) else { return false };
-    let rest = PACKED.iter().find_map(|ending| rest.strip_suffix(ending)).unwrap_or(rest);
-    let number = rest.strip_prefix(['.', '-', '_']).unwrap_or_default();
-    !number.is_empty() && number.chars().all(|c| c.is_ascii_digit() || "-_.T:".contains(c))
+/// Whether somebody is at it still: what is packed is removed afterwards.
+pub(super) fn is_being_packed(path: &Path) -> bool {
+    PACKED.iter().any(|ending| {
+        path.to_str().and_then(|path| path.strip_suffix(ending)).is_some_and(|plain| Path::new(plain).exists())
+    })
 }
 
 /// The files of a folder.

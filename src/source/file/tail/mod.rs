@@ -1,5 +1,6 @@
 //! All files of a source: what is new in them, and what becomes of them.
 
+mod between;
 mod find;
 
 use super::Settings;
@@ -200,7 +201,11 @@ impl Tail {
             }
             unpacking |= track.holds_decoder();
             open += usize::from(track.is_open() && !was_open);
-            if open > self.settings.max_open && track.is_open() && !track.is_unpacking() && !track.gone {
+            if open > self.settings.max_open
+                && track.is_open()
+                && !track.is_unpacking()
+                && (!track.gone || track.is_there())
+            {
                 track.close();
                 open -= 1;
             }

@@ -1,5 +1,6 @@
 //! Tails of real files in a folder of their own.
 
+mod between;
 mod kinds;
 mod lines;
 mod model;
@@ -86,6 +87,13 @@ impl Rig {
             (0..4).flat_map(|_| self.poll().lines().map(String::from).collect::<Vec<_>>()).collect();
         lines.sort();
         lines
+    }
+
+    /// Files of its folder that this process has open.
+    fn open_files(&self) -> usize {
+        let fds = std::fs::read_dir("/proc/self/fd").unwrap();
+        let paths = fds.filter_map(|fd| std::fs::read_link(fd.unwrap().path()).ok());
+        paths.filter(|path| path.starts_with(self.dir.path())).count()
     }
 
     fn restart(&mut self) {

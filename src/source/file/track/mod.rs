@@ -142,7 +142,8 @@ impl Track {
             offset: self.offset,
             fingerprint: self.fingerprint,
             header_at,
-            newest: self.newest.max(self.modified),
+            // What is older cannot be written.
+            newest: self.newest.max(self.modified).filter(|at| *at >= SystemTime::UNIX_EPOCH),
         }
     }
 
@@ -222,12 +223,18 @@ impl Track {
         }
     }
 
+    /// Whether it is where its path says.
+    pub fn is_there(&self) -> bool {
+        std::fs::metadata(&self.path).is_ok_and(|meta| FileId::of(&meta) == self.part.id)
+    }
+
     /// Whether it is packed, and is not read to its end.
     pub fn is_unpacking(&self) -> bool {
         self.is_packed() && !self.is_finished()
     }
 
-    fn is_packed(&self) -> bool {
+    /// Whether it is packed.
+    pub fn is_packed(&self) -> bool {
         matches!(self.content, Some(Content::Packed(_)))
     }
 
