@@ -6,7 +6,7 @@ use super::find::{PACKED, is_being_packed};
 use crate::flow::frame::Frame;
 use crate::source::file::saved::{folder, has_folder};
 use crate::source::file::track::Track;
-use crate::telemetry::event;
+use crate::telemetry::{Metric, event};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
 use std::os::unix::fs::DirEntryExt;
@@ -124,6 +124,7 @@ impl Tail {
         }
         // Nobody writes to it: it is let go when it has been read.
         track.gone = true;
+        self.metrics.add(Metric::FileOverlooked, 1);
         let path = path.display();
         tracing::info!(event = event::SOURCE_NOTE, %path, "written and rotated since the last look: reading it");
         Some(track)

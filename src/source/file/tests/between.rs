@@ -1,6 +1,7 @@
 //! Files that came and were rotated between two looks.
 
 use super::Rig;
+use crate::telemetry::Metric;
 use std::fs::File;
 use std::time::{Duration, SystemTime};
 
@@ -33,6 +34,7 @@ fn what_was_rotated_more_than_once_while_nobody_looked_is_read_and_nothing_older
     rig.gzip("app.log.1", "app.log-20261126.gz");
     rig.restart();
     assert_eq!(rig.lines(), ["2", "3", "4", "5"]);
+    assert_eq!(rig.metrics.get(Metric::FileOverlooked), 2);
     // The next rotation finds nothing again, and nor does the next start.
     rotate(&rig);
     rig.append("app.log", "6\n");

@@ -15,12 +15,14 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 struct Rig {
     dir: tempfile::TempDir,
     settings: Settings,
     tail: Tail,
+    metrics: Arc<Metrics>,
     positions: BTreeMap<String, Vec<u8>>,
 }
 
@@ -32,8 +34,9 @@ impl Rig {
         settings.gone_after = Duration::ZERO;
         settings.done_after = Duration::ZERO;
         settings.max_line = 100_000;
-        let tail = Tail::new(settings.clone(), &[], Metrics::new());
-        Self { dir, settings, tail, positions: BTreeMap::new() }
+        let metrics = Metrics::new();
+        let tail = Tail::new(settings.clone(), &[], metrics.clone());
+        Self { metrics, dir, settings, tail, positions: BTreeMap::new() }
     }
 
     fn append(&self, name: &str, text: &str) {
@@ -98,6 +101,6 @@ impl Rig {
 
     fn restart(&mut self) {
         let positions: Vec<_> = self.positions.clone().into_iter().collect();
-        self.tail = Tail::new(self.settings.clone(), &positions, Metrics::new());
+        self.tail = Tail::new(self.settings.clone(), &positions, self.metrics.clone());
     }
 }
