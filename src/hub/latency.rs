@@ -37,7 +37,7 @@ async fn carry(mut from: impl AsyncRead + Unpin + Send + 'static, mut to: impl A
         }
     });
     while let Some((due, chunk)) = chunks.recv().await {
-        until(due).await;
+        tokio::time::sleep_until(due).await;
         if to.write_all(&chunk).await.is_err() {
             break;
         }
@@ -45,18 +45,6 @@ async fn carry(mut from: impl AsyncRead + Unpin + Send + 'static, mut to: impl A
     reading.abort();
     // Whoever reads there may be gone already.
     let _ = to.shutdown().await;
-}
-
-/// To a tenth of a millisecond: the runtime's timers count in whole ones, and round up.
-async fn until(due: Instant) {
-    if let Some(early) = due.checked_sub(Duration::from_millis(3)) {
-        tokio::time::sleep_until(early).await;
-    }
-    let rest = due.saturating_duration_since(Instant::now());
-    if !rest.is_zero() {
-        // Where the runtime ends nobody waits.
-        let _ = tokio::task::spawn_blocking(move || std::thread::sleep(rest)).await;
-    }
 }
 
 #[cfg(test)]

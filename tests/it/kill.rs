@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+/// Lines that are delivered before anything happens: of a file that was never seen nothing is known.
+const KNOWN: u64 = 25;
 /// For so long an acknowledgement may lie in the socket of a busy broker.
 const UNREAD: Duration = Duration::from_secs(1);
 
@@ -59,7 +61,7 @@ impl Traffic {
         });
         let (stopped, count, log) = (stop.clone(), written.clone(), log.to_path_buf());
         let lines = std::thread::spawn(move || {
-            let mut number = 0;
+            let mut number = KNOWN;
             while !stopped.load(SeqCst) {
                 append_lines(&log, (number..number + 25).map(|n| format!("line {n}")));
                 number += 25;
@@ -132,6 +134,8 @@ fn storm_at(mut broker: Broker, dir: &Path, qos: u8, protocol: &str, trouble: Tr
     // The session must be there before the first message.
     let first = Agent::start(dir, &config, &connection);
     until("the agent subscribes", || first.log().contains("connected"));
+    append_lines(&log, (0..KNOWN).map(|n| format!("line {n}")));
+    until("the file is known", || !readings(&hub, "readings").is_empty());
     let mut agent = Some(first);
     let traffic = Traffic::start(broker.port(), qos, &log);
     let mut at_a_kill = BTreeSet::new();

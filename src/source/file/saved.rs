@@ -118,9 +118,11 @@ type First = (FileId, PathBuf, u64, Fingerprint);
 type Second = (FileId, PathBuf, u64, Fingerprint, Option<u64>);
 
 impl Saved {
-    /// Whether a file still begins as this one did.
+    /// Whether a file with its inode still begins as this one did. One that was empty is known by its
+    /// path alone: any file begins like it, and inodes are given again.
     pub fn is_of(&self, path: &Path) -> bool {
-        File::open(path).is_ok_and(|file| self.fingerprint.matches(&file))
+        let is_known = self.fingerprint.length > 0 || path == self.path;
+        is_known && File::open(path).is_ok_and(|file| self.fingerprint.matches(&file))
     }
 
     /// From a position.

@@ -215,15 +215,20 @@ impl Tail {
     /// Looks at the files that are read: before new ones are looked for, so that the copy of a file
     /// that was cut is known as such.
     fn refresh(&mut self) -> Vec<Frame> {
-        let mut copies = Vec::new();
+        let (mut copies, mut filled) = (Vec::new(), Vec::new());
         for track in self.tracks.values_mut() {
             let was_open = track.is_open();
+            let before = track.saved();
             match track.refresh() {
                 Ok(Some(before)) => {
                     copies.push((before, track.part));
                     self.metrics.add(Metric::FileTruncated, 1);
                     let path = track.path.display();
                     tracing::warn!(event = event::SOURCE_NOTE, %path, "truncated or replaced: reading from its start");
+                }
+                // It was empty: it may have been written, copied and cut meanwhile.
+                Ok(None) if before.fingerprint.length == 0 && track.saved().newest > before.newest => {
+                    filled.push((before.path, before.newest));
                 }
                 Ok(None) => {}
                 Err(error) => self.complaints.say(format!("{} cannot be read: {error}", track.path.display())),
@@ -232,7 +237,8 @@ impl Tail {
                 track.close();
             }
         }
-        copies.into_iter().flat_map(|(cut, part)| self.find_copy(&cut, part)).collect()
+        let (between, _) = self.find_between(&filled, &BTreeSet::new());
+        between.into_iter().chain(copies.into_iter().flat_map(|(cut, part)| self.find_copy(&cut, part))).collect()
     }
 
     /// Takes a file in; closed if there are enough open ones.

@@ -117,6 +117,39 @@ fn a_file_that_was_empty_hides_nothing_of_what_was_copied_or_packed_after_it() {
 }
 
 #[test]
+fn an_inode_that_an_empty_file_had_says_nothing_of_other_names() {
+    let mut rig = Rig::new("app.log");
+    rig.append("app.log", "1\n");
+    rig.lines();
+    rig.rename("app.log", "app.log.1");
+    rig.append("app.log", "");
+    rig.lines();
+    tick();
+    // As if its inode had gone to a file of somebody else.
+    rig.rename("app.log", "rotate.state");
+    rig.append("rotate.state", "no line\n");
+    rig.append("app.log", "2\n");
+    rig.restart();
+    assert_eq!(rig.lines(), ["2"]);
+}
+
+#[test]
+fn an_empty_file_that_is_written_copied_and_cut_between_two_looks_is_read_from_its_copy() {
+    let mut rig = Rig::new("app.log");
+    rig.append("app.log", "1\n");
+    rig.lines();
+    File::create(rig.path("app.log")).unwrap();
+    rig.lines();
+    tick();
+    rig.append("app.log", "2\n");
+    std::fs::copy(rig.path("app.log"), rig.path("app.log.1")).unwrap();
+    File::create(rig.path("app.log")).unwrap();
+    assert_eq!(rig.lines(), ["2"]);
+    rig.append("app.log", "3\n");
+    assert_eq!(rig.lines(), ["3"]);
+}
+
+#[test]
 fn what_is_written_to_a_file_after_its_successor_came_is_read_once() {
     let mut rig = Rig::new("app.log");
     rig.settings.gone_after = Duration::from_secs(3600);
