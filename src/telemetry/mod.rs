@@ -35,7 +35,6 @@ metrics! {
     SerialLostBytes "serial_lost_bytes_total" "Serial bytes that were lost because the store was blocked and there is no flow control."
     FileTruncated "file_truncated_total" "Files found shorter than read before, and read again from their start."
     FileDamaged "file_damaged_total" "Packed files that are damaged or cut: read as far as they unpack."
-    FileOverlooked "file_overlooked_total" "Files that were written and rotated between two looks, and were found all the same."
     FileDone "file_done_total" "Files that were moved or removed after their records were safe."
     QualityTagged "quality_tagged_total" "Records that failed a check and went on with a tag."
     QualitySetAside "quality_dead_letters_total" "Records that failed a check and were set aside."

@@ -11,8 +11,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// Lines that are delivered before anything happens: of a file that was never seen nothing is known.
-const KNOWN: u64 = 25;
 /// For so long an acknowledgement may lie in the socket of a busy broker.
 const UNREAD: Duration = Duration::from_secs(1);
 
@@ -36,6 +34,9 @@ struct Traffic {
     stop: Arc<AtomicBool>,
     published: Arc<AtomicU64>,
     written: Arc<AtomicU64>,
+    /// The highest line at the hub: of two rotations without a look between, the second costs a file
+    /// (docs/sources/file.md).
+    seen: Arc<AtomicU64>,
     /// Held while messages are published, and while the broker is away.
     broker: Arc<Mutex<()>>,
     threads: Vec<std::thread::JoinHandle<()>>,
@@ -59,22 +60,24 @@ impl Traffic {
                 std::thread::sleep(Duration::from_millis(5));
             }
         });
-        let (stopped, count, log) = (stop.clone(), written.clone(), log.to_path_buf());
+        let seen = Arc::<AtomicU64>::default();
+        let (stopped, count, looked, log) = (stop.clone(), written.clone(), seen.clone(), log.to_path_buf());
         let lines = std::thread::spawn(move || {
-            let mut number = KNOWN;
+            let (mut number, mut first) = (0, 0);
             while !stopped.load(SeqCst) {
                 append_lines(&log, (number..number + 25).map(|n| format!("line {n}")));
                 number += 25;
                 count.store(number, SeqCst);
-                if number % 2000 == 0 {
+                if number >= first + 2000 && looked.load(SeqCst) > first {
+                    first = number;
                     // Rotation by rename, as logrotate does it.
-                    let old = log.with_extension(format!("log.{number}"));
+                    let old = log.with_extension(format!("{number}"));
                     std::fs::rename(&log, old).unwrap();
                 }
                 std::thread::sleep(Duration::from_millis(10));
             }
         });
-        Self { stop, published, written, broker: present, threads: vec![messages, lines] }
+        Self { stop, published, written, seen, broker: present, threads: vec![messages, lines] }
     }
 
     fn stop(self) -> (u64, u64) {
@@ -134,14 +137,17 @@ fn storm_at(mut broker: Broker, dir: &Path, qos: u8, protocol: &str, trouble: Tr
     // The session must be there before the first message.
     let first = Agent::start(dir, &config, &connection);
     until("the agent subscribes", || first.log().contains("connected"));
-    append_lines(&log, (0..KNOWN).map(|n| format!("line {n}")));
-    until("the file is known", || !readings(&hub, "readings").is_empty());
     let mut agent = Some(first);
     let traffic = Traffic::start(broker.port(), qos, &log);
+    let highest = || {
+        let lines = readings(&hub, "readings").into_iter().filter(|reading| reading.lane.1 == "lines");
+        lines.filter_map(|line| line.value().strip_prefix("line ")?.parse::<u64>().ok()).max().unwrap_or(0)
+    };
     let mut at_a_kill = BTreeSet::new();
     for round in 0..kills() {
         // Any moment will do; these are spread over commits, deliveries, starts and recoveries.
         std::thread::sleep(Duration::from_millis(30 + round * 7919 % 700));
+        traffic.seen.store(highest(), SeqCst);
         at_a_kill.append(&mut proxy.in_flight());
         // Of twelve rounds all sorts, and all together.
         let (kills, restarts, stalls) = match (trouble, round % 12) {

@@ -7,7 +7,6 @@ use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 /// The longest header of columns, in bytes.
 pub const HEADER: usize = 64 << 10;
@@ -107,33 +106,28 @@ pub struct Saved {
     pub fingerprint: Fingerprint,
     /// Where the line is that names the columns.
     pub header_at: Option<u64>,
-    /// When it, or one that came to its path after it, had been written to as of the last look: what is
-    /// newer is not known yet.
-    pub newest: Option<SystemTime>,
 }
 
-/// As it was saved first.
-type First = (FileId, PathBuf, u64, Fingerprint);
-/// As it was saved when columns had names.
-type Second = (FileId, PathBuf, u64, Fingerprint, Option<u64>);
+/// As versions before 0.2 saved it.
+#[derive(Deserialize)]
+struct SavedBefore {
+    id: FileId,
+    path: PathBuf,
+    offset: u64,
+    fingerprint: Fingerprint,
+}
 
 impl Saved {
-    /// Whether a file with its inode still begins as this one did. One that was empty is known by its
-    /// path alone: any file begins like it, and inodes are given again.
+    /// Whether a file still begins as this one did.
     pub fn is_of(&self, path: &Path) -> bool {
-        let is_known = self.fingerprint.length > 0 || path == self.path;
-        is_known && File::open(path).is_ok_and(|file| self.fingerprint.matches(&file))
+        File::open(path).is_ok_and(|file| self.fingerprint.matches(&file))
     }
 
     /// From a position.
     pub fn decode(value: &[u8]) -> Option<Self> {
-        let first = || {
-            let (id, path, offset, fingerprint): First = postcard::from_bytes(value).ok()?;
-            Some((id, path, offset, fingerprint, None))
-        };
         let before = || {
-            let (id, path, offset, fingerprint, header_at): Second = postcard::from_bytes(value).ok().or_else(first)?;
-            Some(Self { id, path, offset, fingerprint, header_at, newest: None })
+            let SavedBefore { id, path, offset, fingerprint } = postcard::from_bytes(value).ok()?;
+            Some(Self { id, path, offset, fingerprint, header_at: None })
         };
         postcard::from_bytes(value).ok().or_else(before)
     }
@@ -166,29 +160,6 @@ pub fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
-
-    #[test]
-    fn positions_of_every_form_are_read() {
-        let mut expected = Saved {
-            id: FileId { device: 7, inode: 300 },
-            path: "/var/log/a.log".into(),
-            offset: 1000,
-            fingerprint: Fingerprint { length: 12, crc: 0x0102_0304 },
-            header_at: None,
-            newest: None,
-        };
-        let first = b"\x07\xac\x02\x0e/var/log/a.log\xe8\x07\x0c\x84\x86\x88\x08";
-        assert_eq!(Saved::decode(first), Some(expected.clone()));
-        expected.header_at = Some(5);
-        let second = [&first[..], b"\x01\x05"].concat();
-        assert_eq!(Saved::decode(&second), Some(expected.clone()));
-        expected.newest = Some(SystemTime::UNIX_EPOCH + Duration::new(256, 3));
-        let third = [&second[..], b"\x01\x80\x02\x03"].concat();
-        assert_eq!(Saved::decode(&third), Some(expected.clone()));
-        assert_eq!(postcard::to_allocvec(&expected).unwrap(), third);
-        assert_eq!(Saved::decode(b"\x07"), None);
-    }
 
     #[test]
     fn a_bare_name_is_in_the_folder_where_we_are() {

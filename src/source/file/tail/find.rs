@@ -11,10 +11,6 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::unix::fs::DirEntryExt;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
-
-/// Endings of packed files.
-pub(super) const PACKED: [&str; 2] = [".gz", ".zst"];
 
 impl Tail {
     /// Finds the files that the pattern leads to now; returns where those begin that are read from
@@ -65,34 +61,24 @@ impl Tail {
         for (cut, part) in copies {
             begun.extend(self.find_copy(&cut, part));
         }
-        let mut taken = BTreeSet::new();
-        let missing = if self.starting { self.missing() } else { Vec::new() };
-        for (part, saved) in &missing {
-            self.saved.remove(part);
-            if let Some(copy) = self.twin(saved, true) {
-                begun.extend(self.adopt(&copy, saved, true));
-                taken.insert(copy);
-            }
+        if self.starting {
+            begun.extend(self.find_missing());
         }
-        let (between, left) = self.left_behind(&taken);
-        begun.extend(between);
         for (path, meta) in unknown {
             let id = FileId::of(&meta);
+            let age = meta.modified().ok().and_then(|at| at.elapsed().ok()).unwrap_or_default();
+            let is_old = self.settings.ignore_older.is_some_and(|limit| age > limit);
             if let Some((_, copy)) = self.tracks.range_mut(Part::all(id)).find(|(_, track)| track.is_it(&path)) {
                 // The pattern leads to it: it is kept in mind when it has been read.
                 copy.gone = false;
                 continue;
             }
-            if self.is_old(meta.modified().ok()) || self.is_copy(&path, |_| true) {
+            if is_old || self.is_copy(&path) {
                 continue;
             }
             match Track::open(&path, None, None, self.settings.from_end && self.first, self.rules.clone()) {
-                Ok(mut track) => {
-                    // What is beside it now is known, or not wanted.
-                    let before = left.get(&path);
-                    track.newest = before.copied().flatten().max(Some(SystemTime::now()));
-                    // The one before it is not forgotten before this one is known.
-                    if before.is_some() || self.settings.from_end && self.first {
+                Ok(track) => {
+                    if self.settings.from_end && self.first {
                         begun.push(track.bookmark());
                     }
                     self.follow(track, &mut open);
@@ -100,7 +86,6 @@ impl Tail {
                 Err(error) => self.complaints.say(format!("{}: {error}", path.display())),
             }
         }
-        begun.extend(missing.iter().map(|(part, _)| part.farewell()));
         self.find_closed();
         begun
     }
@@ -124,15 +109,11 @@ impl Tail {
 
     /// Files that we know are read to their end, whatever they are called now.
     pub(super) fn find_renamed(&mut self) {
-        let saved = self.saved.values().map(|saved| folder(&saved.path).to_path_buf());
-        let folders: BTreeSet<PathBuf> = saved.chain([folder(Path::new(&self.settings.path)).into()]).collect();
-        for path in folders.iter().flat_map(|folder| files_in(folder)) {
+        for path in files_in(folder(Path::new(&self.settings.path))) {
             let Ok(meta) = std::fs::metadata(&path) else { continue };
             let known = self.saved.range(Part::all(FileId::of(&meta))).find(|(_, saved)| saved.is_of(&path));
             let Some((part, saved)) = known.map(|(part, saved)| (*part, saved.clone())) else { continue };
-            let track = Track::open(&path, Some(part), Some(&saved), true, self.rules.clone());
-            // One that is shorter now was cut: it is found as such.
-            if let Some(track) = track.ok().filter(|track| track.is_packed() || saved.offset <= meta.len()) {
+            if let Ok(track) = Track::open(&path, Some(part), Some(&saved), true, self.rules.clone()) {
                 self.saved.remove(&part);
                 self.tracks.insert(part, track);
             }
@@ -159,7 +140,7 @@ impl Tail {
 
     /// Files that are not where they were when the agent stopped: their rest is read from a packed
     /// copy, or they are forgotten. Those of a folder that is not there now are kept in mind.
-    fn missing(&self) -> Vec<(Part, Saved)> {
+    fn find_missing(&mut self) -> Vec<Frame> {
         let is_missing = |saved: &Saved| {
             let mut entries = std::fs::read_dir(folder(&saved.path)).into_iter().flatten().flatten();
             // A file that cannot be read may be the one.
@@ -168,32 +149,24 @@ impl Tail {
                 && !entries.any(|entry| entry.ino() == saved.id.inode && may_be(entry.path()))
         };
         let missing = self.saved.iter().filter(|(_, saved)| is_missing(saved));
-        missing.map(|(part, saved)| (*part, saved.clone())).collect()
-    }
-
-    pub(super) fn is_old(&self, modified: Option<SystemTime>) -> bool {
-        let age = modified.and_then(|at| at.elapsed().ok()).unwrap_or_default();
-        self.settings.ignore_older.is_some_and(|limit| age > limit)
-    }
-
-    pub(super) fn is_matched(&self, path: &Path) -> bool {
-        glob::Pattern::new(&self.settings.path).is_ok_and(|pattern| pattern.matches_path(path))
-    }
-
-    /// Whether a file is being read, or was.
-    pub(super) fn knows(&self, id: FileId, path: &Path) -> bool {
-        self.tracks.range(Part::all(id)).any(|(_, track)| track.is_it(path))
-            || self.saved.range(Part::all(id)).any(|(_, saved)| saved.is_of(path))
+        let missing: Vec<(Part, Saved)> = missing.map(|(part, saved)| (*part, saved.clone())).collect();
+        let mut frames = Vec::new();
+        for (part, saved) in missing {
+            self.saved.remove(&part);
+            frames.extend(self.adopt(&saved, true));
+            frames.push(part.farewell());
+        }
+        frames
     }
 
     /// Whether a file that the pattern matches is a copy of one that is read, made before that one is
     /// cut (`copytruncate` of `app.log` under the pattern `app.log*`) or removed (`compress`): what is
     /// in it was read, or is being read there. A plain copy is named after its original, begins and ends
     /// like it, and is not longer.
-    pub(super) fn is_copy(&mut self, path: &Path, of: impl Fn(&Track) -> bool) -> bool {
+    fn is_copy(&mut self, path: &Path) -> bool {
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return false };
         let Ok(file) = File::open(path) else { return false };
-        let is_beside = |track: &&mut Track| track.path.parent() == path.parent() && of(track);
+        let is_beside = |track: &&mut Track| track.path.parent() == path.parent();
         self.tracks.values_mut().filter(is_beside).any(|track| {
             let original = track.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             let is_longer = name.len() > original.len() && name.starts_with(original);
@@ -207,16 +180,15 @@ impl Tail {
     /// where the copy is read on, then that the file has begun anew.
     pub(super) fn find_copy(&mut self, cut: &Saved, part: Part) -> Vec<Frame> {
         let copy = self.twin(cut, false).and_then(|copy| self.read_on(&copy, cut));
-        // It may have been cut more than once; or it is another file that has got its inode.
-        let (between, _) = self.find_between(&[(cut.path.clone(), cut.newest)], &BTreeSet::new());
-        let bookmark = self.tracks.get(&part).map(Track::bookmark);
-        copy.into_iter().chain(between).chain(bookmark).collect()
+        copy.into_iter().chain(self.tracks.get(&part).map(Track::bookmark)).collect()
     }
 
     /// A file was packed and removed (logrotate's `compress`): its packed copy is read on from where
     /// the file was left. If all of that was read, it is only kept in mind if the pattern leads to it.
-    pub(super) fn adopt(&mut self, copy: &Path, gone: &Saved, has_rest: bool) -> Option<Frame> {
-        if has_rest || self.is_matched(copy) { self.read_on(copy, gone) } else { None }
+    pub(super) fn adopt(&mut self, gone: &Saved, has_rest: bool) -> Option<Frame> {
+        let twin = self.twin(gone, true)?;
+        let is_matched = glob::Pattern::new(&self.settings.path).is_ok_and(|pattern| pattern.matches_path(&twin));
+        if has_rest || is_matched { self.read_on(&twin, gone) } else { None }
     }
 
     fn read_on(&mut self, path: &Path, original: &Saved) -> Option<Frame> {
@@ -231,18 +203,19 @@ impl Tail {
     }
 
     /// The newest file beside another one that begins alike, plain or packed, and that we do not know.
-    pub(super) fn twin(&self, original: &Saved, packed: bool) -> Option<PathBuf> {
+    fn twin(&self, original: &Saved, packed: bool) -> Option<PathBuf> {
         let is_twin = |path: &PathBuf| {
             let Ok(file) = File::open(path) else { return false };
             let Ok(meta) = file.metadata() else { return false };
-            let is_known = self.knows(FileId::of(&meta), path);
+            let id = FileId::of(&meta);
+            let is_known = self.tracks.range(Part::all(id)).any(|(_, track)| track.is_it(path))
+                || self.saved.range(Part::all(id)).any(|(_, saved)| saved.is_of(path));
             let is_alike = !packed && meta.len() >= original.offset && original.fingerprint.matches(&file);
             !is_known && original.fingerprint.length > 0 && (is_alike || unpacks_to(&file, original.fingerprint))
         };
         let newest = |path: &PathBuf| std::fs::metadata(path).and_then(|meta| meta.modified()).ok();
         let beside = files_in(folder(&original.path));
-        let is_copy = |path: &PathBuf| is_named_after(path, &original.path) && !is_being_packed(path) && is_twin(path);
-        beside.into_iter().filter(is_copy).max_by_key(newest)
+        beside.into_iter().filter(|path| is_named_after(path, &original.path)).filter(is_twin).max_by_key(newest)
     }
 }
 
@@ -257,13 +230,6 @@ fn is_named_after(path: &Path, original: &Path) -> bool {
         _ => original.as_str(),
     };
     name != original && name.starts_with(stem)
-}
-
-/// Whether somebody is at it still: what is packed is removed afterwards.
-pub(super) fn is_being_packed(path: &Path) -> bool {
-    PACKED.iter().any(|ending| {
-        path.to_str().and_then(|path| path.strip_suffix(ending)).is_some_and(|plain| Path::new(plain).exists())
-    })
 }
 
 /// The files of a folder.

@@ -1,6 +1,5 @@
 //! All files of a source: what is new in them, and what becomes of them.
 
-mod between;
 mod find;
 
 use super::Settings;
@@ -30,8 +29,6 @@ pub struct Tail {
     settings: Settings,
     /// What was saved, of files that are not read yet.
     saved: BTreeMap<Part, Saved>,
-    /// Until the first look: where files were when the agent stopped.
-    left: Vec<(Part, Saved)>,
     tracks: BTreeMap<Part, Track>,
     rules: Arc<Rules>,
     metrics: Arc<Metrics>,
@@ -51,8 +48,7 @@ impl Tail {
     #[must_use]
     pub fn new(settings: Settings, positions: &[(String, Vec<u8>)], metrics: Arc<Metrics>) -> Self {
         let saved = positions.iter().filter_map(|(part, value)| Some((Part::parse(part)?, Saved::decode(value)?)));
-        let saved: BTreeMap<Part, Saved> = saved.collect();
-        let left = saved.iter().map(|(part, saved)| (*part, saved.clone())).collect();
+        let saved = saved.collect();
         let first = positions.is_empty();
         let rules = Arc::new(Rules {
             max_line: settings.max_line,
@@ -65,7 +61,6 @@ impl Tail {
         let mut tail = Self {
             settings,
             saved,
-            left,
             tracks,
             rules,
             metrics,
@@ -99,9 +94,7 @@ impl Tail {
                 continue;
             }
             let has_rest = !track.is_finished();
-            let saved = track.saved();
-            let copy = if track.gone { self.twin(&saved, true) } else { None };
-            let copy = copy.and_then(|copy| self.adopt(&copy, &saved, has_rest));
+            let copy = if track.gone { self.adopt(&track.saved(), has_rest) } else { None };
             if has_rest && copy.is_none() {
                 let path = track.path.display();
                 tracing::warn!(event = event::SOURCE_NOTE, %path, "removed before it was read to its end");
@@ -201,11 +194,7 @@ impl Tail {
             }
             unpacking |= track.holds_decoder();
             open += usize::from(track.is_open() && !was_open);
-            if open > self.settings.max_open
-                && track.is_open()
-                && !track.is_unpacking()
-                && (!track.gone || track.is_there())
-            {
+            if open > self.settings.max_open && track.is_open() && !track.is_unpacking() && !track.gone {
                 track.close();
                 open -= 1;
             }
@@ -215,20 +204,15 @@ impl Tail {
     /// Looks at the files that are read: before new ones are looked for, so that the copy of a file
     /// that was cut is known as such.
     fn refresh(&mut self) -> Vec<Frame> {
-        let (mut copies, mut filled) = (Vec::new(), Vec::new());
+        let mut copies = Vec::new();
         for track in self.tracks.values_mut() {
             let was_open = track.is_open();
-            let before = track.saved();
             match track.refresh() {
                 Ok(Some(before)) => {
                     copies.push((before, track.part));
                     self.metrics.add(Metric::FileTruncated, 1);
                     let path = track.path.display();
                     tracing::warn!(event = event::SOURCE_NOTE, %path, "truncated or replaced: reading from its start");
-                }
-                // It was empty: it may have been written, copied and cut meanwhile.
-                Ok(None) if before.fingerprint.length == 0 && track.saved().newest > before.newest => {
-                    filled.push((before.path, before.newest));
                 }
                 Ok(None) => {}
                 Err(error) => self.complaints.say(format!("{} cannot be read: {error}", track.path.display())),
@@ -237,8 +221,7 @@ impl Tail {
                 track.close();
             }
         }
-        let (between, _) = self.find_between(&filled, &BTreeSet::new());
-        between.into_iter().chain(copies.into_iter().flat_map(|(cut, part)| self.find_copy(&cut, part))).collect()
+        copies.into_iter().flat_map(|(cut, part)| self.find_copy(&cut, part)).collect()
     }
 
     /// Takes a file in; closed if there are enough open ones.

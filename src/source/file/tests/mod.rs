@@ -1,6 +1,5 @@
 //! Tails of real files in a folder of their own.
 
-mod between;
 mod kinds;
 mod lines;
 mod model;
@@ -15,14 +14,12 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 struct Rig {
     dir: tempfile::TempDir,
     settings: Settings,
     tail: Tail,
-    metrics: Arc<Metrics>,
     positions: BTreeMap<String, Vec<u8>>,
 }
 
@@ -34,9 +31,8 @@ impl Rig {
         settings.gone_after = Duration::ZERO;
         settings.done_after = Duration::ZERO;
         settings.max_line = 100_000;
-        let metrics = Metrics::new();
-        let tail = Tail::new(settings.clone(), &[], metrics.clone());
-        Self { metrics, dir, settings, tail, positions: BTreeMap::new() }
+        let tail = Tail::new(settings.clone(), &[], Metrics::new());
+        Self { dir, settings, tail, positions: BTreeMap::new() }
     }
 
     fn append(&self, name: &str, text: &str) {
@@ -79,8 +75,7 @@ impl Rig {
     fn gzip(&self, from: &str, to: &str) {
         let mut packer = GzEncoder::new(std::fs::File::create(self.path(to)).unwrap(), Compression::default());
         packer.write_all(&std::fs::read(self.path(from)).unwrap()).unwrap();
-        let times = std::fs::metadata(self.path(from)).unwrap().modified().unwrap();
-        packer.finish().unwrap().set_modified(times).unwrap();
+        packer.finish().unwrap();
         std::fs::remove_file(self.path(from)).unwrap();
     }
 
@@ -92,15 +87,8 @@ impl Rig {
         lines
     }
 
-    /// Files of its folder that this process has open.
-    fn open_files(&self) -> usize {
-        let fds = std::fs::read_dir("/proc/self/fd").unwrap();
-        let paths = fds.filter_map(|fd| std::fs::read_link(fd.unwrap().path()).ok());
-        paths.filter(|path| path.starts_with(self.dir.path())).count()
-    }
-
     fn restart(&mut self) {
         let positions: Vec<_> = self.positions.clone().into_iter().collect();
-        self.tail = Tail::new(self.settings.clone(), &positions, self.metrics.clone());
+        self.tail = Tail::new(self.settings.clone(), &positions, Metrics::new());
     }
 }

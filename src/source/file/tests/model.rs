@@ -8,7 +8,6 @@ use crate::flow::frame::{Frame, Payload};
 use crate::source::file::saved::{FileId, Saved};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, VecDeque};
-use std::time::{Duration, SystemTime};
 
 /// What may happen to one of two files.
 #[derive(Debug, Clone, Copy)]
@@ -58,8 +57,6 @@ struct World {
     half: [bool; 2],
     /// The present file has a position that was committed.
     known: [bool; 2],
-    /// One that is known was renamed, as were all after it.
-    only_renamed: [bool; 2],
     renamed: [VecDeque<String>; 2],
     rotations: u32,
 }
@@ -77,7 +74,6 @@ impl World {
             written: Vec::new(),
             half: [false; 2],
             known: [false; 2],
-            only_renamed: [false; 2],
             renamed: Default::default(),
             rotations: 0,
         }
@@ -96,9 +92,6 @@ impl World {
     }
 
     fn look(&mut self) {
-        // Where nothing is, what was there may be forgotten.
-        let is_there = NAMES.map(|name| self.rig.path(name).exists());
-        self.only_renamed.iter_mut().zip(is_there).for_each(|(only, there)| *only &= there);
         self.waiting.extend(self.rig.tail.poll(self.committed));
     }
 
@@ -123,21 +116,12 @@ impl World {
         }
     }
 
-    /// Whether the reader can know that what is rotated now was there, see docs/sources/file.md: its place
-    /// was saved since the last rotation, or all rotations since gave files another name.
-    fn may_rotate(&mut self, file: usize, renames: bool) -> bool {
+    /// Whether the reader can know that what is rotated now was there: docs/sources/file.md states that
+    /// a file must have been seen, and its place be saved, once between two rotations.
+    fn may_rotate(&mut self, file: usize) -> bool {
         self.end_line(file);
-        let path = self.rig.path(NAMES[file]);
-        let is_there = path.metadata().is_ok_and(|meta| meta.len() > 0);
-        let is_overlooked = is_there && !self.known[file] && renames && self.only_renamed[file];
-        if is_overlooked {
-            // It was written to later than the one before, and earlier than the next: kernels count in ticks.
-            std::thread::sleep(Duration::from_millis(11));
-            std::fs::File::open(&path).unwrap().set_modified(SystemTime::now()).unwrap();
-            std::thread::sleep(Duration::from_millis(11));
-        }
-        self.only_renamed[file] = is_there && (is_overlooked || self.known[file]) && renames;
-        is_there && (is_overlooked || self.known[file])
+        let is_there = self.rig.path(NAMES[file]).metadata().is_ok_and(|meta| meta.len() > 0);
+        is_there && self.known[file]
     }
 
     fn rotated(&mut self, file: usize, more: &str) -> String {
@@ -183,17 +167,17 @@ impl World {
                 self.committed = 0;
                 self.rig.restart();
             }
-            Step::Rename(file) if self.may_rotate(file, true) => {
+            Step::Rename(file) if self.may_rotate(file) => {
                 let to = self.rotated(file, "");
                 self.rig.rename(NAMES[file], &to);
                 self.renamed[file].push_back(to);
             }
-            Step::CopyTruncate(file) if self.may_rotate(file, false) => {
+            Step::CopyTruncate(file) if self.may_rotate(file) => {
                 let to = self.rotated(file, "");
                 std::fs::copy(self.rig.path(NAMES[file]), self.rig.path(&to)).unwrap();
                 std::fs::File::create(self.rig.path(NAMES[file])).unwrap();
             }
-            Step::Compress(file) if self.may_rotate(file, true) => {
+            Step::Compress(file) if self.may_rotate(file) => {
                 let to = self.rotated(file, ".gz");
                 self.rig.gzip(NAMES[file], &to);
             }

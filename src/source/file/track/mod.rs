@@ -30,8 +30,6 @@ pub struct Track {
     pub path: PathBuf,
     /// No path of ours leads to it any more.
     pub gone: bool,
-    /// When the newest had been written to that came to its path after it.
-    pub newest: Option<SystemTime>,
     /// A packed file that ends too early.
     pub is_damaged: bool,
     /// The number of the last frame with something of it.
@@ -108,7 +106,6 @@ impl Track {
             part: part.unwrap_or_else(|| Part::new(FileId::of(&meta))),
             path: path.into(),
             gone: false,
-            newest: saved.and_then(|saved| saved.newest),
             is_damaged: false,
             last_frame: 0,
             key: path.to_string_lossy().into(),
@@ -142,8 +139,6 @@ impl Track {
             offset: self.offset,
             fingerprint: self.fingerprint,
             header_at,
-            // What is older cannot be written.
-            newest: self.newest.max(self.modified).filter(|at| *at >= SystemTime::UNIX_EPOCH),
         }
     }
 
@@ -223,18 +218,12 @@ impl Track {
         }
     }
 
-    /// Whether it is where its path says.
-    pub fn is_there(&self) -> bool {
-        std::fs::metadata(&self.path).is_ok_and(|meta| FileId::of(&meta) == self.part.id)
-    }
-
     /// Whether it is packed, and is not read to its end.
     pub fn is_unpacking(&self) -> bool {
         self.is_packed() && !self.is_finished()
     }
 
-    /// Whether it is packed.
-    pub fn is_packed(&self) -> bool {
+    fn is_packed(&self) -> bool {
         matches!(self.content, Some(Content::Packed(_)))
     }
 
