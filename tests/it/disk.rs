@@ -84,6 +84,23 @@ fn a_disk_that_stays_full_drains_by_itself() {
     assert!(agent.stop().success());
 }
 
+#[test]
+fn a_stop_while_the_store_is_being_opened_is_one_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_runtime, hub) = hub();
+    let mount = Mount::new(&dir.path().join("state"), 100);
+    mount.freeze();
+    let agent = Agent::start(dir.path(), &config(dir.path()), &hub.connection_string("readings"));
+    until("it listens", || agent.listens());
+    assert!(!agent.log().contains("running"), "the disk did not hold it up");
+    let log = agent.log_file.clone();
+    let stopping = std::thread::spawn(|| agent.stop());
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    mount.thaw();
+    assert!(stopping.join().unwrap().success());
+    assert!(std::fs::read_to_string(log).unwrap().contains("event=\"stopped\""));
+}
+
 /// Runs the agent while system calls fail, and sees everything arrive all the same.
 fn inject(what: &str, expected: &str) {
     let dir = tempfile::tempdir().unwrap();

@@ -156,11 +156,7 @@ fn what_is_too_large_is_cut_or_set_aside_and_a_missing_topic_is_waited_for() {
     let more = "[stream.\"forebay.dead-letters\"]\nkeep = \"16MiB\"\n";
     write(dir.path(), 0..2000);
     let large = "x".repeat(30_000);
-    std::fs::write(
-        dir.path().join("a.log"),
-        format!("{}{large}\n", std::fs::read_to_string(dir.path().join("a.log")).unwrap()),
-    )
-    .unwrap();
+    append_lines(&dir.path().join("a.log"), [&large]);
     write(dir.path(), 2000..2500);
     let agent = Agent::start(dir.path(), &(config(dir.path(), &sink) + more), "");
     until("it is said what to do", || agent.log().contains("create the topic `small`"));

@@ -25,7 +25,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Bytes of an event's body.
-const BODY: u64 = 900;
+const BODY: usize = 900;
 /// An agent sends no more at once.
 const BATCH: u64 = 500;
 /// Agents start spread over this long, and each has its own phase.
@@ -221,7 +221,7 @@ async fn bench(arguments: &Arguments) -> Result<(), String> {
         began: Instant::now(),
         phases: (0..arguments.agents).map(|_| Duration::from_millis(random::below(spread))).collect(),
         delivered: AtomicU64::new(0),
-        body: Bytes::from("x".repeat(usize::try_from(BODY).unwrap_or_default())),
+        body: Bytes::from(vec![b'x'; BODY]),
     });
     let (asking, stop) = stop();
     let metrics = Metrics::new();
@@ -244,7 +244,7 @@ async fn bench(arguments: &Arguments) -> Result<(), String> {
     // An event waits for its turn and its way; more than what comes in two seconds is a backlog.
     // Of so many at once, for a microsecond is long.
     let many = 1_000_000;
-    let allowed = many as f64 * 1e6 / cost_us(Rate::throughput_units(arguments.units), many * BODY, many) as f64;
+    let allowed = many as f64 * 1e6 / cost_us(Rate::throughput_units(arguments.units), many * BODY as u64, many) as f64;
     let new = f64::from(arguments.agents) / arguments.every.as_secs_f64();
     while watch.rows.last().is_some_and(|row| row.waiting as f64 > 2.0 * new) {
         watch.for_seconds(1, &hub, &fleet).await;

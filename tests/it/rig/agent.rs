@@ -68,10 +68,15 @@ impl Agent {
         self.child.wait().unwrap()
     }
 
+    /// Whether a signal asks it to stop, and does not end it.
+    pub fn listens(&self) -> bool {
+        listens(&self.pid().to_string())
+    }
+
     /// Stops in order. A process that has only begun would be ended by the signal: it is asked when it listens.
     pub fn stop(mut self) -> ExitStatus {
         let pid = self.child.id().to_string();
-        until("it listens for signals", || listens(&pid) || !self.is_running());
+        until("it listens for signals", || self.listens() || !self.is_running());
         if !self.is_running() {
             return self.child.wait().unwrap();
         }

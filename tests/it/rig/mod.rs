@@ -30,22 +30,23 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Looks until it is so; panics with `what` when it never is.
 pub fn until(what: &str, mut so: impl FnMut() -> bool) {
-    let started = Instant::now();
-    while !so() {
-        assert!(started.elapsed() < DEADLINE, "never: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    wait(|| (!so()).then(|| what.to_string()));
 }
 
 /// Looks until nothing is left; panics with what is.
 pub fn until_none<T: Debug>(what: &str, mut left: impl FnMut() -> Vec<T>) {
-    let started = Instant::now();
-    loop {
+    wait(|| {
         let left = left();
-        if left.is_empty() {
-            return;
-        }
-        assert!(started.elapsed() < DEADLINE, "{what}: {} of them, {:?}", left.len(), &left[..left.len().min(100)]);
+        let some = &left[..left.len().min(100)];
+        (!left.is_empty()).then(|| format!("{what}: {} differ, {some:?}", left.len()))
+    });
+}
+
+/// Until there is nothing that it waits for.
+fn wait(mut why: impl FnMut() -> Option<String>) {
+    let started = Instant::now();
+    while let Some(why) = why() {
+        assert!(started.elapsed() < DEADLINE, "never: {why}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
