@@ -14,7 +14,7 @@ use forebay::hub::fault::Fault;
 use forebay::hub::json_batch;
 use forebay::platform::tls::describe;
 use forebay::sink::entra;
-use forebay::sink::kafka::{Hash, Scram};
+use forebay::sink::kafka::{Hash, Scram, read_all};
 use forebay::source::file::{Settings, Tail};
 use forebay::source::http::unpack;
 use forebay::source::serial::{Found, Framer, proven};
@@ -23,6 +23,11 @@ use forebay::store::log::layout::{FrameHeader, SegmentHeader};
 use forebay::store::log::section::{CODEC_ZSTD, Records, decompress};
 use forebay::telemetry::Metrics;
 use std::time::{Duration, Instant};
+
+/// What a parser reserves because its input says so must stay far below what the process may have: a
+/// request for more fails, and ends the test.
+#[global_allocator]
+static MEMORY: cap::Cap<std::alloc::System> = cap::Cap::new(std::alloc::System, 1 << 30);
 
 struct Random(u64);
 
@@ -288,6 +293,33 @@ fn scripts_and_batches_of_the_hub() {
     });
     let seeds = [r#"[{"Body":"text1","UserProperties":{"a":"b","n":7,"x":null,"y":[true]}},{"Body":"text2"}]"#];
     fuzz(&seeds.map(|seed| seed.as_bytes().to_vec()), |input| drop(json_batch(input)));
+}
+
+/// What brokers and hubs answer: lengths that are far larger than what is there reserve nothing.
+#[test]
+fn answers_of_kafka_and_of_amqp() {
+    let kafka: [&[u8]; 4] = [
+        &[0, 0, 0, 7, 0, 0, 0, 0, 0, 1, 0, 3, 0, 0, 0, 12],
+        &[0, 0, 0, 7, 0, 0, 0x7f, 0xff, 0xff, 0xff],
+        b"\0\0\0\x07\0\0\0\0\0\0\0\0\x01\0\0\0\x03\0\x06broker\0\0\x23\x84\xff\xff\xff\xff\0\0\0\x03\0\0\0\x01\0\0\0\x01r\0\0\0\0\x01",
+        b"\0\0\0\x07\0\x02\x09readings\x02\0\0\0\0\0\0\0\0\0\0\0\0\0\x2a\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\0",
+    ];
+    fuzz(&kafka.map(<[u8]>::to_vec), read_all);
+    let amqp: [&[u8]; 6] = [
+        // open, a list, a map, an array of texts, a text, binary: with lengths and counts of four bytes.
+        &[0, 0x53, 0x10, 0xc0, 6, 2, 0xa1, 1, b'a', 0xa1, 0],
+        &[0xd0, 0x7f, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0x40],
+        &[0xd1, 0x7f, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xfe, 0xa1, 1, b'a', 0x40],
+        &[0xf0, 0x7f, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xa1, 1, b'a'],
+        &[0xb1, 0x7f, 0xff, 0xff, 0xff, b'a'],
+        &[0xb0, 0xff, 0xff, 0xff, 0xff, b'a'],
+    ];
+    fuzz(&amqp.map(<[u8]>::to_vec), |bytes| {
+        drop(serde_amqp::from_slice::<fe2o3_amqp_types::primitives::Value>(bytes));
+        drop(serde_amqp::from_slice::<fe2o3_amqp_types::performatives::Open>(bytes));
+        drop(serde_amqp::from_slice::<fe2o3_amqp_types::performatives::Attach>(bytes));
+        drop(serde_amqp::from_slice::<fe2o3_amqp_types::messaging::DeliveryState>(bytes));
+    });
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! From text to `Config`: a pure function of the text and the environment.
 
+mod directory;
 mod entra;
 mod http;
 mod kafka;

@@ -291,6 +291,14 @@ pub enum Format {
 pub struct Directory {
     /// The folder.
     pub path: Option<Spanned<String>>,
+    /// A file is finished at this age.
+    pub roll: Option<Spanned<Span>>,
+    /// The most that the folder may hold.
+    pub keep: Option<Spanned<Bytes>>,
+    /// Rights of files, in octal.
+    pub mode: Option<Spanned<String>>,
+    /// `gzip` or `none`.
+    pub compression: Option<Spanned<Codec>>,
     /// Common to all sinks.
     pub from: Option<Spanned<Vec<Spanned<String>>>>,
     /// Common to all sinks.

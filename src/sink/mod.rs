@@ -105,7 +105,7 @@ pub enum Kind {
 #[must_use]
 pub fn open(kind: &Kind, metrics: Arc<Metrics>) -> Arc<dyn Sink> {
     match kind {
-        Kind::Directory(settings) => Arc::new(directory::Directory::new(settings.clone())),
+        Kind::Directory(settings) => Arc::new(directory::Directory::new(settings.clone(), metrics)),
         Kind::EventHubs(settings) if settings.transport == eventhubs::Transport::Https => {
             Arc::new(eventhubs::Https::new(settings.clone(), metrics))
         }

@@ -64,6 +64,7 @@ metrics! {
     SinkPacedMs "sink_paced_ms_total" "Milliseconds that batches waited so as not to exceed `throughput_units`."
     SinkThrottles "sink_throttles_total" "Times that a target asked for a pause after it had accepted."
     SinkConnects "sink_connects_total" "Connections made to the target."
+    DirectoryRemoved "directory_removed_total" "Files that a directory sink removed because its folder had more bytes than `keep`."
     SinkGaps "sink_gaps_total" "Ranges of sequences that a reader found missing and reported."
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Checker, Table};
 use crate::config::value::{
-    ClientTls, Codec, Compression, ConnectionString, Credential, Directory, EventHubs, Kafka, Login, PartitionBy,
+    ClientTls, Codec, Compression, ConnectionString, Credential, EventHubs, Kafka, Login, PartitionBy,
     Proxy, Rate, Sasl, Span, Target, Transport,
 };
 use crate::config::{Sink, raw};
@@ -43,10 +43,11 @@ impl Checker<'_> {
             }
             _ => {
                 let raw: raw::Directory = self.fields(span.clone(), body);
-                let path = self.need(raw.path, &span, "path", "\"/var/spool/forebay\"")?;
-                let (reader, linger) = self.reading(name, raw.from, raw.begin.as_ref(), raw.linger.as_ref());
-                let kind = Kind::Directory(Directory { path: path.into_inner().into() });
-                let (codec, partition_by) = (Codec::None, PartitionBy::Stream);
+                let (reader, linger) =
+                    self.reading(name, raw.from.clone(), raw.begin.as_ref(), raw.linger.as_ref());
+                let directory = self.directory(&span, raw)?;
+                let codec = if directory.packed { Codec::Gzip } else { Codec::None };
+                let (kind, partition_by) = (Kind::Directory(directory), PartitionBy::Stream);
                 Some(Sink {
                     name: name.into(),
                     kind,

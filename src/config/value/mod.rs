@@ -107,6 +107,14 @@ impl File {
 pub struct Directory {
     /// The folder; made if missing.
     pub path: PathBuf,
+    /// A file is finished at this age.
+    pub roll: Duration,
+    /// Bytes of all files; the oldest finished ones are removed. `None`: nothing is removed.
+    pub keep: Option<u64>,
+    /// Rights of files (`0o600`); the folder may also be searched by whoever may read.
+    pub mode: u32,
+    /// Files are gzip.
+    pub packed: bool,
 }
 
 /// SHA-256 of a public key (`SubjectPublicKeyInfo`, DER).

@@ -1,6 +1,7 @@
 //! Azure Event Hubs over HTTPS: one event a request (event-hubs.md, section 1).
 //!
-//! Invariants: `Accepted` is said only when each event of a batch was answered 2xx; every wait has an end;
+//! Invariants: `Accepted` is said only when each event of a batch was answered 201, as
+//! Event Hubs does (<https://learn.microsoft.com/rest/api/eventhub/send-event>); every wait has an end;
 //! each way has a connection of its own, kept open, and one request under way. A batch of which a part was
 //! accepted is sent again as a whole: consumers drop what repeats (`docs/envelope.md`).
 //!
@@ -93,7 +94,8 @@ impl Https {
                 .map_err(|_| DeliverError::transient("no answer in time"))??;
             open.used = Instant::now();
             *slot = Some(open);
-            if !status.is_success() {
+            // A portal, a proxy or a wrong port may answer 200 or 204 to anything.
+            if status != StatusCode::CREATED {
                 return Err(self.refused(status, wait, &told).await);
             }
             self.proved.store(true, Relaxed);
@@ -175,6 +177,7 @@ impl Https {
         let class = class(status, wait, told, self.proved.load(Relaxed));
         let hint = match status {
             StatusCode::NOT_FOUND => NOT_FOUND,
+            _ if status.is_success() => "; Event Hubs answers 201: a portal, a proxy or a wrong address answered instead",
             StatusCode::GONE => "; the event hub is not there any more",
             _ => "",
         };
@@ -248,7 +251,7 @@ mod tests {
         for denied in [401, 403, 404, 410] {
             assert_eq!(class(denied, "", true), Class::Denied, "{denied}");
         }
-        for passing in [408, 500, 502, 504, 302, 418] {
+        for passing in [200, 202, 204, 206, 408, 500, 502, 504, 302, 418] {
             assert_eq!(class(passing, "", true), Class::Transient, "{passing}");
         }
     }

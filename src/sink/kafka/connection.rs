@@ -3,6 +3,7 @@
 //! Invariants: every wait has an end; an answer is looked into only after it named our request by a
 //! number that nobody else knows; a connection that failed once is not used again.
 
+use super::answer::{self, Asks};
 use super::error::from_broker;
 use super::scram::{Hash, Scram};
 use crate::config::value::{Kafka, Login, Sasl};
@@ -12,11 +13,9 @@ use crate::platform::tls::Trust;
 use crate::platform::{clock, random};
 use crate::sink::dial::{self, step};
 use crate::sink::{Class, DeliverError, entra};
-use bytes::{Buf, Bytes, BytesMut};
-use kafka_protocol::messages::{
-    ApiVersionsRequest, RequestHeader, ResponseHeader, SaslAuthenticateRequest, SaslHandshakeRequest,
-};
-use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
+use bytes::BytesMut;
+use kafka_protocol::messages::{ApiVersionsRequest, RequestHeader, SaslAuthenticateRequest, SaslHandshakeRequest};
+use kafka_protocol::protocol::{Encodable, Request as _, StrBytes};
 use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
@@ -28,8 +27,8 @@ const CONNECT: Duration = Duration::from_secs(30);
 /// No answer in this time means that the connection is of no use. Brokers answer within the request's
 /// own timeout, which is shorter.
 const ANSWER: Duration = Duration::from_secs(40);
-/// A longer answer is none.
-const MOST_BYTES: usize = 16 << 20;
+/// A longer answer is none, in bytes: those of all brokers and of one topic's partitions have tens of bytes each.
+const MOST_BYTES: u32 = 4 << 20;
 
 /// See the module.
 #[derive(Debug)]
@@ -75,8 +74,7 @@ impl Connection {
         if known.error_code != 0 {
             return Err(from_broker(known.error_code, &settings.topic, None));
         }
-        connection.versions =
-            known.api_keys.iter().map(|api| (api.api_key, (api.min_version, api.max_version))).collect();
+        connection.versions = known.apis.iter().map(|(api, least, newest)| (*api, (*least, *newest))).collect();
         if let Some(sasl) = &settings.sasl {
             let ca = settings.tls.as_ref().and_then(|tls| tls.ca.as_deref());
             connection.authenticate(sasl, ca).await?;
@@ -101,7 +99,7 @@ impl Connection {
     ///
     /// # Errors
     /// When there is none, or no answer.
-    pub async fn ask<R: Request>(&mut self, request: R, most: i16) -> Result<R::Response, DeliverError> {
+    pub async fn ask<R: Asks>(&mut self, request: R, most: i16) -> Result<R::Answer, DeliverError> {
         let (least, newest) = self.versions.get(&R::KEY).copied().unwrap_or((0, 0));
         let version = newest.min(most).min(R::VERSIONS.max);
         if version < least.max(R::VERSIONS.min) {
@@ -111,12 +109,12 @@ impl Connection {
         self.ask_as(request, version).await
     }
 
-    async fn ask_as<R: Request>(&mut self, request: R, version: i16) -> Result<R::Response, DeliverError> {
+    async fn ask_as<R: Asks>(&mut self, request: R, version: i16) -> Result<R::Answer, DeliverError> {
         let answered = timeout(ANSWER, self.exchange(request, version)).await;
         answered.unwrap_or_else(|_| Err(DeliverError::transient("no answer in time")))
     }
 
-    async fn exchange<R: Request>(&mut self, request: R, version: i16) -> Result<R::Response, DeliverError> {
+    async fn exchange<R: Asks>(&mut self, request: R, version: i16) -> Result<R::Answer, DeliverError> {
         let id = random::u32().cast_signed();
         let header = RequestHeader::default()
             .with_request_api_key(R::KEY)
@@ -131,25 +129,29 @@ impl Connection {
         self.stream.write_all(&bytes).await.map_err(DeliverError::transient)?;
         self.stream.flush().await.map_err(DeliverError::transient)?;
         drop(bytes);
-        let mut answer = self.receive().await?;
-        // The number comes first in every version.
-        if answer.len() < 4 || (&answer[..4]).get_i32() != id {
-            return Err(DeliverError::transient("what answers is no Kafka broker, or not to us"));
+        let answer = self.receive().await?;
+        match answer::read::<R>(&answer, id, version) {
+            Ok(Some(answer)) => Ok(answer),
+            Ok(None) => Err(DeliverError::transient("what answers is no Kafka broker, or not to us")),
+            Err(_) => Err(DeliverError::transient(format_args!(
+                "an answer that is none of API {} version {version}: is it a Kafka broker?",
+                R::KEY
+            ))),
         }
-        let failed = |error| DeliverError::transient(format_args!("an answer that cannot be read: {error}"));
-        ResponseHeader::decode(&mut answer, R::Response::header_version(version)).map_err(failed)?;
-        R::Response::decode(&mut answer, version).map_err(failed)
     }
 
-    async fn receive(&mut self) -> Result<Bytes, DeliverError> {
+    async fn receive(&mut self) -> Result<Vec<u8>, DeliverError> {
         let length = self.stream.read_u32().await.map_err(closed)?;
-        let length = usize::try_from(length).unwrap_or(usize::MAX);
         if length > MOST_BYTES {
             return Err(DeliverError::transient("what answers is no Kafka broker (is TLS set as the broker has it?)"));
         }
-        let mut answer = vec![0; length];
-        self.stream.read_exact(&mut answer).await.map_err(closed)?;
-        Ok(answer.into())
+        // Memory is taken as bytes come, not as the length says.
+        let mut answer = Vec::new();
+        let read = (&mut self.stream).take(u64::from(length)).read_to_end(&mut answer).await.map_err(closed)?;
+        if u32::try_from(read).ok() != Some(length) {
+            return Err(closed(std::io::ErrorKind::UnexpectedEof.into()));
+        }
+        Ok(answer)
     }
 
     async fn authenticate(&mut self, sasl: &Sasl, ca: Option<&Path>) -> Result<(), DeliverError> {
@@ -162,8 +164,7 @@ impl Connection {
         let asked = SaslHandshakeRequest::default().with_mechanism(StrBytes::from_static_str(mechanism));
         let answer = self.ask(asked, 1).await?;
         if answer.error_code != 0 {
-            let known: Vec<&str> = answer.mechanisms.iter().map(StrBytes::as_str).collect();
-            let message = format!("the broker does not take {mechanism}, but {}", known.join(", "));
+            let message = format!("the broker does not take {mechanism}, but {}", answer.mechanisms.join(", "));
             return Err(DeliverError { class: Class::Denied, message });
         }
         match sasl {
@@ -221,7 +222,7 @@ impl Connection {
             DeliverError { message, ..error }
         })?;
         if answer.error_code != 0 {
-            let told = answer.error_message.as_ref().map_or("no reason given", StrBytes::as_str);
+            let told = answer.error_message.as_deref().unwrap_or("no reason given");
             let message = format!("the broker does not know us: {told}; check the user and the password, or the token");
             return Err(DeliverError { class: Class::Denied, message });
         }

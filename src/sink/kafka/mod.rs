@@ -5,12 +5,16 @@
 //! under way. A delivery whose outcome is unknown is sent again: consumers drop what repeats
 //! (`docs/envelope.md`). Why this and no other client: `docs/decisions/0008`.
 
+mod answer;
 mod connection;
 mod error;
 mod record;
 mod scram;
+#[cfg(test)]
+mod tests;
 
 pub use crate::config::value::Kafka as Settings;
+pub use answer::read_all;
 pub use scram::{Hash, Scram};
 
 use super::dial::step;
@@ -149,13 +153,24 @@ impl Kafka {
         let request =
             ProduceRequest::default().with_acks(ACKS_ALL).with_timeout_ms(REPLICAS_MS).with_topic_data(vec![data]);
         let answer = producer.connection.ask(request, PRODUCE).await?;
-        let told = answer.responses.first().and_then(|topic| topic.partition_responses.first());
-        let told = told.ok_or_else(|| DeliverError::transient("the broker answers without saying anything"))?;
+        // One batch was sent to one partition: an answer that tells of anything else is none to it.
+        let told = match &answer.responses[..] {
+            [(name, partitions)] if name == topic => match &partitions[..] {
+                [told] if told.index == producer.partition => told,
+                _ => return Err(not_ours(topic, producer.partition)),
+            },
+            _ => return Err(not_ours(topic, producer.partition)),
+        };
         if told.error_code != 0 {
-            let error = from_broker(told.error_code, topic, told.error_message.as_ref().map(StrBytes::as_str));
+            let error = from_broker(told.error_code, topic, told.error_message.as_deref());
             // The topic was there a moment ago: it is the partition that has moved.
             let moved = told.error_code == UNKNOWN_TOPIC_OR_PARTITION;
             return Err(if moved { DeliverError { class: Class::Transient, ..error } } else { error });
+        }
+        // A batch that all replicas have is somewhere in the partition.
+        if told.base_offset < 0 {
+            let message = format_args!("the broker says that it took the batch, at offset {}", told.base_offset);
+            return Err(DeliverError::transient(message));
         }
         Ok(Duration::from_millis(u64::try_from(answer.throttle_time_ms).unwrap_or(0)))
     }
@@ -191,7 +206,8 @@ impl Kafka {
         let wanted = MetadataRequestTopic::default().with_name(Some(name(&self.settings.topic)));
         let request = MetadataRequest::default().with_topics(Some(vec![wanted])).with_allow_auto_topic_creation(false);
         let answer = connection.ask(request, METADATA).await?;
-        let topic = answer.topics.first().ok_or_else(|| DeliverError::transient("the broker tells of no topic"))?;
+        let told = answer.topics.iter().find(|topic| topic.name == self.settings.topic);
+        let topic = told.ok_or_else(|| DeliverError::transient("the broker tells of another topic, or of none"))?;
         if topic.error_code != 0 {
             return Err(from_broker(topic.error_code, &self.settings.topic, None));
         }
@@ -202,11 +218,11 @@ impl Kafka {
             Choice::Turn(turn) => turn % topic.partitions.len().max(1),
         };
         let index = i32::try_from(chosen).unwrap_or(i32::MAX);
-        let Some(partition) = topic.partitions.iter().find(|partition| partition.partition_index == index) else {
+        let Some((_, leader)) = topic.partitions.iter().find(|(number, _)| *number == index) else {
             let message = format!("`{}` has no partition {index}, but {}", self.settings.topic, topic.partitions.len());
             return Err(DeliverError { class: Class::Denied, message });
         };
-        let Some(leader) = answer.brokers.iter().find(|broker| broker.node_id == partition.leader_id) else {
+        let Some(leader) = answer.brokers.iter().find(|broker| broker.node_id == *leader) else {
             return Err(DeliverError::transient(format_args!("partition {index} has no leader at the moment")));
         };
         step(
@@ -215,16 +231,20 @@ impl Kafka {
                 "`{}` has {} partitions; {index} is led by {}:{}",
                 self.settings.topic,
                 topic.partitions.len(),
-                leader.host.as_str(),
+                leader.host,
                 leader.port
             ),
         );
-        let place = (leader.host.to_string(), u16::try_from(leader.port).unwrap_or(0));
+        let place = (leader.host.clone(), u16::try_from(leader.port).unwrap_or(0));
         if connection.place != place {
             connection = Connection::open(&self.settings, &place.0, place.1).await?;
         }
         Ok(Producer { connection, partition: index, not_before: None, used: Instant::now() })
     }
+}
+
+fn not_ours(topic: &str, partition: i32) -> DeliverError {
+    DeliverError::transient(format_args!("the broker's answer is not about `{topic}`, partition {partition}"))
 }
 
 fn name(topic: &str) -> TopicName {

@@ -96,7 +96,16 @@ pub fn files(dir: &Path, stream: &str) -> Vec<Reading> {
         let name = path.file_name().unwrap().to_str().unwrap().to_string();
         let Some(rest) = name.strip_prefix(&format!("{stream}.")) else { continue };
         let epoch = i64::from_str_radix(rest.split('.').next().unwrap(), 16).unwrap();
-        let text = std::fs::read_to_string(&path).unwrap();
+        let mut bytes = Vec::new();
+        // A file may get its final name between these two lines: the next look has it.
+        let Ok(mut file) = std::fs::File::open(&path) else { continue };
+        file.read_to_end(&mut bytes).unwrap();
+        if name.contains(".ndjson.gz") {
+            let packed = std::mem::take(&mut bytes);
+            // What is torn off at the end comes again.
+            let _ = flate2::read::MultiGzDecoder::new(&packed[..]).read_to_end(&mut bytes);
+        }
+        let text = String::from_utf8(bytes).unwrap();
         let whole = text.rfind('\n').map_or(0, |end| end + 1);
         for line in text[..whole].lines() {
             let json: serde_json::Value = serde_json::from_str(line).unwrap();

@@ -1,0 +1,152 @@
+//! One file that is being written.
+
+use super::Settings;
+use flate2::bufread::GzDecoder;
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::{self, BufRead, BufReader, Read, Seek, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// The end of the name of a file that is being written.
+pub const WRITING: &str = ".writing";
+
+/// See the module.
+#[derive(Debug)]
+pub struct Written {
+    file: File,
+    /// Where it is written; without [`WRITING`] its final name.
+    path: PathBuf,
+    /// The epoch of its records.
+    pub epoch: u64,
+    /// Bytes in it.
+    pub length: u64,
+    /// When it was made.
+    pub since: Instant,
+}
+
+impl Written {
+    /// Makes a file; its final name is `name`, with a number if there is such a file already.
+    pub fn create(settings: &Settings, stem: &str, ending: &str, epoch: u64) -> io::Result<Self> {
+        let taken = |path: &Path| path.exists() || writing(path).exists();
+        let candidates = (0_u32..).map(|number| match number {
+            0 => settings.path.join(format!("{stem}{ending}")),
+            _ => settings.path.join(format!("{stem}.{number}{ending}")),
+        });
+        let free = candidates.take(10_000).find(|path| !taken(path));
+        let Some(free) = free else {
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("10000 files are named {stem}")));
+        };
+        let path = writing(&free);
+        let file = OpenOptions::new().create_new(true).append(true).mode(settings.mode).open(&path)?;
+        // The umask takes rights away that `mode` gives.
+        file.set_permissions(Permissions::from_mode(settings.mode))?;
+        Ok(Self { file, path, epoch, length: 0, since: Instant::now() })
+    }
+
+    /// Whether its path still leads to it and nobody else wrote to it.
+    pub fn is_in_place(&self) -> bool {
+        let same = || {
+            let (ours, there) = (self.file.metadata()?, std::fs::symlink_metadata(&self.path)?);
+            Ok::<_, io::Error>(
+                (ours.dev(), ours.ino()) == (there.dev(), there.ino()) && ours.len() == self.length,
+            )
+        };
+        same().unwrap_or(false)
+    }
+
+    /// Whether it is written at a path.
+    pub fn is_at(&self, path: &Path) -> bool {
+        self.path == path
+    }
+
+    /// Adds a body. After an error the file ends as before.
+    pub fn append(&mut self, body: &[u8]) -> io::Result<()> {
+        if let Err(error) = self.file.write_all(body) {
+            // If it cannot be cut either, the length shows that it is not as it should be.
+            let _ = self.file.set_len(self.length);
+            return Err(error);
+        }
+        self.length += body.len() as u64;
+        Ok(())
+    }
+
+    /// Makes what was added durable; the folder's entry too if the file is new.
+    pub fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    /// Gives it its final name.
+    pub fn finish(self) -> io::Result<()> {
+        if !self.is_in_place() {
+            // Whoever took it has it.
+            return Ok(());
+        }
+        finish(&self.path)
+    }
+}
+
+fn writing(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_os_string();
+    name.push(WRITING);
+    name.into()
+}
+
+/// Takes the end off a name.
+fn finish(path: &Path) -> io::Result<()> {
+    let name = path.to_string_lossy();
+    match name.strip_suffix(WRITING) {
+        Some(last) => std::fs::rename(path, last),
+        None => Ok(()),
+    }
+}
+
+/// What a kill left: cut to whole lines, or whole gzip members, and finished; removed if nothing is left.
+pub fn finish_left(path: &Path) -> io::Result<()> {
+    let mut file = OpenOptions::new().read(true).write(true).open(path)?;
+    let is_packed = path.to_string_lossy().ends_with(&format!(".gz{WRITING}"));
+    let whole = if is_packed { whole_members(&mut file)? } else { whole_lines(&mut file)? };
+    if whole == 0 {
+        return std::fs::remove_file(path);
+    }
+    if whole < file.metadata()?.len() {
+        file.set_len(whole)?;
+        file.sync_all()?;
+    }
+    finish(path)
+}
+
+/// Where the last whole line ends.
+fn whole_lines(file: &mut File) -> io::Result<u64> {
+    let mut reader = BufReader::new(file);
+    let (mut at, mut whole) = (0, 0);
+    loop {
+        let block = reader.fill_buf()?;
+        if block.is_empty() {
+            return Ok(whole);
+        }
+        if let Some(end) = block.iter().rposition(|byte| *byte == b'\n') {
+            whole = at + end as u64 + 1;
+        }
+        let n = block.len();
+        at += n as u64;
+        reader.consume(n);
+    }
+}
+
+/// Where the last whole gzip member ends.
+fn whole_members(file: &mut File) -> io::Result<u64> {
+    let mut reader = BufReader::new(file);
+    let mut whole = 0;
+    while !reader.fill_buf()?.is_empty() {
+        let mut member = GzDecoder::new(&mut reader);
+        let read = io::copy(&mut Read::by_ref(&mut member), &mut io::sink());
+        match read {
+            Ok(_) => whole = reader.stream_position()?,
+            // The disk says nothing of what is in the file.
+            Err(error) if error.raw_os_error().is_some() => return Err(error),
+            Err(_) => break,
+        }
+    }
+    Ok(whole)
+}

@@ -1,0 +1,89 @@
+//! NDJSON files in a folder: air-gapped export, and the simplest example of a sink.
+//!
+//! Invariants: a batch is accepted only when its file and the folder are synced *and* the file is
+//! still the one that its path names (whoever collects files may move or remove them at any time).
+//! A file that is being written ends in `.writing`; its final name says that nothing will be added.
+//!
+//! A file is finished at 16 MiB, when it is `roll` old, with a new epoch, and at a stop. What a kill
+//! left unfinished is cut to whole lines and finished before anything new is written.
+
+mod file;
+mod folder;
+
+use super::{BODY_RAW, DeliverError, Delivery, Limits, Sink};
+pub use crate::config::value::Directory as Settings;
+use crate::flow::batch::Batch;
+use crate::flow::receipt::Accepted;
+use crate::telemetry::Metrics;
+use folder::Folder;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::Duration;
+
+/// Files are looked at this often for their age.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// See the module.
+#[derive(Debug)]
+pub struct Directory {
+    settings: Settings,
+    folder: Arc<Mutex<Folder>>,
+    /// The task that finishes files by age; it ends when the sink is gone.
+    ageing: OnceLock<()>,
+}
+
+impl Directory {
+    /// Touches nothing yet.
+    #[must_use]
+    pub fn new(settings: Settings, metrics: Arc<Metrics>) -> Self {
+        let folder = Arc::new(Mutex::new(Folder::new(settings.clone(), metrics)));
+        Self { settings, folder, ageing: OnceLock::new() }
+    }
+
+    fn error(&self, error: impl std::fmt::Display) -> DeliverError {
+        DeliverError::transient(format_args!("{}: {error}", self.settings.path.display()))
+    }
+}
+
+impl Sink for Directory {
+    fn limits(&self) -> Limits {
+        Limits { batch: 1 << 20, largest: usize::MAX, per_event: 0, raw: BODY_RAW }
+    }
+
+    fn deliver<'a>(&'a self, batch: &'a Batch) -> Delivery<'a> {
+        self.ageing.get_or_init(|| drop(tokio::spawn(finish_the_old(Arc::downgrade(&self.folder)))));
+        let (folder, batch) = (self.folder.clone(), batch.clone());
+        Box::pin(async move {
+            match on_thread(folder, move |folder| folder.write(&batch.events)).await {
+                Ok(Ok(())) => Ok(Accepted::by_target()),
+                Ok(Err(error)) => Err(self.error(error)),
+                Err(error) => Err(self.error(error)),
+            }
+        })
+    }
+
+    fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async move {
+            // A thread that fails leaves files to be finished by the next start.
+            let _ = on_thread(self.folder.clone(), Folder::finish_all).await;
+        })
+    }
+}
+
+/// Finishes files by their age, until the sink is gone.
+async fn finish_the_old(folder: Weak<Mutex<Folder>>) {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let Some(folder) = folder.upgrade() else { return };
+        let _ = on_thread(folder, Folder::finish_old).await;
+    }
+}
+
+/// Files may lie on slow disks: work on them never holds up the network.
+async fn on_thread<T: Send + 'static>(
+    folder: Arc<Mutex<Folder>>,
+    work: impl FnOnce(&mut Folder) -> T + Send + 'static,
+) -> Result<T, tokio::task::JoinError> {
+    tokio::task::spawn_blocking(move || work(&mut folder.lock().unwrap_or_else(PoisonError::into_inner))).await
+}
