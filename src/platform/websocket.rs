@@ -1,11 +1,12 @@
 //! Bytes over a WebSocket: AMQP through port 443 and through proxies (event-hubs.md, section 2).
 
 use async_tungstenite::bytes::{ByteReader, ByteWriter};
-use async_tungstenite::tokio::{TokioAdapter, accept_hdr_async, client_async};
+use async_tungstenite::tokio::{TokioAdapter, accept_hdr_async, client_async_with_config};
 use async_tungstenite::tungstenite::Error;
 use async_tungstenite::tungstenite::client::IntoClientRequest;
 use async_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use async_tungstenite::tungstenite::http::{HeaderValue, StatusCode, header};
+use async_tungstenite::tungstenite::protocol::WebSocketConfig;
 use async_tungstenite::{WebSocketReceiver, WebSocketSender, WebSocketStream};
 use std::io;
 use tokio::io::{AsyncRead, AsyncWrite, Join};
@@ -16,6 +17,9 @@ const PROTOCOL: &str = "AMQPWSB10";
 const PROTOCOLS: [&str; 2] = [PROTOCOL, "amqp"];
 /// Where Azure listens for it.
 const PATH: &str = "/$servicebus/websocket";
+
+/// A longer message is none, in bytes: memory is reserved as its length says.
+const MOST: usize = 256 << 10;
 
 /// A WebSocket that is read and written like any stream; each write is one binary message.
 pub type Bytes<S> = Join<ByteReader<WebSocketReceiver<TokioAdapter<S>>>, ByteWriter<WebSocketSender<TokioAdapter<S>>>>;
@@ -34,7 +38,8 @@ pub async fn connect<S: AsyncRead + AsyncWrite + Unpin>(stream: S, tls: bool, ho
     let request = format!("{scheme}://{host}{PATH}").into_client_request();
     let mut request = request.map_err(io::Error::other)?;
     request.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(PROTOCOL));
-    match client_async(request, stream).await {
+    let limits = WebSocketConfig::default().max_message_size(Some(MOST)).max_frame_size(Some(MOST));
+    match client_async_with_config(request, stream, Some(limits)).await {
         Ok((stream, _)) => Ok(bytes(stream)),
         Err(Error::Http(answer)) => Err(io::Error::other(format!("the server answers {}", answer.status()))),
         Err(error) => Err(io::Error::other(error)),
@@ -84,7 +89,7 @@ mod tests {
         assert_eq!(&got, b"AMQP");
 
         let (client, server) = tokio::io::duplex(1 << 16);
-        let other = client_async("ws://localhost/chat", client);
+        let other = async_tungstenite::tokio::client_async("ws://localhost/chat", client);
         let (client, server) = tokio::join!(other, accept(server));
         assert!(client.unwrap_err().to_string().contains("404") && server.is_err());
     }

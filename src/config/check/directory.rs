@@ -15,7 +15,8 @@ const LEAST_KEEP: u64 = 32 << 20;
 impl Checker<'_> {
     pub(super) fn directory(&mut self, span: &Range<usize>, raw: raw::Directory) -> Option<Directory> {
         let roll = raw.roll.as_ref().map_or(ROLL, |roll| roll.get_ref().0);
-        if let Some(at) = raw.roll.filter(|_| roll < Duration::from_secs(1) || roll > Duration::from_secs(30 * 86_400)) {
+        if let Some(at) = raw.roll.filter(|_| roll < Duration::from_secs(1) || roll > Duration::from_secs(30 * 86_400))
+        {
             self.problem(at.span(), "`roll` must be from 1s to 30d".into(), None);
         }
         let keep = raw.keep.as_ref().map(|keep| keep.get_ref().0);

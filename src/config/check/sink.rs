@@ -2,8 +2,8 @@
 
 use super::{Checker, Table};
 use crate::config::value::{
-    ClientTls, Codec, Compression, ConnectionString, Credential, EventHubs, Kafka, Login, PartitionBy,
-    Proxy, Rate, Sasl, Span, Target, Transport,
+    ClientTls, Codec, Compression, ConnectionString, Credential, EventHubs, Kafka, Login, PartitionBy, Proxy, Rate,
+    Sasl, Span, Target, Transport,
 };
 use crate::config::{Sink, raw};
 use crate::sink::Kind;
@@ -43,8 +43,7 @@ impl Checker<'_> {
             }
             _ => {
                 let raw: raw::Directory = self.fields(span.clone(), body);
-                let (reader, linger) =
-                    self.reading(name, raw.from.clone(), raw.begin.as_ref(), raw.linger.as_ref());
+                let (reader, linger) = self.reading(name, raw.from.clone(), raw.begin.as_ref(), raw.linger.as_ref());
                 let directory = self.directory(&span, raw)?;
                 let codec = if directory.packed { Codec::Gzip } else { Codec::None };
                 let (kind, partition_by) = (Kind::Directory(directory), PartitionBy::Stream);

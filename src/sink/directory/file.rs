@@ -48,9 +48,7 @@ impl Written {
     pub fn is_in_place(&self) -> bool {
         let same = || {
             let (ours, there) = (self.file.metadata()?, std::fs::symlink_metadata(&self.path)?);
-            Ok::<_, io::Error>(
-                (ours.dev(), ours.ino()) == (there.dev(), there.ino()) && ours.len() == self.length,
-            )
+            Ok::<_, io::Error>((ours.dev(), ours.ino()) == (there.dev(), there.ino()) && ours.len() == self.length)
         };
         same().unwrap_or(false)
     }

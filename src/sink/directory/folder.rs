@@ -197,7 +197,14 @@ impl Folder {
         if removed > 0 {
             let folder = self.settings.path.display().to_string();
             self.metrics.add(Metric::DirectoryRemoved, removed);
-            tracing::warn!(event = event::SINK_NOTE, folder, removed, freed, keep, "the oldest files were removed: `keep`");
+            tracing::warn!(
+                event = event::SINK_NOTE,
+                folder,
+                removed,
+                freed,
+                keep,
+                "the oldest files were removed: `keep`"
+            );
         }
     }
 }

@@ -5,6 +5,7 @@
 
 use super::cbs::Cbs;
 use super::error::{self, Failed};
+use super::guard::Guard;
 use super::message::Encoded;
 use super::token::Renewal;
 use super::transport;
@@ -210,7 +211,8 @@ async fn amqp(stream: Tcp, settings: &EventHubs) -> Result<(ConnectionHandle<()>
         .max_frame_size(FRAME_BYTES)
         .idle_time_out(IDLE_TIME_OUT_MS)
         .buffer_size(QUEUE);
-    let opened = builder.open_with_stream(transport::secured(stream, settings).await?).await;
+    let stream = Guard::new(transport::secured(stream, settings).await?, FRAME_BYTES);
+    let opened = builder.open_with_stream(stream).await;
     let mut connection = opened.map_err(|error| failed(format!("AMQP: {error:?}")))?;
     let session = fe2o3_amqp::Session::builder().buffer_size(QUEUE).begin(&mut connection).await;
     let session = session.map_err(|error| failed(format!("AMQP session: {error:?}")))?;

@@ -177,7 +177,9 @@ impl Https {
         let class = class(status, wait, told, self.proved.load(Relaxed));
         let hint = match status {
             StatusCode::NOT_FOUND => NOT_FOUND,
-            _ if status.is_success() => "; Event Hubs answers 201: a portal, a proxy or a wrong address answered instead",
+            _ if status.is_success() => {
+                "; Event Hubs answers 201: a portal, a proxy or a wrong address answered instead"
+            }
             StatusCode::GONE => "; the event hub is not there any more",
             _ => "",
         };

@@ -7,6 +7,7 @@
 mod cbs;
 mod connection;
 mod error;
+mod guard;
 mod https;
 mod message;
 mod sas;
@@ -16,6 +17,7 @@ mod transport;
 pub use crate::config::value::EventHubs as Settings;
 use crate::config::value::Target;
 pub use crate::config::value::Transport;
+pub use guard::is_sound;
 pub use https::Https;
 
 use super::slots::Slots;

@@ -90,7 +90,10 @@ impl<'a> Input<'a> {
     }
 
     /// A length that the bytes must have, or an element count; none for null.
-    fn length(&mut self, fixed: impl FnOnce(&mut Self) -> Result<i32, Unreadable>) -> Result<Option<usize>, Unreadable> {
+    fn length(
+        &mut self,
+        fixed: impl FnOnce(&mut Self) -> Result<i32, Unreadable>,
+    ) -> Result<Option<usize>, Unreadable> {
         let length = if self.flexible { i64::from(self.varint()?) - 1 } else { i64::from(fixed(self)?) };
         match length {
             -1 => Ok(None),
@@ -378,10 +381,8 @@ mod tests {
     }
 
     fn metadata(version: i16) -> Vec<u8> {
-        let broker = MetadataResponseBroker::default()
-            .with_node_id(BrokerId(3))
-            .with_host(text("broker"))
-            .with_port(9092);
+        let broker =
+            MetadataResponseBroker::default().with_node_id(BrokerId(3)).with_host(text("broker")).with_port(9092);
         let partition = MetadataResponsePartition::default()
             .with_partition_index(1)
             .with_leader_id(BrokerId(3))
@@ -395,8 +396,7 @@ mod tests {
 
     fn produced(version: i16) -> Vec<u8> {
         let error = BatchIndexAndErrorMessage::default().with_batch_index(4);
-        let mut partition =
-            PartitionProduceResponse::default().with_index(2).with_error_code(87).with_base_offset(99);
+        let mut partition = PartitionProduceResponse::default().with_index(2).with_error_code(87).with_base_offset(99);
         if version >= 8 {
             partition = partition.with_record_errors(vec![error]).with_error_message(Some(text("bad")));
         }
@@ -410,7 +410,10 @@ mod tests {
     fn answers_are_read_in_every_version_as_another_implementation_writes_them() {
         for version in 0..=9 {
             let read = read::<MetadataRequest>(&metadata(version), 7, version).unwrap().unwrap();
-            assert_eq!((read.brokers[0].node_id, read.brokers[0].host.as_str(), read.brokers[0].port), (3, "broker", 9092));
+            assert_eq!(
+                (read.brokers[0].node_id, read.brokers[0].host.as_str(), read.brokers[0].port),
+                (3, "broker", 9092)
+            );
             assert_eq!((read.topics[0].name.as_str(), &read.topics[0].partitions), ("readings", &vec![(1, 3), (2, 3)]));
         }
         for version in 3..=9 {

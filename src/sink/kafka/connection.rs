@@ -15,7 +15,7 @@ use crate::sink::dial::{self, step};
 use crate::sink::{Class, DeliverError, entra};
 use bytes::BytesMut;
 use kafka_protocol::messages::{ApiVersionsRequest, RequestHeader, SaslAuthenticateRequest, SaslHandshakeRequest};
-use kafka_protocol::protocol::{Encodable, Request as _, StrBytes};
+use kafka_protocol::protocol::{Encodable, StrBytes};
 use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;

@@ -153,8 +153,17 @@ async fn only_what_a_broker_says_of_our_batch_counts() {
         compression: Compression::None,
     };
     for lie in [
-        OtherTopic, OtherPartition, NoTopic, NoPartition, TwoPartitions, NegativeOffset, OtherNumber, Longer, Huge,
-        HugeMetadata, HugeVersions,
+        OtherTopic,
+        OtherPartition,
+        NoTopic,
+        NoPartition,
+        TwoPartitions,
+        NegativeOffset,
+        OtherNumber,
+        Longer,
+        Huge,
+        HugeMetadata,
+        HugeVersions,
     ] {
         lies.send_replace(lie);
         let kafka = Kafka::new(settings.clone(), Metrics::new());
