@@ -360,7 +360,7 @@ fn files_of_every_kind() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("file");
     let mut settings = Settings::new(path.to_str().unwrap());
-    (settings.unterminated_after, settings.done_after, settings.max_line) = (Duration::ZERO, Duration::ZERO, 100);
+    (settings.unterminated_after, settings.done_after, settings.max_line) = (Some(Duration::ZERO), Duration::ZERO, 100);
     fuzz(&seeds, |bytes| {
         std::fs::write(&path, bytes).unwrap();
         let mut tail = Tail::new(settings.clone(), &[], Metrics::new());

@@ -23,6 +23,8 @@ metrics! {
     SourceBytes "source_bytes_total" "Payload bytes that sources handed over."
     SourceRedelivered "source_redelivered_total" "Frames that the source marked as handed over before."
     SourceRepeatsSkipped "source_repeats_skipped_total" "MQTT QoS 2 repeats that were stored before and not stored again."
+    SourceUnwanted "source_unwanted_total" "MQTT messages that no configured topic asks for: acknowledged and not stored."
+    SourceCopiesSkipped "source_copies_skipped_total" "MQTT 5 messages that a broker sent once more for an overlapping filter."
     SourceDropped "source_dropped_total" "Messages without acknowledgement (MQTT QoS 0, serial) dropped because the held-bytes limit was reached."
     SourceSettled "source_settled_total" "Frames that were told to be safe."
     SourceReconnects "source_reconnects_total" "Connections to brokers that ended and were made again."

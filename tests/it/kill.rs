@@ -200,6 +200,10 @@ fn storm_at(mut broker: Broker, dir: &Path, qos: u8, protocol: &str, trouble: Tr
     // A line is there exactly once after removing repeats by identity.
     let twice: Vec<_> = values("lines").into_iter().filter(|(_, count)| *count != 1).collect();
     assert!(twice.is_empty(), "{twice:?}");
+    // And in the order in which they were written, whatever was renamed when.
+    let all: Vec<_> = readings(&hub, "readings").into_iter().filter(|reading| reading.lane.1 == "lines").collect();
+    let in_order = (0..written).map(|n| format!("line {n}"));
+    assert!(without_repeats(&all).iter().map(crate::rig::Reading::value).eq(in_order), "lines are out of order");
     // What the broker was told to be safe is there.
     let there: BTreeSet<String> = values("readings").into_keys().collect();
     let acknowledged = proxy.acknowledged();

@@ -20,6 +20,7 @@ mod mqtt;
 mod mqtt_more;
 mod rig;
 mod serial;
+mod sessions;
 mod tap;
 mod transports;
 mod ways;

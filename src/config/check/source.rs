@@ -124,7 +124,7 @@ impl Checker<'_> {
             }
         }
         if let Some(after) = raw.unterminated_after {
-            file.unterminated_after = after.get_ref().0;
+            file.unterminated_after = Some(after.get_ref().0);
         }
         if let Some(most) = raw.max_line {
             file.max_line = usize::try_from(most.get_ref().0).unwrap_or(usize::MAX);

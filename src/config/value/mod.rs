@@ -46,8 +46,9 @@ pub struct File {
     pub from_end: bool,
     /// Look for more this often.
     pub poll: Duration,
-    /// A last line without a newline is taken as it is after this long without change.
-    pub unterminated_after: Duration,
+    /// A last line without a newline is taken as it is after this long without change; else when the file
+    /// was rotated, removed or is complete.
+    pub unterminated_after: Option<Duration>,
     /// A file that was renamed or removed is let go after this long without change.
     pub gone_after: Duration,
     /// The longest line in bytes; longer ones become dead letters.
@@ -88,7 +89,7 @@ impl File {
             path: path.into(),
             from_end: false,
             poll: Duration::from_millis(250),
-            unterminated_after: Duration::from_secs(10),
+            unterminated_after: None,
             gone_after: Duration::from_secs(5),
             max_line: crate::flow::record::MAX_RECORD,
             header: None,

@@ -34,6 +34,22 @@ pub struct Mqtt {
     pub status: Option<Status>,
 }
 
+impl Mqtt {
+    /// Pairs of filters that a topic may fall under both.
+    pub fn overlaps(&self) -> impl Iterator<Item = (&Subscription, &Subscription)> {
+        let pairs = self.subscriptions.iter().enumerate();
+        pairs
+            .flat_map(|(at, one)| self.subscriptions[at + 1..].iter().map(move |two| (one, two)))
+            .filter(|(one, two)| one.overlaps(two))
+    }
+
+    /// Whether there are such pairs.
+    #[must_use]
+    pub fn has_overlaps(&self) -> bool {
+        self.overlaps().next().is_some()
+    }
+}
+
 /// Where a broker is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Broker {
@@ -108,9 +124,35 @@ impl Subscription {
         Self { filter: format!("{share}{}", plain.join("/")), names, qos, route }
     }
 
+    /// Whether some topic falls under both.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let mut ours = Self::without_share(&self.filter).split('/');
+        let mut theirs = Self::without_share(&other.filter).split('/');
+        let mut is_first = true;
+        loop {
+            match (ours.next(), theirs.next()) {
+                (Some("#" | "+"), Some(level)) | (Some(level), Some("#" | "+"))
+                    if is_first && level.starts_with('$') =>
+                {
+                    return false;
+                }
+                (Some("#"), _) | (_, Some("#")) | (None, None) => return true,
+                (Some("+"), Some(_)) | (Some(_), Some("+")) => {}
+                (Some(one), Some(two)) if one == two => {}
+                _ => return false,
+            }
+            is_first = false;
+        }
+    }
+
     /// Whether a topic falls under it.
     #[must_use]
     pub fn matches(&self, topic: &str) -> bool {
+        // MQTT 5, section 4.7.2.
+        if topic.starts_with('$') && Self::without_share(&self.filter).starts_with(['#', '+']) {
+            return false;
+        }
         let mut levels = topic.split('/');
         for wanted in Self::without_share(&self.filter).split('/') {
             match (wanted, levels.next()) {
@@ -137,10 +179,11 @@ impl Subscription {
         self.filter = Self::without_share(&self.filter).to_string();
     }
 
-    /// The filter behind `$share/GROUP/`.
+    /// The filter behind `$share/GROUP/`, and behind what EMQX and its kin write in front.
     fn without_share(filter: &str) -> &str {
-        let shared = filter.strip_prefix("$share/").and_then(|rest| rest.split_once('/'));
-        shared.map_or(filter, |(_, topic)| topic)
+        let shared = filter.strip_prefix("$share/").and_then(|rest| Some(rest.split_once('/')?.1));
+        let other = || filter.strip_prefix("$queue/").or(filter.strip_prefix("$exclusive/"));
+        shared.or_else(other).unwrap_or(filter)
     }
 }
 
@@ -163,5 +206,29 @@ mod tests {
         assert!(all.matches("plant") && all.matches("plant/a/b") && !all.matches("plants/a"));
         assert!(Subscription::new("+/a", 1, 0).matches("/a"));
         assert!(Subscription::new("a", 1, 0).names.is_empty());
+        assert!(!all.matches("$SYS/a") && !Subscription::new("#", 1, 0).matches("$SYS/a"));
+        assert!(Subscription::new("$SYS/#", 1, 0).matches("$SYS/a"));
+    }
+
+    #[test]
+    fn filters_overlap_when_a_topic_falls_under_both() {
+        let overlap = |one: &str, two: &str| {
+            let (one, two) = (Subscription::new(one, 1, 0), Subscription::new(two, 1, 0));
+            assert_eq!(one.overlaps(&two), two.overlaps(&one));
+            one.overlaps(&two)
+        };
+        for (one, two) in [
+            ("plant/#", "plant/+/t"),
+            ("plant/#", "plant"),
+            ("+/t", "a/+"),
+            ("#", "a"),
+            ("$share/g/a", "a"),
+            ("a", "a"),
+        ] {
+            assert!(overlap(one, two), "{one} {two}");
+        }
+        for (one, two) in [("plant/+", "plant/a/t"), ("a", "b"), ("#", "$SYS/#"), ("a/b", "a"), ("+/x", "a/y")] {
+            assert!(!overlap(one, two), "{one} {two}");
+        }
     }
 }

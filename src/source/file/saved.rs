@@ -106,6 +106,28 @@ pub struct Saved {
     pub fingerprint: Fingerprint,
     /// Where the line is that names the columns.
     pub header_at: Option<u64>,
+    /// Its place in the order of files.
+    pub turn: Turn,
+}
+
+/// Which files are read before which: of those that began under one name, the one with the lower number
+/// is read to its end first, whatever they are called later.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Turn {
+    /// The path that the file, or the one that it is a copy of, began under.
+    pub name: PathBuf,
+    /// Rises with each file that a source finds.
+    pub number: u64,
+}
+
+/// As this version of the source saved it before there were turns.
+#[derive(Deserialize)]
+struct SavedWithHeader {
+    id: FileId,
+    path: PathBuf,
+    offset: u64,
+    fingerprint: Fingerprint,
+    header_at: Option<u64>,
 }
 
 /// As versions before 0.2 saved it.
@@ -125,11 +147,16 @@ impl Saved {
 
     /// From a position.
     pub fn decode(value: &[u8]) -> Option<Self> {
+        let turn = |path: &Path| Turn { name: path.into(), number: 0 };
+        let with_header = || {
+            let SavedWithHeader { id, path, offset, fingerprint, header_at } = postcard::from_bytes(value).ok()?;
+            Some(Self { turn: turn(&path), id, path, offset, fingerprint, header_at })
+        };
         let before = || {
             let SavedBefore { id, path, offset, fingerprint } = postcard::from_bytes(value).ok()?;
-            Some(Self { id, path, offset, fingerprint, header_at: None })
+            Some(Self { turn: turn(&path), id, path, offset, fingerprint, header_at: None })
         };
-        postcard::from_bytes(value).ok().or_else(before)
+        postcard::from_bytes(value).ok().or_else(with_header).or_else(before)
     }
 }
 
@@ -160,6 +187,20 @@ pub fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn positions_of_earlier_versions_are_read() {
+        let (id, path) = (FileId { device: 1, inode: 2 }, PathBuf::from("/a.log"));
+        let fingerprint = Fingerprint { length: 3, crc: 4 };
+        let turn = Turn { name: path.clone(), number: 0 };
+        let saved = |header_at| Saved { id, path: path.clone(), offset: 5, fingerprint, header_at, turn: turn.clone() };
+        let first = postcard::to_allocvec(&(id, &path, 5_u64, fingerprint)).unwrap();
+        assert_eq!(Saved::decode(&first), Some(saved(None)));
+        let second = postcard::to_allocvec(&(id, &path, 5_u64, fingerprint, Some(6_u64))).unwrap();
+        assert_eq!(Saved::decode(&second), Some(saved(Some(6))));
+        let now = Saved { turn: Turn { name: "/b.log".into(), number: 7 }, ..saved(Some(6)) };
+        assert_eq!(Saved::decode(&postcard::to_allocvec(&now).unwrap()), Some(now));
+    }
 
     #[test]
     fn a_bare_name_is_in_the_folder_where_we_are() {

@@ -47,7 +47,6 @@ struct Connection<'a> {
     name: &'a str,
     giver: &'a mut Giver,
     session: &'a mut Session,
-    subscribed: &'a mut bool,
     metrics: &'a Metrics,
     client: Client,
     /// In order of arrival: the frame, and what to send when it is safe.
@@ -55,13 +54,20 @@ struct Connection<'a> {
     /// The frame that was handed over last.
     last: u64,
     topics: HashMap<Bytes, Topic>,
+    /// SUBSCRIBEs that are not sent yet, in order, and those that are, by packet id: their filters.
+    asking: VecDeque<Vec<(String, u8)>>,
+    asked: HashMap<u16, Vec<(String, u8)>>,
+    /// Filters that were asked to be taken back.
+    leaving: Vec<String>,
+    copies: Copies,
 }
 
 /// What is known of a topic.
 #[derive(Debug, Clone)]
 struct Topic {
     name: Arc<str>,
-    route: usize,
+    /// None: no subscription of ours leads to it.
+    route: Option<usize>,
     attributes: Vec<(Box<str>, Box<str>)>,
 }
 
@@ -72,7 +78,6 @@ pub async fn run(
     name: &str,
     giver: &mut Giver,
     session: &mut Session,
-    subscribed: &mut bool,
     metrics: &Metrics,
     stop: &mut Stop,
 ) -> End {
@@ -80,9 +85,21 @@ pub async fn run(
         Ok(opened) => opened,
         Err(error) => return End::Lost { error, was_up: false },
     };
-    let (acks, topics) = (VecDeque::new(), HashMap::new());
-    let mut connection =
-        Connection { settings, name, giver, session, subscribed, metrics, client, acks, last: 0, topics };
+    let mut connection = Connection {
+        settings,
+        name,
+        giver,
+        session,
+        metrics,
+        client,
+        acks: VecDeque::new(),
+        last: 0,
+        topics: HashMap::new(),
+        asking: VecDeque::new(),
+        asked: HashMap::new(),
+        leaving: Vec::new(),
+        copies: Copies::default(),
+    };
     connection.session.turn_to(&broker.to_string());
     let mut up: Option<Instant> = None;
     loop {
@@ -106,7 +123,7 @@ pub async fn run(
         };
         let went_on = match polled {
             Ok(incoming) => {
-                if matches!(incoming, Incoming::Connected(_)) {
+                if matches!(incoming, Incoming::Connected { .. }) {
                     up = Some(Instant::now());
                 }
                 connection.take(incoming, broker).await
@@ -130,24 +147,27 @@ pub async fn run(
 impl Connection<'_> {
     async fn take(&mut self, incoming: Incoming, broker: &Broker) -> Result<(), End> {
         match incoming {
-            Incoming::Connected(session_present) => self.connected(session_present, broker).await,
-            Incoming::Subscribed(refused) => {
-                self.metrics.add(Metric::SourceSubscribed, 1);
-                *self.subscribed = true;
-                for topic in refused.iter().filter_map(|at| self.settings.subscriptions.get(*at)) {
-                    let topic = &topic.filter;
-                    tracing::error!(
-                        event = event::SOURCE_DOWN,
-                        source = self.name,
-                        topic,
-                        "the broker refuses the topic"
-                    );
-                }
+            Incoming::Connected { session_present, says_which } => {
+                self.connected(session_present, says_which, broker).await
+            }
+            Incoming::Asked(packet) => {
+                self.asked.extend(self.asking.pop_front().map(|filters| (packet, filters)));
+                Ok(())
+            }
+            Incoming::Subscribed(packet, refused) => {
+                self.subscribed(packet, &refused);
+                Ok(())
+            }
+            Incoming::Unsubscribed => {
+                let left: Vec<(String, u8)> = self.session.subscribed().to_vec();
+                let left = left.into_iter().filter(|(filter, _)| !self.leaving.contains(filter)).collect();
+                self.session.set_subscribed(left);
+                self.session.pay(self.giver);
                 Ok(())
             }
             Incoming::Message(message) => self.message(*message),
             Incoming::Released(packet) => {
-                self.session.end(packet);
+                self.session.release(packet);
                 self.session.pay(self.giver);
                 Ok(())
             }
@@ -155,32 +175,89 @@ impl Connection<'_> {
         }
     }
 
-    async fn connected(&mut self, session_present: bool, broker: &Broker) -> Result<(), End> {
+    async fn connected(&mut self, session_present: bool, says_which: bool, broker: &Broker) -> Result<(), End> {
         tracing::info!(event = event::SOURCE_UP, source = self.name, %broker, session_present, "connected");
         self.client.announce(self.settings, true);
         if !session_present {
-            // Until the broker confirms, the next connection subscribes, whatever session it finds.
-            *self.subscribed = false;
             self.session.clear();
-            self.session.pay(self.giver);
         }
-        // With a kept session only the first connection subscribes (the topics may have changed):
-        // each SUBSCRIBE makes the broker send what it retains once more.
-        if session_present && *self.subscribed {
-            return Ok(());
+        // Each SUBSCRIBE makes the broker send what it retains once more: only what it has not is asked for.
+        let has = self.session.subscribed().to_vec();
+        let mut wanted: Vec<(String, u8)> = Vec::new();
+        for subscription in &self.settings.subscriptions {
+            if !wanted.iter().any(|(filter, _)| *filter == subscription.filter) {
+                wanted.push((subscription.filter.clone(), subscription.qos));
+            }
         }
-        let asked = self.client.subscribe(self.settings).await;
-        asked.map_err(|error| End::Lost { error: format!("cannot subscribe: {error}"), was_up: true })
+        self.leaving = has
+            .iter()
+            .filter(|(filter, _)| wanted.iter().all(|(other, _)| other != filter))
+            .cloned()
+            .map(|(filter, _)| filter)
+            .collect();
+        let new: Vec<(String, u8)> = wanted.into_iter().filter(|filter| !has.contains(filter)).collect();
+        // Where filters overlap, a broker may send a copy for each: then it is to say for which.
+        let requests: Vec<(Option<usize>, Vec<(String, u8)>)> = if says_which && self.settings.has_overlaps() {
+            new.into_iter().map(|filter| (Some(id_of(&filter.0)), vec![filter])).collect()
+        } else if new.is_empty() {
+            Vec::new()
+        } else {
+            vec![(None, new)]
+        };
+        let lost = |error: String| End::Lost { error: format!("cannot subscribe: {error}"), was_up: true };
+        if !self.leaving.is_empty() {
+            let topics = self.leaving.join(" ");
+            tracing::info!(
+                event = event::SOURCE_NOTE,
+                source = self.name,
+                topics,
+                "unsubscribing: not configured any more"
+            );
+            self.client.unsubscribe(&self.leaving).await.map_err(lost)?;
+        }
+        for (id, filters) in requests {
+            self.client.subscribe(&filters, id).await.map_err(lost)?;
+            self.asking.push_back(filters);
+        }
+        self.session.pay(self.giver);
+        Ok(())
+    }
+
+    /// The broker has confirmed a SUBSCRIBE, or some of its filters.
+    fn subscribed(&mut self, packet: u16, refused: &[usize]) {
+        self.metrics.add(Metric::SourceSubscribed, 1);
+        let filters = self.asked.remove(&packet).unwrap_or_default();
+        let mut has = self.session.subscribed().to_vec();
+        for (at, (topic, qos)) in filters.into_iter().enumerate() {
+            has.retain(|(filter, _)| *filter != topic);
+            if refused.contains(&at) {
+                tracing::error!(event = event::SOURCE_DOWN, source = self.name, topic, "the broker refuses the topic");
+            } else {
+                has.push((topic, qos));
+            }
+        }
+        self.session.set_subscribed(has);
+        self.session.pay(self.giver);
+    }
+
+    /// What is not stored settles with what came before it: acknowledgements keep their order.
+    fn pass_over(&mut self, ack: Option<Ack>) {
+        self.acks.extend(ack.map(|ack| (self.last, ack)));
+        self.acknowledge(self.giver.settled());
     }
 
     fn message(&mut self, message: Message) -> Result<(), End> {
-        let Message { topic, payload, qos, dup, retain, packet, attributes, ack } = message;
+        let Message { topic, payload, qos, dup, retain, packet, subscriptions, attributes, ack } = message;
         if retain && !self.settings.retained {
-            // It settles with what came before it: acknowledgements keep their order.
-            self.acks.extend(ack.map(|ack| (self.last, ack)));
-            self.acknowledge(self.giver.settled());
+            self.pass_over(ack);
             return Ok(());
         }
+        let mut known = self.topic(&topic);
+        let Some(route) = known.route else {
+            self.metrics.add(Metric::SourceUnwanted, 1);
+            self.pass_over(ack);
+            return Ok(());
+        };
         let mut position = None;
         let mut second = None;
         if qos == 2 {
@@ -197,9 +274,19 @@ impl Connection<'_> {
             position = Some(self.session.position(packet, crc));
             second = Some((packet, crc));
         }
+        if self.copies.is_one(&topic, &payload, &subscriptions) {
+            self.metrics.add(Metric::SourceCopiesSkipped, 1);
+            // Its packet id is saved as if it were stored: a repeat of it is a copy too.
+            if let Some((packet, crc)) = second {
+                let frame = Frame { position, ..Frame::new("", Payload::Nothing) };
+                self.last = self.giver.try_push(frame).map_err(|_| End::Overflow)?;
+                self.session.begin(packet, crc, self.last);
+            }
+            self.pass_over(ack);
+            return Ok(());
+        }
         let redelivered = if dup && qos == 1 { REDELIVERED } else { 0 };
         let retained = if retain { RETAINED } else { 0 };
-        let mut known = self.topic(&topic);
         known.attributes.extend(attributes);
         let about: usize = known.attributes.iter().map(|(name, value)| name.len() + value.len()).sum();
         let most = if about > MAX_ATTRIBUTES { 0 } else { self.settings.max_payload };
@@ -209,13 +296,14 @@ impl Connection<'_> {
         let frame = Frame {
             flags: redelivered | retained,
             position,
-            route: known.route,
+            route,
             attributes: known.attributes,
             ..Frame::new(known.name, kept(&payload, most))
         };
         match self.giver.try_push(frame) {
             Ok(id) => {
                 self.last = id;
+                self.copies.stored(&topic, &payload, subscriptions);
                 if let Some((packet, crc)) = second {
                     self.session.begin(packet, crc, id);
                 }
@@ -241,8 +329,17 @@ impl Connection<'_> {
         }
         let name = String::from_utf8_lossy(topic);
         let wanted = self.settings.subscriptions.iter().find(|subscription| subscription.matches(&name));
+        if wanted.is_none() {
+            let topic = &*name;
+            tracing::warn!(
+                event = event::SOURCE_NOTE,
+                source = self.name,
+                topic,
+                "a message that no configured topic asks for: acknowledged and not stored (told once a topic)"
+            );
+        }
         let known = Topic {
-            route: wanted.map_or(0, |wanted| wanted.route),
+            route: wanted.map(|wanted| wanted.route),
             attributes: wanted.map(|wanted| wanted.attributes(&name)).unwrap_or_default(),
             name: name.into(),
         };
@@ -281,9 +378,9 @@ impl Connection<'_> {
             tokio::select! {
                 polled = events.next() => match polled {
                     Ok(Incoming::Left) | Err(_) => return,
-                    // The library completes the exchange by itself: it must be forgotten with it.
+                    // The library completes the exchange by itself.
                     Ok(Incoming::Released(packet)) => {
-                        self.session.end(packet);
+                        self.session.release(packet);
                         self.session.pay(self.giver);
                     }
                     Ok(_) => {}
@@ -295,6 +392,49 @@ impl Connection<'_> {
                 () = &mut deadline => return,
             }
         }
+    }
+}
+
+/// The number that a broker says with messages of a filter: it must be the same for the life of the session.
+fn id_of(filter: &str) -> usize {
+    // From 1 to 268,435,455 (MQTT 5, section 3.8.2.1.2).
+    usize::try_from(crc32c::crc32c(filter.as_bytes()) % 268_435_455).unwrap_or(0) + 1
+}
+
+/// Messages that came lately, and the subscriptions that they came for: where filters overlap, brokers may
+/// send a copy for each. What comes for a subscription once more is another message.
+#[derive(Debug, Default)]
+struct Copies(VecDeque<(u32, Vec<usize>, Instant)>);
+
+impl Copies {
+    /// Copies of a message follow each other: at most so many others are between them.
+    const NEAR: usize = 64;
+    /// And at most this time.
+    const SOON: Duration = Duration::from_secs(2);
+
+    /// Whether a message came before, for other subscriptions than these.
+    fn is_one(&mut self, topic: &[u8], payload: &[u8], subscriptions: &[usize]) -> bool {
+        if subscriptions.is_empty() {
+            return false;
+        }
+        let crc = Session::crc(topic, payload);
+        let is_other = |known: &[usize]| subscriptions.iter().all(|id| !known.contains(id));
+        let near = self.0.iter_mut().find(|(of, known, at)| *of == crc && at.elapsed() < Self::SOON && is_other(known));
+        let is_one = near.is_some();
+        if let Some((_, known, _)) = near {
+            known.extend(subscriptions);
+        }
+        is_one
+    }
+
+    fn stored(&mut self, topic: &[u8], payload: &[u8], subscriptions: Vec<usize>) {
+        if subscriptions.is_empty() {
+            return;
+        }
+        if self.0.len() >= Self::NEAR {
+            self.0.pop_front();
+        }
+        self.0.push_back((Session::crc(topic, payload), subscriptions, Instant::now()));
     }
 }
 

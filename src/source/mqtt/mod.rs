@@ -38,7 +38,7 @@ pub(super) async fn probe(settings: &Settings) -> Result<String, String> {
         let accepted = tokio::time::timeout(PROBE, async {
             loop {
                 match events.next().await {
-                    Ok(wire::Incoming::Connected(_)) => return Ok(()),
+                    Ok(wire::Incoming::Connected { .. }) => return Ok(()),
                     Ok(_) => {}
                     Err(error) => return Err(format!("{broker}: {error}")),
                 }
@@ -57,12 +57,10 @@ pub(super) async fn run(settings: Settings, context: Context) {
     let Context { name, mut giver, positions, mut stop, metrics } = context;
     let mut session = Session::load(&positions);
     let mut failures = 0;
-    let mut subscribed = false;
     let mut turn = 0;
     loop {
         let Some(broker) = settings.brokers.get(turn % settings.brokers.len().max(1)) else { return };
-        let ended =
-            connection::run(&settings, broker, &name, &mut giver, &mut session, &mut subscribed, &metrics, &mut stop);
+        let ended = connection::run(&settings, broker, &name, &mut giver, &mut session, &metrics, &mut stop);
         let ended = ended.await;
         let wait = match &ended {
             End::Stopped => return,
@@ -81,7 +79,6 @@ pub(super) async fn run(settings: Settings, context: Context) {
                 // Another broker knows nothing of our session: its packet ids are its own.
                 if settings.brokers.len() > 1 && !was_up {
                     turn += 1;
-                    subscribed = false;
                 }
                 let wait = random::backoff(BACKOFF_MS, BACKOFF_LIMIT_MS, failures);
                 if failures <= 1 {

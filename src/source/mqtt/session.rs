@@ -1,13 +1,19 @@
-//! What survives a connection: QoS 2 messages that are stored and whose exchange is not over.
+//! What survives a connection: which filters the broker has of us, and QoS 2 messages that are stored.
 //!
 //! A QoS 2 message is repeated with `dup` until its PUBREC arrived. Its packet id and the CRC of
-//! topic and payload are saved in the commit that stores it, and removed at PUBREL; a repeat of a
-//! saved one is acknowledged and not stored again. Packet ids are those of one broker.
+//! topic and payload are saved in the commit that stores it; a repeat of a saved one is acknowledged
+//! and not stored again. They are kept after PUBREL too, until the id comes with another message:
+//! mosquitto 2.0.11, cut off while it sends PUBREL again, begins such a message anew (its
+//! `db__message_reconnect_reset_outgoing` knows the state "PUBREL is to be sent again" for none that
+//! was answered). Packet ids are those of one broker.
 
 use crate::flow::frame::{Frame, Position};
 use crate::flow::handover::Giver;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+
+/// So many messages are remembered after PUBREL: more than a broker has under way with one client.
+const RELEASED: usize = 4096;
 
 /// A stored message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,14 +22,24 @@ pub struct Stored {
     pub crc: u32,
     /// The frame that carries it; 0 when it was there at the start.
     pub frame: u64,
+    /// Its exchange is over: its place in the order in which that happened.
+    released: Option<u64>,
 }
+
+/// A broker and a packet id.
+type Packet = (Arc<str>, u16);
 
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Session {
     /// Whose packet ids are meant.
     broker: Arc<str>,
-    stored: HashMap<(Arc<str>, u16), Stored>,
+    stored: HashMap<Packet, Stored>,
+    /// Messages whose exchange is over, the oldest first; some may have been begun again.
+    released: VecDeque<(Packet, u64)>,
+    releases: u64,
+    /// By broker: filters that it has confirmed, with the quality of service that was asked for.
+    subscribed: HashMap<Arc<str>, Vec<(String, u8)>>,
     /// What is to be saved when there is room, in order.
     owed: VecDeque<Frame>,
 }
@@ -31,12 +47,34 @@ pub struct Session {
 impl Session {
     /// From the positions of the last commit.
     pub fn load(positions: &[(String, Vec<u8>)]) -> Self {
-        let entry = |(part, value): &(String, Vec<u8>)| {
-            let (broker, id) = part.strip_prefix("qos2:")?.rsplit_once(':')?;
-            let crc = u32::from_le_bytes(value.as_slice().try_into().ok()?);
-            Some(((broker.into(), id.parse().ok()?), Stored { crc, frame: 0 }))
-        };
-        Self { stored: positions.iter().filter_map(entry).collect(), ..Self::default() }
+        let mut session = Self::default();
+        for (part, value) in positions {
+            if let Some(broker) = part.strip_prefix("subscribed:") {
+                session.subscribed.insert(broker.into(), postcard::from_bytes(value).unwrap_or_default());
+            }
+            let packet = part.strip_prefix("qos2:").and_then(|packet| packet.rsplit_once(':'));
+            let Some((broker, id)) = packet.and_then(|(broker, id)| Some((broker, id.parse().ok()?))) else { continue };
+            let Ok(crc) = value.as_slice().try_into() else { continue };
+            // If its exchange is not over after all, it will be released once more.
+            let stored = Stored { crc: u32::from_le_bytes(crc), frame: 0, released: None };
+            session.stored.insert((broker.into(), id), stored);
+            session.mark_released(&(broker.into(), id));
+        }
+        session
+    }
+
+    /// The filters that the broker has of us, as far as it has confirmed them.
+    pub fn subscribed(&self) -> &[(String, u8)] {
+        self.subscribed.get(&self.broker).map_or(&[], Vec::as_slice)
+    }
+
+    /// The broker has confirmed, or taken back, filters: this is what it has now.
+    pub fn set_subscribed(&mut self, filters: Vec<(String, u8)>) {
+        let part = format!("subscribed:{}", self.broker);
+        // Encoding texts into memory cannot fail; empty removes the position: all is asked for again.
+        let value = if filters.is_empty() { Vec::new() } else { postcard::to_allocvec(&filters).unwrap_or_default() };
+        self.owed.push_back(Frame::position(part, value));
+        self.subscribed.insert(self.broker.clone(), filters);
     }
 
     /// From now on packet ids are those of this broker.
@@ -60,27 +98,46 @@ impl Session {
 
     /// The message is on its way to the store.
     pub fn begin(&mut self, id: u16, crc: u32, frame: u64) {
-        self.stored.insert((self.broker.clone(), id), Stored { crc, frame });
+        self.stored.insert((self.broker.clone(), id), Stored { crc, frame, released: None });
     }
 
     /// Whether a message marked as repeated is stored already, and in which frame.
-    pub fn repeated(&self, id: u16, crc: u32) -> Option<u64> {
-        let stored = self.stored.get(&(self.broker.clone(), id));
-        stored.filter(|stored| stored.crc == crc).map(|stored| stored.frame)
+    pub fn repeated(&mut self, id: u16, crc: u32) -> Option<u64> {
+        let stored = self.stored.get_mut(&(self.broker.clone(), id)).filter(|stored| stored.crc == crc)?;
+        stored.released = None;
+        Some(stored.frame)
     }
 
-    /// The exchange is over.
-    pub fn end(&mut self, id: u16) {
-        if self.stored.remove(&(self.broker.clone(), id)).is_some() {
-            self.owed.push_back(Frame::position(self.part(id), Vec::new()));
+    /// The exchange is over: the message is remembered for a while.
+    pub fn release(&mut self, id: u16) {
+        self.mark_released(&(self.broker.clone(), id));
+        while self.released.len() > RELEASED {
+            let Some((packet, at)) = self.released.pop_front() else { break };
+            if self.stored.get(&packet).is_some_and(|stored| stored.released == Some(at)) {
+                self.forget(&packet);
+            }
         }
     }
 
-    /// The broker has forgotten us: its packet ids mean nothing any more.
+    fn mark_released(&mut self, packet: &Packet) {
+        let Some(stored) = self.stored.get_mut(packet) else { return };
+        self.releases += 1;
+        stored.released = Some(self.releases);
+        self.released.push_back((packet.clone(), self.releases));
+    }
+
+    fn forget(&mut self, packet: &Packet) {
+        self.stored.remove(packet);
+        let (broker, id) = packet;
+        self.owed.push_back(Frame::position(format!("qos2:{broker}:{id}"), Vec::new()));
+    }
+
+    /// The broker has forgotten us: its packet ids mean nothing any more, and it has no filters of us.
     pub fn clear(&mut self) {
-        let ids: Vec<u16> = self.stored.keys().filter(|(of, _)| *of == self.broker).map(|(_, id)| *id).collect();
-        for id in ids {
-            self.end(id);
+        let packets: Vec<Packet> = self.stored.keys().filter(|(of, _)| *of == self.broker).cloned().collect();
+        packets.iter().for_each(|packet| self.forget(packet));
+        if !self.subscribed().is_empty() {
+            self.set_subscribed(Vec::new());
         }
     }
 
@@ -117,10 +174,52 @@ mod tests {
         session.turn_to("mqtt://a:1883");
         assert_eq!(session.repeated(7, crc), Some(0));
         assert_eq!(session.repeated(7, Session::crc(b"t", b"2")), None, "another message under the same packet id");
-        session.end(7);
-        session.end(7);
-        assert_eq!(parts(&mut session), ["qos2:mqtt://a:1883:7"]);
-        assert_eq!(session.repeated(7, crc), None);
+        session.release(7);
+        assert_eq!(session.repeated(7, crc), Some(0), "mosquitto 2.0.11 begins it anew after PUBREL");
+        session.release(7);
+        session.release(7);
+        assert_eq!(parts(&mut session), Vec::<String>::new());
+        session.begin(7, Session::crc(b"t", b"2"), 3);
+        assert_eq!(session.repeated(7, crc), None, "the id has come with another message");
+    }
+
+    #[test]
+    fn a_bounded_number_of_messages_is_remembered_after_their_end() {
+        let mut session = Session::default();
+        session.turn_to("a");
+        session.begin(0, 1, 1);
+        for id in 1..=5000 {
+            session.begin(id, 1, 1);
+            session.release(id);
+        }
+        assert_eq!(parts(&mut session).len(), 5000 - RELEASED);
+        assert_eq!(session.repeated(0, 1), Some(1), "its exchange is not over");
+        assert_eq!((session.repeated(904, 1), session.repeated(905, 1)), (None, Some(1)));
+        // What is begun again is not forgotten with its end of before.
+        session.begin(906, 2, 2);
+        for id in 5001..=9100 {
+            session.begin(id, 1, 1);
+            session.release(id);
+        }
+        assert_eq!(session.repeated(906, 2), Some(2));
+        assert!(session.released.len() <= RELEASED && session.stored.len() <= RELEASED + 3);
+    }
+
+    #[test]
+    fn what_the_broker_has_of_us_is_known_over_a_restart_until_it_forgets_us() {
+        let mut session = Session::default();
+        session.turn_to("a");
+        session.set_subscribed(vec![("plant/#".into(), 1)]);
+        let saved = session.owed.pop_front().unwrap().position.unwrap();
+        let mut session = Session::load(&[(saved.part, saved.value)]);
+        session.turn_to("b");
+        assert!(session.subscribed().is_empty());
+        session.turn_to("a");
+        assert_eq!(session.subscribed(), [("plant/#".into(), 1)]);
+        session.clear();
+        session.clear();
+        let saved = session.owed.pop_front().unwrap().position.unwrap();
+        assert!(saved.value.is_empty() && session.owed.is_empty() && session.subscribed().is_empty());
     }
 
     #[test]
@@ -143,8 +242,8 @@ mod tests {
         let mut session = Session::default();
         for id in 0..5 {
             session.begin(id, 1, 1);
-            session.end(id);
         }
+        session.clear();
         let mut seen = Vec::new();
         assert!(!session.pay(&mut giver), "there is room for two");
         while seen.len() < 5 {
@@ -152,6 +251,7 @@ mod tests {
             session.pay(&mut giver);
         }
         assert!(session.pay(&mut giver));
+        seen.sort();
         assert_eq!(seen, (0..5).map(|id| format!("qos2::{id}")).collect::<Vec<_>>());
     }
 }

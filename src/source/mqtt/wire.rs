@@ -22,6 +22,8 @@ pub struct Message {
     pub retain: bool,
     /// Its packet id; 0 at QoS 0.
     pub packet: u16,
+    /// Subscriptions that it is for, where the broker says that.
+    pub subscriptions: Vec<usize>,
     /// User properties and content type of MQTT 5.
     pub attributes: Vec<(Box<str>, Box<str>)>,
     /// What to send when it is safe.
@@ -31,10 +33,19 @@ pub struct Message {
 /// What comes from the client.
 #[derive(Debug)]
 pub enum Incoming {
-    /// The broker accepts us; whether it knows us.
-    Connected(bool),
-    /// Which of our filters it refuses, by their place.
-    Subscribed(Vec<usize>),
+    /// The broker accepts us.
+    Connected {
+        /// Whether it knows us.
+        session_present: bool,
+        /// Whether its messages say which subscription they are for (MQTT 5).
+        says_which: bool,
+    },
+    /// Our SUBSCRIBE with this packet id was sent; they are sent in the order in which we ask.
+    Asked(u16),
+    /// Which filters of the SUBSCRIBE with this packet id it refuses, by their place.
+    Subscribed(u16, Vec<usize>),
+    /// It has taken back what we asked it to.
+    Unsubscribed,
     /// A message.
     Message(Box<Message>),
     /// A QoS 2 exchange is over.
@@ -92,12 +103,14 @@ impl Events {
             Self::V4(events) => match events.poll().await {
                 Ok(Event4::Incoming(packet)) => Ok(incoming4(packet)),
                 Ok(Event4::Outgoing(rumqttc::Outgoing::Disconnect)) => Ok(Incoming::Left),
+                Ok(Event4::Outgoing(rumqttc::Outgoing::Subscribe(id))) => Ok(Incoming::Asked(id)),
                 Ok(Event4::Outgoing(_)) => Ok(Incoming::Other),
                 Err(error) => Err(explain4(&error)),
             },
             Self::V5(events) => match events.poll().await {
                 Ok(Event5::Incoming(packet)) => Ok(incoming5(packet)),
                 Ok(Event5::Outgoing(rumqttc5::Outgoing::Disconnect)) => Ok(Incoming::Left),
+                Ok(Event5::Outgoing(rumqttc5::Outgoing::Subscribe(id))) => Ok(Incoming::Asked(id)),
                 Ok(Event5::Outgoing(_) | Event5::Auth(_)) => Ok(Incoming::Other),
                 Err(error) => Err(explain5(&error)),
             },
@@ -107,8 +120,11 @@ impl Events {
 
 fn incoming4(packet: Packet4) -> Incoming {
     match packet {
-        Packet4::ConnAck(ack) => Incoming::Connected(ack.session_present),
-        Packet4::SubAck(ack) => refused(&ack.return_codes, |code| *code == rumqttc::SubscribeReasonCode::Failure),
+        Packet4::ConnAck(ack) => Incoming::Connected { session_present: ack.session_present, says_which: false },
+        Packet4::SubAck(ack) => {
+            refused(ack.pkid, &ack.return_codes, |code| *code == rumqttc::SubscribeReasonCode::Failure)
+        }
+        Packet4::UnsubAck(_) => Incoming::Unsubscribed,
         Packet4::PubRel(release) => Incoming::Released(release.pkid),
         Packet4::Publish(publish) => {
             let ack = prepared4(&publish).map(Ack::V4);
@@ -119,6 +135,7 @@ fn incoming4(packet: Packet4) -> Incoming {
                 packet: publish.pkid,
                 topic: publish.topic,
                 payload: publish.payload,
+                subscriptions: Vec::new(),
                 attributes: Vec::new(),
                 ack,
             }))
@@ -129,15 +146,20 @@ fn incoming4(packet: Packet4) -> Incoming {
 
 fn incoming5(packet: Packet5) -> Incoming {
     match packet {
-        Packet5::ConnAck(ack) => Incoming::Connected(ack.session_present),
+        Packet5::ConnAck(ack) => Incoming::Connected {
+            session_present: ack.session_present,
+            says_which: ack.properties.and_then(|about| about.subscription_identifiers_available) != Some(0),
+        },
+        Packet5::UnsubAck(_) => Incoming::Unsubscribed,
         Packet5::SubAck(ack) => {
-            refused(&ack.return_codes, |code| !matches!(code, rumqttc5::SubscribeReasonCode::Success(_)))
+            refused(ack.pkid, &ack.return_codes, |code| !matches!(code, rumqttc5::SubscribeReasonCode::Success(_)))
         }
         Packet5::PubRel(release) => Incoming::Released(release.pkid),
         Packet5::Publish(publish) => {
             let ack = prepared5(&publish).map(Ack::V5);
-            let mut attributes = Vec::new();
+            let (mut attributes, mut subscriptions) = (Vec::new(), Vec::new());
             if let Some(properties) = publish.properties {
+                subscriptions = properties.subscription_identifiers;
                 let own = properties.user_properties.into_iter();
                 attributes.extend(own.map(|(name, value)| (name.into(), value.into())));
                 attributes.extend(properties.content_type.map(|kind| ("content-type".into(), kind.into())));
@@ -149,6 +171,7 @@ fn incoming5(packet: Packet5) -> Incoming {
                 packet: publish.pkid,
                 topic: publish.topic,
                 payload: publish.payload,
+                subscriptions,
                 attributes,
                 ack,
             }))
@@ -173,9 +196,9 @@ fn prepared5(publish: &rumqttc5::Publish) -> Option<rumqttc5::ManualAck> {
     }
 }
 
-fn refused<C>(codes: &[C], is_refused: impl Fn(&C) -> bool) -> Incoming {
+fn refused<C>(packet: u16, codes: &[C], is_refused: impl Fn(&C) -> bool) -> Incoming {
     let places = codes.iter().enumerate().filter(|(_, code)| is_refused(code)).map(|(at, _)| at);
-    Incoming::Subscribed(places.collect())
+    Incoming::Subscribed(packet, places.collect())
 }
 
 fn explain4(error: &rumqttc::ConnectionError) -> String {
@@ -197,25 +220,39 @@ fn explain5(error: &rumqttc5::ConnectionError) -> String {
 }
 
 impl Client {
-    /// Asks for what the settings say.
+    /// Asks for some filters, in one SUBSCRIBE; with `id` the broker says it with each message (MQTT 5).
     ///
     /// # Errors
     /// When the connection is gone.
-    pub async fn subscribe(&self, settings: &Settings) -> Result<(), String> {
-        let wanted = || settings.subscriptions.iter().map(|wanted| (wanted.filter.clone(), wanted.qos));
+    pub async fn subscribe(&self, wanted: &[(String, u8)], id: Option<usize>) -> Result<(), String> {
         match self {
             Self::V4(client) => {
-                let filter = |(filter, qos): (String, u8)| {
-                    rumqttc::SubscribeFilter::new(filter, rumqttc::qos(qos).unwrap_or(rumqttc::QoS::AtLeastOnce))
+                let filter = |(filter, qos): &(String, u8)| {
+                    let qos = rumqttc::qos(*qos).unwrap_or(rumqttc::QoS::AtLeastOnce);
+                    rumqttc::SubscribeFilter::new(filter.clone(), qos)
                 };
-                client.subscribe_many(wanted().map(filter)).await.map_err(|error| error.to_string())
+                client.subscribe_many(wanted.iter().map(filter)).await.map_err(|error| error.to_string())
             }
             Self::V5(client) => {
-                let filter = |(filter, qos): (String, u8)| {
-                    rumqttc5::SubscribeFilter::new(filter, rumqttc5::qos(qos).unwrap_or(rumqttc5::QoS::AtLeastOnce))
+                let filter = |(filter, qos): &(String, u8)| {
+                    let qos = rumqttc5::qos(*qos).unwrap_or(rumqttc5::QoS::AtLeastOnce);
+                    rumqttc5::SubscribeFilter::new(filter.clone(), qos)
                 };
-                client.subscribe_many(wanted().map(filter)).await.map_err(|error| error.to_string())
+                let about = rumqttc5::SubscribeProperties { id, user_properties: Vec::new() };
+                let asked = client.subscribe_many_with_properties(wanted.iter().map(filter), about);
+                asked.await.map_err(|error| error.to_string())
             }
+        }
+    }
+
+    /// Takes filters back.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub async fn unsubscribe(&self, filters: &[String]) -> Result<(), String> {
+        match self {
+            Self::V4(client) => client.unsubscribe_many(filters.to_vec()).await.map_err(|error| error.to_string()),
+            Self::V5(client) => client.unsubscribe_many(filters.to_vec()).await.map_err(|error| error.to_string()),
         }
     }
 

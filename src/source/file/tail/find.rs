@@ -8,7 +8,7 @@ use crate::source::file::saved::{FileId, Part, Saved, folder, has_folder};
 use crate::source::file::track::Track;
 use crate::telemetry::event;
 use std::collections::BTreeSet;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::os::unix::fs::DirEntryExt;
 use std::path::{Path, PathBuf};
 
@@ -39,11 +39,12 @@ impl Tail {
                 continue;
             }
             let Some((part, saved)) = self.saved_for(id, &path) else {
-                unknown.push((path, meta));
+                let name = path.clone();
+                unknown.push((path, meta, name));
                 continue;
             };
             let kept = (part.id == id).then_some(part);
-            match Track::open(&path, kept, Some(&saved), false, self.rules.clone()) {
+            match Track::open(&path, kept, Ok(&saved), false, self.rules.clone()) {
                 Ok(track) => {
                     self.saved.remove(&part);
                     // It was cut, or is another one, since we looked last.
@@ -64,7 +65,8 @@ impl Tail {
         if self.starting {
             begun.extend(self.find_missing());
         }
-        for (path, meta) in unknown {
+        self.by_age(&mut unknown);
+        for (path, meta, name) in unknown {
             let id = FileId::of(&meta);
             let age = meta.modified().ok().and_then(|at| at.elapsed().ok()).unwrap_or_default();
             let is_old = self.settings.ignore_older.is_some_and(|limit| age > limit);
@@ -73,12 +75,18 @@ impl Tail {
                 copy.gone = false;
                 continue;
             }
+            if let Some(frames) = self.replaced(&path, &meta) {
+                begun.extend(frames);
+                continue;
+            }
             if is_old || self.is_copy(&path) {
                 continue;
             }
-            match Track::open(&path, None, None, self.settings.from_end && self.first, self.rules.clone()) {
+            let from_end = self.settings.from_end && self.first;
+            let turn = self.turn(&name);
+            match Track::open(&path, None, Err(turn), from_end, self.rules.clone()) {
                 Ok(track) => {
-                    if self.settings.from_end && self.first {
+                    if from_end {
                         begun.push(track.bookmark());
                     }
                     self.follow(track, &mut open);
@@ -88,6 +96,45 @@ impl Tail {
         }
         self.find_closed();
         begun
+    }
+
+    /// Gives rotated files the name that they began under, if that one is there, and puts the oldest first,
+    /// as their times of change say; the file under the name itself is the newest.
+    fn by_age(&self, unknown: &mut [(PathBuf, Metadata, PathBuf)]) {
+        let tracked = self.tracks.values().map(|track| track.turn.name.clone());
+        let names: BTreeSet<PathBuf> = unknown.iter().map(|(path, ..)| path.clone()).chain(tracked).collect();
+        for (path, _, name) in unknown.iter_mut() {
+            if let Some(live) = rotated_from(path).into_iter().find(|live| names.contains(live)) {
+                *name = live;
+            }
+        }
+        unknown.sort_by_cached_key(|(path, meta, name)| (path == name, meta.modified().ok(), path.clone()));
+    }
+
+    /// A file that took the place of one that is not there any more, begins like it and has at least what
+    /// was read of it, is the same one: programs write a longer copy under another name, and rename it.
+    fn replaced(&mut self, path: &Path, meta: &Metadata) -> Option<Vec<Frame>> {
+        let is_the_same =
+            |saved: &Saved| saved.fingerprint.length > 0 && saved.offset <= meta.len() && saved.is_of(path);
+        let is_one = |track: &&Track| {
+            let is_elsewhere = || !track.is_open() && has_inode(folder(path), track.part.id.inode);
+            track.gone
+                && track.path == path
+                && !self.rules.whole
+                && track.is_unlinked()
+                && is_the_same(&track.saved())
+                && !is_elsewhere()
+        };
+        let (part, saved) = self.tracks.values().find(is_one).map(|track| (track.part, track.saved()))?;
+        // Rotated and packed, its rest is in the packed copy.
+        if self.twin(&saved, true).is_some() {
+            return None;
+        }
+        let track = Track::open(path, None, Ok(&saved), false, self.rules.clone()).ok()?;
+        self.tracks.remove(&part);
+        let frames = vec![track.bookmark(), part.farewell()];
+        self.tracks.insert(track.part, track);
+        Some(frames)
     }
 
     fn is_ours(&self, path: &Path) -> bool {
@@ -102,7 +149,18 @@ impl Tail {
         let by_id = || self.saved.range(Part::all(id));
         let same = by_id().find(|(_, saved)| saved.is_of(path));
         let cut = || by_id().find(|(_, saved)| saved.path == path);
-        let moved = |(_, saved): &(&Part, &Saved)| saved.path == path && saved.id.device != id.device;
+        // While nobody looked, devices got new numbers, or a copy took the place of the file (`replaced`).
+        let moved = |(_, saved): &(&Part, &Saved)| {
+            let is_replaced = || {
+                let length = std::fs::metadata(path).map_or(0, |meta| meta.len());
+                let is_the_same = saved.fingerprint.length > 0 && saved.offset <= length && saved.is_of(path);
+                is_the_same
+                    && !self.rules.whole
+                    && !has_inode(folder(path), saved.id.inode)
+                    && self.twin(saved, true).is_none()
+            };
+            saved.path == path && (saved.id.device != id.device || is_replaced())
+        };
         let by_path = || self.saved.iter().filter(|_| self.starting).find(moved);
         same.or_else(cut).or_else(by_path).map(|(part, saved)| (*part, saved.clone()))
     }
@@ -113,7 +171,7 @@ impl Tail {
             let Ok(meta) = std::fs::metadata(&path) else { continue };
             let known = self.saved.range(Part::all(FileId::of(&meta))).find(|(_, saved)| saved.is_of(&path));
             let Some((part, saved)) = known.map(|(part, saved)| (*part, saved.clone())) else { continue };
-            if let Ok(track) = Track::open(&path, Some(part), Some(&saved), true, self.rules.clone()) {
+            if let Ok(track) = Track::open(&path, Some(part), Ok(&saved), true, self.rules.clone()) {
                 self.saved.remove(&part);
                 self.tracks.insert(part, track);
             }
@@ -180,6 +238,13 @@ impl Tail {
     /// where the copy is read on, then that the file has begun anew.
     pub(super) fn find_copy(&mut self, cut: &Saved, part: Part) -> Vec<Frame> {
         let copy = self.twin(cut, false).and_then(|copy| self.read_on(&copy, cut));
+        // The copy has the turn of the file; what the file has now comes after it.
+        if let Some(name) = self.tracks.get(&part).map(|track| track.turn.name.clone()) {
+            let turn = self.turn(&name);
+            if let Some(track) = self.tracks.get_mut(&part) {
+                track.turn = turn;
+            }
+        }
         copy.into_iter().chain(self.tracks.get(&part).map(Track::bookmark)).collect()
     }
 
@@ -192,7 +257,7 @@ impl Tail {
     }
 
     fn read_on(&mut self, path: &Path, original: &Saved) -> Option<Frame> {
-        let mut track = Track::open(path, None, Some(original), true, self.rules.clone()).ok()?;
+        let mut track = Track::open(path, None, Ok(original), true, self.rules.clone()).ok()?;
         let path = path.display();
         tracing::info!(event = event::SOURCE_NOTE, %path, "the copy of a file that was cut or removed: reading its rest");
         // Nobody writes to it: it is let go when it has been read, unless the pattern leads to it.
@@ -230,6 +295,23 @@ fn is_named_after(path: &Path, original: &Path) -> bool {
         _ => original.as_str(),
     };
     name != original && name.starts_with(stem)
+}
+
+/// The paths that a rotated file may have begun under: without an ending of a packer, a number, a date.
+fn rotated_from(path: &Path) -> Vec<PathBuf> {
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return Vec::new() };
+    let plain = [".gz", ".zst", ".bz2", ".xz"].iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(name);
+    let stem = plain.trim_end_matches(|c: char| c.is_ascii_digit() || "-_T.".contains(c));
+    let last = plain.get(stem.len()..).unwrap_or_default();
+    if !last.starts_with(['.', '-']) || !last.ends_with(|c: char| c.is_ascii_digit()) {
+        return Vec::new();
+    }
+    vec![path.with_file_name(stem)]
+}
+
+/// Whether one of the files of a folder has an inode.
+fn has_inode(folder: &Path, inode: u64) -> bool {
+    std::fs::read_dir(folder).into_iter().flatten().flatten().any(|entry| entry.ino() == inode)
 }
 
 /// The files of a folder.

@@ -4,8 +4,8 @@ mod find;
 
 use super::Settings;
 use super::rules::Rules;
-use super::saved::{Part, Saved, folder};
-use super::track::Track;
+use super::saved::{Part, Saved, Turn, folder};
+use super::track::{End, Track};
 use crate::config::value::WhenDone;
 use crate::flow::frame::Frame;
 use crate::telemetry::{Metric, Metrics, event};
@@ -13,7 +13,12 @@ use regex_lite::Regex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
+/// The last message of several lines is over after this long without change.
+const MESSAGE: Duration = Duration::from_secs(10);
+/// A last line without newline is told of after this long without change.
+const UNTERMINATED: Duration = Duration::from_secs(30);
 /// At least so many bytes of each file.
 const SHARE_BYTES: usize = 16 << 10;
 /// About so many bytes are read in one poll.
@@ -38,8 +43,10 @@ pub struct Tail {
     starting: bool,
     /// Frames that were given.
     given: u64,
-    /// Where the next poll begins: the last one had enough.
-    next: Option<Part>,
+    /// The turn of the file that the next poll begins with: the last one had enough.
+    next: Option<u64>,
+    /// The turn that the next file gets.
+    next_turn: u64,
     complaints: Complaints,
 }
 
@@ -48,7 +55,8 @@ impl Tail {
     #[must_use]
     pub fn new(settings: Settings, positions: &[(String, Vec<u8>)], metrics: Arc<Metrics>) -> Self {
         let saved = positions.iter().filter_map(|(part, value)| Some((Part::parse(part)?, Saved::decode(value)?)));
-        let saved = saved.collect();
+        let saved: BTreeMap<Part, Saved> = saved.collect();
+        let next_turn = saved.values().map(|saved| saved.turn.number + 1).max().unwrap_or(1);
         let first = positions.is_empty();
         let rules = Arc::new(Rules {
             max_line: settings.max_line,
@@ -68,6 +76,7 @@ impl Tail {
             starting: true,
             given: 0,
             next: None,
+            next_turn,
             complaints: Complaints::default(),
         };
         tail.find_renamed();
@@ -77,8 +86,10 @@ impl Tail {
     /// What is new, in order for each file. Frames are numbered from 1; those up to `settled` are safe.
     pub fn poll(&mut self, settled: u64) -> Vec<Frame> {
         // Where copies of files that were cut are begun is saved before anything new of those files.
-        let mut frames = self.refresh();
+        let known: Vec<Part> = self.tracks.keys().copied().collect();
+        let mut frames = self.refresh(&known);
         frames.extend(self.discover());
+        frames.extend(self.refresh_predecessors());
         if self.first {
             frames.push(Frame::position("started", vec![1]));
         }
@@ -147,30 +158,34 @@ impl Tail {
     }
 
     /// Reads a share of every file, whichever is busy; what is too much for one poll is first in the next.
+    /// A file waits until those of its name that began before it are read to their end.
     fn read(&mut self, frames: &mut Vec<Frame>) {
         let share = (POLL_BYTES / self.tracks.len().max(1)).max(SHARE_BYTES);
         let mut open = self.tracks.values().filter(|track| track.is_open()).count();
         // Unpacking takes memory: one file after the other.
         let mut unpacking = self.tracks.values().any(Track::holds_decoder);
         let mut total = 0;
-        let parts: Vec<Part> = match self.next {
-            Some(next) => self.tracks.range(next..).chain(self.tracks.range(..next)).map(|(part, _)| *part).collect(),
-            None => self.tracks.keys().copied().collect(),
-        };
+        let mut turns: Vec<(u64, Part)> = self.tracks.values().map(|track| (track.turn.number, track.part)).collect();
+        turns.sort_unstable();
+        let begin = self.next.map_or(0, |next| turns.partition_point(|(turn, _)| *turn < next));
+        turns.rotate_left(begin);
         self.next = None;
-        for part in parts {
+        for (turn, part) in turns {
             if total >= POLL_BYTES {
-                self.next = Some(part);
+                self.next = Some(turn);
                 break;
             }
+            if self.must_wait(part) {
+                continue;
+            }
             let Some(track) = self.tracks.get_mut(&part) else { continue };
-            let rest = track.quiet_for() >= self.settings.unterminated_after
-                || track.gone && track.quiet_for() >= self.settings.gone_after;
+            let end = end_of(&self.settings, track);
             let was_open = track.is_open();
             let must_wait = unpacking && track.is_unpacking() && !track.holds_decoder();
             let mut weight = 0;
+            track.has_failed = false;
             while weight < share && !must_wait {
-                match track.next(rest) {
+                match track.next(end) {
                     Ok(Some(frame)) => {
                         weight += frame.weight();
                         frames.push(frame);
@@ -178,6 +193,7 @@ impl Tail {
                     }
                     Ok(None) => break,
                     Err(error) => {
+                        track.has_failed = true;
                         self.complaints.say(format!("{} cannot be read: {error}", track.path.display()));
                         break;
                     }
@@ -191,6 +207,12 @@ impl Tail {
             }
             if track.is_finished() {
                 track.rest();
+            } else if weight == 0 && !must_wait && end != End::Line && track.quiet_for() >= UNTERMINATED {
+                let path = track.path.display();
+                self.complaints.say(format!(
+                    "{path} ends without a newline: its last line waits for one (`unterminated_after` takes it as it is; \
+                     lines that end with a carriage return alone are not known)"
+                ));
             }
             unpacking |= track.holds_decoder();
             open += usize::from(track.is_open() && !was_open);
@@ -201,11 +223,33 @@ impl Tail {
         }
     }
 
+    /// Whether a file of the same name, which began before, is not read to its end.
+    fn must_wait(&self, part: Part) -> bool {
+        self.tracks.get(&part).is_some_and(|track| {
+            let blocks = |other: &Track| other.is_lost() || !other.is_finished() && !other.has_failed;
+            self.tracks.values().any(|other| precedes(other, track) && blocks(other))
+        })
+    }
+
+    /// What was written to a file before its successor began is read before the successor: so it is
+    /// looked at once more after that was found.
+    fn refresh_predecessors(&mut self) -> Vec<Frame> {
+        let is_one = |track: &Track| self.tracks.values().any(|other| precedes(track, other));
+        let parts: Vec<Part> = self.tracks.values().filter(|track| is_one(track)).map(|track| track.part).collect();
+        self.refresh(&parts)
+    }
+
+    fn turn(&mut self, name: &Path) -> Turn {
+        self.next_turn += 1;
+        Turn { name: name.into(), number: self.next_turn - 1 }
+    }
+
     /// Looks at the files that are read: before new ones are looked for, so that the copy of a file
     /// that was cut is known as such.
-    fn refresh(&mut self) -> Vec<Frame> {
+    fn refresh(&mut self, parts: &[Part]) -> Vec<Frame> {
         let mut copies = Vec::new();
-        for track in self.tracks.values_mut() {
+        for part in parts {
+            let Some(track) = self.tracks.get_mut(part) else { continue };
             let was_open = track.is_open();
             match track.refresh() {
                 Ok(Some(before)) => {
@@ -232,6 +276,26 @@ impl Tail {
             *open -= 1;
         }
         self.tracks.insert(track.part, track);
+    }
+}
+
+/// Whether a file began before another one under the same name.
+fn precedes(before: &Track, track: &Track) -> bool {
+    before.turn.number < track.turn.number && before.turn.name == track.turn.name
+}
+
+/// What is taken for an end in a file, now.
+fn end_of(settings: &Settings, track: &Track) -> End {
+    let quiet = track.quiet_for();
+    let is_complete = track.is_rotated() && quiet >= settings.gone_after
+        || settings.when_done != WhenDone::Keep && quiet >= settings.done_after
+        || settings.unterminated_after.is_some_and(|after| quiet >= after);
+    match is_complete {
+        // The rest of the line may have come since it was looked at.
+        true if track.has_grown() => End::Newline,
+        true => End::Line,
+        false if quiet >= MESSAGE => End::Message,
+        false => End::Newline,
     }
 }
 

@@ -57,7 +57,7 @@ fn lines_belong_together_up_to_the_next_one_that_begins_a_message() {
     rig.restart();
     rig.append("a.log", "  at c\n2026 three\n");
     assert_eq!(messages(&mut rig), ["2026 two\n  at c"]);
-    rig.settings.unterminated_after = Duration::ZERO;
+    rig.settings.unterminated_after = Some(Duration::ZERO);
     rig.restart();
     assert_eq!(messages(&mut rig), ["2026 three"], "after a silence it is over");
     assert_eq!(messages(&mut rig), Vec::<String>::new());
@@ -112,7 +112,7 @@ fn utf_16_and_byte_order_marks_are_understood_also_after_a_restart() {
     rig.append("b.csv", "\u{feff}n,t\nz,4\n");
     assert_eq!(frames(&mut rig), ["n,t|z,4\n"], "a mark before UTF-8 is no part of the first name");
     // A lone byte at the end, as a shell adds it: taken as it is, and not read again.
-    rig.settings.unterminated_after = Duration::ZERO;
+    rig.settings.unterminated_after = Some(Duration::ZERO);
     std::fs::write(rig.path("c.csv"), b"\xff\xfea\0\n\0b\0\n\0x").unwrap();
     rig.restart();
     assert_eq!(frames(&mut rig), ["a|b\n", "a|\u{fffd}"]);

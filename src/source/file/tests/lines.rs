@@ -1,6 +1,7 @@
 //! Lines of files that are only appended to.
 
 use super::Rig;
+use crate::config::value::WhenDone;
 use crate::flow::frame::Frame;
 use crate::flow::frame::Payload;
 use crate::source::file::saved::FileId;
@@ -74,10 +75,29 @@ fn a_line_that_is_too_long_is_skipped_whole_and_counted() {
 #[test]
 fn an_unterminated_last_line_is_taken_when_its_time_is_up() {
     let mut rig = Rig::new("a.log");
-    rig.settings.unterminated_after = Duration::ZERO;
+    rig.settings.unterminated_after = Some(Duration::ZERO);
     rig.restart();
     rig.append("a.log", "1\n2");
     assert_eq!(rig.poll() + &rig.poll(), "1\n2");
+}
+
+#[test]
+fn half_a_line_waits_for_its_end_until_the_file_was_rotated_or_removed_or_is_complete() {
+    let mut rig = Rig::new("a.log");
+    rig.append("a.log", "1\n2");
+    assert_eq!(rig.poll() + &rig.poll(), "1\n", "a line that pauses is not one that ended");
+    rig.append("a.log", "2\n3");
+    assert_eq!(rig.poll() + &rig.poll(), "22\n");
+    rig.rename("a.log", "a.log.1");
+    assert_eq!(rig.poll() + &rig.poll(), "3");
+    rig.append("a.log", "4");
+    assert_eq!(rig.poll() + &rig.poll(), "");
+    std::fs::remove_file(rig.path("a.log")).unwrap();
+    assert_eq!(rig.poll() + &rig.poll(), "4");
+    rig.settings.when_done = WhenDone::Move;
+    rig.restart();
+    rig.append("a.log", "5");
+    assert_eq!(rig.poll() + &rig.poll(), "5");
 }
 
 #[test]

@@ -27,7 +27,6 @@ impl Rig {
     fn new(pattern: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut settings = Settings::new(dir.path().join(pattern).to_str().unwrap());
-        settings.unterminated_after = Duration::from_secs(3600);
         settings.gone_after = Duration::ZERO;
         settings.done_after = Duration::ZERO;
         settings.max_line = 100_000;

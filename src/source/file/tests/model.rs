@@ -204,6 +204,12 @@ impl World {
         let twice: Vec<_> = seen.iter().filter(|(_, n)| **n > 1).map(|(line, _)| short(line)).take(5).collect();
         assert!(lost.is_empty() && twice.is_empty(), "lost {lost:?}, more than once {twice:?}");
         assert_eq!(self.delivered.len(), self.written.len(), "and nothing else");
+        for name in NAMES {
+            let of = |lines: &[String]| -> Vec<String> {
+                lines.iter().filter(|line| line.starts_with(name)).map(|line| short(line)).collect()
+            };
+            assert_eq!(of(&self.delivered), of(&self.written), "in the order in which they were written");
+        }
     }
 }
 

@@ -2,9 +2,11 @@
 
 mod read;
 
+pub use read::End;
+
 use super::content::{Content, unpacks_to};
 use super::rules::{Rules, trimmed};
-use super::saved::{FINGERPRINT, FileId, Fingerprint, HEADER, Part, Saved, has_folder, read_at};
+use super::saved::{FINGERPRINT, FileId, Fingerprint, HEADER, Part, Saved, Turn, has_folder, read_at};
 use crate::flow::frame::{Frame, Payload, Position};
 use std::fs::{File, Metadata};
 use std::io;
@@ -34,6 +36,10 @@ pub struct Track {
     pub is_damaged: bool,
     /// The number of the last frame with something of it.
     pub last_frame: u64,
+    /// Which files are read before it.
+    pub turn: Turn,
+    /// It could not be read when that was tried last: nothing waits for it.
+    pub has_failed: bool,
     key: Arc<str>,
     /// Closed while there is nothing to read and others need the room.
     file: Option<File>,
@@ -47,6 +53,8 @@ pub struct Track {
     is_fresh: bool,
     changed: Instant,
     too_long: Option<TooLong>,
+    /// From the offset up to here there are NULs.
+    nuls_to: u64,
     rules: Arc<Rules>,
     /// The line that names the columns, and where it is.
     header: Option<(u64, Arc<str>)>,
@@ -74,11 +82,11 @@ fn is_fresh(meta: &Metadata) -> bool {
 
 impl Track {
     /// Opens a file that is known as a part, or is new; `saved` says where it, or what it is a copy of,
-    /// was left.
+    /// was left. Its turn is the one of what is saved.
     pub fn open(
         path: &Path,
         part: Option<Part>,
-        saved: Option<&Saved>,
+        saved: Result<&Saved, Turn>,
         from_end: bool,
         rules: Arc<Rules>,
     ) -> io::Result<Self> {
@@ -89,6 +97,10 @@ impl Track {
         let is_known = |saved: &&Saved| {
             let same = saved.fingerprint.matches(&file);
             if is_packed { same || unpacks_to(&file, saved.fingerprint) } else { same && saved.offset <= meta.len() }
+        };
+        let (saved, turn) = match saved {
+            Ok(saved) => (Some(saved), saved.turn.clone()),
+            Err(turn) => (None, turn),
         };
         let known = saved.filter(is_known);
         let offset = match known {
@@ -108,6 +120,8 @@ impl Track {
             gone: false,
             is_damaged: false,
             last_frame: 0,
+            turn,
+            has_failed: false,
             key: path.to_string_lossy().into(),
             offset: offset.max(content.as_ref().map_or(0, Content::start)),
             file: Some(file),
@@ -118,6 +132,7 @@ impl Track {
             is_fresh: is_fresh(&meta),
             changed: Instant::now(),
             too_long: None,
+            nuls_to: 0,
             rules,
             header: None,
         };
@@ -139,6 +154,7 @@ impl Track {
             offset: self.offset,
             fingerprint: self.fingerprint,
             header_at,
+            turn: self.turn.clone(),
         }
     }
 
@@ -162,6 +178,20 @@ impl Track {
     /// Whether a file with its device and inode is this one: once closed, another may have got them.
     pub fn is_it(&self, path: &Path) -> bool {
         self.is_open() || self.path == path || self.saved().is_of(path)
+    }
+
+    /// Whether it is not where it began: nobody is expected to write to it for long.
+    pub fn is_rotated(&self) -> bool {
+        self.gone || self.path != self.turn.name
+    }
+
+    /// Whether the file was removed, or another one was renamed over it.
+    pub fn is_unlinked(&self) -> bool {
+        use std::os::unix::fs::MetadataExt;
+        match &self.file {
+            Some(file) => file.metadata().is_ok_and(|meta| meta.nlink() == 0),
+            None => self.is_lost(),
+        }
     }
 
     /// How long nothing has changed.
@@ -245,6 +275,11 @@ impl Track {
         }
     }
 
+    /// Whether there is more, or less, in it than when it was looked at last.
+    pub fn has_grown(&self) -> bool {
+        self.look().is_ok_and(|meta| meta.len() != self.size)
+    }
+
     /// Whether it is as it was when it was read last, and is still where it was.
     pub fn is_unchanged(&self) -> bool {
         let same = |meta: Metadata| {
@@ -282,6 +317,7 @@ impl Track {
         if restarted || self.rules.whole {
             self.offset = 0;
             self.too_long = None;
+            self.nuls_to = 0;
             self.header = None;
         }
         if restarted || is_packed || self.rules.whole {

@@ -5,9 +5,23 @@ use super::super::rules::trimmed;
 use super::{TooLong, Track, opened};
 use crate::flow::frame::{Frame, Payload};
 use crate::flow::record::DEAD_LETTER_KEEP;
+use crate::telemetry::event;
 use bytes::Bytes;
 use std::io;
 
+/// What is taken for an end when nothing follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Newlines end lines; a message of several lines may go on.
+    Newline,
+    /// The last message is over; a line without newline may go on.
+    Message,
+    /// All of it: a last line needs no newline.
+    Line,
+}
+
+/// NULs are looked at in pieces of this many bytes.
+const NULS: usize = 1 << 20;
 /// A frame holds about this much, in bytes.
 const BLOCK: usize = 64 << 10;
 /// The records of a frame weigh at most this much besides their bytes; an atom's limit is 2 MiB.
@@ -16,8 +30,9 @@ const FRAME_WEIGHT: usize = 1 << 20;
 const RECORD_WEIGHT: usize = 256;
 
 impl Track {
-    /// The next whole lines, or nothing. With `rest`, a last line without newline is taken too.
-    pub fn next(&mut self, rest: bool) -> io::Result<Option<Frame>> {
+    /// The next whole lines, or nothing; `end` says what is taken for an end.
+    pub fn next(&mut self, end: End) -> io::Result<Option<Frame>> {
+        let rest = end == End::Line;
         if !self.knows_content(rest)? || self.is_finished() {
             return Ok(None);
         }
@@ -28,7 +43,11 @@ impl Track {
         if self.is_packed() && self.quiet_for() < self.rules.done_after {
             return Ok(None);
         }
-        let rest = rest || self.is_packed();
+        let end = if self.is_packed() { End::Line } else { end };
+        let rest = end == End::Line;
+        if !self.skip_nuls(rest)? {
+            return Ok(None);
+        }
         if self.too_long.is_some() {
             return self.skip(rest);
         }
@@ -38,9 +57,14 @@ impl Track {
         loop {
             let Piece { text: mut block, at_end } = self.read(self.offset, want, rest)?;
             let n = block.len();
-            if let Some(end) = self.cut(&block) {
-                block.truncate(end + 1);
-                match self.messages(block, !at_end, rest, n > max_line) {
+            if let Some(newline) = self.cut(&block) {
+                // Behind the last newline there may be more of the last message.
+                let more = !at_end || !rest && newline + 1 < n;
+                block.truncate(newline + 1);
+                if let Some(hole) = block.windows(2).position(|pair| pair == b"\n\0") {
+                    block.truncate(hole + 1);
+                }
+                match self.messages(block, more, end != End::Newline, n > max_line) {
                     None if !at_end && n <= max_line => {}
                     found => return Ok(found),
                 }
@@ -54,6 +78,39 @@ impl Track {
             }
             want *= 2;
         }
+    }
+
+    /// Goes past NULs where a line begins: a program without O_APPEND that goes on after its file was
+    /// truncated leaves a hole in front. False when nothing follows them; `rest` says that nothing will.
+    fn skip_nuls(&mut self, rest: bool) -> io::Result<bool> {
+        if !matches!(self.content, Some(Content::Plain(_))) || self.too_long.is_some() {
+            return Ok(true);
+        }
+        let first = self.read(self.offset, 1, rest)?.text;
+        if first.first() != Some(&0) {
+            return Ok(true);
+        }
+        let mut at = self.offset.max(self.nuls_to);
+        loop {
+            let Piece { text, at_end } = self.read(at, NULS, rest)?;
+            let nuls = text.iter().position(|byte| *byte != 0);
+            at += nuls.unwrap_or(text.len()) as u64;
+            if nuls.is_some() || at_end && rest {
+                break;
+            }
+            if at_end {
+                // They may be there to be written over.
+                self.nuls_to = at;
+                return Ok(false);
+            }
+        }
+        let (path, bytes) = (self.path.display(), at - self.offset);
+        tracing::info!(
+            event = event::SOURCE_NOTE, %path, bytes,
+            "skipped NUL bytes: a program that does not append went on after the file was truncated"
+        );
+        self.offset = at;
+        Ok(at < self.end())
     }
 
     /// Reads text at an offset.
@@ -149,8 +206,8 @@ impl Track {
     }
 
     /// A frame of whole lines; `None` when a message is not known to be over. `more` says that more
-    /// of the file is there, `rest` that what is there is all, `enough` that the longest is reached.
-    fn messages(&mut self, mut block: Vec<u8>, more: bool, rest: bool, enough: bool) -> Option<Frame> {
+    /// of the file is there, `over` that the last message is all here, `enough` that the longest is reached.
+    fn messages(&mut self, mut block: Vec<u8>, more: bool, over: bool, enough: bool) -> Option<Frame> {
         if self.rules.header.is_some() {
             let first = line_end(&block, 0);
             let begins = self.header.as_ref().is_none_or(|(_, header)| self.rules.is_header(header, &block[..first]));
@@ -188,7 +245,7 @@ impl Track {
             at = end;
         }
         // The last one may go on.
-        let all = rest && !more || enough && starts.len() == 1;
+        let all = over && !more || enough && starts.len() == 1;
         let end = if all { block.len() } else { starts.pop().unwrap_or(0) };
         if end == 0 {
             return None;
