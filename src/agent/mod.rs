@@ -8,7 +8,7 @@ use crate::courier;
 use crate::flow::handover::handover;
 use crate::flow::stop::{Stop, StopSender, stop};
 use crate::intake;
-use crate::platform::clock::Clock;
+use crate::platform::clock::{self, Clock};
 use crate::sink;
 use crate::source;
 use crate::store::{Backlog, Finding, OpenError, Options, Store};
@@ -19,6 +19,8 @@ use tokio::task::JoinSet;
 
 /// How often all metrics are logged.
 const STATUS: Duration = Duration::from_secs(60);
+/// How often the machine's clock is looked at.
+const CLOCK: Duration = Duration::from_secs(1);
 /// A source that panicked starts again after this long.
 const RESTART: Duration = Duration::from_secs(1);
 /// Sources get this long to say good-bye to their peers.
@@ -34,7 +36,8 @@ pub struct Agent {
     metrics: Arc<Metrics>,
     upstream: (StopSender, JoinSet<()>),
     downstream: (StopSender, JoinSet<()>),
-    status: tokio::task::JoinHandle<()>,
+    /// What ends with the agent.
+    status: [tokio::task::JoinHandle<()>; 2],
 }
 
 /// What is left when an agent has stopped.
@@ -85,7 +88,8 @@ impl Agent {
                 downstream_stop.clone(),
             ));
         }
-        let status = tokio::spawn(log_status(metrics.clone()));
+        let status =
+            [tokio::spawn(log_status(metrics.clone())), tokio::spawn(watch_clock(clock.clone(), store.clone()))];
         let (sources, sinks) = (config.sources.len(), config.sinks.len());
         tracing::info!(event = event::STARTED, device = config.device, sources, sinks, store = store.id(), "running");
         let upstream = (upstream_sender, upstream);
@@ -127,7 +131,7 @@ impl Agent {
         let (sender, mut tasks) = self.downstream;
         sender.stop();
         while tasks.join_next().await.is_some() {}
-        self.status.abort();
+        self.status.iter().for_each(tokio::task::JoinHandle::abort);
         let backlog = slowest(&self.config, &self.store);
         let store = self.store;
         if tokio::task::spawn_blocking(move || store.close()).await.is_err() {
@@ -222,6 +226,20 @@ fn deliver(
     };
     let target = sink::open(&sink.kind, metrics.clone());
     courier::run(rule, store, target, clock, metrics, stop)
+}
+
+/// Tells when the machine's clock is set.
+async fn watch_clock(clock: Clock, store: Store) {
+    let mut offset = clock.now().offset_ms();
+    loop {
+        tokio::time::sleep(CLOCK).await;
+        let now = clock.now().offset_ms();
+        if now.abs_diff(offset) >= clock::JUMP_MS {
+            store.clock_set(now.saturating_sub(offset));
+        }
+        // What is less is how clocks are kept right: it adds up to nothing.
+        offset = now;
+    }
 }
 
 async fn log_status(metrics: Arc<Metrics>) {

@@ -136,7 +136,7 @@ fn list(view: &View) -> Result<bool, Failure> {
     }
     writeln!(out, "\n{:<28} {:>12} {:>12} {:>10} {:>8}", "stream", "first", "last", "stored", "age")?;
     for stream in &view.streams {
-        let age = stream.oldest_ms.map_or("-".into(), |oldest| age(clock::wall_ms() - oldest));
+        let age = stream.oldest_ms.map_or("-".into(), age_of);
         let (first, last, bytes) = (stream.first, stream.last, size(stream.bytes));
         writeln!(out, "{:<28} {first:>12} {last:>12} {bytes:>10} {age:>8}", stream.name)?;
         for cursor in &stream.cursors {
@@ -179,7 +179,7 @@ fn show(dir: &Path, view: &View, stream: Option<&str>, from: u64, limit: u64) ->
                     return Ok(false);
                 }
                 left -= 1;
-                let age = age(clock::wall_ms() - record.arrival_ms);
+                let age = age_of(record.arrival_ms);
                 write!(out, "{name} {sequence}  {age} ago, generation {generation}, key {}", record.key)?;
                 for (attribute, value) in &record.attributes {
                     write!(out, ", {attribute}={value}")?;
@@ -272,18 +272,33 @@ fn trim(dir: &Path, view: &View, stream: &str, before: Option<u64>, older: Optio
     let below = match (before, older) {
         (Some(sequence), _) => sequence,
         (None, Some(span)) => {
-            let cutoff = clock::wall_ms() - i64::try_from(span.0.as_millis()).unwrap_or(i64::MAX);
-            let mut below = 0;
+            let now = clock::wall_ms();
+            if !clock::is_credible(now) {
+                let problem = format!("this machine's clock says {}: ages are not known", clock::utc(now));
+                return Err(Failure::Wrong(format!("{problem}; set it, or use --before SEQUENCE")));
+            }
+            let cutoff = now - i64::try_from(span.0.as_millis()).unwrap_or(i64::MAX);
+            let (mut below, mut unknown) = (0, 0);
             inspect::sections(
                 dir,
                 |name| name == stream,
                 0,
                 |_, section: Section| {
+                    // What arrived before the clock was set is old if something behind it is.
+                    if !clock::is_credible(section.head.arrival_max) {
+                        unknown += u64::from(section.head.count);
+                        return Ok(true);
+                    }
                     let old = section.head.arrival_max < cutoff;
-                    below = if old { section.head.last() + 1 } else { below };
+                    if old {
+                        (below, unknown) = (section.head.last() + 1, 0);
+                    }
                     Ok(old)
                 },
             )?;
+            if unknown > 0 {
+                println!("{unknown} records arrived before the clock was set: their age is not known, they stay");
+            }
             below
         }
         (None, None) => 0,
@@ -304,6 +319,12 @@ pub(super) fn size(bytes: u64) -> String {
             format!("{}.{} {name}", tenths / 10, tenths % 10)
         },
     )
+}
+
+/// How long ago something arrived; `?` when this machine's clock was not set then, or is not now.
+fn age_of(arrival_ms: i64) -> String {
+    let now = clock::wall_ms();
+    if clock::is_credible(now) && clock::is_credible(arrival_ms) { age(now - arrival_ms) } else { "?".into() }
 }
 
 /// Milliseconds for people.

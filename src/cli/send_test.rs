@@ -137,7 +137,7 @@ fn batch(device: &str, codec: Codec) -> std::io::Result<Batch> {
     };
     let store = hex(&random::bytes::<16>());
     let origin = Origin { device: device.into(), store: store.into(), stream: STREAM.into() };
-    let mut body = Body::new(Same { epoch: 1, generation: 0, in_flight: false }, codec);
+    let mut body = Body::new(Same { epoch: 1, generation: 0, in_flight: false, clock_unset: false }, codec);
     body.push(&reading);
     let key = Some(origin.key(0));
     Ok(Batch { key, way: STREAM.into(), events: vec![body.finish(&origin, 0, 0)?] })

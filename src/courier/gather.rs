@@ -3,7 +3,10 @@
 use super::Rule;
 use crate::encode::{Body, Codec, Origin, Reading, Same};
 use crate::flow::batch::{Batch, Event};
+use crate::flow::record::CLOCK_UNSET;
+use crate::platform::clock::{self, Clock};
 use crate::sink::{BODY_RAW, Limits, PartitionBy};
+use crate::store::log::section::RecordRef;
 use crate::store::{Gap, Item, ReadError, Reader, Span};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -82,7 +85,7 @@ pub fn gather(
     rule: &Rule,
     bounds: Bounds,
 ) -> Result<Gathered, ReadError> {
-    let start = reader.next_sequence();
+    let (start, now) = (reader.next_sequence(), Clock::system().now());
     let mut gatherer =
         Gatherer { course, rule, bounds, bytes: 0, sent: sent.clone(), open: Vec::new(), done: Vec::new() };
     let (mut gaps, mut next, mut taken, mut full) = (Vec::new(), start, 0, false);
@@ -96,8 +99,9 @@ pub fn gather(
                 break;
             }
             Some(Item::Span(span)) => {
-                let same = same(&span);
-                for (sequence, record) in span.records().take_while(|(sequence, _)| *sequence < bounds.end) {
+                for (sequence, mut record) in span.records().take_while(|(sequence, _)| *sequence < bounds.end) {
+                    correct(&mut record, now);
+                    let same = same(&span, &record);
                     let reading = reading(sequence, &record);
                     let (lane, value) = lane_of(course.lane, &rule.partition_by, &reading);
                     if taken >= bounds.records || !gatherer.has_room(lane, same, record.payload.len()) {
@@ -183,11 +187,26 @@ fn lane_of<'a>(usual: u32, by: &PartitionBy, reading: &Reading<'a>) -> (u32, Opt
     value.map_or((usual, None), |value| (crc32c::crc32c(value.as_bytes()).max(OLD + 1), Some(value)))
 }
 
-fn same(span: &Span) -> Same {
-    Same { epoch: span.head.epoch, generation: span.head.generation, in_flight: span.head.in_flight }
+fn same(span: &Span, record: &RecordRef<'_>) -> Same {
+    let clock_unset = record.flags & CLOCK_UNSET != 0;
+    Same { epoch: span.head.epoch, generation: span.head.generation, in_flight: span.head.in_flight, clock_unset }
 }
 
-fn reading<'a>(sequence: u64, record: &'a crate::store::log::section::RecordRef<'a>) -> Reading<'a> {
+/// What arrived in this boot before the clock was set gets its time when that is known.
+fn correct(record: &mut RecordRef<'_>, now: clock::Reading) {
+    if record.flags & CLOCK_UNSET == 0 || !now.trusted {
+        return;
+    }
+    let value = |wanted: &str| record.attributes.iter().find(|(name, _)| *name == wanted).map(|(_, value)| *value);
+    let monotonic = value(clock::MONOTONIC).and_then(|text| text.parse::<i64>().ok());
+    let Some(monotonic) = monotonic.filter(|_| value(clock::BOOT) == Some(clock::boot())) else { return };
+    record.arrival_ms = now.offset_ms().saturating_add(monotonic);
+    record.flags &= !CLOCK_UNSET;
+    record.attributes.retain(|(name, _)| ![clock::CLOCK, clock::BOOT, clock::MONOTONIC].contains(name));
+    record.attributes.push((clock::CLOCK, clock::CORRECTED));
+}
+
+fn reading<'a>(sequence: u64, record: &'a RecordRef<'a>) -> Reading<'a> {
     Reading {
         sequence,
         arrival_ms: record.arrival_ms,

@@ -3,7 +3,7 @@
 use crate::flow::batch::Batch;
 use crate::flow::receipt::Accepted;
 use crate::flow::stop::Stop;
-use crate::platform::clock::Clock;
+use crate::platform::clock::{self, Clock};
 use crate::platform::random;
 use crate::sink::link::{Link, Permit};
 use crate::sink::pace::{Pace, Rate};
@@ -129,8 +129,8 @@ impl Way {
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = probed, if permit == Permit::WaitForProbe => {}
-                () = self.secrets_changed(), if denied && permit != Permit::WaitForProbe => {
-                    tracing::info!(event = event::SINK_NOTE, sink = self.name, "a secret was written anew; trying it");
+                what = self.mended(), if denied && permit != Permit::WaitForProbe => {
+                    tracing::info!(event = event::SINK_NOTE, sink = self.name, "{what}; trying again");
                     self.link.lock().unwrap_or_else(PoisonError::into_inner).try_now();
                 }
                 () = stop.requested() => return false,
@@ -138,15 +138,22 @@ impl Way {
         }
     }
 
-    /// Waits until a file that the sink has a secret of was written anew.
-    async fn secrets_changed(&self) {
+    /// Waits until a file that the sink has a secret of was written anew, or the clock was set: a token or a
+    /// certificate may be good then.
+    async fn mended(&self) -> &'static str {
         let written = || -> Vec<Option<SystemTime>> {
             let files = self.sink.secret_files();
             files.iter().map(|file| std::fs::metadata(file).and_then(|about| about.modified()).ok()).collect()
         };
-        let before = written();
-        while written() == before {
+        let (before, offset) = (written(), self.clock.now().offset_ms());
+        loop {
             tokio::time::sleep(LOOK_AT_SECRETS).await;
+            if written() != before {
+                return "a secret was written anew";
+            }
+            if self.clock.now().offset_ms().abs_diff(offset) >= clock::JUMP_MS {
+                return "the clock was set";
+            }
         }
     }
 

@@ -6,8 +6,9 @@
 pub mod ndjson;
 
 pub use crate::config::value::Codec;
-use crate::flow::batch::{Envelope, Event};
+use crate::flow::batch::{Envelope, Event, Unset};
 use crate::flow::record::{PayloadKind, REDELIVERED, RETAINED};
+use crate::platform::clock::{BOOT, MONOTONIC};
 use bytes::Bytes;
 use flate2::{Compression, GzBuilder};
 use std::io::Write;
@@ -37,6 +38,12 @@ pub struct Reading<'a> {
 impl Reading<'_> {
     fn redelivered(&self) -> bool {
         self.flags & REDELIVERED != 0
+    }
+
+    /// When it arrived, if nobody had set the clock.
+    fn unset(&self) -> Option<Unset> {
+        let value = |wanted: &str| self.attributes.iter().find(|(name, _)| *name == wanted).map(|(_, value)| *value);
+        Some(Unset { boot: value(BOOT)?.into(), monotonic_ms: value(MONOTONIC)?.parse().ok()? })
     }
 
     fn retained(&self) -> bool {
@@ -72,6 +79,8 @@ pub struct Same {
     pub generation: u64,
     /// Made by a version on trial.
     pub in_flight: bool,
+    /// Nobody had set the clock when they arrived.
+    pub clock_unset: bool,
 }
 
 /// A body in the making.
@@ -83,13 +92,14 @@ pub struct Body {
     first: u64,
     last: u64,
     count: u32,
+    unset: Option<Unset>,
 }
 
 impl Body {
     /// An empty one.
     #[must_use]
     pub fn new(same: Same, codec: Codec) -> Self {
-        Self { same, codec, raw: Vec::new(), first: 0, last: 0, count: 0 }
+        Self { same, codec, raw: Vec::new(), first: 0, last: 0, count: 0, unset: None }
     }
 
     /// Adds a record.
@@ -97,6 +107,7 @@ impl Body {
         ndjson::line(&mut self.raw, reading);
         if self.count == 0 {
             self.first = reading.sequence;
+            self.unset = reading.unset().filter(|_| self.same.clock_unset);
         }
         self.last = reading.sequence;
         self.count += 1;
@@ -147,6 +158,7 @@ impl Body {
             after,
             generation: self.same.generation,
             in_flight: self.same.in_flight,
+            unset: self.unset,
             content_type: "application/x-ndjson",
             content_encoding,
         };

@@ -28,10 +28,21 @@ pub struct Envelope {
     pub generation: u64,
     /// Made by a version on trial.
     pub in_flight: bool,
+    /// Nobody had set the clock when its records arrived.
+    pub unset: Option<Unset>,
     /// MIME type of the decompressed body.
     pub content_type: &'static str,
     /// Compression of the body.
     pub content_encoding: Option<&'static str>,
+}
+
+/// When the first record of an event arrived, by the only clock that could be trusted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unset {
+    /// The boot of the machine.
+    pub boot: Box<str>,
+    /// Milliseconds since that boot.
+    pub monotonic_ms: u64,
 }
 
 /// The version of the properties (`docs/envelope.md`).
@@ -64,8 +75,8 @@ impl std::fmt::Display for Property<'_> {
 impl Envelope {
     /// What every target says of an event besides its content type and encoding.
     #[must_use]
-    pub fn properties(&self) -> [(&'static str, Property<'_>); 12] {
-        [
+    pub fn properties(&self) -> impl Iterator<Item = (&'static str, Property<'_>)> {
+        let always = [
             ("schema", Property::Int(SCHEMA)),
             ("device", Property::Text(&self.device)),
             ("store", Property::Text(&self.store)),
@@ -78,7 +89,15 @@ impl Envelope {
             ("after", Property::Long(self.after)),
             ("generation", Property::Long(self.generation)),
             ("in_flight", Property::Bool(self.in_flight)),
-        ]
+        ];
+        let unset = self.unset.iter().flat_map(|unset| {
+            [
+                ("clock", Property::Text("unset")),
+                ("boot", Property::Text(&unset.boot)),
+                ("monotonic_ms", Property::Long(unset.monotonic_ms)),
+            ]
+        });
+        always.into_iter().chain(unset)
     }
 }
 

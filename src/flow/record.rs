@@ -38,6 +38,9 @@ pub const REDELIVERED: u8 = 1;
 /// The broker kept this from before the subscription (MQTT `retain`).
 pub const RETAINED: u8 = 2;
 
+/// Nobody had set the clock when it arrived: see the attributes `clock`, `boot`, `monotonic_ms`.
+pub const CLOCK_UNSET: u8 = 4;
+
 /// One reading, as it is stored and forwarded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
@@ -47,7 +50,7 @@ pub struct Record {
     pub device_time_us: Option<i64>,
     /// Topic, file path or other key.
     pub key: Arc<str>,
-    /// `REDELIVERED`, `RETAINED`.
+    /// `REDELIVERED`, `RETAINED`, `CLOCK_UNSET`.
     pub flags: u8,
     /// Further names and values.
     pub attributes: Vec<(Box<str>, Box<str>)>,

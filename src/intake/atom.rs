@@ -4,7 +4,8 @@ use super::quality::{Failed, Judge};
 use crate::config::value::{Decoder, Then};
 use crate::decode::{Decoded, lines};
 use crate::flow::frame::{Frame, Payload};
-use crate::flow::record::{DEAD_LETTER_KEEP, MAX_RECORD, PayloadKind, Record};
+use crate::flow::record::{CLOCK_UNSET, DEAD_LETTER_KEEP, MAX_RECORD, PayloadKind, Record};
+use crate::platform::clock::Reading;
 use crate::store::{Atom, MAX_ATOM, Part, StreamId};
 use crate::telemetry::{Metric, Metrics, event};
 use bytes::Bytes;
@@ -50,18 +51,21 @@ struct Parts {
 impl Builder {
     /// The atoms of a frame, to be offered one after another: one, unless its records became larger
     /// by decoding than an atom may be. The last has the position.
-    pub fn build(&mut self, frame: Frame, wall_ms: i64, now_ms: u64) -> Vec<Atom> {
+    pub fn build(&mut self, frame: Frame, now: Reading) -> Vec<Atom> {
         let route = frame.route.min(self.lanes.len().saturating_sub(1));
         let Some(Lane { stream, decoder, judge }) = self.lanes.get_mut(route) else {
             return Vec::new();
         };
         let decoder = &*decoder;
+        let unset = if now.trusted { 0 } else { CLOCK_UNSET };
+        let mut attributes = frame.attributes;
+        attributes.extend(now.marks());
         let base = Record {
-            arrival_ms: wall_ms,
+            arrival_ms: now.wall_ms,
             device_time_us: None,
             key: frame.key.clone(),
-            flags: frame.flags,
-            attributes: frame.attributes,
+            flags: frame.flags | unset,
+            attributes,
             kind: PayloadKind::Bytes,
             payload: Bytes::new(),
         };
@@ -82,7 +86,7 @@ impl Builder {
                     format!("as JSON it has {} bytes, more than {MAX_RECORD}", record.payload.len()),
                 ));
             }
-            match judge.judge(&record, now_ms) {
+            match judge.judge(&record, now.monotonic_ms) {
                 Some(failed) => judged(record, failed, &self.metrics).map_err(|reason| (payload, reason)),
                 None => Ok(Some(record)),
             }
@@ -214,6 +218,8 @@ fn dead_letter(base: &Record, head: Bytes, source: &str, reason: &str, length: u
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const NOW: Reading = Reading { wall_ms: 7, monotonic_ms: 7, trusted: true };
     use crate::config::value::{Check, Csv, Format, Quality};
     use crate::flow::frame::Position;
 
@@ -234,7 +240,7 @@ mod tests {
     #[test]
     fn good_and_bad_lines_of_a_frame_are_one_atom_with_its_position() {
         let lines = Payload::Lines(Bytes::from("1\n\nno\n{}\r\n"));
-        let atoms = builder(Format::Json, Quality::default()).build(frame(lines), 7, 7);
+        let atoms = builder(Format::Json, Quality::default()).build(frame(lines), NOW);
         let [atom] = &atoms[..] else { panic!("{atoms:?}") };
         assert_eq!((atom.parts[0].stream, payloads(&atom.parts[0])), (1, vec!["1", "{}"]));
         assert_eq!((atom.parts[1].stream, payloads(&atom.parts[1])), (2, vec!["no"]));
@@ -248,7 +254,7 @@ mod tests {
     #[test]
     fn what_is_too_large_keeps_its_length_its_crc_and_its_beginning() {
         let payload = Bytes::from(vec![b'1'; MAX_RECORD + 1]);
-        let atoms = builder(Format::Json, Quality::default()).build(frame(Payload::One(payload.clone())), 7, 7);
+        let atoms = builder(Format::Json, Quality::default()).build(frame(Payload::One(payload.clone())), NOW);
         let letter = &atoms[0].parts[1].records[0];
         assert_eq!(letter.payload.len(), DEAD_LETTER_KEEP);
         assert_eq!(&*letter.attributes[3].1, (MAX_RECORD + 1).to_string());
@@ -258,24 +264,24 @@ mod tests {
     #[test]
     fn a_message_of_lines_has_its_header_first_and_a_block_brings_it() {
         let mut builder = builder(Format::Csv(Csv::default()), Quality::default());
-        let atoms = builder.build(frame(Payload::One(Bytes::from("a,b\n1,2\n\n3,4\n5\n"))), 7, 7);
+        let atoms = builder.build(frame(Payload::One(Bytes::from("a,b\n1,2\n\n3,4\n5\n"))), NOW);
         assert_eq!(payloads(&atoms[0].parts[0]), [r#"{"a":1,"b":2}"#, r#"{"a":3,"b":4}"#]);
         assert_eq!(payloads(&atoms[0].parts[1]), ["5"]);
         let block = Frame { header: Some("x".into()), ..frame(Payload::Lines(Bytes::from("1\n2"))) };
-        assert_eq!(payloads(&builder.build(block, 7, 7)[0].parts[0]), [r#"{"x":1}"#, r#"{"x":2}"#]);
+        assert_eq!(payloads(&builder.build(block, NOW)[0].parts[0]), [r#"{"x":1}"#, r#"{"x":2}"#]);
     }
 
     #[test]
     fn a_header_alone_or_one_that_is_no_text_does_not_vanish() {
         let mut builder = builder(Format::Csv(Csv::default()), Quality::default());
         for message in [&b"a,b"[..], b"Gr\xf6sse,b\n1,2\n"] {
-            let atom = builder.build(frame(Payload::One(Bytes::copy_from_slice(message))), 7, 7).remove(0);
+            let atom = builder.build(frame(Payload::One(Bytes::copy_from_slice(message))), NOW).remove(0);
             assert_eq!((atom.parts[0].records.len(), atom.parts[1].records.len()), (0, 1));
             assert_eq!(&atom.parts[1].records[0].payload[..], message);
         }
         let many = Bytes::from("1\n".repeat(MOST_LINES + 1));
         let mut ndjson = self::builder(Format::Ndjson, Quality::default());
-        let atom = ndjson.build(frame(Payload::One(many)), 7, 7).remove(0);
+        let atom = ndjson.build(frame(Payload::One(many)), NOW).remove(0);
         assert_eq!((atom.parts[0].records.len(), atom.parts[1].records.len()), (0, 1));
     }
 
@@ -297,7 +303,7 @@ mod tests {
                 then,
             };
             let mut builder = builder(Format::Json, Quality { checks: vec![check], ..Quality::default() });
-            let atom = builder.build(frame(Payload::One(Bytes::from("{}"))), 7, 7).remove(0);
+            let atom = builder.build(frame(Payload::One(Bytes::from("{}"))), NOW).remove(0);
             assert_eq!(builder.metrics.get(counted), 1);
             let kept = atom.parts[0].records.first();
             let tag = kept.and_then(|record| record.attributes.last());
@@ -313,7 +319,7 @@ mod tests {
         let line = format!("{}\n", ",".repeat(100));
         let block = Payload::Lines(Bytes::from(line.repeat(600)));
         let frame = Frame { header: Some(header.as_str().into()), ..frame(block) };
-        let atoms = builder(Format::Csv(Csv::default()), Quality::default()).build(frame, 7, 7);
+        let atoms = builder(Format::Csv(Csv::default()), Quality::default()).build(frame, NOW);
         assert!(atoms.len() > 1 && atoms.iter().all(|atom| atom.weight() <= MAX_ATOM));
         let records: usize = atoms.iter().flat_map(|atom| &atom.parts).map(|part| part.records.len()).sum();
         assert_eq!(records, 600);

@@ -12,7 +12,7 @@ use crate::config::value::Route;
 use crate::flow::frame::Frame;
 use crate::flow::handover::{Held, Taker};
 use crate::flow::receipt::{Durable, Ticket};
-use crate::flow::record::{DEAD_LETTERS, EVENTS, PayloadKind, REDELIVERED, Record};
+use crate::flow::record::{CLOCK_UNSET, DEAD_LETTERS, EVENTS, PayloadKind, REDELIVERED, Record};
 use crate::platform::clock::Clock;
 use crate::store::{Atom, OfferError, Part, Store, StreamId};
 use crate::telemetry::{Metric, Metrics, event};
@@ -124,7 +124,7 @@ impl Preview {
     /// The records of a frame, with their streams.
     pub fn records(&mut self, frame: Frame, clock: &Clock) -> Vec<(&str, Record)> {
         let now = clock.now();
-        let parts = self.builder.build(frame, now.wall_ms, now.monotonic_ms).into_iter().flat_map(|atom| atom.parts);
+        let parts = self.builder.build(frame, now).into_iter().flat_map(|atom| atom.parts);
         let name = |stream: StreamId| usize::try_from(stream).ok().and_then(|at| self.streams.get(at));
         let named = |part: Part| {
             let stream = name(part.stream).map_or("", String::as_str);
@@ -158,12 +158,12 @@ impl Intake {
     fn take(&mut self, held: Held) {
         let Held { id, frame, permit } = held;
         self.count(&frame);
-        let now = self.clock.monotonic_ms();
-        let mut atoms = self.builder.build(frame, self.clock.now().wall_ms, now);
+        let now = self.clock.now();
+        let mut atoms = self.builder.build(frame, now);
         let last = atoms.pop().unwrap_or_default();
         self.waiting.extend(atoms.into_iter().map(|atom| (atom, None)));
         self.waiting.push_back((last, Some((id, permit))));
-        self.stall.arrived(now);
+        self.stall.arrived(now.monotonic_ms);
     }
 
     fn count(&self, frame: &Frame) {
@@ -190,8 +190,8 @@ impl Intake {
                 arrival_ms: now.wall_ms,
                 device_time_us: None,
                 key: name.into(),
-                flags: 0,
-                attributes: Vec::new(),
+                flags: if now.trusted { 0 } else { CLOCK_UNSET },
+                attributes: now.marks(),
                 kind: PayloadKind::Json,
                 payload: payload.to_string().into(),
             };

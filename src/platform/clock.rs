@@ -1,12 +1,19 @@
 //! Wall and monotonic time.
 //!
 //! Wall time may jump; only monotonic time orders things inside one boot. A gateway without a
-//! battery-backed clock starts in 1970: such a wall time is recorded, and marked as not trusted.
+//! battery-backed clock starts in 1970: such a wall time is recorded, and marked as not trusted,
+//! together with the boot and its monotonic time: with these it can be corrected later.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use super::machine;
+use rustix::time::{ClockId, clock_gettime};
+use std::sync::OnceLock;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Wall times before 2025-01-01T00:00:00Z cannot be right: the format is younger than that.
 const EARLIEST_CREDIBLE_MS: i64 = 1_735_689_600_000;
+
+/// The clock was set when it moved by this much at once, in milliseconds; keeping it right takes less.
+pub const JUMP_MS: u64 = 2000;
 
 /// A wall time as people write it, in UTC.
 #[must_use]
@@ -19,16 +26,58 @@ pub fn utc(wall_ms: i64) -> String {
 pub struct Reading {
     /// Milliseconds since the Unix epoch; negative before it.
     pub wall_ms: i64,
-    /// Milliseconds since the process started to look at the clock.
+    /// Milliseconds since the machine was started, those asleep among them.
     pub monotonic_ms: u64,
     /// False when the wall time cannot be right.
     pub trusted: bool,
 }
 
+impl Reading {
+    /// Wall time less monotonic time, in milliseconds: changes only when the clock is set.
+    #[must_use]
+    pub fn offset_ms(&self) -> i64 {
+        self.wall_ms.saturating_sub(i64::try_from(self.monotonic_ms).unwrap_or(i64::MAX))
+    }
+
+    /// What a record that arrived now says of its time, if that is not to be trusted (`docs/envelope.md`).
+    #[must_use]
+    pub fn marks(&self) -> Vec<(Box<str>, Box<str>)> {
+        if self.trusted {
+            return Vec::new();
+        }
+        let monotonic = self.monotonic_ms.to_string();
+        vec![(CLOCK.into(), UNSET.into()), (BOOT.into(), boot().into()), (MONOTONIC.into(), monotonic.into())]
+    }
+}
+
+/// The attribute that says what is to be thought of a record's time of arrival.
+pub const CLOCK: &str = "clock";
+/// Its value while nobody has set the clock.
+pub const UNSET: &str = "unset";
+/// Its value when the time was corrected after the clock had been set.
+pub const CORRECTED: &str = "corrected";
+/// The attribute with the boot in which the record arrived.
+pub const BOOT: &str = "boot";
+/// The attribute with the milliseconds between that boot and the arrival.
+pub const MONOTONIC: &str = "monotonic_ms";
+
+/// This boot, in hex.
+#[must_use]
+pub fn boot() -> &'static str {
+    static BOOT_ID: OnceLock<String> = OnceLock::new();
+    BOOT_ID.get_or_init(|| machine::boot_id()[..8].iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Milliseconds since the machine was started, those asleep among them (`CLOCK_BOOTTIME`, time_namespaces(7)).
+#[must_use]
+pub fn boot_ms() -> u64 {
+    let time = clock_gettime(ClockId::Boottime);
+    u64::try_from(time.tv_sec).unwrap_or(0) * 1000 + u64::try_from(time.tv_nsec).unwrap_or(0) / 1_000_000
+}
+
 /// The source of time; cheap to clone.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Clock {
-    started: Instant,
     /// Set by hand, for tests: milliseconds since the start.
     #[cfg(test)]
     manual: Option<std::sync::Arc<std::sync::atomic::AtomicU64>>,
@@ -38,18 +87,14 @@ impl Clock {
     /// The machine's own clocks.
     #[must_use]
     pub fn system() -> Self {
-        Self {
-            started: Instant::now(),
-            #[cfg(test)]
-            manual: None,
-        }
+        Self::default()
     }
 
     /// One that stands still until it is advanced; its wall time starts in 2027.
     #[cfg(test)]
     #[must_use]
     pub fn manual() -> Self {
-        Self { manual: Some(std::sync::Arc::default()), ..Self::system() }
+        Self { manual: Some(std::sync::Arc::default()) }
     }
 
     /// Moves a manual clock on.
@@ -72,14 +117,14 @@ impl Clock {
         Reading { wall_ms, monotonic_ms: self.monotonic_ms(), trusted: is_credible(wall_ms) }
     }
 
-    /// Milliseconds since this clock was made.
+    /// Milliseconds since the machine was started.
     #[must_use]
     pub fn monotonic_ms(&self) -> u64 {
         #[cfg(test)]
         if let Some(manual) = &self.manual {
             return manual.load(std::sync::atomic::Ordering::SeqCst);
         }
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+        boot_ms()
     }
 }
 

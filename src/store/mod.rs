@@ -272,6 +272,11 @@ impl Store {
         self.inner.lock().state.cursors.get(&(reader.to_string(), stream)).map(Position::from)
     }
 
+    /// The machine's clock was moved by so many milliseconds.
+    pub fn clock_set(&self, by_ms: i64) {
+        self.inner.clock_set(by_ms);
+    }
+
     /// Has what a reader keeps of its lanes written soon; its cursor stays where it is.
     pub fn mark(&self, reader: &str, stream: StreamId, position: Position) {
         self.inner.mark(reader, stream, position);

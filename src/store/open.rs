@@ -86,7 +86,7 @@ pub(super) fn open(dir: &Path, options: &Options, readers: Vec<ReaderRule>) -> R
     let now = options.clock.now();
     let mut reports = Reports::default();
     for finding in &findings {
-        reports.finding(finding, &options.metrics, (now.monotonic_ms, now.wall_ms));
+        reports.finding(finding, &options.metrics, now);
     }
     let mut shared = Shared {
         state,

@@ -6,7 +6,8 @@
 
 use super::log::body::StreamId;
 use super::log::recover::Finding;
-use crate::flow::record::{PayloadKind, Record};
+use crate::flow::record::{CLOCK_UNSET, PayloadKind, Record};
+use crate::platform::clock::{self, Reading};
 use crate::telemetry::{Metric, Metrics, event};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,7 +50,22 @@ struct Event<'a> {
     records: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cause: Option<Cause>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    clock: Option<Jump>,
     message: String,
+}
+
+/// The clock was set: what a consumer needs to correct times of the same boot.
+#[derive(Debug, Clone, Copy, Serialize)]
+struct Jump {
+    /// The boot, as records have it that arrived before the clock was set.
+    boot: &'static str,
+    /// Milliseconds between that boot and now.
+    monotonic_ms: u64,
+    /// Milliseconds since the Unix epoch, now.
+    wall_ms: i64,
+    /// What the clock was moved by, in milliseconds.
+    by_ms: i64,
 }
 
 #[derive(Debug)]
@@ -72,7 +88,7 @@ pub(super) struct Reports {
 
 impl Reports {
     /// What opening the store found.
-    pub fn finding(&mut self, finding: &Finding, metrics: &Metrics, (now_ms, wall_ms): (u64, i64)) {
+    pub fn finding(&mut self, finding: &Finding, metrics: &Metrics, now: Reading) {
         if finding.is_loss() {
             metrics.add(Metric::StoreDamage, 1);
         }
@@ -84,14 +100,13 @@ impl Reports {
         let cause = stream.map(|_| Cause::Damaged);
         let message = finding.to_string();
         self.push(
-            &Event { name: event::STORE_FINDING, stream, from, to, records: None, cause, message },
-            now_ms,
-            wall_ms,
+            &Event { name: event::STORE_FINDING, stream, from, to, records: None, cause, clock: None, message },
+            now,
         );
     }
 
     /// A reader came upon sequences that cannot be read; true the first time.
-    pub fn gap(&mut self, stream: (StreamId, &str), (from, to): (u64, u64), (now_ms, wall_ms): (u64, i64)) -> bool {
+    pub fn gap(&mut self, stream: (StreamId, &str), (from, to): (u64, u64), now: Reading) -> bool {
         let (id, name) = stream;
         if self.told.len() >= TOLD {
             // Better told again than not at all.
@@ -104,11 +119,19 @@ impl Reports {
         let (from, to, records) = (Some(from), Some(to), Some(to - from + 1));
         let cause = Some(Cause::Damaged);
         self.push(
-            &Event { name: event::STORE_GAP, stream: Some(name), from, to, records, cause, message },
-            now_ms,
-            wall_ms,
+            &Event { name: event::STORE_GAP, stream: Some(name), from, to, records, cause, clock: None, message },
+            now,
         );
         true
+    }
+
+    /// The clock was moved.
+    pub fn clock_set(&mut self, by_ms: i64, now: Reading) {
+        let clock = Some(Jump { boot: clock::boot(), monotonic_ms: now.monotonic_ms, wall_ms: now.wall_ms, by_ms });
+        let (name, message) = (event::CLOCK_SET, format!("the clock was set; it is {} now", clock::utc(now.wall_ms)));
+        tracing::warn!(event = name, by_ms, "{message}");
+        let (stream, from, to, records, cause) = (None, None, None, None, None);
+        self.push(&Event { name, stream, from, to, records, cause, clock, message }, now);
     }
 
     /// Records were given up.
@@ -135,7 +158,8 @@ impl Reports {
     }
 
     /// Takes what is due; with `all`, whatever there is.
-    pub fn take(&mut self, now_ms: u64, wall_ms: i64, all: bool) -> Vec<Record> {
+    pub fn take(&mut self, now: Reading, all: bool) -> Vec<Record> {
+        let now_ms = now.monotonic_ms;
         let due = |lost: &Lost| all || lost.since_ms + DROPS_MS <= now_ms;
         let (told, kept) = std::mem::take(&mut self.lost).into_iter().partition(|(_, lost)| due(lost));
         self.lost = kept;
@@ -152,9 +176,10 @@ impl Reports {
                 to,
                 records,
                 cause: Some(cause),
+                clock: None,
                 message,
             };
-            self.push(&event, now_ms, wall_ms);
+            self.push(&event, now);
         }
         let ready = all || self.since_ms.is_some_and(|since| since + LINGER_MS <= now_ms);
         if !ready {
@@ -175,21 +200,21 @@ impl Reports {
         self.since_ms = Some(now_ms);
     }
 
-    fn push(&mut self, event: &Event<'_>, now_ms: u64, wall_ms: i64) {
+    fn push(&mut self, event: &Event<'_>, now: Reading) {
         if self.waiting.len() >= LIMIT {
             return;
         }
         // Text and numbers always make JSON.
         let payload = serde_json::to_vec(event).unwrap_or_default();
         self.waiting.push(Record {
-            arrival_ms: wall_ms,
+            arrival_ms: now.wall_ms,
             device_time_us: None,
             key: event.name.into(),
-            flags: 0,
-            attributes: Vec::new(),
+            flags: if now.trusted { 0 } else { CLOCK_UNSET },
+            attributes: now.marks(),
             kind: PayloadKind::Json,
             payload: payload.into(),
         });
-        self.since_ms.get_or_insert(now_ms);
+        self.since_ms.get_or_insert(now.monotonic_ms);
     }
 }

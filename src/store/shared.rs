@@ -11,6 +11,7 @@ use super::state::{State, new_stream};
 use super::{GROUP_BYTES, MAX_ATOM, OfferError, Options, ReaderRule, Selection};
 use crate::flow::receipt::{Durable, Ticket};
 use crate::flow::record::is_own_stream;
+use crate::platform::clock;
 use crate::platform::traffic::Traffic;
 use crate::telemetry::{Metric, Metrics, event};
 use std::collections::BTreeMap;
@@ -196,11 +197,22 @@ impl Inner {
         let now = self.options.clock.now();
         let mut shared = self.lock();
         let name = shared.name(stream);
-        if shared.reports.gap((stream, &name), (from, to), (now.monotonic_ms, now.wall_ms)) {
+        if shared.reports.gap((stream, &name), (from, to), now) {
             self.options.metrics.add(Metric::StoreDamage, 1);
             tracing::warn!(event = event::STORE_GAP, stream = name, from, to, "sequences cannot be read");
             self.wake.notify_one();
         }
+    }
+
+    /// The clock was set: told, and ages that were reckoned by it stay what they were.
+    pub fn clock_set(&self, by_ms: i64) {
+        let now = self.options.clock.now();
+        let mut shared = self.lock();
+        shared.reports.clock_set(by_ms, now);
+        if now.trusted && clock::is_credible(now.wall_ms.saturating_sub(by_ms)) {
+            shared.state.cursors.values_mut().for_each(|cursor| cursor.seen_ms = cursor.seen_ms.saturating_add(by_ms));
+        }
+        self.wake.notify_one();
     }
 
     /// The rule of a stream that may have no record yet.

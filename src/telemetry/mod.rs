@@ -120,6 +120,8 @@ pub mod event {
     pub const STOPPING: &str = "stopping";
     /// The agent has stopped; says what stays behind.
     pub const STOPPED: &str = "stopped";
+    /// The machine's clock was set.
+    pub const CLOCK_SET: &str = "clock_set";
     /// All metrics.
     pub const STATUS: &str = "status";
     /// A store was opened.

@@ -8,6 +8,7 @@
 mod buffer;
 mod cli;
 mod clients;
+mod clock;
 mod disk;
 mod entra;
 mod faults;

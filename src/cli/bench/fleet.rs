@@ -200,6 +200,7 @@ fn envelope(device: &Arc<str>, sequence: u64) -> Envelope {
         after: sequence - 1,
         generation: 1,
         in_flight: false,
+        unset: None,
         content_type: "application/x-ndjson",
         content_encoding: None,
     }

@@ -171,20 +171,22 @@ impl Folder {
     fn keep_within_limit(&self) {
         let Some(keep) = self.settings.keep else { return };
         let Ok(paths) = files_in(&self.settings.path, is_file_name) else { return };
-        let mut files: Vec<(SystemTime, PathBuf, u64)> = paths
+        // By epoch first: the clock may have been set between two starts.
+        let mut files: Vec<(String, SystemTime, PathBuf, u64)> = paths
             .into_iter()
             .filter_map(|path| {
                 let meta = std::fs::metadata(&path).ok()?;
-                Some((meta.modified().ok()?, path, meta.len()))
+                let epoch = epoch_of(path.file_name()?.to_str()?)?.to_string();
+                Some((epoch, meta.modified().ok()?, path, meta.len()))
             })
             .collect();
         files.sort();
         let written = self.files.values().map(|written| written.length).sum::<u64>();
-        let mut total = written + files.iter().map(|(_, _, bytes)| bytes).sum::<u64>();
+        let mut total = written + files.iter().map(|(.., bytes)| bytes).sum::<u64>();
         // The file that is made now grows up to its size.
         let limit = keep.saturating_sub(FILE_BYTES);
         let (mut removed, mut freed) = (0, 0);
-        for (_, path, bytes) in files {
+        for (.., path, bytes) in files {
             if total <= limit {
                 break;
             }
@@ -216,14 +218,19 @@ fn file_name(stream: &str) -> String {
 
 /// Whether a finished file of ours may have this name: `<stream>.<epoch>.<first sequence>[.<number>].ndjson[.gz]`.
 fn is_file_name(name: &str) -> bool {
-    let Some(stem) = name.strip_suffix(PACKED).or(name.strip_suffix(PLAIN)) else { return false };
+    epoch_of(name).is_some()
+}
+
+/// The epoch in the name of a finished file.
+fn epoch_of(name: &str) -> Option<&str> {
+    let stem = name.strip_suffix(PACKED).or(name.strip_suffix(PLAIN))?;
     let is_of = |part: &str, length: usize| part.len() == length && part.bytes().all(|byte| byte.is_ascii_hexdigit());
     let parts: Vec<&str> = stem.rsplit('.').collect();
-    let is_at = |at: usize| {
+    let at = |at: usize| {
         let part = |n: usize| parts.get(at + n).copied().unwrap_or_default();
-        is_of(part(0), 20) && is_of(part(1), 16) && parts.len() > at + 2
+        (is_of(part(0), 20) && is_of(part(1), 16) && parts.len() > at + 2).then(|| part(1))
     };
-    is_at(0) || is_at(1)
+    at(0).or_else(|| at(1))
 }
 
 fn files_in(folder: &Path, is_wanted: impl Fn(&str) -> bool) -> io::Result<Vec<PathBuf>> {
@@ -276,6 +283,7 @@ mod tests {
             after: 0,
             generation: 1,
             in_flight: false,
+            unset: None,
             content_type: "application/x-ndjson",
             content_encoding: is_packed.then_some("gzip"),
         };

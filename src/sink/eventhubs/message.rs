@@ -46,7 +46,7 @@ fn event(event: &Event) -> Result<Vec<u8>, serde_amqp::Error> {
     if let Some(encoding) = envelope.content_encoding {
         properties = properties.content_encoding(encoding);
     }
-    let about = envelope.properties().into_iter().fold(ApplicationProperties::builder(), |about, (name, value)| {
+    let about = envelope.properties().fold(ApplicationProperties::builder(), |about, (name, value)| {
         about.insert(
             name,
             match value {

@@ -4,6 +4,7 @@ use super::sas;
 use crate::config::value::{Credential, EventHubs};
 use crate::platform::{clock, random};
 use crate::sink::{Class, DeliverError, entra};
+use std::time::{Duration, Instant};
 
 /// What a shared access signature is called (event-hubs.md, section 2, "CBS").
 const SAS: &str = "servicebus.windows.net:sastoken";
@@ -31,22 +32,25 @@ pub struct Token {
     made_s: u64,
 }
 
-/// When a token is to be made again, and when it ends; seconds since the Unix epoch.
+/// When a token is to be made again, and when it ends; seconds since the Unix epoch. The clock may be set
+/// meanwhile: after as much running time it is made again too.
 #[derive(Debug, Clone, Copy)]
 pub struct Renewal {
     at_s: u64,
     until_s: u64,
+    at: Instant,
 }
 
 impl Renewal {
     /// Whether it is time for a new one.
     pub fn is_due(self, now_s: u64) -> bool {
-        now_s >= self.at_s
+        now_s >= self.at_s || Instant::now() >= self.at
     }
 
     /// No new one is given: whether the old one is good yet. Then it is asked for again a while later.
     pub fn put_off(&mut self, now_s: u64) -> bool {
         self.at_s = now_s + AGAIN_S;
+        self.at = Instant::now() + Duration::from_secs(AGAIN_S);
         now_s + MARGIN_S < self.until_s
     }
 }
@@ -83,7 +87,10 @@ impl Token {
     pub fn renewal(&self) -> Option<Renewal> {
         let until_s = self.until_s?;
         let tenth = until_s.saturating_sub(self.made_s) / 10;
-        Some(Renewal { at_s: until_s - 2 * tenth - random::below(tenth + 1), until_s })
+        let at_s = until_s - 2 * tenth - random::below(tenth + 1);
+        // A token for ever is one for a year.
+        let life = Duration::from_secs(at_s.saturating_sub(self.made_s).min(31_536_000));
+        Some(Renewal { at_s, until_s, at: Instant::now() + life })
     }
 
     /// The hub answered the token with this status.
@@ -104,9 +111,11 @@ mod tests {
 
     #[test]
     fn a_renewal_that_fails_is_put_off_as_long_as_the_token_is_good() {
-        let mut renewal = Renewal { at_s: 700, until_s: 1000 };
+        let mut renewal = Renewal { at_s: 700, until_s: 1000, at: Instant::now() + Duration::from_secs(700) };
         assert!(!renewal.is_due(699) && renewal.is_due(700));
         assert!(renewal.put_off(700) && !renewal.is_due(759) && renewal.is_due(760));
         assert!(!renewal.put_off(910), "its last seconds do not count");
+        let set_back = Renewal { at: Instant::now(), ..renewal };
+        assert!(set_back.is_due(0), "its time has passed, whatever the clock says");
     }
 }

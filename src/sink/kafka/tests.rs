@@ -127,6 +127,7 @@ fn batch() -> Batch {
         after: 0,
         generation: 1,
         in_flight: false,
+        unset: None,
         content_type: "application/x-ndjson",
         content_encoding: None,
     };

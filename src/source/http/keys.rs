@@ -1,34 +1,55 @@
 //! Idempotency keys: a repeat after a lost 202 is known for an hour, also over a restart.
 //!
 //! A key is saved in the commit that holds its records, as a part of the source's position. At most
-//! `MOST` are kept; then the oldest are forgotten early.
+//! `MOST` are kept; then the oldest are forgotten early. The hour is one of the machine's running time: the
+//! wall clock may be set at any moment. A key of an earlier boot has its hour from the start on.
 
 use crate::flow::frame::{Frame, Position};
 use crate::flow::hex::hex;
+use crate::platform::clock;
 use ring::digest::{SHA256, digest};
 use std::collections::{BTreeSet, HashMap};
 
 /// A key is known for this long, in milliseconds.
-const KEPT_MS: i64 = 3_600_000;
+const KEPT_MS: u64 = 3_600_000;
 /// Each costs about 40 bytes in every segment's checkpoint.
 const MOST: usize = 20_000;
 
-/// See the module.
+/// See the module. Times are milliseconds since the machine was started.
 #[derive(Debug, Default)]
 pub struct Keys {
     /// The frame that carries a key; 0 for one of an earlier run.
-    known: HashMap<String, (i64, u64)>,
-    by_age: BTreeSet<(i64, String)>,
+    known: HashMap<String, (u64, u64)>,
+    by_age: BTreeSet<(u64, String)>,
+}
+
+/// What a time is saved as: the boot, in short, and the milliseconds since.
+fn saved(at_ms: u64) -> Vec<u8> {
+    [&crc32c::crc32c(clock::boot().as_bytes()).to_le_bytes()[..], &at_ms.to_le_bytes()[..5]].concat()
+}
+
+/// The time that was saved; `now_ms` if that was in another boot, or by a version that saved wall time.
+fn loaded(value: &[u8], now_ms: u64) -> Option<u64> {
+    let known = value.split_first_chunk::<4>().filter(|(boot, _)| **boot == saved(0)[..4]);
+    match (value.len(), known) {
+        (9, Some((_, at))) => {
+            let mut bytes = [0; 8];
+            bytes[..5].copy_from_slice(at);
+            Some(u64::from_le_bytes(bytes).min(now_ms))
+        }
+        (8 | 9, _) => Some(now_ms),
+        _ => None,
+    }
 }
 
 impl Keys {
     /// From the positions of the last commit.
     #[must_use]
-    pub fn load(positions: &[(String, Vec<u8>)]) -> Self {
+    pub fn load(positions: &[(String, Vec<u8>)], now_ms: u64) -> Self {
         let mut keys = Self::default();
         for (part, value) in positions {
-            if let Ok(bytes) = value.as_slice().try_into() {
-                keys.remember(part.clone(), i64::from_le_bytes(bytes), 0);
+            if let Some(at) = loaded(value, now_ms) {
+                keys.remember(part.clone(), at, 0);
             }
         }
         keys
@@ -43,18 +64,18 @@ impl Keys {
 
     /// The frame that carried it, if it is known.
     #[must_use]
-    pub fn frame_of(&self, part: &str, now_ms: i64) -> Option<u64> {
-        self.known.get(part).filter(|(at, _)| now_ms - at < KEPT_MS).map(|(_, frame)| *frame)
+    pub fn frame_of(&self, part: &str, now_ms: u64) -> Option<u64> {
+        self.known.get(part).filter(|(at, _)| now_ms.saturating_sub(*at) < KEPT_MS).map(|(_, frame)| *frame)
     }
 
     /// What is saved with its records.
     #[must_use]
-    pub fn position(part: &str, now_ms: i64) -> Position {
-        Position { part: part.into(), value: now_ms.to_le_bytes().to_vec() }
+    pub fn position(part: &str, now_ms: u64) -> Position {
+        Position { part: part.into(), value: saved(now_ms) }
     }
 
     /// The records are on their way.
-    pub fn remember(&mut self, part: String, now_ms: i64, frame: u64) {
+    pub fn remember(&mut self, part: String, now_ms: u64, frame: u64) {
         if let Some((before, _)) = self.known.insert(part.clone(), (now_ms, frame)) {
             self.by_age.remove(&(before, part.clone()));
         }
@@ -62,8 +83,9 @@ impl Keys {
     }
 
     /// One that is too old, or too many: what to save for it.
-    pub fn forget(&mut self, now_ms: i64) -> Option<Frame> {
-        let due = self.by_age.first().is_some_and(|(at, _)| now_ms - at >= KEPT_MS) || self.known.len() > MOST;
+    pub fn forget(&mut self, now_ms: u64) -> Option<Frame> {
+        let due =
+            self.by_age.first().is_some_and(|(at, _)| now_ms.saturating_sub(*at) >= KEPT_MS) || self.known.len() > MOST;
         let (_, part) = due.then(|| self.by_age.pop_first()).flatten()?;
         self.known.remove(&part);
         Some(Frame::position(part, Vec::new()))
@@ -82,20 +104,40 @@ mod tests {
         keys.remember(part.clone(), 1000, 7);
         assert_eq!(keys.frame_of(&part, 2000), Some(7));
         let saved = Keys::position(&part, 1000);
-        let mut again = Keys::load(&[(saved.part, saved.value), ("odd".into(), vec![1])]);
+        let mut again = Keys::load(&[(saved.part, saved.value), ("odd".into(), vec![1])], 5000);
         assert_eq!(again.frame_of(&part, 1000 + KEPT_MS - 1), Some(0));
         assert_eq!(again.frame_of(&part, 1000 + KEPT_MS), None);
         assert_eq!(again.forget(1000 + KEPT_MS - 1), None);
         let frame = again.forget(1000 + KEPT_MS).unwrap();
         assert_eq!(frame.position.unwrap().part, part);
-        assert_eq!(again.forget(i64::MAX), None);
+        assert_eq!(again.forget(u64::MAX), None);
+    }
+
+    #[test]
+    fn a_key_of_another_boot_or_of_a_later_time_has_its_hour_from_the_start_on() {
+        let saved = |part: &str, value: &[u8]| (part.to_string(), value.to_vec());
+        let mut other = Keys::position("", 70_000_000).value;
+        other[0] ^= 1;
+        let later = Keys::position("", 70_000_000).value;
+        // 1970, as versions before saved it, and 2040.
+        let (past, future) = (60_000_i64.to_le_bytes(), 2_208_988_800_000_i64.to_le_bytes());
+        let all = [saved("a", &other), saved("b", &later), saved("c", &past), saved("d", &future)];
+        let mut keys = Keys::load(&all, 1000);
+        for part in ["a", "b", "c", "d"] {
+            assert_eq!(keys.frame_of(part, 1000 + KEPT_MS - 1), Some(0), "{part}");
+            assert_eq!(keys.frame_of(part, 1000 + KEPT_MS), None, "{part}");
+        }
+        // None of them pushes a new one out.
+        keys.remember("new".into(), 2000, 7);
+        assert_eq!(std::iter::from_fn(|| keys.forget(1000 + KEPT_MS)).count(), 4);
+        assert_eq!(keys.frame_of("new", 1000 + KEPT_MS), Some(7));
     }
 
     #[test]
     fn they_are_bounded() {
         let mut keys = Keys::default();
         for n in 0..=MOST {
-            keys.remember(n.to_string(), i64::try_from(n).unwrap(), 1);
+            keys.remember(n.to_string(), n as u64, 1);
         }
         assert!(keys.forget(0).is_some() && keys.forget(0).is_none());
         assert_eq!(keys.frame_of("0", 1), None);

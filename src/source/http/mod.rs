@@ -13,7 +13,7 @@ pub use body::unpack;
 use super::Context;
 use crate::config::value::{CONTENT_TYPES, Secret};
 use crate::flow::frame::{Frame, Payload};
-use crate::platform::clock::Clock;
+use crate::platform::clock;
 use crate::platform::tls;
 use crate::telemetry::{Metric, Metrics, event};
 use body::BodyError;
@@ -79,8 +79,7 @@ struct Shared {
 
 pub(super) async fn run(settings: Settings, context: Context) {
     let Context { name, mut giver, positions, mut stop, metrics } = context;
-    let clock = Clock::system();
-    let mut keys = Keys::load(&positions);
+    let mut keys = Keys::load(&positions, clock::boot_ms());
     let (pushed, mut requests) = mpsc::channel::<Pushed>(CONNECTIONS);
     let shared = Arc::new(Shared { settings, bodies: Semaphore::new(BODIES), pushed, metrics });
     // Ends with this function, however that ends: its port is free when the source starts again.
@@ -92,7 +91,7 @@ pub(super) async fn run(settings: Settings, context: Context) {
         tokio::select! {
             request = requests.recv() => {
                 let Some(Pushed { mut frame, part, answer }) = request else { break };
-                let now = clock.now().wall_ms;
+                let now = clock::boot_ms();
                 if let Some(id) = part.as_ref().and_then(|part| keys.frame_of(part, now)) {
                     // A repeat waits for the first one's commit, which may come before others'.
                     waiting.insert(waiting.partition_point(|(other, _)| *other <= id), (id, answer));

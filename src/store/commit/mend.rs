@@ -70,8 +70,8 @@ impl Committer {
             }
             (FloorEntry { stream: id, floor, reason: Reason::Drop }, floor.saturating_sub(lowest))
         };
-        let wall = self.inner.options.clock.now().wall_ms;
-        let reports = self.inner.lock().reports.take(now, wall, true);
+        let told_at = self.inner.options.clock.now();
+        let reports = self.inner.lock().reports.take(told_at, true);
         self.told_drops = true;
         let done = self.write_own(Own { floors: Floors::from([(entry.stream, entry)]), reports, ..Own::default() });
         self.close();

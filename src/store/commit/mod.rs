@@ -247,7 +247,7 @@ impl Committer {
         }
         // A stream over its own cap loses its oldest with a frame that is written anyway.
         floors.extend(shared.snapshot(&self.inner.options, self.current()).over_cap());
-        let reports = shared.reports.take(now.monotonic_ms, now.wall_ms, shared.closing);
+        let reports = shared.reports.take(now, shared.closing);
         let group = group.map(|group| {
             let streams = group.sections.iter().map(|section| section.stream).collect();
             (group, shared.names(streams))
@@ -499,7 +499,7 @@ impl Committer {
         }
         // What the last frames gave up is told too.
         let now = self.inner.options.clock.now();
-        let reports = self.inner.lock().reports.take(now.monotonic_ms, now.wall_ms, true);
+        let reports = self.inner.lock().reports.take(now, true);
         if !reports.is_empty()
             && let Err(error) = self.write_own(Own { reports, ..Own::default() })
         {

@@ -69,3 +69,28 @@ fn records_of_different_generations_keep_their_order_and_their_mark() {
     assert_eq!(seen, [(1, 0), (1, 1), (2, 2), (1, 3)]);
     store.close();
 }
+
+#[test]
+fn a_clock_that_is_set_is_an_event_and_ages_stay_what_they_were() {
+    let disk = SimDisk::new(9);
+    let (store, _) = open(&disk).unwrap();
+    let stream = store.stream("readings");
+    assert!(put(&store, &disk, atom(stream, 0..1, 10)));
+    store.clock_set(400 * 86_400_000);
+    let events = store.stream(crate::flow::record::EVENTS);
+    let mut reader = store.reader("sink", events);
+    let event = loop {
+        match reader.read().unwrap() {
+            Some(Item::Span(span)) => {
+                break String::from_utf8(span.records().next().unwrap().1.payload.to_vec()).unwrap();
+            }
+            Some(Item::Gap(gap)) => panic!("{gap:?}"),
+            None => std::thread::sleep(Duration::from_millis(5)),
+        }
+    };
+    let event: serde_json::Value = serde_json::from_str(&event).unwrap();
+    assert_eq!((&event["event"], &event["by_ms"]), (&"clock_set".into(), &(400_i64 * 86_400_000).into()));
+    assert_eq!(event["boot"], crate::platform::clock::boot());
+    assert!(event["monotonic_ms"].is_u64() && event["wall_ms"].is_i64());
+    store.close();
+}
