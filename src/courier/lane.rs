@@ -284,6 +284,7 @@ impl Lane {
                     self.records = count / 2;
                     return rounds.rewind(first.unwrap_or(next)).await;
                 }
+                Ended::Outdated => return rounds.rewind(first.unwrap_or(next)).await,
                 Ended::Stopped => return false,
             }
         }

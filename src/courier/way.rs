@@ -1,6 +1,6 @@
 //! The way to a sink: when a batch may go, sending it, and what its fate says of the link.
 
-use crate::flow::batch::Batch;
+use crate::flow::batch::{Batch, Unset};
 use crate::flow::receipt::Accepted;
 use crate::flow::stop::Stop;
 use crate::platform::clock::{self, Clock};
@@ -27,6 +27,8 @@ pub enum Ended {
     TooLarge(String),
     /// The target will never take it.
     Refused(String),
+    /// The clock was set since the batch was made: its times can be corrected now.
+    Outdated,
     /// We were asked to stop; whether it arrived is not known.
     Stopped,
 }
@@ -66,6 +68,11 @@ impl Way {
             if !self.admitted(stop).await {
                 return Ended::Stopped;
             }
+            if self.can_correct(batch) {
+                // The link was given to us and is not needed now.
+                self.link.lock().unwrap_or_else(PoisonError::into_inner).try_now();
+                return Ended::Outdated;
+            }
             let result = tokio::select! {
                 result = self.sink.deliver(batch) => result,
                 // What becomes of it is not known then: it is delivered again after the next start.
@@ -100,6 +107,13 @@ impl Way {
                 }
             }
         }
+    }
+
+    /// Whether the times of a batch, which was made before the clock was set, are known now.
+    fn can_correct(&self, batch: &Batch) -> bool {
+        let is_of_this_boot = |unset: &Unset| &*unset.boot == clock::boot();
+        self.clock.now().trusted
+            && batch.events.iter().any(|event| event.envelope.unset.as_ref().is_some_and(is_of_this_boot))
     }
 
     fn complain(&self, error: &DeliverError, wait_ms: u64, first: bool) {

@@ -99,10 +99,10 @@ impl Link {
         self.denied
     }
 
-    /// Ends a wait: something was mended.
+    /// Ends a wait, or gives a probe back: something was mended.
     pub fn try_now(&mut self) {
-        if let State::Offline { until_ms } = &mut self.state {
-            *until_ms = 0;
+        if self.state != State::Online {
+            self.state = State::Offline { until_ms: 0 };
         }
     }
 }
