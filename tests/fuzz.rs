@@ -167,7 +167,7 @@ fn decoders() {
             decoder.time =
                 Some(Time { member: "t".into(), format: format[n % 3].clone(), zone: jiff::tz::TimeZone::UTC });
         }
-        let record = decoder.decode(input, Some("a,b,\"c,d\""));
+        let record = decoder.decode(input, Some(b"a,b,\"c,d\""));
         // What is made is JSON; what stays verbatim is what the decoder says that it is.
         if let Ok(record) = record {
             let payload = record.payload.as_deref().unwrap_or(input);

@@ -14,6 +14,19 @@ pub struct Point {
     pub time_us: Option<i64>,
 }
 
+/// The unit that a client names for the times of its points: InfluxDB's API has `precision=ms` for it
+/// (<https://docs.influxdata.com/influxdb/v2/api/#operation/PostWrite>; version 1 has one-letter names too).
+#[must_use]
+pub fn precision(name: &[u8]) -> Option<Unix> {
+    match name {
+        b"ns" | b"n" => Some(Unix::Nanos),
+        b"us" | b"u" => Some(Unix::Micros),
+        b"ms" => Some(Unix::Millis),
+        b"s" => Some(Unix::Seconds),
+        _ => None,
+    }
+}
+
 /// Reads one line.
 ///
 /// # Errors

@@ -3,9 +3,11 @@
 //! Values stay as they were written: `21.50` is not made `21.5`, and a number beyond a double keeps
 //! its digits.
 
+use super::strict::is_finite;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 /// Names and JSON texts, in order.
@@ -37,9 +39,14 @@ impl<'a> Members<'a> {
         self.0.push((name.into(), json.into()));
     }
 
-    /// The whole object.
+    /// The whole object. Of two members with one name the second gets a number: readers keep one of them
+    /// (RFC 8259, section 4). One without a name is called after its place.
     #[must_use]
     pub fn to_json(&self) -> String {
+        let names: HashSet<&str> = self.0.iter().map(|(name, _)| &**name).collect();
+        if names.len() < self.0.len() || names.contains("") {
+            return self.with_names_of_their_own().to_json();
+        }
         let mut out = String::with_capacity(self.0.iter().map(|(n, v)| n.len() + v.len() + 4).sum::<usize>() + 2);
         out.push('{');
         for (i, (name, value)) in self.0.iter().enumerate() {
@@ -52,6 +59,33 @@ impl<'a> Members<'a> {
         }
         out.push('}');
         out
+    }
+}
+
+impl Members<'_> {
+    fn with_names_of_their_own(&self) -> Members<'_> {
+        let given: HashSet<&str> = self.0.iter().map(|(name, _)| &**name).collect();
+        let mut taken: HashSet<String> = HashSet::new();
+        let mut next: HashMap<String, usize> = HashMap::new();
+        let own = self.0.iter().enumerate().map(|(at, (name, value))| {
+            let stem = if name.is_empty() { format!("column_{}", at + 1) } else { name.to_string() };
+            let is_free = |name: &str, taken: &HashSet<String>| !taken.contains(name) && !given.contains(name);
+            let mut own = stem.clone();
+            if taken.contains(&own) || name.is_empty() && !is_free(&own, &taken) {
+                // Numbers rise: that no name is tried twice keeps this linear.
+                let number = next.entry(stem.clone()).or_insert(2);
+                loop {
+                    own = format!("{stem}_{number}");
+                    *number += 1;
+                    if is_free(&own, &taken) {
+                        break;
+                    }
+                }
+            }
+            taken.insert(own.clone());
+            (own.into(), Cow::Borrowed(&**value))
+        });
+        Members(own.collect())
     }
 }
 
@@ -96,6 +130,7 @@ pub fn is_number(text: &str) -> bool {
     text.starts_with(|c: char| c == '-' || c.is_ascii_digit())
         && text.ends_with(|c: char| c.is_ascii_digit())
         && serde_json::from_str::<&RawValue>(text).is_ok()
+        && is_finite(text)
 }
 
 fn step<'a>(json: &'a str, name: &str) -> Option<&'a str> {
@@ -168,6 +203,21 @@ impl<'de> Visitor<'de> for Pick<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_member_has_a_name_of_its_own() {
+        let json = |names: &[&str]| {
+            let mut members = Members::default();
+            names.iter().enumerate().for_each(|(n, name)| members.push_json(*name, n.to_string()));
+            members.to_json()
+        };
+        assert_eq!(json(&["ts", "t", "t"]), r#"{"ts":0,"t":1,"t_2":2}"#);
+        assert_eq!(json(&["a", "", "x", ""]), r#"{"a":0,"column_2":1,"x":2,"column_4":3}"#);
+        assert_eq!(json(&["t", "t_2", "t", "t"]), r#"{"t":0,"t_2":1,"t_3":2,"t_4":3}"#);
+        assert_eq!(json(&["", "column_1", ""]), r#"{"column_1_2":0,"column_1":1,"column_3":2}"#);
+        let many: Vec<&str> = std::iter::repeat_n("t", 20_000).collect();
+        assert!(json(&many).ends_with("\"t_20000\":19999}"));
+    }
 
     #[test]
     fn values_are_found_as_they_were_written() {

@@ -8,6 +8,7 @@ pub mod influx;
 mod key_value;
 pub mod members;
 pub mod nmea;
+mod strict;
 pub mod time;
 
 pub use crate::config::value::Decoder;
@@ -60,6 +61,13 @@ pub enum DecodeError {
     },
 }
 
+impl DecodeError {
+    /// What is wrong with the line that names the columns.
+    fn of_header(self) -> Self {
+        Self::Csv(format!("the line that names the columns is {self}"))
+    }
+}
+
 /// A message as a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decoded {
@@ -100,11 +108,11 @@ impl Decoder {
         }
     }
 
-    /// Reads one message. `header` is the line that names the columns.
+    /// Reads one message. `header` is the line that names the columns (csv), or the unit of times (Influx).
     ///
     /// # Errors
     /// When it is not what the decoder reads, or breaks one of its rules.
-    pub fn decode(&self, message: &[u8], header: Option<&str>) -> Result<Decoded, DecodeError> {
+    pub fn decode(&self, message: &[u8], header: Option<&[u8]>) -> Result<Decoded, DecodeError> {
         let (kind, made, time) = match &self.format {
             Format::Bytes => return Ok(Decoded::verbatim(PayloadKind::Bytes)),
             Format::Text => {
@@ -117,7 +125,7 @@ impl Decoder {
                 let columns = match (&rule.columns, header) {
                     (Some(columns), _) => columns,
                     (None, Some(header)) => {
-                        named = csv::values(rule, header.as_bytes())?;
+                        named = csv::values(rule, header).map_err(DecodeError::of_header)?;
                         &named
                     }
                     (None, None) => return Err(DecodeError::Csv("no header came before it".into())),
@@ -130,7 +138,8 @@ impl Decoder {
             }
             Format::KeyValue(rule) => ("", Some(key_value::members(rule, Utf8::check(message)?)?), None),
             Format::Influx(unit) => {
-                let point = influx::point(Utf8::check(message)?, *unit)?;
+                let unit = header.and_then(influx::precision).unwrap_or(*unit);
+                let point = influx::point(Utf8::check(message)?, unit)?;
                 ("", Some(point.members), point.time_us)
             }
         };
@@ -192,7 +201,7 @@ fn json(message: &[u8]) -> Result<&str, DecodeError> {
         return Err(DecodeError::Empty("a JSON value"));
     }
     match serde_json::from_str::<IgnoredAny>(text) {
-        Ok(IgnoredAny) => Ok(text),
+        Ok(IgnoredAny) => strict::check(text).map(|()| text).map_err(DecodeError::Json),
         Err(error) => Err(DecodeError::Json(error.to_string())),
     }
 }
@@ -253,7 +262,7 @@ mod tests {
     }
 
     fn payload(decoder: &Decoder, message: &str, header: Option<&str>) -> String {
-        let record = decoder.decode(message.as_bytes(), header).unwrap();
+        let record = decoder.decode(message.as_bytes(), header.map(str::as_bytes)).unwrap();
         String::from_utf8(record.payload.unwrap().to_vec()).unwrap()
     }
 

@@ -49,8 +49,9 @@ pub struct Frame {
     pub route: usize,
     /// Given to each of its records.
     pub attributes: Vec<(Box<str>, Box<str>)>,
-    /// The line that names the columns of its lines.
-    pub header: Option<Arc<str>>,
+    /// What its messages cannot be read without: the line that names their columns (csv), or the unit of
+    /// their times (Influx).
+    pub header: Option<Arc<[u8]>>,
 }
 
 /// What a record takes in memory besides its payload, in bytes.

@@ -29,6 +29,8 @@ pub struct Giver {
     total: usize,
     settled: watch::Receiver<u64>,
     next: u64,
+    /// Rises when the source can go on only after a commit.
+    hurry: watch::Sender<u64>,
 }
 
 /// The intake's end.
@@ -36,6 +38,7 @@ pub struct Giver {
 pub struct Taker {
     frames: mpsc::Receiver<Held>,
     settled: watch::Sender<u64>,
+    hurry: watch::Receiver<u64>,
 }
 
 /// A pair with room for `budget` bytes.
@@ -43,8 +46,10 @@ pub struct Taker {
 pub fn handover(budget: usize) -> (Giver, Taker) {
     let (frames, taken) = mpsc::channel((budget / LEAST).max(1));
     let (settled, told) = watch::channel(0);
-    let giver = Giver { frames, budget: Arc::new(Semaphore::new(budget)), total: budget, settled: told, next: 1 };
-    (giver, Taker { frames: taken, settled })
+    let (hurry, hurried) = watch::channel(0);
+    let giver =
+        Giver { frames, budget: Arc::new(Semaphore::new(budget)), total: budget, settled: told, next: 1, hurry };
+    (giver, Taker { frames: taken, settled, hurry: hurried })
 }
 
 impl Giver {
@@ -80,6 +85,11 @@ impl Giver {
         Some(id)
     }
 
+    /// Nothing more will come before what was handed over is safe: there is nothing to wait for.
+    pub fn hurry(&self) {
+        self.hurry.send_replace(self.next - 1);
+    }
+
     /// Everything up to this number is safe.
     #[must_use]
     pub fn settled(&self) -> u64 {
@@ -103,6 +113,12 @@ impl Taker {
     /// The next frame; `None` when the source has ended. Cancel safe.
     pub async fn next(&mut self) -> Option<Held> {
         self.frames.recv().await
+    }
+
+    /// Changes when the source waits for what it has handed over, up to this number.
+    #[must_use]
+    pub fn hurry(&self) -> watch::Receiver<u64> {
+        self.hurry.clone()
     }
 
     /// Whether a frame waits.

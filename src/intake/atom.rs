@@ -70,7 +70,7 @@ impl Builder {
             payload: Bytes::new(),
         };
         let mut parts = Parts { good: Vec::new(), bad: Vec::new() };
-        let mut message = |payload: Bytes, header: Option<&str>| {
+        let mut message = |payload: Bytes, header: Option<&[u8]>| {
             if payload.len() > MAX_RECORD {
                 let reason = format!("{} bytes are more than the limit of {MAX_RECORD}", payload.len());
                 return Err((payload, reason));
@@ -103,15 +103,11 @@ impl Builder {
         match frame.payload {
             Payload::One(payload) if by_line => {
                 let mut all = lines(&payload).filter(|line| !decoder.skips(line)).peekable();
-                let header = if wants_header { all.next().map(std::str::from_utf8) } else { None };
-                let is_whole = match header {
-                    // A header that is no text, or that nothing follows, would vanish without a trace.
-                    Some(Err(_)) => false,
-                    Some(Ok(_)) => all.peek().is_some(),
-                    None => true,
-                };
+                let header = if wants_header { all.next() } else { frame.header.as_deref() };
+                // A header that is no text, or that nothing follows, would vanish without a trace.
+                let is_text = header.is_none_or(|header| std::str::from_utf8(header).is_ok());
+                let is_whole = !wants_header || header.is_none() || is_text && all.peek().is_some();
                 if is_whole && all.clone().nth(MOST_LINES).is_none() {
-                    let header = header.and_then(Result::ok);
                     all.for_each(|line| put(message(payload.slice_ref(line), header)));
                 } else {
                     let reason =
@@ -267,7 +263,7 @@ mod tests {
         let atoms = builder.build(frame(Payload::One(Bytes::from("a,b\n1,2\n\n3,4\n5\n"))), NOW);
         assert_eq!(payloads(&atoms[0].parts[0]), [r#"{"a":1,"b":2}"#, r#"{"a":3,"b":4}"#]);
         assert_eq!(payloads(&atoms[0].parts[1]), ["5"]);
-        let block = Frame { header: Some("x".into()), ..frame(Payload::Lines(Bytes::from("1\n2"))) };
+        let block = Frame { header: Some(b"x"[..].into()), ..frame(Payload::Lines(Bytes::from("1\n2"))) };
         assert_eq!(payloads(&builder.build(block, NOW)[0].parts[0]), [r#"{"x":1}"#, r#"{"x":2}"#]);
     }
 
@@ -318,7 +314,7 @@ mod tests {
         let header = "a_rather_long_name_of_a_column,".repeat(100);
         let line = format!("{}\n", ",".repeat(100));
         let block = Payload::Lines(Bytes::from(line.repeat(600)));
-        let frame = Frame { header: Some(header.as_str().into()), ..frame(block) };
+        let frame = Frame { header: Some(header.as_bytes().into()), ..frame(block) };
         let atoms = builder(Format::Csv(Csv::default()), Quality::default()).build(frame, NOW);
         assert!(atoms.len() > 1 && atoms.iter().all(|atom| atom.weight() <= MAX_ATOM));
         let records: usize = atoms.iter().flat_map(|atom| &atom.parts).map(|part| part.records.len()).sum();

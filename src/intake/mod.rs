@@ -64,12 +64,15 @@ pub async fn run(rule: Rule, mut taker: Taker, store: Store, clock: Clock, metri
         stall: Stall::new(rule.window),
         waiting: VecDeque::new(),
         offered: VecDeque::new(),
+        hurry_upto: 0,
+        taken: 0,
         builder,
         store,
         clock,
         metrics,
     };
-    let mut open = true;
+    let (mut open, mut may_hurry) = (true, true);
+    let mut hurry = taker.hurry();
     while open || !intake.is_idle() {
         let silence = if taker.is_empty() { intake.silence() } else { None };
         tokio::select! {
@@ -88,12 +91,17 @@ pub async fn run(rule: Rule, mut taker: Taker, store: Store, clock: Clock, metri
                 intake.settle(proof, &taker);
             }
             _ = room.changed() => {}
+            changed = hurry.changed(), if may_hurry => match changed {
+                Ok(()) => intake.hurry_upto = *hurry.borrow_and_update(),
+                Err(_) => may_hurry = false,
+            },
             _ = stale.tick(), if watches && open => intake.tell_stale(),
             () = tokio::time::sleep(silence.unwrap_or_default()), if silence.is_some() => intake.hurry(),
         }
         if !intake.offer() {
             return;
         }
+        intake.hurry_if_asked();
     }
 }
 
@@ -145,6 +153,10 @@ struct Intake {
     waiting: VecDeque<(Atom, Option<Paid>)>,
     /// In a commit to come.
     offered: VecDeque<(Ticket, Paid)>,
+    /// The source waits for frames up to this one; 0 when it does not.
+    hurry_upto: u64,
+    /// The frame that was taken last.
+    taken: u64,
 }
 
 /// The number of a frame, and what pays for it.
@@ -157,6 +169,7 @@ impl Intake {
 
     fn take(&mut self, held: Held) {
         let Held { id, frame, permit } = held;
+        self.taken = id;
         self.count(&frame);
         let now = self.clock.now();
         let mut atoms = self.builder.build(frame, now);
@@ -225,6 +238,16 @@ impl Intake {
     fn silence(&self) -> Option<Duration> {
         let due = self.stall.due(self.offered.len())?;
         Some(Duration::from_millis(due.saturating_sub(self.clock.monotonic_ms())))
+    }
+
+    /// Commits at once what the source waits for, when all of it is here.
+    fn hurry_if_asked(&mut self) {
+        if self.hurry_upto > 0 && self.taken >= self.hurry_upto && self.waiting.is_empty() {
+            self.hurry_upto = 0;
+            if !self.offered.is_empty() {
+                self.hurry();
+            }
+        }
     }
 
     fn hurry(&mut self) {

@@ -182,3 +182,120 @@ fn a_key_that_is_none_is_refused_and_not_ignored() {
     assert_eq!(curl(&["-H", &format!("idempotency-key: {}", &long[..255]), "-d", "1", &url]).0, 202);
     assert!(agent.stop().success());
 }
+
+/// A client that keeps its connection.
+struct Keeps(TcpStream);
+
+impl Keeps {
+    fn open(port: u16) -> Self {
+        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        Self(stream)
+    }
+
+    fn say(&mut self, text: &str) {
+        self.0.write_all(text.as_bytes()).unwrap();
+    }
+
+    /// The first line of the answer; empty when the connection was closed instead.
+    fn hear(&mut self) -> String {
+        let mut bytes = [0; 2000];
+        let n = self.0.read(&mut bytes).unwrap_or(0);
+        String::from_utf8_lossy(&bytes[..n]).lines().next().unwrap_or_default().to_string()
+    }
+
+    fn post(&mut self, body: &str) -> String {
+        self.say(&format!("POST /in HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}", body.len()));
+        self.hear()
+    }
+}
+
+#[test]
+fn idle_connections_keep_nobody_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let agent = start(dir.path(), port, "");
+    let mut kept: Vec<Keeps> = (0..128).map(|_| Keeps::open(port)).collect();
+    for (n, client) in kept.iter_mut().enumerate() {
+        assert_eq!(client.post(&n.to_string()), "HTTP/1.1 202 Accepted");
+    }
+    let mut more: Vec<Keeps> = (0..20).map(|_| Keeps::open(port)).collect();
+    for (n, client) in more.iter_mut().enumerate() {
+        assert_eq!(client.post(&(128 + n).to_string()), "HTTP/1.1 202 Accepted");
+    }
+    // Those that had to go had said nothing for longest; the others are there.
+    assert_eq!(kept[0].hear(), "", "closed in order");
+    assert_eq!(kept.last_mut().unwrap().post("148"), "HTTP/1.1 202 Accepted");
+    until("all are delivered", || values(dir.path()).len() == 149);
+    assert!(agent.stop().success());
+}
+
+#[test]
+fn whoever_says_or_sends_too_much_is_told_at_once_and_keeps_nobody_waiting() {
+    let dir = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let agent = start(dir.path(), port, "max_body = \"1000B\"");
+    // It says that it has more than is taken, and sends nothing of it.
+    let mut says = Keeps::open(port);
+    says.say("POST /in HTTP/1.1\r\nhost: x\r\ncontent-length: 1001\r\n\r\n");
+    assert_eq!(says.hear(), "HTTP/1.1 413 Payload Too Large");
+    // Forty send a little and stop.
+    let mut slow: Vec<Keeps> = (0..40).map(|_| Keeps::open(port)).collect();
+    for client in &mut slow {
+        client.say("POST /in HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n1");
+    }
+    assert_eq!(Keeps::open(port).post("7"), "HTTP/1.1 202 Accepted");
+    drop(slow);
+    assert!(agent.stop().success());
+}
+
+#[test]
+fn a_request_does_not_wait_when_nobody_else_can_send() {
+    let dir = tempfile::tempdir().unwrap();
+    let port = free_port();
+    // Whoever waits for the linger waits for longer than this test has.
+    let text = config(dir.path(), port, "").replace("linger = \"10ms\"", "linger = \"60s\"");
+    let agent = Agent::start(dir.path(), &text, "");
+    until("it listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+    let url = format!("http://127.0.0.1:{port}/in");
+    for n in 0..5 {
+        assert_eq!(curl(&["-d", &n.to_string(), &url]).0, 202);
+    }
+    let mut both = [Keeps::open(port), Keeps::open(port)];
+    let head = "POST /in HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\n\r\n";
+    both[0].say(&format!("{head}5"));
+    both[1].say(head);
+    both[1].say("6");
+    assert!(both.iter_mut().all(|client| client.hear() == "HTTP/1.1 202 Accepted"));
+    assert!(agent.stop().success());
+    assert_eq!(values(dir.path()).len(), 7);
+}
+
+#[test]
+fn clients_of_influxdb_say_their_unit_and_their_token() {
+    let dir = tempfile::tempdir().unwrap();
+    let port = free_port();
+    std::fs::write(dir.path().join("token"), "secret-1\n").unwrap();
+    let more = format!("decoder = \"influx\"\ntoken = {{ file = \"{}/token\" }}", dir.path().display());
+    let agent = start(dir.path(), port, &more);
+    let send = |query: &str, line: &str| {
+        let url = format!("http://127.0.0.1:{port}/in/api/v2/write?org=o&bucket=b{query}");
+        curl(&["-H", "authorization: Token secret-1", "--data-binary", line, &url])
+    };
+    for (query, time) in [
+        ("", "1714564800000000000"),
+        ("&precision=ns", "1714564800000000000"),
+        ("&precision=us", "1714564800000000"),
+        ("&precision=ms", "1714564800000"),
+        ("&precision=s", "1714564800"),
+        ("&precision=u", "1714564800000000"),
+    ] {
+        assert_eq!(send(query, &format!("weather t=1 {time}")).0, 202, "{query}");
+    }
+    let (status, said) = send("&precision=h", "weather t=1 1");
+    assert!(status == 400 && said.contains("ns, n, us"), "{status} {said}");
+    until("all are delivered", || values(dir.path()).len() == 6);
+    let all = files(&dir.path().join("out"), "readings");
+    assert!(all.iter().all(|reading| reading.line["time"] == 1_714_564_800_000_000_i64), "{all:?}");
+    assert!(agent.stop().success());
+}

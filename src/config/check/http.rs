@@ -16,6 +16,7 @@ impl Checker<'_> {
         span: &Range<usize>,
         raw: raw::Http,
         by_content_type: bool,
+        influx: bool,
     ) -> Option<Http> {
         let listen = self.need(raw.listen, span, "listen", "\"0.0.0.0:8080\"");
         let address = listen.and_then(|listen| match listen.get_ref().parse() {
@@ -59,6 +60,6 @@ impl Checker<'_> {
             self.problem(at, "anybody who reaches this address could write here".into(), Some(hint.into()));
         }
         let max_body = usize::try_from(max_body).unwrap_or(usize::MAX);
-        Some(Http { listen, path, token, tls, max_body, by_content_type })
+        Some(Http { listen, path, token, tls, max_body, by_content_type, influx })
     }
 }

@@ -46,7 +46,8 @@ impl Checker<'_> {
                     }));
                 }
                 let raw: raw::Http = self.fields(span.clone(), body);
-                let kind = self.http(&label, &span, raw, open)?;
+                let influx = matches!(route.decoder.format, Format::Influx(_));
+                let kind = self.http(&label, &span, raw, open, influx)?;
                 Some(Source { name: name.into(), kind: Kind::Http(kind), routes, window: None, held })
             }
             "modbus" => {

@@ -19,6 +19,8 @@ pub struct Http {
     pub max_body: usize,
     /// The route of each content type, where the configuration leaves the decoder open.
     pub by_content_type: bool,
+    /// Bodies are Influx line protocol: the query may name the unit of their times.
+    pub influx: bool,
 }
 
 /// What a server shows, and whom it lets in. PEM files.
@@ -31,6 +33,9 @@ pub struct ServerTls {
     /// Clients must have a certificate of one of these.
     pub client_ca: Option<PathBuf>,
 }
+
+/// Units of times as clients of InfluxDB name them, version 2 and 1.
+pub const INFLUX_UNITS: [&str; 6] = ["ns", "n", "us", "u", "ms", "s"];
 
 /// Content types that are known, in the order of their routes.
 pub const CONTENT_TYPES: [&str; 5] =

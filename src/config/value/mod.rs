@@ -15,7 +15,7 @@ mod size;
 pub use connection::{ConnectionError, ConnectionString, Credential, Endpoint};
 pub use decoder::{Csv, Decoder, Format, KeyValue, Route, Time, TimeFormat, Type, Unix};
 pub use entra::{Application, Entra, Giver};
-pub use http::{CONTENT_TYPES, Http, ServerTls};
+pub use http::{CONTENT_TYPES, Http, INFLUX_UNITS, ServerTls};
 pub use kafka::{Compression, Kafka, Login, Sasl};
 pub use modbus::{Modbus, ModbusLink, Number, Register, Slave, Table};
 pub use mqtt::{Broker, ClientTls, Mqtt, Status, Subscription};

@@ -19,14 +19,27 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// Whether a line names columns rather than having values: its first value is the first name of
-    /// the header before it. Programs write their header again when they start, perhaps with more columns.
-    pub fn is_header(&self, header: &str, line: &[u8]) -> bool {
+    /// Whether a line names columns rather than having values. Programs write their header again when they
+    /// start, perhaps with other columns: the first name is the one of the header before it, at least half of
+    /// its names are there again, and no value is a number. A row may well begin with the first column's name.
+    pub fn is_header(&self, header: &[u8], line: &[u8]) -> bool {
         let Some(delimiter) = self.header else { return false };
-        let first = |line: &[u8]| line.split(|byte| *byte == delimiter).next().unwrap_or_default().to_vec();
-        let name = first(header.as_bytes());
-        let is_number = std::str::from_utf8(&name).is_ok_and(|text| text.trim().parse::<f64>().is_ok());
-        !name.is_empty() && !is_number && first(trimmed(line)) == name
+        let line = trimmed(line);
+        let mut names = header.split(|byte| *byte == delimiter);
+        let first = names.next().unwrap_or_default();
+        if first.is_empty() || !line.starts_with(first) {
+            return false;
+        }
+        if line == header {
+            return true;
+        }
+        let values: Vec<&[u8]> = line.split(|byte| *byte == delimiter).collect();
+        let is_number = |value: &&[u8]| {
+            std::str::from_utf8(value).is_ok_and(|text| text.trim().trim_matches('"').parse::<f64>().is_ok())
+        };
+        let (all, again) =
+            names.fold((0, 0), |(all, again), name| (all + 1, again + usize::from(values.contains(&name))));
+        values.first() == Some(&first) && !values.iter().any(is_number) && again > 0 && again * 2 >= all
     }
 }
 
@@ -34,4 +47,37 @@ impl Rules {
 pub fn trimmed(line: &[u8]) -> &[u8] {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_that_begins_with_the_first_columns_name_is_no_header() {
+        let rules =
+            Rules { max_line: 100, header: Some(b','), message_start: None, whole: false, done_after: Duration::ZERO };
+        let is = |header: &str, line: &str| rules.is_header(header.as_bytes(), line.as_bytes());
+        for (header, line) in [
+            ("a,b", "a,b\n"),
+            ("a,b", "a,b,c"),
+            ("a,b,c", "a,b"),
+            ("a,b,c", "a,c,d\r\n"),
+            ("t", "t"),
+            ("ts,x", "ts,x,y"),
+        ] {
+            assert!(is(header, line), "{header} then {line}");
+        }
+        for (header, line) in [
+            ("device,t", "device,21.5"),
+            ("name,state", "name,on"),
+            ("a,b", "b,a"),
+            ("a,b", "1,2"),
+            ("", ""),
+            ("t", "t2"),
+            ("a,b", "a,b,1"),
+        ] {
+            assert!(!is(header, line), "{header} then {line}");
+        }
+    }
 }

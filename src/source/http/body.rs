@@ -3,9 +3,11 @@
 use crate::source::ZSTD_WINDOW_LOG;
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::Incoming;
+use http_body_util::BodyExt;
+use hyper::body::{Body, Incoming};
 use std::io::Read;
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Why there is no body.
 #[derive(Debug, PartialEq, Eq)]
@@ -16,21 +18,43 @@ pub enum BodyError {
     Bad(String),
     /// A coding that is not known here.
     Coding(String),
+    /// Others send so much that there is no memory for it.
+    NoRoom,
 }
 
-/// Reads and unpacks it.
+/// Reads and unpacks it; what it takes in memory is taken from `room`, and given back with the permit.
 ///
 /// # Errors
-/// When it is too large, broken, or packed in another way than gzip and zstd.
-pub async fn read(body: Incoming, coding: Option<&str>, most: usize) -> Result<Bytes, BodyError> {
-    let packed = Limited::new(body, most).collect().await.map_err(|error| {
-        if error.downcast_ref::<LengthLimitError>().is_some() {
-            BodyError::TooLarge
-        } else {
-            BodyError::Bad(error.to_string())
+/// When it is too large, broken, or packed in another way than gzip and zstd; when there is no room.
+pub async fn read(
+    mut body: Incoming,
+    coding: Option<&str>,
+    most: usize,
+    room: &Arc<Semaphore>,
+) -> Result<(Bytes, OwnedSemaphorePermit), BodyError> {
+    let take = |bytes: usize| {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        room.clone().try_acquire_many_owned(bytes).map_err(|_| BodyError::NoRoom)
+    };
+    // Whoever says that it is too large need not send it.
+    if body.size_hint().lower() > most as u64 {
+        return Err(BodyError::TooLarge);
+    }
+    let (mut packed, mut permit) = (Vec::new(), take(0)?);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| BodyError::Bad(error.to_string()))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if packed.len() + data.len() > most {
+            return Err(BodyError::TooLarge);
         }
-    })?;
-    unpack(packed.to_bytes(), coding, most)
+        permit.merge(take(data.len())?);
+        packed.extend_from_slice(&data);
+    }
+    let is_packed = coding.is_some_and(|coding| !matches!(coding.trim(), "" | "identity"));
+    if is_packed {
+        permit.merge(take(most)?);
+    }
+    Ok((unpack(packed.into(), coding, most)?, permit))
 }
 
 /// Unpacks a body, to no more than it may have.

@@ -5,19 +5,21 @@
 //! once; connections, bodies and times are bounded.
 
 mod body;
+mod clients;
 mod keys;
 
 pub use crate::config::value::Http as Settings;
 pub use body::unpack;
 
 use super::Context;
-use crate::config::value::{CONTENT_TYPES, Secret};
+use crate::config::value::{CONTENT_TYPES, INFLUX_UNITS, Secret};
 use crate::flow::frame::{Frame, Payload};
 use crate::platform::clock;
 use crate::platform::tls;
 use crate::telemetry::{Metric, Metrics, event};
 use body::BodyError;
 use bytes::Bytes;
+use clients::{Clients, Place};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderName};
@@ -29,6 +31,7 @@ use keys::Keys;
 use ring::digest::{SHA256, digest};
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -39,7 +42,7 @@ use tokio_rustls::TlsAcceptor;
 
 /// Connections at a time; more wait in the kernel.
 const CONNECTIONS: usize = 128;
-/// Bodies that are in memory at a time, packed and unpacked, besides those that were handed over.
+/// So many of the largest bodies may be in memory, packed and unpacked, besides those that were handed over.
 const BODIES: usize = 16;
 /// Headers, TLS and bodies must be here within this time.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -71,8 +74,9 @@ type Answer = Box<Response<Full<Bytes>>>;
 /// What all connections share.
 struct Shared {
     settings: Settings,
-    /// Bodies that are read and unpacked at a time.
-    bodies: Semaphore,
+    /// Bytes of bodies that may be read and unpacked.
+    bodies: Arc<Semaphore>,
+    clients: Arc<Clients>,
     pushed: mpsc::Sender<Pushed>,
     metrics: Arc<Metrics>,
 }
@@ -81,7 +85,9 @@ pub(super) async fn run(settings: Settings, context: Context) {
     let Context { name, mut giver, positions, mut stop, metrics } = context;
     let mut keys = Keys::load(&positions, clock::boot_ms());
     let (pushed, mut requests) = mpsc::channel::<Pushed>(CONNECTIONS);
-    let shared = Arc::new(Shared { settings, bodies: Semaphore::new(BODIES), pushed, metrics });
+    let bodies = Arc::new(Semaphore::new(BODIES * settings.max_body));
+    let clients = Arc::<Clients>::default();
+    let shared = Arc::new(Shared { settings, bodies, clients: clients.clone(), pushed, metrics });
     // Ends with this function, however that ends: its port is free when the source starts again.
     let mut listening = JoinSet::new();
     listening.spawn(listen(name.clone(), shared, stop.clone()));
@@ -114,6 +120,8 @@ pub(super) async fn run(settings: Settings, context: Context) {
                     }
                 }
             }
+            // Whoever could still send before the commit has sent.
+            () = clients.changed(), if !waiting.is_empty() => {}
             settled = giver.more_settled(), if !waiting.is_empty() => if settled.is_none() { return },
             // At the stop it ends, and what is under way is still answered.
             Some(ended) = listening.join_next() => {
@@ -124,6 +132,9 @@ pub(super) async fn run(settings: Settings, context: Context) {
             }
         }
         let settled = giver.settled();
+        if requests.is_empty() && waiting.back().is_some_and(|(id, _)| *id > settled) && clients.only_wait() {
+            giver.hurry();
+        }
         while waiting.front().is_some_and(|(id, _)| *id <= settled) {
             if let Some((_, answer)) = waiting.pop_front() {
                 // The client may have gone: its records are safe all the same.
@@ -139,7 +150,6 @@ pub(super) async fn run(settings: Settings, context: Context) {
 
 /// Accepts connections until the stop.
 async fn listen(name: Arc<str>, shared: Arc<Shared>, mut stop: crate::flow::stop::Stop) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let opened = match open(&shared.settings).await {
             Ok(opened) => opened,
@@ -154,11 +164,6 @@ async fn listen(name: Arc<str>, shared: Arc<Shared>, mut stop: crate::flow::stop
         let (listener, acceptor) = opened;
         tracing::info!(event = event::SOURCE_UP, source = %name, listen = %shared.settings.listen, "listening");
         loop {
-            let place = tokio::select! {
-                place = places.clone().acquire_owned() => place,
-                () = stop.requested() => return,
-            };
-            let Ok(place) = place else { return };
             let stream = tokio::select! {
                 accepted = listener.accept() => match accepted {
                     Ok((stream, _)) => stream,
@@ -170,12 +175,15 @@ async fn listen(name: Arc<str>, shared: Arc<Shared>, mut stop: crate::flow::stop
                 },
                 () = stop.requested() => return,
             };
+            let place = tokio::select! {
+                place = shared.clients.enter(CONNECTIONS) => place,
+                () = stop.requested() => return,
+            };
             let (shared, acceptor) = (shared.clone(), acceptor.clone());
             let mut ending = stop.clone();
             tokio::spawn(async move {
-                let _place = place;
                 tokio::select! {
-                    () = connection(stream, acceptor, shared) => {}
+                    () = connection(stream, acceptor, shared, place) => {}
                     // Answers that wait for a commit are given a moment by the agent's own stop.
                     () = async { ending.requested().await; tokio::time::sleep(Duration::from_secs(3)).await } => {}
                 }
@@ -200,41 +208,56 @@ pub async fn open(settings: &Settings) -> Result<(TcpListener, Option<TlsAccepto
     Ok((listener.map_err(|error| format!("{}: {error}", settings.listen))?, acceptor))
 }
 
-async fn connection(stream: TcpStream, acceptor: Option<TlsAcceptor>, shared: Arc<Shared>) {
+async fn connection(stream: TcpStream, acceptor: Option<TlsAcceptor>, shared: Arc<Shared>, place: Place) {
     match acceptor {
-        None => serve(stream, shared).await,
+        None => serve(stream, shared, place).await,
         Some(acceptor) => match tokio::time::timeout(PATIENCE, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => serve(stream, shared).await,
+            Ok(Ok(stream)) => serve(stream, shared, place).await,
             Ok(Err(error)) => tracing::debug!(event = event::SOURCE_NOTE, %error, "no TLS with a client"),
             Err(_) => {}
         },
     }
 }
 
-async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, shared: Arc<Shared>) {
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, shared: Arc<Shared>, place: Place) {
+    let leave = place.leave.clone();
+    let place = Arc::new(place);
     let answer = move |request| {
-        let shared = shared.clone();
-        async move { Ok::<_, Infallible>(shared.answer(request).await) }
+        let (shared, place) = (shared.clone(), place.clone());
+        async move {
+            place.sending();
+            let answer = shared.answer(request, &place).await;
+            place.idle();
+            Ok::<_, Infallible>(answer)
+        }
     };
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(PATIENCE)
         .serve_connection(TokioIo::new(stream), service_fn(answer));
-    if let Err(error) = served.await {
+    let mut served = pin!(served);
+    let done = tokio::select! {
+        done = &mut served => done,
+        () = leave.notified() => {
+            served.as_mut().graceful_shutdown();
+            served.await
+        }
+    };
+    if let Err(error) = done {
         tracing::debug!(event = event::SOURCE_NOTE, %error, "a connection ended early");
     }
 }
 
 impl Shared {
-    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        let response = *self.handle(request).await.unwrap_or_else(|refused| refused);
+    async fn answer(&self, request: Request<Incoming>, place: &Place) -> Response<Full<Bytes>> {
+        let response = *self.handle(request, place).await.unwrap_or_else(|refused| refused);
         if response.status() != StatusCode::ACCEPTED {
             self.metrics.add(Metric::HttpRefused, 1);
         }
         response
     }
 
-    async fn handle(&self, request: Request<Incoming>) -> Result<Answer, Answer> {
+    async fn handle(&self, request: Request<Incoming>, place: &Place) -> Result<Answer, Answer> {
         let (head, body) = request.into_parts();
         let path = head.uri.path().to_string();
         let below = path.strip_prefix(self.settings.path.trim_end_matches('/'));
@@ -259,12 +282,13 @@ impl Shared {
             return Err(say(StatusCode::BAD_REQUEST, "Idempotency-Key must have 1 to 255 ASCII characters"));
         }
         let most = self.settings.max_body;
-        let Ok(_place) = tokio::time::timeout(PATIENCE, self.bodies.acquire()).await else {
-            return Err(wait(StatusCode::TOO_MANY_REQUESTS, "too many send at the moment"));
-        };
-        let read = tokio::time::timeout(PATIENCE, body::read(body, text(header::CONTENT_ENCODING), most)).await;
-        let body = match read {
+        let unit = self.precision(head.uri.query())?;
+        let read = body::read(body, text(header::CONTENT_ENCODING), most, &self.bodies);
+        let (body, _room) = match tokio::time::timeout(PATIENCE, read).await {
             Err(_) => return Err(say(StatusCode::REQUEST_TIMEOUT, "the body took too long")),
+            Ok(Err(BodyError::NoRoom)) => {
+                return Err(wait(StatusCode::TOO_MANY_REQUESTS, "too many send at the moment"));
+            }
             Ok(Err(BodyError::TooLarge)) => {
                 return Err(say(StatusCode::PAYLOAD_TOO_LARGE, &format!("at most {most} bytes, decompressed")));
             }
@@ -279,17 +303,29 @@ impl Shared {
             return Err(say(StatusCode::BAD_REQUEST, "the body is empty"));
         }
         let part = key.map(|key| Keys::part(&path, key));
-        let frame = Frame { route, ..Frame::new(path, Payload::One(body)) };
+        let frame = Frame { route, header: unit, ..Frame::new(path, Payload::One(body)) };
         let (answer, fate) = oneshot::channel();
         if self.pushed.send(Pushed { frame, part, answer }).await.is_err() {
             return Err(wait(StatusCode::SERVICE_UNAVAILABLE, "stopping"));
         }
+        place.waiting();
         match tokio::time::timeout(PATIENCE, fate).await {
             Ok(Ok(Fate::Durable)) => Ok(say(StatusCode::ACCEPTED, "")),
             Ok(Ok(Fate::NoRoom)) => Err(wait(StatusCode::TOO_MANY_REQUESTS, "there is no room at the moment")),
             // It may still become durable: a repeat with an Idempotency-Key is stored once.
             Ok(Err(_)) | Err(_) => Err(wait(StatusCode::SERVICE_UNAVAILABLE, "not on disk in time; send it again")),
         }
+    }
+
+    /// The unit of times that a client of InfluxDB names (`?precision=ms`).
+    fn precision(&self, query: Option<&str>) -> Result<Option<Arc<[u8]>>, Answer> {
+        let named = query.unwrap_or_default().split('&').find_map(|pair| pair.strip_prefix("precision="));
+        let Some(named) = named.filter(|_| self.settings.influx) else { return Ok(None) };
+        if !INFLUX_UNITS.contains(&named) {
+            let message = format!("precision `{named}` is not known here; use one of {}", INFLUX_UNITS.join(", "));
+            return Err(say(StatusCode::BAD_REQUEST, &message));
+        }
+        Ok(Some(named.as_bytes().into()))
     }
 
     /// The route of a content type.
@@ -308,10 +344,12 @@ impl Shared {
     }
 }
 
-/// Compared by their hashes: how long it takes says nothing of the token.
+/// As `Authorization: Bearer TOKEN`, or `Token TOKEN` as clients of InfluxDB say it. Compared by their hashes: how long it takes says nothing of the token.
 fn bears(headers: &HeaderMap, token: &Secret) -> bool {
     let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let given = given.and_then(|value| value.split_once(' ')).filter(|(kind, _)| kind.eq_ignore_ascii_case("bearer"));
+    let given = given
+        .and_then(|value| value.split_once(' '))
+        .filter(|(kind, _)| ["bearer", "token"].iter().any(|known| kind.eq_ignore_ascii_case(known)));
     let hash = |text: &str| digest(&SHA256, text.as_bytes());
     given.is_some_and(|(_, given)| hash(given.trim()).as_ref() == hash(token.expose()).as_ref())
 }

@@ -16,7 +16,7 @@ fn the_header_of_a_file_goes_with_its_lines_also_when_it_changes_and_over_restar
         let mut out = Vec::new();
         for frame in rig.tail.poll(u64::MAX) {
             if let Payload::Lines(block) = &frame.payload {
-                let header = frame.header.as_deref().unwrap_or_default().to_string();
+                let header = String::from_utf8_lossy(frame.header.as_deref().unwrap_or_default()).into_owned();
                 out.push((header, String::from_utf8(block.to_vec()).unwrap()));
             }
             let position = frame.position.unwrap();
@@ -96,7 +96,7 @@ fn utf_16_and_byte_order_marks_are_understood_also_after_a_restart() {
         for frame in (0..3).flat_map(|_| rig.tail.poll(u64::MAX)).collect::<Vec<_>>() {
             if let Payload::Lines(block) = &frame.payload {
                 let line = String::from_utf8(block.to_vec()).unwrap();
-                out.push(format!("{}|{line}", frame.header.as_deref().unwrap_or_default()));
+                out.push(format!("{}|{line}", String::from_utf8_lossy(frame.header.as_deref().unwrap_or_default())));
             }
             let position = frame.position.unwrap();
             rig.positions.insert(position.part, position.value);

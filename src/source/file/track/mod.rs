@@ -57,7 +57,7 @@ pub struct Track {
     nuls_to: u64,
     rules: Arc<Rules>,
     /// The line that names the columns, and where it is.
-    header: Option<(u64, Arc<str>)>,
+    header: Option<(u64, Arc<[u8]>)>,
 }
 
 /// The file that is open, or opens it; another one under its name is not taken for it.
@@ -346,9 +346,9 @@ impl Track {
     }
 
     /// The line that begins at an offset, without its end.
-    fn line_at(&mut self, offset: u64) -> io::Result<Option<Arc<str>>> {
+    fn line_at(&mut self, offset: u64) -> io::Result<Option<Arc<[u8]>>> {
         let text = self.read(offset, HEADER, false)?.text;
         let end = text.iter().position(|byte| *byte == b'\n');
-        Ok(end.map(|end| String::from_utf8_lossy(trimmed(&text[..end])).into()))
+        Ok(end.map(|end| trimmed(&text[..end]).into()))
     }
 }

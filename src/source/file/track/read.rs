@@ -212,8 +212,8 @@ impl Track {
             let first = line_end(&block, 0);
             let begins = self.header.as_ref().is_none_or(|(_, header)| self.rules.is_header(header, &block[..first]));
             if begins {
-                let line = String::from_utf8_lossy(trimmed(&block[..first]));
-                if !line.trim().is_empty() {
+                let line = trimmed(&block[..first]);
+                if !line.trim_ascii().is_empty() {
                     self.header = Some((self.offset, line.into()));
                 }
                 self.advance(&block[..first]);
