@@ -238,15 +238,15 @@ fn reading<'a>(sequence: u64, record: &'a crate::store::log::section::RecordRef<
 fn verify(dir: &Path) -> Result<bool, Failure> {
     let verified = inspect::verify(dir)?.unwrap_or_default();
     let (records, sections) = (verified.records, verified.sections);
-    println!("{records} records in {sections} sections read back, {}", size(verified.bytes));
+    say!("{records} records in {sections} sections read back, {}", size(verified.bytes));
     if verified.given_up > 0 {
-        println!("{} records had been given up for want of room", verified.given_up);
+        say!("{} records had been given up for want of room", verified.given_up);
     }
     for problem in &verified.problems {
-        println!("bad: {problem}");
+        say!("bad: {problem}");
     }
     for (stream, from, to) in &verified.missing {
-        println!("missing: stream {stream}, sequences {from} to {to} ({} records)", to - from + 1);
+        say!("missing: stream {stream}, sequences {from} to {to} ({} records)", to - from + 1);
     }
     Ok(verified.problems.is_empty() && verified.missing.is_empty())
 }
@@ -254,15 +254,15 @@ fn verify(dir: &Path) -> Result<bool, Failure> {
 fn repair(dir: &Path) -> Result<bool, Failure> {
     let (repaired, findings) = Store::repair(dir)?;
     for finding in &findings {
-        println!("found: {finding}");
+        say!("found: {finding}");
     }
     for problem in &repaired.problems {
-        println!("bad: {problem}");
+        say!("bad: {problem}");
     }
-    println!("{} segments written anew without their bad bytes, which are in damaged/", repaired.rewritten);
+    say!("{} segments written anew without their bad bytes, which are in damaged/", repaired.rewritten);
     let verified = inspect::verify(dir)?.unwrap_or_default();
     for (stream, from, to) in &verified.missing {
-        println!("lost: stream {stream}, sequences {from} to {to} ({} records)", to - from + 1);
+        say!("lost: stream {stream}, sequences {from} to {to} ({} records)", to - from + 1);
     }
     Ok(verified.problems.is_empty())
 }
@@ -297,14 +297,14 @@ fn trim(dir: &Path, view: &View, stream: &str, before: Option<u64>, older: Optio
                 },
             )?;
             if unknown > 0 {
-                println!("{unknown} records arrived before the clock was set: their age is not known, they stay");
+                say!("{unknown} records arrived before the clock was set: their age is not known, they stay");
             }
             below
         }
         (None, None) => 0,
     };
     let lost = Store::trim(dir, stream, below)?;
-    println!("stream {stream}: records below {below} are given up, {lost} of them were not delivered");
+    say!("stream {stream}: records below {below} are given up, {lost} of them were not delivered");
     Ok(true)
 }
 

@@ -22,20 +22,26 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         Err(error) => return fail(2, format_args!("cannot read {file}: {error}")),
     };
     match config::load(&text, &System) {
-        Ok((config, assumed)) => {
-            println!("{file}: good; {} source(s), {} sink(s)", config.sources.len(), config.sinks.len());
-            if !assumed.is_empty() {
-                println!("assumed:");
+        Ok((config, notes)) => {
+            say!("{file}: good; {} source(s), {} sink(s)", config.sources.len(), config.sinks.len());
+            if !notes.assumed.is_empty() {
+                say!("assumed:");
             }
-            for line in assumed {
-                println!("  {line}");
+            for line in notes.assumed {
+                say!("  {line}");
+            }
+            say!("sinks:");
+            for sink in &config.sinks {
+                say!("  {}: {}", sink.name, sink.kind);
+            }
+            if !notes.warnings.problems().is_empty() {
+                say!("warnings:\n{}", notes.warnings);
             }
             if arguments.connect { connect(&config) } else { ExitCode::SUCCESS }
         }
         Err(report) => {
             let count = report.problems().len();
-            print!("{report}");
-            println!("\n{file}: {count} problem{}", if count == 1 { "" } else { "s" });
+            say!("{report}\n{file}: {count} problem{}", if count == 1 { "" } else { "s" });
             ExitCode::from(1)
         }
     }
@@ -48,13 +54,13 @@ fn connect(config: &Config) -> ExitCode {
         Err(error) => return fail(1, error),
     };
     let mut good = true;
-    println!("sources:");
+    say!("sources:");
     for source in &config.sources {
         match runtime.block_on(probe(&source.kind)) {
-            Ok(found) => println!("  {}: {found}", source.name),
+            Ok(found) => say!("  {}: {found}", source.name),
             Err(error) => {
                 good = false;
-                println!("  {}: FAILED: {error}", source.name);
+                say!("  {}: FAILED: {error}", source.name);
             }
         }
     }

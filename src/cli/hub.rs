@@ -84,9 +84,9 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         runtime.block_on(async {
             let stop = signals::stop_requested()?;
             let hub = Hub::start(settings).await?;
-            println!("listening on {}", hub.address());
-            println!("status page: {}", hub.page());
-            println!("EVENTHUB_CONNECTION='{}'", hub.connection_string(&first));
+            say!("listening on {}", hub.address());
+            say!("status page: {}", hub.page());
+            say!("EVENTHUB_CONNECTION='{}'", hub.connection_string(&first));
             stop.await;
             hub.stop().await;
             Ok(())

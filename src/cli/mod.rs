@@ -2,6 +2,20 @@
 //!
 //! Exit codes: 0 done, 1 problems were found or the work failed, 2 wrong use or unreadable input.
 
+/// A line for whoever called. When nobody reads any more (`forebay check FILE | head -1`) the command ends:
+/// there is nobody to tell.
+macro_rules! say {
+    ($($text:tt)*) => {
+        $crate::cli::print(format_args!($($text)*))
+    };
+}
+/// A line on the error output.
+macro_rules! complain {
+    ($($text:tt)*) => {
+        $crate::cli::print_error(format_args!($($text)*))
+    };
+}
+
 mod bench;
 mod buffer;
 mod check;
@@ -14,8 +28,9 @@ mod send_test;
 mod tap;
 
 use crate::config::{self, Config, System};
+use crate::telemetry::event;
 use clap::{Parser, Subcommand};
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use tracing::level_filters::LevelFilter;
@@ -101,6 +116,8 @@ fn log_to_stderr(level: LevelFilter) {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
+        // What cannot be written is not told where it could not be written.
+        .log_internal_errors(false)
         .with_filter(filter);
     // Set once, at the start of the process.
     let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines));
@@ -116,14 +133,32 @@ fn configuration(path: &Path) -> Result<Config, ExitCode> {
     let file = path.display();
     let text = std::fs::read_to_string(path).map_err(|error| fail(2, format_args!("cannot read {file}: {error}")))?;
     let loaded = config::load(&text, &System);
-    loaded.map(|(config, _)| config).map_err(|report| {
-        eprint!("{file}:\n{report}");
+    let (config, notes) = loaded.map_err(|report| {
+        complain!("{file}:\n{report}");
         ExitCode::from(1)
-    })
+    })?;
+    for warning in notes.warnings.problems() {
+        let (line, hint) = (notes.warnings.position(warning).line, &warning.hint);
+        tracing::warn!(event = event::STARTED, line, hint, "{}", warning.message);
+    }
+    Ok(config)
+}
+
+/// See `say`.
+fn print(text: std::fmt::Arguments<'_>) {
+    if writeln!(std::io::stdout().lock(), "{text}").is_err() {
+        std::process::exit(0);
+    }
+}
+
+/// See `complain`.
+fn print_error(text: std::fmt::Arguments<'_>) {
+    // If nobody reads that either, the exit code says it.
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
 /// Says what went wrong, for a person.
 fn fail(code: u8, message: impl std::fmt::Display) -> ExitCode {
-    eprintln!("forebay: {message}");
+    complain!("forebay: {message}");
     ExitCode::from(code)
 }

@@ -75,7 +75,7 @@ impl<S: Subscriber> Layer<S> for Steps {
 
 impl Steps {
     fn say(&self, step: &str, told: &str) {
-        println!("{:>6} ms  {step:<10} {told}", self.since.elapsed().as_millis());
+        say!("{:>6} ms  {step:<10} {told}", self.since.elapsed().as_millis());
     }
 }
 
@@ -115,7 +115,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            println!("FAILED: {error}");
+            say!("FAILED: {error}");
             ExitCode::from(1)
         }
     }

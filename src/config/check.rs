@@ -1,5 +1,6 @@
 //! From text to `Config`: a pure function of the text and the environment.
 
+mod cross;
 mod directory;
 mod entra;
 mod http;
@@ -14,10 +15,10 @@ mod source;
 mod store;
 
 use super::problem::{Problem, Report, nearest};
-use super::{Config, Environment, StoreConfig};
+use super::{Config, Environment, Notes, StoreConfig};
 use crate::store::Selection;
 use serde::de::DeserializeOwned;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::PathBuf;
 use toml::Spanned;
@@ -36,11 +37,14 @@ pub(super) struct Checker<'a> {
     environment: &'a dyn Environment,
     problems: Vec<Problem>,
     assumed: Vec<String>,
+    warnings: Vec<Problem>,
     device: String,
+    /// Where each table stands, as `source.NAME` or `sink.NAME`.
+    places: BTreeMap<String, Range<usize>>,
 }
 
 /// See `config::load`.
-pub(super) fn check(text: &str, environment: &dyn Environment) -> Result<(Config, Vec<String>), Report> {
+pub(super) fn check(text: &str, environment: &dyn Environment) -> Result<(Config, Notes), Report> {
     let (root, syntax) = DeTable::parse_recoverable(text);
     if !syntax.is_empty() {
         let problem = |error: &toml::de::Error| Problem {
@@ -48,12 +52,23 @@ pub(super) fn check(text: &str, environment: &dyn Environment) -> Result<(Config
             message: error.message().to_string(),
             hint: Some("this is not TOML; text needs quotes, and each [table] stands once".into()),
         };
-        return Err(Report::new(text, syntax.iter().map(problem).collect()));
+        return Err(Report::of_broken(text, syntax.iter().map(problem).collect()));
     }
-    let mut checker = Checker { environment, problems: Vec::new(), assumed: Vec::new(), device: String::new() };
+    let mut checker = Checker {
+        environment,
+        problems: Vec::new(),
+        assumed: Vec::new(),
+        warnings: Vec::new(),
+        device: String::new(),
+        places: BTreeMap::new(),
+    };
     let config = checker.root(root.into_inner());
-    let Checker { problems, assumed, .. } = checker;
-    if problems.is_empty() { Ok((config, assumed)) } else { Err(Report::new(text, problems)) }
+    let Checker { problems, assumed, warnings, .. } = checker;
+    if problems.is_empty() {
+        Ok((config, Notes { assumed, warnings: Report::new(text, warnings) }))
+    } else {
+        Err(Report::new(text, problems))
+    }
 }
 
 impl Checker<'_> {
@@ -96,7 +111,10 @@ impl Checker<'_> {
         }
         if self.problems.is_empty() {
             self.unread(&produced, &sinks, &store);
-            self.shared_names(&sources, &sinks);
+            self.unknown_streams(&produced, &sinks, &store);
+            self.shared_names(&sources);
+            self.folders(&state, &sources, &sinks);
+            self.overlaps(&sources);
         }
         Config { device: self.device.clone(), state, store, sources, sinks, generation: 1 }
     }
@@ -123,28 +141,6 @@ impl Checker<'_> {
             _ => {
                 self.problem(span, format!("`{key}` must be text, and not empty"), None);
                 None
-            }
-        }
-    }
-
-    /// What two sources or sinks may not have in common.
-    fn shared_names(&mut self, sources: &[super::Source], sinks: &[super::Sink]) {
-        let mut sessions = BTreeSet::new();
-        for source in sources {
-            if let crate::source::Kind::Mqtt(mqtt) = &source.kind
-                && mqtt.brokers.iter().any(|broker| !sessions.insert((broker.clone(), &mqtt.client_id)))
-            {
-                let message = format!("source `{}` has the client id of another one at the same broker", source.name);
-                let hint = "a broker ends the older of two connections with one id; set client_id in one of them";
-                self.problem(0..0, message, Some(hint.into()));
-            }
-        }
-        let mut folders = BTreeSet::new();
-        for sink in sinks {
-            if let crate::sink::Kind::Directory(directory) = &sink.kind
-                && !folders.insert(&directory.path)
-            {
-                self.problem(0..0, format!("sink `{}` writes to the folder of another one", sink.name), None);
             }
         }
     }
@@ -178,7 +174,9 @@ impl Checker<'_> {
             if what != "stream" || !crate::flow::record::is_own_stream(name.get_ref()) {
                 self.name(name.span(), name.get_ref());
             }
-            if let Some((span, body)) = self.table(body, &format!("{what}.{}", name.get_ref())) {
+            let label = format!("{what}.{}", name.get_ref());
+            self.places.insert(label.clone(), name.span());
+            if let Some((span, body)) = self.table(body, &label) {
                 out.push((name.get_ref().to_string(), span, body));
             }
         }
@@ -263,12 +261,16 @@ impl Checker<'_> {
         self.problems.push(Problem { span, message, hint });
     }
 
+    fn warn(&mut self, span: Range<usize>, message: String, hint: Option<String>) {
+        self.warnings.push(Problem { span, message, hint });
+    }
+
     fn assume(&mut self, what: String) {
         self.assumed.push(what);
     }
 }
 
-/// serde's message in our words, with a hint.
+/// serde's message in our words, with a hint. What stands in the file is not repeated: it may be a secret.
 fn explain(message: &str) -> (String, Option<String>) {
     let quoted = |text: &str| text.split('`').skip(1).step_by(2).map(String::from).collect::<Vec<_>>();
     if message.starts_with("unknown field") {
@@ -283,5 +285,43 @@ fn explain(message: &str) -> (String, Option<String>) {
         let (wrong, known) = words.split_first().map_or(("", &[][..]), |(wrong, known)| (wrong.as_str(), known));
         return (format!("unknown value `{wrong}`"), Some(format!("one of: {}", known.join(", "))));
     }
+    if let Some((found, wanted)) = message.split_once(", expected ") {
+        let is_secret = wanted.contains("struct Reference");
+        let found = match found.rsplit_once(": ").map_or("", |(_, found)| found) {
+            found if found.starts_with("string") => "text stands here".to_string(),
+            found if found.starts_with("integer") => {
+                format!("{} stands here", quoted(found).first().map_or("a number", String::as_str))
+            }
+            found if found.starts_with("floating") => "a number with a fraction stands here".to_string(),
+            found if found.starts_with("boolean") => "true or false stands here".to_string(),
+            found if found.starts_with("sequence") => "a list stands here".to_string(),
+            found if found.starts_with("map") => "a table stands here".to_string(),
+            _ => "something else stands here".to_string(),
+        };
+        let hint = is_secret.then(|| {
+            "a secret does not stand in this file: { env = \"NAME\" }, { file = \"/path\" } or \
+             { credential = \"NAME\" } says where it is"
+                .to_string()
+        });
+        return (format!("{found}, and {} is wanted", wanted_in_words(wanted)), hint);
+    }
     (message.to_string(), None)
+}
+
+/// A type of the reader as a person knows it.
+fn wanted_in_words(wanted: &str) -> &'static str {
+    match wanted.split_whitespace().next().unwrap_or_default() {
+        "u8" => "a whole number from 0 to 255",
+        "u16" => "a whole number from 0 to 65535",
+        "u32" => "a whole number from 0 to 4294967295",
+        "u64" | "usize" => "a whole number, 0 or more",
+        "i64" | "isize" | "i32" => "a whole number",
+        "f64" | "f32" => "a number",
+        _ if wanted.contains("struct Reference") => "the place of a secret",
+        _ if wanted.contains("string") => "text in quotes",
+        _ if wanted.contains("boolean") => "true or false",
+        _ if wanted.contains("sequence") => "a list in brackets",
+        _ if wanted.contains("map") || wanted.contains("struct") => "a table",
+        _ => "another value",
+    }
 }

@@ -6,6 +6,7 @@
 mod check;
 mod problem;
 mod raw;
+mod redact;
 pub mod value;
 
 pub use problem::{Position, Problem, Report};
@@ -118,10 +119,19 @@ pub struct Sink {
     pub live_first: bool,
 }
 
+/// What is told of a good configuration.
+#[derive(Debug, Clone)]
+pub struct Notes {
+    /// What the configuration leaves open, and what is taken for it.
+    pub assumed: Vec<String>,
+    /// What is allowed, and most often a mistake.
+    pub warnings: Report,
+}
+
 /// Reads and checks a configuration.
 ///
 /// # Errors
 /// Every problem that was found.
-pub fn load(text: &str, environment: &dyn Environment) -> Result<(Config, Vec<String>), Report> {
+pub fn load(text: &str, environment: &dyn Environment) -> Result<(Config, Notes), Report> {
     check::check(text, environment)
 }

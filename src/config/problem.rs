@@ -1,5 +1,6 @@
 //! Problems of a configuration, and how they are shown.
 
+use super::redact;
 use std::fmt;
 use std::ops::Range;
 
@@ -28,6 +29,8 @@ pub struct Problem {
 pub struct Report {
     text: String,
     problems: Vec<Problem>,
+    /// The text is no TOML.
+    is_broken: bool,
 }
 
 impl Report {
@@ -35,7 +38,13 @@ impl Report {
     #[must_use]
     pub fn new(text: &str, mut problems: Vec<Problem>) -> Self {
         problems.sort_by_key(|problem| problem.span.start);
-        Self { text: text.into(), problems }
+        Self { text: text.into(), problems, is_broken: false }
+    }
+
+    /// Of a text that is no TOML.
+    #[must_use]
+    pub fn of_broken(text: &str, problems: Vec<Problem>) -> Self {
+        Self { is_broken: true, ..Self::new(text, problems) }
     }
 
     /// The problems.
@@ -59,12 +68,14 @@ impl Report {
         let marked = self.text.get(problem.span.clone()).unwrap_or_default().lines().next().unwrap_or_default();
         let marks = "^".repeat(marked.chars().count().max(1));
         let gutter = " ".repeat(line.to_string().len());
-        writeln!(f, "line {line}, column {column}: {}", problem.message)?;
+        // What is wrong may have a secret in it, or be one.
+        let (message, text) = (redact::text(&problem.message), redact::line(text, self.is_broken));
+        writeln!(f, "line {line}, column {column}: {message}")?;
         writeln!(f, "{gutter} |")?;
         writeln!(f, "{line} | {text}")?;
         writeln!(f, "{gutter} | {before}{marks}")?;
         if let Some(hint) = &problem.hint {
-            writeln!(f, "{gutter} = {hint}")?;
+            writeln!(f, "{gutter} = {}", redact::text(hint))?;
         }
         Ok(())
     }

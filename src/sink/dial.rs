@@ -2,6 +2,7 @@
 //! with details shows how far a connection came, and `forebay send-test` prints it.
 
 use super::DeliverError;
+use crate::config::value::Place;
 use crate::platform::clock;
 use crate::platform::stream::Stream;
 use crate::platform::tls::{self, Trust};
@@ -27,7 +28,11 @@ pub fn step(name: &'static str, told: impl std::fmt::Display) {
 /// # Errors
 /// When none does in time.
 pub async fn tcp(host: &str, port: u16) -> Result<TcpStream, DeliverError> {
-    let failed = |what: &dyn std::fmt::Display| DeliverError::transient(format_args!("{host}:{port}: {what}"));
+    let place = Place { host: host.into(), port };
+    let failed = |what: &dyn std::fmt::Display| DeliverError::transient(format_args!("{place}: {what}"));
+    // Where an address was given, it is not said a second time.
+    let is_address = host.parse::<std::net::IpAddr>().is_ok();
+    let at = |address: std::net::SocketAddr| if is_address { String::new() } else { format!("{address}: ") };
     let found = timeout(ADDRESS, lookup_host((host, port))).await;
     let found: Vec<_> = match found {
         Ok(Ok(found)) => found.collect(),
@@ -46,8 +51,8 @@ pub async fn tcp(host: &str, port: u16) -> Result<TcpStream, DeliverError> {
                 stream.set_nodelay(true).map_err(|error| failed(&error))?;
                 return Ok(stream);
             }
-            Ok(Err(error)) => last = failed(&format_args!("{address}: {error}")),
-            Err(_) => last = failed(&format_args!("{address}: no TCP connection in time")),
+            Ok(Err(error)) => last = failed(&format_args!("{}{error}", at(address))),
+            Err(_) => last = failed(&format_args!("{}no TCP connection in time", at(address))),
         }
     }
     Err(last)

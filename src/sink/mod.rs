@@ -12,6 +12,8 @@ pub mod link;
 pub mod pace;
 mod slots;
 
+use crate::config::value::{Host, Place};
+
 pub use crate::config::value::PartitionBy;
 
 use crate::flow::batch::Batch;
@@ -99,6 +101,30 @@ pub enum Kind {
     EventHubs(eventhubs::Settings),
     /// Any Kafka cluster.
     Kafka(kafka::Settings),
+}
+
+/// Where it sends, for people.
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Directory(settings) => write!(f, "files in {}", settings.path.display()),
+            Self::EventHubs(settings) => {
+                let place = Place { host: settings.connection.endpoint.host.clone(), port: settings.port };
+                write!(f, "event hub `{}` at {place}, by {}", settings.path(), settings.transport)?;
+                match &settings.proxy {
+                    Some(proxy) => write!(f, " through the proxy {}:{}", Host(&proxy.host), proxy.port),
+                    None => Ok(()),
+                }
+            }
+            Self::Kafka(settings) => {
+                let brokers = settings.brokers.iter();
+                let brokers =
+                    brokers.map(|(host, port)| format!("{}:{port}", Host(host))).collect::<Vec<_>>().join(", ");
+                let security = if settings.tls.is_some() { "with TLS" } else { "without TLS" };
+                write!(f, "topic `{}` at {brokers}, {security}", settings.topic)
+            }
+        }
+    }
 }
 
 /// Makes a sink. Connecting is left to the first delivery.

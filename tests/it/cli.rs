@@ -160,7 +160,7 @@ fn every_example_configuration_is_good() {
     let mut seen = 0;
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        let secret = "Endpoint=sb://x/;SharedAccessKeyName=k;SharedAccessKey=c2VjcmV0;EntityPath=e";
+        let secret = "Endpoint=sb://x/;SharedAccessKeyName=k;SharedAccessKey=c2VjcmV0;EntityPath=readings";
         let output = Command::new(env!("CARGO_BIN_EXE_forebay"))
             .args(["check", path.to_str().unwrap()])
             .env("EVENTHUB_CONNECTION", secret)
@@ -268,4 +268,145 @@ fn an_agent_that_crashes_leaves_no_core_dump() {
     crash(agent.pid());
     let ended = agent.ended();
     assert_eq!((ended.signal(), ended.core_dumped()), (Some(6), false));
+}
+
+/// What `check` prints of a configuration, and what `run` does, with its exit code.
+fn checked(text: &str) -> (Option<i32>, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("c.toml");
+    std::fs::write(&path, text).unwrap();
+    let path = path.to_str().unwrap();
+    let state = dir.path().join("state");
+    let check = forebay(&["check", path]);
+    let mut shown = self::text(&check.stdout) + &self::text(&check.stderr);
+    if check.status.code() != Some(0) {
+        let run = forebay(&["run", "--config", path, "--state", state.to_str().unwrap()]);
+        shown += &(self::text(&run.stdout) + &self::text(&run.stderr));
+    }
+    (check.status.code(), shown)
+}
+
+#[test]
+fn no_secret_is_printed_whatever_the_mistake() {
+    let source = "[source.a]\nkind = \"mqtt\"\nurl = \"mqtt://h\"\ntopics = [\"a\"]\n";
+    let sink = "[sink.d]\nkind = \"directory\"\npath = \"/x\"\n";
+    let key = "SharedAccessKeyName=k;SharedAccessKey=hunter2hunter2";
+    for wrong in [
+        format!("{source}[sink.h]\nkind = \"eventhubs\"\nconnection = \"Endpoint=sb://x/;{key}\"\n"),
+        format!("{source}[sink.h]\nkind = \"eventhubs\"\nconection = \"Endpoint=sb://x/;{key}\"\n"),
+        format!("{source}[sink.h]\nkind = \"eventhubs\"\nconnection = \"Endpoint=sb://x/;{key}\nevent_hub = 1\n"),
+        format!("{source}[sink.\"hunter2hunter2;Pwd=hunter2hunter2\"]\nkind = \"directory\"\npath = 1\n")
+            .replace("hunter2hunter2;", ""),
+        format!("{sink}{}username = \"u\"\npassword = \"hunter2hunter2\"\n", source),
+        format!("{sink}{}username = \"u\"\npasword = \"hunter2hunter2\"\n", source),
+        format!("{sink}{}", source.replace("mqtt://h", "mqtt://user:hunter2hunter2@h")),
+        format!("{sink}{}", source.replace("mqtt://h\"", "mqtt://user:hunter2hunter2@h\"\nqos = 9")),
+        format!("{sink}{source}fallback = [\"mqtt://u:hunter2hunter2@h\"]\n"),
+        format!(
+            "{source}[sink.k]\nkind = \"kafka\"\nbrokers = [\"a\"]\ntopic = \"t\"\nsasl = {{ mechanism = \"plain\", username = \"u\", password = \"hunter2hunter2\" }}\n"
+        ),
+        format!(
+            "{source}[sink.h]\nkind = \"eventhubs\"\nnamespace = \"n\"\ncredential = {{ kind = \"client-secret\", secret = \"hunter2hunter2\" }}\n"
+        ),
+        format!("{sink}[source.p]\nkind = \"http\"\nlisten = \"0.0.0.0:1\"\ntoken = \"hunter2hunter2\"\n"),
+        format!("device = \"AccountKey=hunter2hunter2\"\n{source}{sink}"),
+    ] {
+        let (code, shown) = checked(&wrong);
+        assert_eq!(code, Some(1), "{wrong}{shown}");
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+    let (_, shown) =
+        checked(&format!("{source}[sink.h]\nkind = \"eventhubs\"\nconnection = \"Endpoint=sb://x/;{key}\"\n"));
+    assert!(shown.contains("{ env = \"NAME\" }") && !shown.contains("struct"), "{shown}");
+}
+
+#[test]
+fn types_are_told_in_words_and_not_in_those_of_rust() {
+    let (_, shown) = checked(
+        "[source.a]\nkind = \"mqtt\"\nurl = 7\ntopics = \"a\"\nqos = \"one\"\nclean_session = 3\n\
+         [[source.p.slave]]\nunit = 300\n[sink.h]\nkind = \"kafka\"\nbrokers = [1]\ntopic = \"t\"\ntls = true\n\
+         [source.p]\nkind = \"modbus\"\ntcp = \"h\"\n",
+    );
+    for expected in [
+        "7 stands here, and text in quotes is wanted",
+        "text stands here, and a list in brackets is wanted",
+        "true or false is wanted",
+        "300 stands here, and a whole number from 0 to 255 is wanted",
+        "and a table is wanted",
+    ] {
+        assert!(shown.contains(expected), "{expected:?} is not in\n{shown}");
+    }
+    for rust in ["struct", "u8", "expected", "sequence", "invalid type"] {
+        assert!(!shown.contains(rust), "{rust:?} is in\n{shown}");
+    }
+}
+
+#[test]
+fn check_finds_what_parts_say_of_each_other_and_prints_where_sinks_send() {
+    let http = |name: &str, listen: &str| {
+        format!("[source.{name}]\nkind = \"http\"\nlisten = \"{listen}\"\ntoken = {{ env = \"HOME\" }}\n")
+    };
+    let out = "[sink.out]\nkind = \"directory\"\npath = \"/out\"\n";
+    let hub = |connection: &str, more: &str| {
+        let path = std::env::temp_dir().join(format!("forebay-it-{}-{}", std::process::id(), connection.len()));
+        std::fs::write(&path, connection).unwrap();
+        format!("[sink.hub]\nkind = \"eventhubs\"\nconnection = {{ file = \"{}\" }}\n{more}", path.display())
+    };
+    let file = "[source.log]\nkind = \"file\"\npath = \"/a/*.log\"\n";
+    for (text, expected) in [
+        (http("a", "127.0.0.1:8080") + &http("b", "0.0.0.0:8080") + out, "listens where `a` does"),
+        ("[source.a]\nkind = \"serial\"\npath = \"/dev/ttyS0\"\n[source.b]\nkind = \"modbus\"\npath = \"/dev/../dev/ttyS0\"\n[[source.b.slave]]\nunit = 1\nregisters = [{ name = \"t\", address = 1 }]\n".to_string() + out, "uses the serial port of `a`"),
+        (format!("{file}{out}from = [\"reading\"]\n"), "which no source writes"),
+        (format!("state = \"/s\"\n{file}{}", out.replace("/out", "/s/./out")), "writes into the state directory"),
+        (format!("{}{out}", file.replace("/a/*.log", "/out/*.ndjson")), "would read what sink `out` writes"),
+        (format!("{file}{}", hub("Endpoint=sb://x/;SharedAccessKeyName=k;SharedAccessKey=s;EntityPath=one", "event_hub = \"two\"\n")), "the connection string is for `one`"),
+        (format!("{file}{}", hub("Endpoint=sb://x/;SharedAccessSignature=SharedAccessSignature sr=x&sig=y&se=1600000000&skn=k;EntityPath=e", "")), "the signature has ended at 2020-09-13"),
+        (format!("{file}{}", hub("Endpoint=sb://n.servicebus.windows.net;SharedAccessKeyName=k;SharedAccessKey=s;EntityPath=e;UseDevelopmentEmulator=true", "")), "is not the emulator"),
+        (format!("{file}decoder = \"json\"\nfields = [\"t\"]\n[[source.log.check]]\nfield = \"p\"\nmax = 1\n{out}"), "`p` is not among `fields`"),
+        (format!("{file}decoder = \"json\"\nfields = [\"t\"]\ntypes = {{ p = \"float\" }}\n{out}"), "`p` is not among `fields`"),
+        (format!("[source.m]\nkind = \"modbus\"\ntcp = \"h\"\n[[source.m.slave]]\nunit = 1\nregisters = [{{ name = \"t\", address = 400101 }}]\n{out}"), "holding register 400101 of a manual is address 100"),
+    ] {
+        let (code, shown) = checked(&text);
+        assert!(code == Some(1) && shown.contains(expected), "{expected:?} is not in\n{shown}");
+    }
+    for (text, expected) in [
+        ("[source.m]\nkind = \"modbus\"\ntcp = \"h\"\n[[source.m.slave]]\nunit = 1\nregisters = [{ name = \"t\", address = 40101 }]\n".to_string() + out, "register 40101 is address 100"),
+        ("[source.m]\nkind = \"mqtt\"\nurl = \"mqtt://h\"\ntopics = [\"a/#\", \"+/t\"]\n".to_string() + out, "a topic may fall under both `a/#` and `+/t`"),
+        (format!("{file}{out}"), "out: files in /out"),
+        (format!("{file}{}", hub("Endpoint=sb://n.servicebus.windows.net/;SharedAccessKeyName=k;SharedAccessKey=s;EntityPath=e", "transport = \"amqp-websocket\"\n")), "hub: event hub `e` at n.servicebus.windows.net:443, by AMQP over a WebSocket"),
+        (format!("{file}[sink.k]\nkind = \"kafka\"\nbrokers = [\"[fd00::5]:9093\", \"b\"]\ntopic = \"t\"\n"), "k: topic `t` at [fd00::5]:9093, b:9092, without TLS"),
+    ] {
+        let (code, shown) = checked(&text);
+        assert!(code == Some(0) && shown.contains(expected), "{expected:?} is not in\n{shown}");
+    }
+}
+
+#[test]
+fn whoever_stops_reading_ends_a_command_without_a_panic() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("c.toml");
+    std::fs::write(&path, MINIMAL.replace("env = \"EVENTHUB_CONNECTION\"", "env = \"CONNECTION\"")).unwrap();
+    let connection =
+        "Endpoint=sb://127.0.0.1:1;SharedAccessKeyName=k;SharedAccessKey=s;EntityPath=e;UseDevelopmentEmulator=true";
+    let config = path.to_str().unwrap();
+    let store = dir.path().join("state");
+    assert!(forebay(&["bench", "fill", store.to_str().unwrap(), "--mib", "1"]).status.success());
+    let store = store.to_str().unwrap();
+    for arguments in [
+        vec!["check", config],
+        vec!["send-test", "hub", "--config", config],
+        vec!["buffer", "ls", store],
+        vec!["buffer", "verify", store],
+        vec!["buffer", "show", store],
+        vec!["buffer", "export", store],
+    ] {
+        let line = format!(
+            "exec 3>&1; {{ {} {} 2>&1 >&4 | cat >&3; }} 4>&1 | true",
+            env!("CARGO_BIN_EXE_forebay"),
+            arguments.join(" ")
+        );
+        let output = Command::new("bash").args(["-c", &line]).env("CONNECTION", connection).output().unwrap();
+        let told = text(&output.stdout) + &text(&output.stderr);
+        assert!(!told.contains("panicked"), "{arguments:?}: {told}");
+    }
 }

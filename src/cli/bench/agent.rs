@@ -84,30 +84,30 @@ fn report(
     let of = |name: &str| numbers.get(name).copied().unwrap_or(0);
     let each = |amount: u64| format!("{:.3}", amount as f64 / of("store_records_total").max(1) as f64);
     let broker = if arguments.broker_defaults { "its defaults" } else { "max_inflight_messages 5000" };
-    println!("MQTT {}, mosquitto with {broker}, {} readings/s asked for", arguments.protocol, arguments.rate);
-    println!("  sent and taken by the broker   {sent} in {:.1} s", took.as_secs_f64());
-    println!("  received by the agent          {}", of("source_frames_total"));
-    println!("  durable / delivered            {} / {}", of("store_records_total"), of("sink_records_total"));
-    println!("  cpu per reading                {:.1} us", cpu_ms as f64 * 1000.0 / sent.max(1) as f64);
-    println!("  commits, flushes               {}, {}", of("store_commits_total"), of("store_syncs_total"));
-    println!("  flushes per 1000 readings      {}", each(of("store_syncs_total") * 1000));
-    println!("  log bytes per reading          {}", each(of("store_written_bytes_total")));
+    say!("MQTT {}, mosquitto with {broker}, {} readings/s asked for", arguments.protocol, arguments.rate);
+    say!("  sent and taken by the broker   {sent} in {:.1} s", took.as_secs_f64());
+    say!("  received by the agent          {}", of("source_frames_total"));
+    say!("  durable / delivered            {} / {}", of("store_records_total"), of("sink_records_total"));
+    say!("  cpu per reading                {:.1} us", cpu_ms as f64 * 1000.0 / sent.max(1) as f64);
+    say!("  commits, flushes               {}, {}", of("store_commits_total"), of("store_syncs_total"));
+    say!("  flushes per 1000 readings      {}", each(of("store_syncs_total") * 1000));
+    say!("  log bytes per reading          {}", each(of("store_written_bytes_total")));
     match device {
         Some((sectors, flushes)) => {
-            println!("  device bytes per reading       {}", each(sectors * 512));
+            say!("  device bytes per reading       {}", each(sectors * 512));
             // What is measured lasts three seconds longer than what is sent.
             let day = 86_400.0 / (took.as_secs_f64() + 3.0);
-            println!(
+            say!(
                 "  device a day                   {:.2} GB, {:.0} flushes",
                 sectors as f64 * 512.0 * day / 1e9,
                 flushes as f64 * day
             );
         }
-        None => println!("  device bytes per reading       not measured: no --device"),
+        None => say!("  device bytes per reading       not measured: no --device"),
     }
     let wire = of("sink_wire_bytes_total") as f64 / of("sink_records_total").max(1) as f64;
-    println!("  bytes per reading on the wire  {wire:.1}");
-    println!(
+    say!("  bytes per reading on the wire  {wire:.1}");
+    say!(
         "  resident memory                {} kB now, {} kB of it anonymous, {} kB peak",
         memory.resident >> 10,
         memory.anonymous >> 10,

@@ -163,23 +163,23 @@ async fn bench(arguments: &Arguments, dir: &Path) -> Result<(), String> {
 fn report(arguments: &Arguments, hub: &Hub, found: &mut Found, payload: u64, resident: &[u64], peak: u64) {
     let (seconds, readings) = (found.seconds(), found.readings);
     let Arguments { rtt, compression, order, live, .. } = arguments;
-    println!(
+    say!(
         "{readings} readings wait; {order}, compression {compression}, {rtt:?} to the hub and back, {live} readings/s come"
     );
-    println!("  until the last was there    {seconds:.1} s");
-    println!(
+    say!("  until the last was there    {seconds:.1} s");
+    say!(
         "  readings                    {:.0}/s, {:.2} MB/s of payload",
         readings as f64 / seconds,
         payload as f64 / seconds / 1e6
     );
-    println!(
+    say!(
         "  on the wire                 {:.2} MB/s, {:.1} events/s",
         found.wire as f64 / seconds / 1e6,
         found.events as f64 / seconds
     );
     if let Some(units) = arguments.units {
         let allowed = cost_us(Rate::throughput_units(units), found.bytes, found.events) as f64 / 1e6;
-        println!(
+        say!(
             "  of what {units} throughput units allow {:.3}; {} batches throttled",
             allowed / seconds,
             hub.throttled()
@@ -188,13 +188,13 @@ fn report(arguments: &Arguments, hub: &Hub, found: &mut Found, payload: u64, res
     for (when, took) in [("came meanwhile", &mut found.during), ("came afterwards", &mut found.after)] {
         if let Some(worst) = took.iter().max().copied() {
             let count = took.len();
-            println!("  {count} {when}: from the device to the hub {} ms (median), {worst} ms (worst)", median(took));
+            say!("  {count} {when}: from the device to the hub {} ms (median), {worst} ms (worst)", median(took));
         }
     }
     let quarter = resident.len().div_ceil(4);
     let (mut first, mut last) = (resident[..quarter].to_vec(), resident[resident.len() - quarter..].to_vec());
     let (first, last) = (median(&mut first), median(&mut last));
-    println!(
+    say!(
         "  resident memory             {first} kB in the first quarter, {last} kB in the last (medians), {peak} kB peak"
     );
 }

@@ -24,7 +24,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), String> {
     let (readings, bytes) = fill(&arguments.dir, &arguments.reader, |_, bytes| bytes >= arguments.mib << 20)?;
-    println!("{readings} readings, {bytes} payload bytes in {}", arguments.dir.display());
+    say!("{readings} readings, {bytes} payload bytes in {}", arguments.dir.display());
     Ok(())
 }
 

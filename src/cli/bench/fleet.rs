@@ -68,7 +68,7 @@ async fn be_hub(units: f64) -> Result<(), String> {
     let listen = "127.0.0.1:0".into();
     let settings = Settings { listen, retain: 1 << 20, throughput_units: Some(units), ..Settings::default() };
     let hub = Arc::new(Hub::start(settings).await.map_err(|error| error.to_string())?);
-    println!("{}", hub.connection_string("readings"));
+    say!("{}", hub.connection_string("readings"));
     let own = hub.clone();
     std::thread::spawn(move || {
         for line in std::io::stdin().lines() {
@@ -80,7 +80,7 @@ async fn be_hub(units: f64) -> Result<(), String> {
     let mut ticks = tokio::time::interval(SECOND);
     loop {
         ticks.tick().await;
-        println!("{} {} {}", hub.attempts(), hub.stored().0, hub.throttled());
+        say!("{} {} {}", hub.attempts(), hub.stored().0, hub.throttled());
     }
 }
 
@@ -268,28 +268,25 @@ async fn bench(arguments: &Arguments) -> Result<(), String> {
     let mean = |rows: &[Row]| rows.iter().map(|row| row.attempts).sum::<u64>() as f64 / rows.len().max(1) as f64;
     let rows = &watch.rows;
     let late = gone + (back - gone) / 2;
-    println!(
-        "{} agents, an event each {:?}, the hub gone for {:?}",
-        arguments.agents, arguments.every, arguments.outage
-    );
-    println!("  connection attempts a second, hub there    at most {}", peak(&rows[..gone]));
-    println!("  hub gone                                   at most {}", peak(&rows[gone..back]));
-    println!(
+    say!("{} agents, an event each {:?}, the hub gone for {:?}", arguments.agents, arguments.every, arguments.outage);
+    say!("  connection attempts a second, hub there    at most {}", peak(&rows[..gone]));
+    say!("  hub gone                                   at most {}", peak(&rows[gone..back]));
+    say!(
         "  second half of the outage                  at most {}, {:.0} on average",
         peak(&rows[late..back]),
         mean(&rows[late..back])
     );
-    println!("  hub back                                   at most {}", peak(&rows[back..]));
-    println!("  waiting when the hub came back             {backlog} events");
+    say!("  hub back                                   at most {}", peak(&rows[back..]));
+    say!("  waiting when the hub came back             {backlog} events");
     let tenth = rows[back..].iter().position(|row| row.waiting * 10 < backlog).unwrap_or_default();
-    println!("  until nine tenths of them were there       {tenth} s");
-    println!(
+    say!("  until nine tenths of them were there       {tenth} s");
+    say!(
         "  until they were there                      {} s; at best {:.0} s ({allowed:.0} events/s, of which {new:.0} are new)",
         drained - back,
         backlog as f64 / (allowed - new)
     );
-    println!("  batches throttled                          {}", hub.seen().throttled - throttled);
-    println!("  delivered, stored                          {delivered}, {stored}");
+    say!("  batches throttled                          {}", hub.seen().throttled - throttled);
+    say!("  delivered, stored                          {delivered}, {stored}");
     Ok(())
 }
 

@@ -257,7 +257,7 @@ impl Show<'_> {
             verdict.lost
         ));
         if self.arguments.summary.is_some() {
-            println!("{result}");
+            say!("{result}");
         }
         verdict.lost + verdict.wrong
     }

@@ -62,9 +62,9 @@ impl Screen {
 
     /// What is shown above the numbers.
     pub fn begin(&self, title: &str) {
-        println!("{title}");
+        say!("{title}");
         if self.keys.is_some() {
-            println!("keys: o cuts and restores the uplink, q ends");
+            say!("keys: o cuts and restores the uplink, q ends");
         }
     }
 
@@ -88,20 +88,19 @@ impl Screen {
             now.bytes_per_reading,
         );
         if self.terminal {
-            print!("\r\x1b[2K{text}");
             // A terminal that is gone shows nothing; the demo goes on.
-            let _ = std::io::stdout().flush();
+            let _ = write!(std::io::stdout(), "\r\x1b[2K{text}").and_then(|()| std::io::stdout().flush());
         } else {
-            println!("{text}");
+            say!("{text}");
         }
     }
 
     /// The last words.
     pub fn end(&mut self, text: &str) {
         if self.terminal {
-            println!();
+            say!("");
         }
-        println!("{text}");
+        say!("{text}");
         self.give_back();
     }
 

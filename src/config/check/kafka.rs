@@ -3,7 +3,7 @@
 use super::Checker;
 use crate::config::raw;
 use crate::config::raw::kafka::Mechanism;
-use crate::config::value::{ClientTls, Compression, Kafka, Login, Sasl};
+use crate::config::value::{ClientTls, Compression, Kafka, Login, Place, Sasl};
 use std::ops::Range;
 use toml::Spanned;
 
@@ -44,14 +44,10 @@ impl Checker<'_> {
 
     fn kafka_broker(&mut self, broker: &Spanned<String>) -> Option<(String, u16)> {
         let text = broker.get_ref();
-        let (host, port) = match text.rsplit_once(':') {
-            Some((host, port)) => (host, port.parse().ok().filter(|port| *port > 0)),
-            None => (text.as_str(), Some(PORT)),
-        };
-        if let Some(port) = port.filter(|_| !host.is_empty() && !host.contains(['/', '@', ' ', ':'])) {
-            return Some((host.into(), port));
+        if let Some(Place { host, port }) = Place::parse(text, Some(PORT)) {
+            return Some((host, port));
         }
-        let hint = "for example \"kafka.example.com:9092\"; whether with TLS is said by `tls`";
+        let hint = "for example \"kafka.example.com:9092\" or \"[fd00::5]:9092\"; whether with TLS is said by `tls`";
         self.problem(broker.span(), format!("`{text}` is not host:port"), Some(hint.into()));
         None
     }

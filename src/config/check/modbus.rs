@@ -3,11 +3,14 @@
 use super::Checker;
 use crate::config::raw::modbus as raw;
 use crate::config::raw::serial::ByteOrder;
-use crate::config::value::{Line, Modbus, ModbusLink, Number, Register, Slave, Table};
+use crate::config::value::{Line, Modbus, ModbusLink, Number, Place, Register, Slave, Table};
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::Duration;
 use toml::Spanned;
+
+/// Where Modbus TCP is spoken (Modbus messaging on TCP/IP 1.0b, section 4.2.1.1).
+const PORT: u16 = 502;
 
 impl Checker<'_> {
     pub(super) fn modbus(
@@ -28,21 +31,20 @@ impl Checker<'_> {
         if let Some(at) = given.timeout.as_ref().filter(|_| !(10..=60_000).contains(&timeout.as_millis())) {
             self.problem(at.span(), "`timeout` must be from 10ms to 60s".into(), None);
         }
+        let max_registers = given.max_registers.as_ref().map_or(125, |most| *most.get_ref());
+        if let Some(at) = given.max_registers.as_ref().filter(|_| !(1..=125).contains(&max_registers)) {
+            let hint = "the protocol allows 125 in a request; some devices allow 32 or fewer";
+            self.problem(at.span(), "`max_registers` must be from 1 to 125".into(), Some(hint.into()));
+        }
         let reached = match (given.tcp, given.path) {
             (Some(tcp), None) => {
                 let text = tcp.get_ref();
-                // An IPv6 address has colons of its own, and brackets where a port follows.
-                let port = match text.rsplit_once(':') {
-                    Some((host, port)) if !host.contains(':') || host.ends_with(']') => Some(port),
-                    _ => None,
-                };
-                let has_port = port.is_some();
-                let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
-                if text.is_empty() || text.contains(['/', ' ', '@']) || port.is_some_and(|port| !is_port(port)) {
-                    let hint = "for example tcp = \"10.0.0.5\" or \"plc.example.com:502\"";
+                let place = Place::parse(text, Some(PORT));
+                if place.is_none() {
+                    let hint = "for example tcp = \"10.0.0.5\", \"plc.example.com:502\" or \"[fd00::5]:502\"";
                     self.problem(tcp.span(), format!("`{text}` is not host or host:port"), Some(hint.into()));
                 }
-                Some(ModbusLink::Tcp(if has_port { text.clone() } else { format!("{text}:502") }))
+                Some(ModbusLink::Tcp(place.map_or_else(String::new, |place| place.to_string())))
             }
             (None, Some(path)) => Some(ModbusLink::Rtu(path.into_inner(), line)),
             _ => {
@@ -66,7 +68,7 @@ impl Checker<'_> {
             let hint = "[[source.NAME.slave]] with name, unit, registers";
             self.problem(span.clone(), "there is no slave".into(), Some(hint.into()));
         }
-        Some(Modbus { link: reached?, every, timeout, slaves })
+        Some(Modbus { link: reached?, every, timeout, max_registers, slaves })
     }
 
     fn slave(&mut self, slave: &Spanned<raw::Slave>, serial: bool) -> Option<Slave> {
@@ -127,7 +129,21 @@ impl Checker<'_> {
             }
         }
         let (name, address) = (name?, address?);
-        if u32::from(*address.get_ref()) + u32::from(kind.width()) > 65_536 {
+        let Ok(first) = u16::try_from(*address.get_ref()) else {
+            let hint = "addresses are those on the wire, from 0: holding register 400101 of a manual is address 100";
+            self.problem(address.span(), "an address is a number from 0 to 65535".into(), Some(hint.into()));
+            return None;
+        };
+        if (40_001..=49_999).contains(&first) && table == Table::Holding
+            || (30_001..=39_999).contains(&first) && table == Table::Input
+            || (10_001..=19_999).contains(&first) && table == Table::Discrete
+        {
+            let hint =
+                format!("addresses are those on the wire, from 0: register {first} is address {}", first % 10_000 - 1);
+            let message = format!("address {first} looks like a register number of a manual");
+            self.warn(address.span(), message, Some(hint));
+        }
+        if *address.get_ref() <= 65_535 && *address.get_ref() + u32::from(kind.width()) > 65_536 {
             self.problem(address.span(), "it would end behind address 65535".into(), None);
         }
         if name.get_ref().is_empty() {
@@ -136,7 +152,7 @@ impl Checker<'_> {
         Some(Register {
             name: name.into_inner(),
             table,
-            address: address.into_inner(),
+            address: first,
             kind,
             low_word_first: given.word_order == Some(ByteOrder::Little),
             low_byte_first: given.byte_order == Some(ByteOrder::Little),

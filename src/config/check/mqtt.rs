@@ -2,7 +2,7 @@
 
 use super::{Checker, Table};
 use crate::config::raw::mqtt as raw;
-use crate::config::value::{Broker, Format, Mqtt, Route, Status, Subscription};
+use crate::config::value::{Broker, Format, Mqtt, Place, Route, Status, Subscription};
 use crate::flow::record::MAX_RECORD;
 use std::ops::Range;
 use std::time::Duration;
@@ -183,7 +183,7 @@ impl Checker<'_> {
 
     fn broker(&mut self, url: &Spanned<String>) -> Option<Broker> {
         let text = url.get_ref();
-        let hint = "for example mqtt://localhost, mqtt://10.0.0.5:1884, mqtts://broker.example.com, wss://broker.example.com/mqtt";
+        let hint = "for example mqtt://localhost, mqtt://10.0.0.5:1884, mqtts://broker.example.com, mqtt://[fd00::5], wss://broker.example.com/mqtt";
         let parsed = text.split_once("://").and_then(|(scheme, rest)| {
             let (tls, websocket, usual) = match scheme {
                 "mqtt" | "tcp" => (false, false, 1883),
@@ -197,12 +197,8 @@ impl Checker<'_> {
                 None if websocket => (rest, "/mqtt".into()),
                 _ => (rest.trim_end_matches('/'), String::new()),
             };
-            let (host, port) = match place.rsplit_once(':') {
-                Some((host, port)) => (host, port.parse().ok()?),
-                None => (place, usual),
-            };
-            let plain = !host.is_empty() && !host.contains(['/', '@', ' ', ':', '[']) && !path.contains([' ', '#']);
-            plain.then(|| Broker { host: host.to_string(), port, tls, websocket: websocket.then_some(path) })
+            let Place { host, port } = Place::parse(place, Some(usual)).filter(|_| !path.contains([' ', '#']))?;
+            Some(Broker { host, port, tls, websocket: websocket.then_some(path) })
         });
         if parsed.is_none() {
             let hint = if text.contains('@') {

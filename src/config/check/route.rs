@@ -218,7 +218,17 @@ impl Checker<'_> {
     fn quality(&mut self, span: &Range<usize>, fields: &raw::Route, format: &Format) -> Quality {
         let mut quality = Quality::default();
         for check in fields.check.iter().flatten() {
-            quality.checks.extend(self.one_check(check, format));
+            let made = self.one_check(check, format);
+            if let (Some(made), Some(kept)) = (&made, &fields.fields) {
+                let is_kept = |name: &str| kept.get_ref().iter().any(|kept| kept.get_ref() == name);
+                let first = made.field.split('.').next().unwrap_or_default();
+                if !is_kept(&made.field) && !is_kept(first) {
+                    let hint = "checks see what `fields` keeps: add it there";
+                    let message = format!("`{}` is not among `fields`: this check would never see it", made.field);
+                    self.problem(check.span(), message, Some(hint.into()));
+                }
+            }
+            quality.checks.extend(made);
         }
         if quality.checks.len() > MOST_CHECKS {
             self.problem(span.clone(), format!("more than {MOST_CHECKS} checks"), None);

@@ -2,10 +2,11 @@
 
 use super::{Checker, Table};
 use crate::config::value::{
-    ClientTls, Codec, Compression, ConnectionString, Credential, EventHubs, Kafka, Login, PartitionBy, Proxy, Rate,
-    Sasl, Span, Target, Transport,
+    ClientTls, Codec, Compression, ConnectionString, Credential, Endpoint, EventHubs, Kafka, Login, PartitionBy, Place,
+    Proxy, Rate, Sasl, Span, Target, Transport,
 };
 use crate::config::{Sink, raw};
+use crate::platform::clock;
 use crate::sink::Kind;
 use crate::store::{ReaderRule, Selection};
 use std::ops::Range;
@@ -176,6 +177,13 @@ impl Checker<'_> {
                 }
             }
         };
+        if let (Some(named), Some(path)) = (&raw.event_hub, &connection.entity)
+            && named.get_ref() != path
+        {
+            let hint = format!("leave `event_hub` out, or take a connection string for `{}`", named.get_ref());
+            self.problem(named.span(), format!("the connection string is for `{path}` (EntityPath)"), Some(hint));
+        }
+        self.doubt_credential(&at, &connection);
         let entity = raw.event_hub.map(Spanned::into_inner).or_else(|| connection.entity.clone());
         let Some(entity) = entity.filter(|entity| !entity.is_empty()) else {
             let hint = "add `;EntityPath=NAME` to the connection string, or set event_hub = \"NAME\"";
@@ -236,6 +244,25 @@ impl Checker<'_> {
         Some(Kind::EventHubs(EventHubs { connection, entity, target, device, transport, port, ca, pins, proxy }))
     }
 
+    /// A signature that has ended, and the emulator's way where the emulator cannot be.
+    fn doubt_credential(&mut self, at: &Range<usize>, connection: &ConnectionString) {
+        if let Credential::Signature(signature) = &connection.credential {
+            let until = signature_ends(signature.expose());
+            let now = clock::wall_ms();
+            if let Some(until) = until.filter(|until| clock::is_credible(now) && until.saturating_mul(1000) <= now) {
+                let ended = clock::utc(until.saturating_mul(1000));
+                let hint = "make a new one, or give the policy's name and key: signatures are made from them";
+                self.problem(at.clone(), format!("the signature has ended at {ended}"), Some(hint.into()));
+            }
+        }
+        let Endpoint { host, tls, .. } = &connection.endpoint;
+        if !tls && is_public(host) {
+            let hint = "leave UseDevelopmentEmulator=true out";
+            let message = format!("`{host}` is not the emulator: nothing would be encrypted on the way there");
+            self.problem(at.clone(), message, Some(hint.into()));
+        }
+    }
+
     /// The hub, or what of it.
     fn target(&mut self, partition: Option<Spanned<String>>, publisher: Option<Spanned<String>>) -> Target {
         match (partition, publisher) {
@@ -271,8 +298,7 @@ impl Checker<'_> {
         let raw::Proxy { address, username, password } = proxy.into_inner();
         let address = self.need(address, &span, "address", "\"proxy.example.com:3128\"")?;
         let text = address.get_ref();
-        let place = text.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
-        let Some((host, port)) = place.filter(|(host, _)| !host.is_empty() && !host.contains(['/', '@', ' '])) else {
+        let Some(Place { host, port }) = Place::parse(text, None) else {
             let hint = "for example \"proxy.example.com:3128\"; name and password have keys of their own";
             self.problem(address.span(), format!("`{text}` is not host:port"), Some(hint.into()));
             return None;
@@ -285,7 +311,28 @@ impl Checker<'_> {
                 None
             }
         };
-        let host = host.trim_matches(['[', ']']).into();
         Some(Proxy { host, port, login })
+    }
+}
+
+/// When a shared access signature ends, in seconds since the Unix epoch (`se`).
+fn signature_ends(signature: &str) -> Option<i64> {
+    let (_, parts) = signature.split_once(' ')?;
+    parts.split('&').find_map(|part| part.strip_prefix("se=")?.parse().ok())
+}
+
+/// Whether a host is one of the internet: a name with a dot, or an address that is not private.
+fn is_public(host: &str) -> bool {
+    match host.parse::<std::net::IpAddr>() {
+        Ok(std::net::IpAddr::V4(address)) => {
+            !(address.is_loopback() || address.is_private() || address.is_link_local() || address.is_unspecified())
+        }
+        Ok(std::net::IpAddr::V6(address)) => {
+            !(address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local())
+        }
+        // Names of one word, and these endings, are of a machine or a site.
+        Err(_) => {
+            host.contains('.') && ![".local", ".internal", ".localhost", ".lan"].iter().any(|end| host.ends_with(end))
+        }
     }
 }

@@ -17,6 +17,8 @@ pub struct Modbus {
     pub every: Option<Spanned<Span>>,
     /// An answer comes within.
     pub timeout: Option<Spanned<Span>>,
+    /// Words of one request.
+    pub max_registers: Option<Spanned<u16>>,
     /// The devices.
     pub slave: Option<Vec<Spanned<Slave>>>,
 }
@@ -42,7 +44,7 @@ pub struct Register {
     /// Where it lies.
     pub table: Option<Table>,
     /// From 0.
-    pub address: Option<Spanned<u16>>,
+    pub address: Option<Spanned<u32>>,
     /// What it is.
     #[serde(rename = "type")]
     pub kind: Option<Spanned<Number>>,

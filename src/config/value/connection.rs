@@ -4,7 +4,7 @@
 //! `SharedAccessSignature=` instead of a key. `UseDevelopmentEmulator=true` means plain TCP and lets
 //! the endpoint have a port (event-hubs.md, sections 7 and 8).
 
-use super::{Entra, Secret};
+use super::{Entra, Host, Place, Secret};
 
 /// Where the hub is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,8 +24,8 @@ impl Endpoint {
     #[must_use]
     pub fn address(&self, scheme: &str, entity: &str) -> String {
         match self.named_port.filter(|_| !self.tls) {
-            Some(port) => format!("{scheme}://{}:{port}/{entity}", self.host),
-            None => format!("{scheme}://{}/{entity}", self.host),
+            Some(port) => format!("{scheme}://{}:{port}/{entity}", Host(&self.host)),
+            None => format!("{scheme}://{}/{entity}", Host(&self.host)),
         }
     }
 }
@@ -128,16 +128,12 @@ fn endpoint(text: &str, emulator: bool) -> Result<Endpoint, ConnectionError> {
         return Err(bad());
     }
     let authority = rest.split('/').next().unwrap_or_default();
-    let (host, named_port) = match authority.rsplit_once(':') {
-        Some((host, port)) => (host, Some(port.parse().map_err(|_| bad())?)),
-        None => (authority, None),
-    };
-    if host.is_empty() || host.contains(char::is_whitespace) {
-        return Err(bad());
-    }
+    let named = Place::parse(authority, None);
+    let named_port = named.as_ref().map(|place| place.port);
+    let host = named.or_else(|| Place::parse(authority, Some(5671))).ok_or_else(bad)?.host;
     // Azure's own clients use a port only with the emulator.
     let port = if emulator { named_port.unwrap_or(5672) } else { 5671 };
-    Ok(Endpoint { host: host.into(), port, tls: !emulator, named_port })
+    Ok(Endpoint { host, port, tls: !emulator, named_port })
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod http;
 mod kafka;
 mod modbus;
 mod mqtt;
+mod place;
 mod quality;
 mod secret;
 mod serial;
@@ -19,6 +20,7 @@ pub use http::{CONTENT_TYPES, Http, INFLUX_UNITS, ServerTls};
 pub use kafka::{Compression, Kafka, Login, Sasl};
 pub use modbus::{Modbus, ModbusLink, Number, Register, Slave, Table};
 pub use mqtt::{Broker, ClientTls, Mqtt, Status, Subscription};
+pub use place::{Host, Place};
 pub use quality::{Check, Quality, Then};
 pub use secret::Secret;
 pub use serial::{Checksum, Flow, Framing, Line, Parity, Poll, Rs485, Serial};
@@ -229,6 +231,16 @@ pub enum Transport {
     AmqpWebsocket,
     /// HTTP over TLS instead of AMQP.
     Https,
+}
+
+impl std::fmt::Display for Transport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Amqp => "AMQP",
+            Self::AmqpWebsocket => "AMQP over a WebSocket",
+            Self::Https => "HTTPS",
+        })
+    }
 }
 
 /// An HTTP proxy that takes CONNECT.

@@ -12,6 +12,8 @@ pub struct Modbus {
     pub every: Duration,
     /// An answer must come within this time.
     pub timeout: Duration,
+    /// Words that one request may ask for: 1 to 125.
+    pub max_registers: u16,
     /// The devices.
     pub slaves: Vec<Slave>,
 }

@@ -1,6 +1,6 @@
 //! An MQTT broker and what is wanted of it.
 
-use super::Secret;
+use super::{Host, Secret};
 use std::path::PathBuf;
 
 /// How a broker is read.
@@ -67,9 +67,9 @@ impl std::fmt::Display for Broker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.websocket {
             Some(path) => {
-                write!(f, "{}://{}:{}{path}", if self.tls { "wss" } else { "ws" }, self.host, self.port)
+                write!(f, "{}://{}:{}{path}", if self.tls { "wss" } else { "ws" }, Host(&self.host), self.port)
             }
-            None => write!(f, "{}:{}", self.host, self.port),
+            None => write!(f, "{}:{}", Host(&self.host), self.port),
         }
     }
 }

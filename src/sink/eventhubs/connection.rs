@@ -9,7 +9,7 @@ use super::guard::Guard;
 use super::message::Encoded;
 use super::token::Renewal;
 use super::transport;
-use crate::config::value::EventHubs;
+use crate::config::value::{EventHubs, Host};
 use crate::platform::stream::{Cutter, Tcp};
 use crate::platform::{clock, random};
 use crate::sink::DeliverError;
@@ -61,7 +61,7 @@ impl Connection {
     /// `Denied` when the credentials are wrong, else `Transient`.
     pub async fn open(settings: &EventHubs) -> Result<Self, DeliverError> {
         let endpoint = &settings.connection.endpoint;
-        let place = format!("{}:{}", endpoint.host, settings.port);
+        let place = format!("{}:{}", Host(&endpoint.host), settings.port);
         let stream = transport::tcp(settings).await?;
         let stream = Tcp::new(stream);
         let socket = stream.cutter();

@@ -1,6 +1,6 @@
 //! What a hub is spoken to over: TCP, through a proxy if there is one, TLS, a WebSocket where that is asked for.
 
-use crate::config::value::{Endpoint, EventHubs, Proxy, Transport};
+use crate::config::value::{Endpoint, EventHubs, Host, Proxy, Transport};
 use crate::platform::stream::Stream;
 use crate::platform::tls::Trust;
 use crate::platform::websocket;
@@ -29,7 +29,7 @@ pub async fn tcp(settings: &EventHubs) -> Result<TcpStream, DeliverError> {
     };
     let mut stream = dial::tcp(&proxy.host, proxy.port).await?;
     let asked = timeout(PATIENCE, tunnel(&mut stream, proxy, host, settings.port)).await;
-    let place = format!("proxy {}:{}", proxy.host, proxy.port);
+    let place = format!("proxy {}:{}", Host(&proxy.host), proxy.port);
     match asked {
         Ok(Ok(())) => {
             step("proxy", format_args!("{place} connects to {host}:{}", settings.port));
@@ -46,6 +46,7 @@ async fn tunnel(stream: &mut TcpStream, proxy: &Proxy, host: &str, port: u16) ->
         let text = STANDARD.encode(format!("{}:{}", login.user, login.password.now().expose()));
         format!("Proxy-Authorization: Basic {text}\r\n")
     });
+    let host = Host(host);
     let request = format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n{}\r\n", login.unwrap_or_default());
     stream.write_all(request.as_bytes()).await.map_err(DeliverError::transient)?;
     let mut answer = Vec::new();
@@ -86,7 +87,7 @@ pub async fn secured(stream: impl Stream + 'static, settings: &EventHubs) -> Res
     if settings.transport != Transport::AmqpWebsocket {
         return Ok(stream);
     }
-    let opened = websocket::connect(stream, endpoint.tls, &endpoint.host).await;
+    let opened = websocket::connect(stream, endpoint.tls, &Host(&endpoint.host).to_string()).await;
     let opened =
         opened.map_err(|error| DeliverError::transient(format_args!("{}: WebSocket: {error}", endpoint.host)))?;
     step("websocket", "opened");

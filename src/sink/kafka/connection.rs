@@ -6,7 +6,7 @@
 use super::answer::{self, Asks};
 use super::error::from_broker;
 use super::scram::{Hash, Scram};
-use crate::config::value::{Kafka, Login, Sasl};
+use crate::config::value::{Kafka, Login, Place, Sasl};
 use crate::flow::hex::hex;
 use crate::platform::stream::Stream;
 use crate::platform::tls::Trust;
@@ -51,10 +51,11 @@ impl Connection {
         let opened = timeout(CONNECT, Self::try_open(settings, host, port)).await;
         let opened = opened.unwrap_or_else(|_| Err(DeliverError::transient("no answer in time")));
         opened.map_err(|error| {
-            if error.message.starts_with(host) {
+            let place = Place { host: host.into(), port }.to_string();
+            if error.message.starts_with(&place) {
                 return error;
             }
-            DeliverError { message: format!("{host}:{port}: {}", error.message), ..error }
+            DeliverError { message: format!("{place}: {}", error.message), ..error }
         })
     }
 

@@ -20,14 +20,14 @@ pub struct Request {
 /// The fewest requests that cover all registers and nothing else, in order of address: a device may
 /// refuse a request that touches a register that it does not have.
 #[must_use]
-pub fn requests(registers: &[Register]) -> Vec<Request> {
+pub fn requests(registers: &[Register], most_words: u16) -> Vec<Request> {
     let mut sorted: Vec<&Register> = registers.iter().collect();
     sorted.sort_by_key(|register| (register.table, register.address));
     let mut out: Vec<Request> = Vec::new();
     for register in sorted {
         let (table, start) = (register.table, register.address);
         let end = u32::from(start) + u32::from(register.kind.width());
-        let most = if table.has_bits() { MOST_BITS } else { MOST_WORDS };
+        let most = if table.has_bits() { MOST_BITS } else { most_words.min(MOST_WORDS) };
         if let Some(last) = out.last_mut().filter(|last| last.table == table) {
             let last_end = u32::from(last.address) + u32::from(last.count);
             let count = end.max(last_end) - u32::from(last.address);
@@ -42,6 +42,27 @@ pub fn requests(registers: &[Register]) -> Vec<Request> {
 }
 
 impl Request {
+    /// Two requests for the same registers, about half each; none when there is but one register, or all
+    /// that there are overlap.
+    #[must_use]
+    pub fn split(self, registers: &[Register]) -> Option<[Self; 2]> {
+        let mut inside: Vec<&Register> = registers.iter().filter(|register| self.place(register).is_some()).collect();
+        inside.sort_by_key(|register| register.address);
+        let end = |register: &Register| u32::from(register.address) + u32::from(register.kind.width());
+        let mut covered = 0;
+        let mut cuts = Vec::new();
+        for register in inside {
+            if covered > 0 && u32::from(register.address) >= covered {
+                cuts.push(register.address);
+            }
+            covered = covered.max(end(register));
+        }
+        let middle = u32::from(self.address) + u32::from(self.count) / 2;
+        let cut = cuts.into_iter().min_by_key(|cut| u32::from(*cut).abs_diff(middle))?;
+        let first = Self { count: cut - self.address, ..self };
+        Some([first, Self { address: cut, count: self.count - first.count, ..self }])
+    }
+
     /// Where a register lies in the answer, if it is part of it.
     #[must_use]
     pub fn place(&self, register: &Register) -> Option<usize> {
@@ -127,7 +148,7 @@ mod tests {
             register(Table::Coil, 100, Number::Bool),
             holding(65_535, Number::U16),
         ];
-        let asked = requests(&all);
+        let asked = requests(&all, MOST_WORDS);
         let shown: Vec<_> = asked.iter().map(|r| (r.table, r.address, r.count)).collect();
         assert_eq!(
             shown,
@@ -138,7 +159,7 @@ mod tests {
             (Some(1), None, Some(0))
         );
         let many: Vec<_> = (0..300).map(|address| holding(address, Number::U16)).collect();
-        assert_eq!(requests(&many).iter().map(|request| request.count).collect::<Vec<_>>(), [125, 125, 50]);
+        assert_eq!(requests(&many, MOST_WORDS).iter().map(|request| request.count).collect::<Vec<_>>(), [125, 125, 50]);
     }
 
     #[test]
@@ -157,6 +178,24 @@ mod tests {
         assert_eq!(of(Number::U64, &[0xffff; 4]), u64::MAX.to_string());
         assert_eq!(of(Number::F64, &[0x4035, 0xb333, 0x3333, 0x3333]), "21.7");
         assert_eq!(of(Number::F32, &[0x7fc0, 0]), "null");
+    }
+
+    #[test]
+    fn a_request_is_split_between_registers_down_to_one() {
+        let holding = |address, kind| register(Table::Holding, address, kind);
+        let all =
+            [holding(10, Number::U16), holding(11, Number::F32), holding(13, Number::U16), holding(12, Number::U16)];
+        let asked = requests(&all, MOST_WORDS);
+        assert_eq!(asked.len(), 1);
+        let shown = |halves: [Request; 2]| halves.map(|half| (half.address, half.count));
+        let halves = asked[0].split(&all).unwrap();
+        assert!([[(10, 1), (11, 3)], [(10, 3), (13, 1)]].contains(&shown(halves)), "{halves:?}");
+        let one = Request { table: Table::Holding, address: 11, count: 2 };
+        assert_eq!(one.split(&all), None, "12 is within 11");
+        assert_eq!(Request { address: 10, count: 1, ..one }.split(&all), None);
+        let some: Vec<_> = (0..100).map(|address| holding(address, Number::U16)).collect();
+        assert_eq!(requests(&some, 30).iter().map(|request| request.count).collect::<Vec<_>>(), [30, 30, 30, 10]);
+        assert_eq!(shown(requests(&some, MOST_WORDS)[0].split(&some).unwrap()), [(0, 50), (50, 50)]);
     }
 
     #[test]

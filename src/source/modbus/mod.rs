@@ -2,7 +2,8 @@
 //!
 //! Invariants: a device's values of one round are one record; a device that does not answer costs
 //! one timeout and is then asked less and less often, so that it does not hold up the others; what
-//! it answers instead of a value (an exception code) is part of the record.
+//! it answers instead of a value (an exception code) is part of the record, and costs no other register
+//! its value.
 
 mod map;
 
@@ -14,10 +15,12 @@ use crate::config::value::{ModbusLink, Slave, Table};
 use crate::flow::frame::{Frame, Payload};
 use crate::platform::random;
 use crate::telemetry::{Metric, Metrics, event};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
+use tokio_modbus::ExceptionCode;
 use tokio_modbus::client::{Context as Client, Reader, rtu, tcp};
 use tokio_modbus::slave::SlaveContext;
 
@@ -26,6 +29,9 @@ const SILENT_LIMIT: Duration = Duration::from_secs(60);
 /// The first wait after a lost connection, in milliseconds; doubled up to the limit.
 const BACKOFF_MS: u64 = 1000;
 const BACKOFF_LIMIT_MS: u64 = 30_000;
+/// A device that is busy is asked again so often, after this long each time.
+const BUSY_TRIES: u32 = 2;
+const BUSY: Duration = Duration::from_millis(100);
 /// A connection may take this long to be made, if answers may not take longer.
 const CONNECT: Duration = Duration::from_secs(1);
 
@@ -35,15 +41,30 @@ struct Asked<'a> {
     requests: Vec<Request>,
     due: Instant,
     silences: u32,
+    /// Registers that it was told of that they do not exist.
+    told: BTreeSet<(Table, u16)>,
 }
 
-/// What a device said.
-enum Answer {
-    /// The record, and whether some of it is an exception.
-    Values(String),
+impl<'a> Asked<'a> {
+    fn new(slave: &'a Slave, settings: &Settings) -> Self {
+        let requests = requests(&slave.registers, settings.max_registers);
+        Self { slave, requests, due: Instant::now(), silences: 0, told: BTreeSet::new() }
+    }
+}
+
+/// The way to the devices.
+struct Wire<'a> {
+    settings: &'a Settings,
+    client: Option<Client>,
+    /// The connection has brought an answer: if it is closed now, its peer does not keep connections.
+    has_answered: bool,
+}
+
+/// Why a device said nothing.
+enum Failure {
     /// Nothing in time.
     Silence,
-    /// The connection is of no use any more.
+    /// There is no connection, or a new one was of no use.
     Lost(String),
 }
 
@@ -51,12 +72,12 @@ enum Answer {
 pub(super) async fn probe(settings: &Settings) -> Result<String, String> {
     let mut found = Vec::new();
     for slave in &settings.slaves {
-        let mut client = connect(settings).await?;
-        let asked = Asked { slave, requests: requests(&slave.registers), due: Instant::now(), silences: 0 };
-        found.push(match ask(&mut client, &asked, settings).await {
-            Answer::Values(json) => format!("{}: {json}", slave.name),
-            Answer::Silence => format!("{}: no answer in time", slave.name),
-            Answer::Lost(error) => format!("{}: {error}", slave.name),
+        let mut wire = Wire::new(settings);
+        wire.client = Some(connect(settings).await?);
+        found.push(match wire.ask(&mut Asked::new(slave, settings), "").await {
+            Ok(json) => format!("{}: {json}", slave.name),
+            Err(Failure::Silence) => format!("{}: no answer in time", slave.name),
+            Err(Failure::Lost(error)) => format!("{}: {error}", slave.name),
         });
     }
     Ok(found.join("; "))
@@ -64,13 +85,8 @@ pub(super) async fn probe(settings: &Settings) -> Result<String, String> {
 
 pub(super) async fn run(settings: Settings, context: Context) {
     let Context { name, mut giver, mut stop, metrics, .. } = context;
-    let now = Instant::now();
-    let mut asked: Vec<Asked<'_>> = settings
-        .slaves
-        .iter()
-        .map(|slave| Asked { slave, requests: requests(&slave.registers), due: now, silences: 0 })
-        .collect();
-    let mut client: Option<Client> = None;
+    let mut asked: Vec<Asked<'_>> = settings.slaves.iter().map(|slave| Asked::new(slave, &settings)).collect();
+    let mut wire = Wire::new(&settings);
     let mut failures = 0;
     loop {
         let Some(next) = asked.iter_mut().min_by_key(|asked| asked.due) else { return };
@@ -78,20 +94,6 @@ pub(super) async fn run(settings: Settings, context: Context) {
             () = tokio::time::sleep_until(next.due) => {}
             () = stop.requested() => return,
         }
-        let connected = match client.take() {
-            Some(open) => Ok(open),
-            None => tokio::select! {
-                connected = connect(&settings) => connected,
-                () = stop.requested() => return,
-            },
-        };
-        let mut open = match connected {
-            Ok(open) => open,
-            Err(error) => {
-                lost(&name, &metrics, &error, &mut failures, next);
-                continue;
-            }
-        };
         // Rounds keep their time, however long an answer takes; those that were missed are left out.
         let now = Instant::now();
         next.due += settings.every;
@@ -99,11 +101,11 @@ pub(super) async fn run(settings: Settings, context: Context) {
             next.due = now + settings.every;
         }
         let answer = tokio::select! {
-            answer = ask(&mut open, next, &settings) => answer,
+            answer = wire.ask(next, &name) => answer,
             () = stop.requested() => return,
         };
         match answer {
-            Answer::Values(json) => {
+            Ok(json) => {
                 let is_back = std::mem::take(&mut failures) > 0;
                 if is_back {
                     tracing::info!(event = event::SOURCE_UP, source = %name, "connected");
@@ -111,7 +113,6 @@ pub(super) async fn run(settings: Settings, context: Context) {
                 if std::mem::take(&mut next.silences) > 0 {
                     tracing::info!(event = event::SOURCE_UP, source = %name, slave = next.slave.name, "answers again");
                 }
-                client = Some(open);
                 let unit = |register: &crate::config::value::Register| {
                     Some((format!("unit.{}", register.name).into(), register.unit.as_deref()?.into()))
                 };
@@ -128,7 +129,7 @@ pub(super) async fn run(settings: Settings, context: Context) {
                     }
                 }
             }
-            Answer::Silence => {
+            Err(Failure::Silence) => {
                 metrics.add(Metric::SourceTimeouts, 1);
                 if next.silences == 0 {
                     tracing::warn!(event = event::SOURCE_DOWN, source = %name, slave = next.slave.name, "does not answer");
@@ -136,10 +137,8 @@ pub(super) async fn run(settings: Settings, context: Context) {
                 let wait = settings.every.saturating_mul(1 << next.silences.min(10)).min(SILENT_LIMIT);
                 next.silences += 1;
                 next.due = Instant::now() + wait.max(settings.every);
-                // A late answer would be taken for the next one, and a dead connection be kept: begin anew.
-                drop(open);
             }
-            Answer::Lost(error) => lost(&name, &metrics, &error, &mut failures, next),
+            Err(Failure::Lost(error)) => lost(&name, &metrics, &error, &mut failures, next),
         }
     }
 }
@@ -171,44 +170,103 @@ pub async fn connect(settings: &Settings) -> Result<Client, String> {
     }
 }
 
-/// Asks a device for all that is wanted of it.
-async fn ask(client: &mut Client, asked: &Asked<'_>, settings: &Settings) -> Answer {
-    client.set_slave(tokio_modbus::Slave(asked.slave.unit));
-    let mut members: Vec<(usize, String)> = Vec::new();
-    for request in &asked.requests {
-        let Request { table, address, count } = *request;
-        let answer = timeout(settings.timeout, async {
-            Ok(match table {
-                Table::Holding => client.read_holding_registers(address, count).await?,
-                Table::Input => client.read_input_registers(address, count).await?,
-                Table::Coil => client.read_coils(address, count).await?.map(words),
-                Table::Discrete => client.read_discrete_inputs(address, count).await?.map(words),
-            })
-        });
-        let words = match answer.await {
-            Err(_) => return Answer::Silence,
-            Ok(Err::<_, tokio_modbus::Error>(error)) => return Answer::Lost(error.to_string()),
-            Ok(Ok(words)) => words,
-        };
-        for (at, register) in asked.slave.registers.iter().enumerate() {
-            let Some(place) = request.place(register) else { continue };
-            let name = serde_json::Value::from(register.name.as_str());
-            let member = match &words {
-                Ok(words) => match words.get(place..).and_then(|words| number(register, words)) {
-                    Some(number) => format!("{name}:{number}"),
-                    None => return Answer::Lost("an answer that is too short".into()),
-                },
-                Err(code) => {
-                    let failed = serde_json::Value::from(format!("{}.exception", register.name));
-                    format!("{name}:null,{failed}:{}", serde_json::Value::from(code.to_string()))
+impl<'a> Wire<'a> {
+    fn new(settings: &'a Settings) -> Self {
+        Self { settings, client: None, has_answered: false }
+    }
+
+    /// Asks a device for all that is wanted of it: a record.
+    async fn ask(&mut self, asked: &mut Asked<'_>, source: &str) -> Result<String, Failure> {
+        let mut members: Vec<(usize, String)> = Vec::new();
+        let mut at = 0;
+        while let Some(request) = asked.requests.get(at).copied() {
+            let words = match self.words(asked.slave.unit, request).await? {
+                // Some device does not have one of the registers, or gives no more than a few at once.
+                Err(code @ (ExceptionCode::IllegalDataAddress | ExceptionCode::IllegalDataValue)) => {
+                    if let Some(halves) = request.split(&asked.slave.registers) {
+                        asked.requests.splice(at..=at, halves);
+                        continue;
+                    }
+                    if asked.told.insert((request.table, request.address)) {
+                        let (slave, table, address) = (&asked.slave.name, request.table, request.address);
+                        tracing::warn!(
+                            event = event::SOURCE_NOTE, source, slave, ?table, address, reason = %code,
+                            "the device refuses this address: its value is null"
+                        );
+                    }
+                    Err(code)
                 }
+                words => words,
             };
-            members.push((at, member));
+            for (at, register) in asked.slave.registers.iter().enumerate() {
+                let Some(place) = request.place(register) else { continue };
+                let name = serde_json::Value::from(register.name.as_str());
+                let member = match &words {
+                    Ok(words) => match words.get(place..).and_then(|words| number(register, words)) {
+                        Some(number) => format!("{name}:{number}"),
+                        None => return Err(Failure::Lost("an answer that is too short".into())),
+                    },
+                    Err(code) => {
+                        let failed = serde_json::Value::from(format!("{}.exception", register.name));
+                        format!("{name}:null,{failed}:{}", serde_json::Value::from(code.to_string()))
+                    }
+                };
+                members.push((at, member));
+            }
+            at += 1;
+        }
+        members.sort();
+        // Overlapping registers may be part of two requests.
+        members.dedup_by_key(|(at, _)| *at);
+        let list: Vec<String> = members.into_iter().map(|(_, member)| member).collect();
+        Ok(format!("{{{}}}", list.join(",")))
+    }
+
+    /// One request and its answer; a device that is busy is asked again a moment later.
+    async fn words(&mut self, unit: u8, request: Request) -> Result<Result<Vec<u16>, ExceptionCode>, Failure> {
+        for _ in 0..BUSY_TRIES {
+            match self.exchange(unit, request).await? {
+                Err(ExceptionCode::ServerDeviceBusy) => tokio::time::sleep(BUSY).await,
+                answer => return Ok(answer),
+            }
+        }
+        self.exchange(unit, request).await
+    }
+
+    /// A peer may close a connection whenever nothing is asked: then another one is made at once.
+    async fn exchange(&mut self, unit: u8, request: Request) -> Result<Result<Vec<u16>, ExceptionCode>, Failure> {
+        loop {
+            let mut client = match self.client.take() {
+                Some(client) => client,
+                None => connect(self.settings).await.map_err(Failure::Lost)?,
+            };
+            client.set_slave(tokio_modbus::Slave(unit));
+            let Request { table, address, count } = request;
+            let answer = timeout(self.settings.timeout, async {
+                Ok(match table {
+                    Table::Holding => client.read_holding_registers(address, count).await?,
+                    Table::Input => client.read_input_registers(address, count).await?,
+                    Table::Coil => client.read_coils(address, count).await?.map(words),
+                    Table::Discrete => client.read_discrete_inputs(address, count).await?.map(words),
+                })
+            });
+            let has_answered = std::mem::take(&mut self.has_answered);
+            match answer.await {
+                // A late answer would be taken for the next one, and a dead connection be kept: begin anew.
+                Err(_) => return Err(Failure::Silence),
+                Ok(Err::<_, tokio_modbus::Error>(error)) => {
+                    if has_answered && matches!(self.settings.link, ModbusLink::Tcp(_)) {
+                        continue;
+                    }
+                    return Err(Failure::Lost(error.to_string()));
+                }
+                Ok(Ok(words)) => {
+                    (self.client, self.has_answered) = (Some(client), true);
+                    return Ok(words);
+                }
+            }
         }
     }
-    members.sort();
-    let list: Vec<String> = members.into_iter().map(|(_, member)| member).collect();
-    Answer::Values(format!("{{{}}}", list.join(",")))
 }
 
 fn words(bits: Vec<bool>) -> Vec<u16> {

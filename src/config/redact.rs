@@ -1,0 +1,169 @@
+//! What may be shown of a configuration. Secrets may stand in it by mistake: in the open, under a key that is
+//! misspelt, in a URL. No mistake makes them part of an output.
+
+use super::problem::nearest;
+use regex_lite::{Captures, Regex};
+use std::sync::OnceLock;
+
+/// Keys whose values are secrets, or lead to them.
+const KEYS: [&str; 9] =
+    ["connection", "password", "passwd", "secret", "token", "credential", "signature", "sharedaccesskey", "apikey"];
+/// What is masked wherever it stands: the group `secret` of each.
+const PATTERNS: [&str; 4] = [
+    // User and password in a URL; the password may have any character but spaces and quotes.
+    r#"://(?P<secret>[^\s"'`]*)@"#,
+    r#"(?i)(sharedaccesskey|sharedaccesssignature|accountkey|password|passwd|pwd|sig)\s*=\s*["']?(?P<secret>[^;&\s"'`]+)"#,
+    // A JSON Web Token.
+    r"(?P<secret>eyJ[A-Za-z0-9_-]{8,}(\.[A-Za-z0-9_-]+)*)",
+    // A key in base64 or hex.
+    r"(?P<secret>[A-Za-z0-9+_-]{32,}={0,2})",
+];
+
+fn patterns() -> &'static [Regex] {
+    static COMPILED: OnceLock<Vec<Regex>> = OnceLock::new();
+    // A pattern that does not compile would be found by every test of this file.
+    COMPILED.get_or_init(|| PATTERNS.iter().filter_map(|pattern| Regex::new(pattern).ok()).collect())
+}
+
+/// As many stars as there are characters: marks below a line stay where they belong.
+fn stars(text: &str) -> String {
+    "*".repeat(text.chars().count())
+}
+
+/// A text for people in which nothing looks like a secret.
+#[must_use]
+pub fn text(text: &str) -> String {
+    let mut out = text.to_string();
+    for pattern in patterns() {
+        let masked = pattern.replace_all(&out, |found: &Captures<'_>| {
+            let (Some(all), Some(secret)) = (found.get(0), found.name("secret")) else { return String::new() };
+            let (before, after) = (&out[all.start()..secret.start()], &out[secret.end()..all.end()]);
+            format!("{before}{}{after}", stars(secret.as_str()))
+        });
+        out = masked.into_owned();
+    }
+    out
+}
+
+/// A line of a configuration. `is_broken` says that it is no TOML: then nothing says what is a value.
+#[must_use]
+pub fn line(line: &str, is_broken: bool) -> String {
+    if !is_broken && let Some(at) = outside_quotes(line).find('#') {
+        // What is outside quotes keeps its place, so that this is one of the line too.
+        let at = line.char_indices().nth(at).map_or(line.len(), |(at, _)| at);
+        let (code, comment) = line.split_at(at);
+        return format!("{}{}", self::line(code, false), text(comment));
+    }
+    let (key, value) = match line.split_once('=') {
+        Some((key, value)) => (key, Some(value)),
+        None => (line, None),
+    };
+    let is_table = line.trim_start().starts_with('[');
+    match value {
+        Some(value) if is_broken || outside_quotes(line).split(|c: char| !is_of_a_word(c)).any(is_secret) => {
+            format!("{key}={}", values_masked(value, is_broken))
+        }
+        None if is_broken && !is_table => stars(line),
+        _ => text(line),
+    }
+}
+
+fn is_of_a_word(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_' || c == '-'
+}
+
+/// Whether a word is the name of a secret, perhaps misspelt.
+fn is_secret(word: &str) -> bool {
+    let word = word.to_ascii_lowercase().replace(['_', '-'], "");
+    KEYS.iter().any(|key| word.contains(key)) || word.len() > 4 && nearest(&word, KEYS).is_some()
+}
+
+/// One ASCII character for each of the line; those in quotes are blank.
+fn outside_quotes(line: &str) -> String {
+    let mut quote = None;
+    let keep = |c: char| match quote {
+        Some(open) => {
+            quote = quote.filter(|_| c != open);
+            ' '
+        }
+        None => {
+            quote = Some(c).filter(|c| matches!(c, '"' | '\''));
+            if c.is_ascii() { c } else { ' ' }
+        }
+    };
+    line.chars().map(keep).collect()
+}
+
+/// What is in quotes becomes stars; all of it where quotes do not say what is a text.
+fn values_masked(value: &str, is_broken: bool) -> String {
+    let quotes = value.chars().filter(|c| matches!(c, '"' | '\'')).count();
+    if is_broken || quotes == 0 || quotes % 2 == 1 {
+        let start = value.len() - value.trim_start().len();
+        return format!("{}{}", &value[..start], stars(&value[start..]));
+    }
+    let mut quote = None;
+    let mask = |c: char| match quote {
+        Some(open) if c == open => {
+            quote = None;
+            c
+        }
+        Some(_) => '*',
+        None => {
+            quote = Some(c).filter(|c| matches!(c, '"' | '\''));
+            c
+        }
+    };
+    value.chars().map(mask).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_secret_is_left_in_a_line_whatever_the_mistake() {
+        for shown in [
+            "connection = \"Endpoint=sb://x/;SharedAccessKeyName=k;SharedAccessKey=hunter2\"",
+            "conection = \"hunter2\"",
+            "password = \"hunter2\"",
+            "pasword = \"hunter2\"",
+            "passphrase_password = 'hunter2'",
+            "sasl = { mechanism = \"plain\", username = \"u\", password = \"hunter2\" }",
+            "url = \"mqtt://user:hunter2@host\"",
+            "urls = [\"mqtt://a\", \"mqtt://user:hun/ter2hunter2@host\"]",
+            "topics = \"Endpoint=sb://x/;SharedAccessKey=hunter2;EntityPath=e\"",
+            "token = hunter2",
+            "device = \"Pwd=hunter2;\"",
+            "secret = \"hunter2",
+            "# password=hunter2",
+            "ä = 1 # old: password = \"hunter2\"",
+        ] {
+            assert!(!line(shown, false).contains("hunter2"), "{}", line(shown, false));
+            assert_eq!(line(shown, false).chars().count(), shown.chars().count());
+        }
+        for broken in ["password = \"hunter2", "hunter2\"\"\"", "x = hunter2 \"a\"", "password : hunter2"] {
+            assert!(!line(broken, true).contains("hunter2"), "{}", line(broken, true));
+        }
+        let key = "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2U=";
+        assert!(!text(&format!("`{key}` is no name")).contains("c2Vj"));
+        assert!(!text("Bearer eyJhbGciOiJIUzI1NiJ9.e30.abc_def").contains("eyJ"));
+    }
+
+    #[test]
+    fn what_is_no_secret_is_shown() {
+        for shown in [
+            "qos = 7",
+            "topics = [\"plant/#\", \"a\"]",
+            "url = \"mqtt://10.0.0.5:1884\"",
+            "kind = \"flie\"",
+            "[source.plant]",
+            "path = \"/var/log/app.log\"",
+            "linger = 5",
+            "event_hub = \"readings\"   # where the connection string has no EntityPath",
+        ] {
+            assert_eq!(line(shown, false), shown);
+        }
+        assert_eq!(line("[source.a", true), "[source.a");
+        assert_eq!(text("unknown key `topic`"), "unknown key `topic`");
+    }
+}
