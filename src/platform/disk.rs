@@ -4,9 +4,9 @@
 //! device: a flush is honoured and a 512-byte sector is not torn.
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -87,6 +87,8 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     /// # Errors
     /// As the operating system says.
     fn set_size(&self, length: u64) -> io::Result<()>;
+    /// Whether a path leads to this file: somebody may have moved or removed it.
+    fn is_at(&self, path: &Path) -> bool;
 }
 
 /// The real one.
@@ -96,16 +98,17 @@ pub struct RealDisk;
 impl Disk for RealDisk {
     fn open(&self, path: &Path, mode: Mode) -> io::Result<Arc<dyn DiskFile>> {
         let write = mode != Mode::Read;
-        let file =
-            OpenOptions::new().read(true).write(write).create(mode == Mode::Create).truncate(false).open(path)?;
-        Ok(Arc::new(RealFile(file)))
+        // What readings say is nobody else's business.
+        let mut options = OpenOptions::new();
+        options.read(true).write(write).create(mode == Mode::Create).truncate(false).mode(0o600);
+        Ok(Arc::new(RealFile(options.open(path).map_err(about(path))?)))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
         let entries = match std::fs::read_dir(dir) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error),
+            Err(error) => return Err(about(dir)(error)),
         };
         let mut paths = entries.map(|entry| entry.map(|e| e.path())).collect::<io::Result<Vec<_>>>()?;
         paths.sort();
@@ -113,7 +116,16 @@ impl Disk for RealDisk {
     }
 
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        std::fs::create_dir_all(dir)
+        if !dir.is_dir() {
+            return DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(about(dir));
+        }
+        // One that an earlier version left open to everybody; it may belong to somebody else.
+        if let Ok(meta) = std::fs::metadata(dir).map(|meta| meta.permissions())
+            && meta.mode() & 0o077 != 0
+        {
+            let _ = std::fs::set_permissions(dir, Permissions::from_mode(0o700));
+        }
+        Ok(())
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -175,4 +187,23 @@ impl DiskFile for RealFile {
     fn set_size(&self, length: u64) -> io::Result<()> {
         self.0.set_len(length)
     }
+
+    fn is_at(&self, path: &Path) -> bool {
+        let id = |meta: std::fs::Metadata| (meta.dev(), meta.ino());
+        match (self.0.metadata(), std::fs::symlink_metadata(path)) {
+            (Ok(ours), Ok(there)) => id(ours) == id(there),
+            _ => false,
+        }
+    }
+}
+
+/// Names what an operating system's error is about; it does not itself.
+fn about(path: &Path) -> impl FnOnce(io::Error) -> io::Error + '_ {
+    move |error| io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+/// Whether a filesystem has no inodes left: a new file finds no room there, however many bytes are free.
+#[must_use]
+pub fn is_out_of_inodes(path: &Path) -> bool {
+    rustix::fs::statvfs(path).is_ok_and(|about| about.f_files > 0 && about.f_favail == 0)
 }

@@ -479,6 +479,10 @@ impl DiskFile for SimFile {
         Ok(world.inodes[self.inode].now.len() as u64)
     }
 
+    fn is_at(&self, path: &Path) -> bool {
+        self.disk.world().names.get(path).is_some_and(|inode| *inode == self.inode)
+    }
+
     fn set_size(&self, length: u64) -> io::Result<()> {
         let mut world = self.disk.world();
         world.change()?;

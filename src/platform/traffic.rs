@@ -109,6 +109,10 @@ impl DiskFile for CountedFile {
         self.file.size()
     }
 
+    fn is_at(&self, path: &Path) -> bool {
+        self.file.is_at(path)
+    }
+
     fn set_size(&self, length: u64) -> io::Result<()> {
         self.file.set_size(length)
     }

@@ -16,6 +16,7 @@ pub mod index;
 pub mod inspect;
 pub mod lock;
 pub mod log;
+mod mark;
 mod open;
 pub mod reader;
 mod report;

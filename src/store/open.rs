@@ -14,6 +14,7 @@ use super::log::layout::{FRAME_HEADER, FrameHeader, Heat, Kind};
 use super::log::recover::{Finding, Remembered, Scan, Tail, scan};
 use super::log::segment::{Folders, Segment, Spares};
 use super::log::writer::{Current, Writer};
+use super::mark::Mark;
 use super::report::{Cause, Reports};
 use super::shared::{Inner, Shared};
 use super::state::State;
@@ -57,6 +58,7 @@ pub(super) fn open(dir: &Path, options: &Options, readers: Vec<ReaderRule>) -> R
     disk.sync_dir(&folders.log)?;
     let mut findings = Vec::new();
     let (index, remembered) = open_index(&*disk, &folders, &mut findings);
+    let remembered = remembered.with(Mark::read(&*disk, &folders));
     let found = scan(&*disk, &folders, &remembered)?;
     let fresh = found.is_none();
     let scan = found.unwrap_or_else(|| Scan {
@@ -66,6 +68,7 @@ pub(super) fn open(dir: &Path, options: &Options, readers: Vec<ReaderRule>) -> R
         tail: None,
         highest: 0,
         findings: Vec::new(),
+        lost_end: false,
     });
     findings.extend(scan.findings.iter().cloned());
     if fresh {
@@ -176,8 +179,8 @@ fn writer(options: &Options, folders: &Folders, scan: &Scan) -> io::Result<Write
     let current = tail.and_then(|tail| {
         let segment = scan.segments.get(&tail.segment)?;
         let file = disk.open(&segment.path, Mode::Write);
-        // A tail that cannot be read or opened is left as it is: writing goes on in a new segment.
-        let failed = tail.unreadable || file.is_err();
+        // A tail that cannot be read or opened, or is not what it was, is left as it is: writing goes on in a new segment.
+        let failed = tail.unreadable || scan.lost_end || file.is_err();
         let file = file.or_else(|_| disk.open(&segment.path, Mode::Read)).ok()?;
         Some(Current { path: segment.path.clone(), file, summary: segment.summary.clone(), failed })
     });

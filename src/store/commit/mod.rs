@@ -17,16 +17,20 @@ pub use mend::Repaired;
 use super::group::Group;
 use super::index::{Index, Update};
 use super::lock::Lock;
-use super::log::body::{self, Close, Commit, CursorEntry, Reason, SectionHead, Stamp, StreamName, Summary};
+use super::log::body::{
+    self, Close, Commit, CursorEntry, Reason, SectionHead, Stamp, StreamName, StreamState, Summary,
+};
 use super::log::layout::Kind;
 use super::log::section::{Builder, Compressor};
 use super::log::segment::{Folders, Segment};
 use super::log::writer::Writer;
+use super::mark::{Mark, Marker, StreamMark};
 use super::report::Cause;
 use super::shared::{Inner, Shared};
 use super::space::{Floors, Room};
 use crate::flow::receipt::Durable;
 use crate::flow::record::{EVENTS, Record};
+use crate::platform::disk::is_out_of_inodes;
 use crate::platform::machine;
 use crate::telemetry::{Metric, event};
 use build::{Built, Owed};
@@ -99,6 +103,7 @@ pub(super) struct Committer {
     folders: Folders,
     writer: Writer,
     index: Option<Index>,
+    marker: Marker,
     boot: [u8; 16],
     epoch: u64,
     compressor: Compressor,
@@ -131,6 +136,7 @@ impl Committer {
             folders,
             writer,
             index,
+            marker: Marker::default(),
             boot: machine::boot_id(),
             epoch,
             compressor: Compressor::new()?,
@@ -341,6 +347,7 @@ impl Committer {
         metrics.add(Metric::StorePayloadBytes, built.payload);
         metrics.add(Metric::StoreCommits, 1);
         self.apply(directory);
+        self.mark();
         self.unblock(Durable::synced(built.number));
     }
 
@@ -377,6 +384,7 @@ impl Committer {
             Outcome::Durable => {
                 self.owed = Owed::default();
                 self.apply(&directory);
+                self.mark();
                 Ok(())
             }
             Outcome::Full(error) => {
@@ -513,10 +521,26 @@ impl Committer {
             self.writer.append(Kind::Close, &bytes)
         });
         match done {
-            Ok(_) => self.save_index(&[], &[]),
+            Ok(_) => {
+                self.save_index(&[], &[]);
+                self.mark();
+                self.marker.sync();
+            }
             Err(error) => tracing::warn!(event = event::STORE_BLOCKED, %error, "the store was not closed in order"),
         }
         self.count();
+    }
+
+    /// Notes how far the log has come.
+    fn mark(&mut self) {
+        let streams = {
+            let shared = self.inner.lock();
+            let mark =
+                |stream: &StreamState| StreamMark { id: stream.id, name: stream.name.clone(), next: stream.next };
+            shared.state.streams.values().map(mark).collect()
+        };
+        let mark = Mark { store: self.inner.id, lsn: self.writer.lsn(), streams };
+        self.marker.write(&*self.inner.options.disk, &self.folders, &mark);
     }
 
     /// The index is made again from the log when it fails; it is never worth a stop.
@@ -541,8 +565,11 @@ impl Committer {
 
     fn complain(&mut self, error: &io::Error) {
         self.inner.options.metrics.add(Metric::StoreWriteErrors, 1);
-        let why =
-            if error.kind() == io::ErrorKind::StorageFull { "the disk is full" } else { "the store cannot be written" };
+        let why = match error.kind() {
+            io::ErrorKind::StorageFull if is_out_of_inodes(&self.folders.root) => "the disk has no inodes left",
+            io::ErrorKind::StorageFull => "the disk is full",
+            _ => "the store cannot be written",
+        };
         self.block(why, Some(error));
     }
 

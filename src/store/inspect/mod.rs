@@ -65,7 +65,7 @@ pub struct View {
 /// When the folder cannot be read.
 pub fn view(dir: &Path) -> io::Result<Option<View>> {
     let folders = Folders::of(dir);
-    let Some(scan) = scan(&RealDisk, &folders, &Remembered::default())? else {
+    let Some(scan) = scan(&RealDisk, &folders, &Remembered::of_mark(&RealDisk, &folders))? else {
         return Ok(None);
     };
     let streams = scan.state.streams.values().map(|stream| stream_view(&scan, stream)).collect();

@@ -39,7 +39,8 @@ pub fn sections(
     from: u64,
     mut take: impl FnMut(&str, Section) -> io::Result<bool>,
 ) -> io::Result<()> {
-    let Some(scan) = scan(&RealDisk, &Folders::of(dir), &Remembered::default())? else {
+    let folders = Folders::of(dir);
+    let Some(scan) = scan(&RealDisk, &folders, &Remembered::of_mark(&RealDisk, &folders))? else {
         return Ok(());
     };
     for stream in scan.state.streams.values().filter(|stream| wanted(&stream.name)) {

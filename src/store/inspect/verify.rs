@@ -39,7 +39,7 @@ pub struct Verified {
 /// When the folder cannot be read.
 pub fn verify(dir: &Path) -> io::Result<Option<Verified>> {
     let folders = Folders::of(dir);
-    let Some(before) = scan(&RealDisk, &folders, &Remembered::default())? else {
+    let Some(before) = scan(&RealDisk, &folders, &Remembered::of_mark(&RealDisk, &folders))? else {
         return Ok(None);
     };
     let mut verified =
@@ -47,10 +47,10 @@ pub fn verify(dir: &Path) -> io::Result<Option<Verified>> {
     let mut read = BTreeSet::new();
     verified.read(&before, &mut read)?;
     // A running agent frees segments, and copies what is live in them to others, while we read.
-    let mut after = scan(&RealDisk, &folders, &Remembered::default())?;
+    let mut after = scan(&RealDisk, &folders, &Remembered::of_mark(&RealDisk, &folders))?;
     while let Some(now) = after.as_ref().filter(|now| now.segments.keys().any(|number| !read.contains(number))) {
         verified.read(now, &mut read)?;
-        after = scan(&RealDisk, &folders, &Remembered::default())?;
+        after = scan(&RealDisk, &folders, &Remembered::of_mark(&RealDisk, &folders))?;
     }
     verified.find_missing(&before, after.as_ref());
     Ok(Some(verified))
@@ -140,7 +140,23 @@ pub(in crate::store) fn verify_segment(
                 verified.problems.push(format!("damaged bytes {from} to {to}"));
                 verified.bad.push((from, to));
             }
-            Step::End { at, .. } => {
+            Step::End { at, torn } => {
+                if at < end && torn.is_some() {
+                    // The last frame of a sealed segment was settled, whatever has become of its bytes since:
+                    // what reads of it is there.
+                    let mut last = Walk::new(*store, file.clone(), number, at, end, false);
+                    if let Step::Frame(found) = last.step()? {
+                        let to = at + found.header.span();
+                        verified.problems.push(format!("segment {number}: the frame at {at} has bad bytes"));
+                        verified.bad.push((at, to));
+                        if let Some((_, sections)) = placed(store, &found) {
+                            verify_sections(store, file, &sections, number, &mut verified)?;
+                        }
+                        if to >= end {
+                            return Ok(verified);
+                        }
+                    }
+                }
                 if at < end {
                     verified.problems.push(format!("segment {number}: no frame from {at} to its end at {end}"));
                     verified.bad.push((at, end));

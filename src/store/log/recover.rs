@@ -8,6 +8,7 @@ use super::layout::{FrameHeader, Heat, Kind, SEGMENT_HEADER};
 use super::segment::{self, Folders, OnDisk, Segment};
 use super::walk::{Found, Step, Walk};
 use crate::platform::disk::{Disk, Mode};
+use crate::store::mark::{Mark, StreamMark};
 use crate::store::state::{Missing, State};
 use std::collections::BTreeMap;
 use std::io;
@@ -53,6 +54,15 @@ pub enum Finding {
         /// The last frame found.
         found: u64,
     },
+    /// A file of the log is shorter than it was made: its end was cut off.
+    Shortened {
+        /// The file.
+        path: PathBuf,
+        /// Its bytes.
+        size: u64,
+        /// The bytes that it was made with.
+        made: u64,
+    },
     /// A file in `log/` is not of this store or has no good frame; it is moved to `damaged/`.
     SetAside {
         /// The file.
@@ -70,7 +80,7 @@ impl Finding {
     /// Whether it says that settled data is gone, or may be.
     #[must_use]
     pub fn is_loss(&self) -> bool {
-        matches!(self, Self::Damage { .. } | Self::Missing { .. } | Self::LostSettled { .. })
+        matches!(self, Self::Damage { .. } | Self::Missing { .. } | Self::LostSettled { .. } | Self::Shortened { .. })
     }
 }
 
@@ -80,7 +90,9 @@ impl std::fmt::Display for Finding {
             Self::Damage { path, from, to, .. } => {
                 write!(f, "damaged bytes {from} to {to} of {}, copied to damaged/", path.display())
             }
-            Self::Missing { stream, from, to } => write!(f, "stream {stream}: sequences {from} to {to} are missing"),
+            Self::Missing { stream, from, to } => {
+                write!(f, "stream {stream}: sequences {from} to {to} are missing ({} records)", to - from + 1)
+            }
             Self::TailCut { segment, at, ranges } => {
                 write!(f, "tail cut: segment {segment} ends at {at}; what followed was no whole frame")?;
                 for (stream, first, last) in ranges {
@@ -90,6 +102,9 @@ impl std::fmt::Display for Finding {
             }
             Self::LostSettled { expected, found } => {
                 write!(f, "the device lost settled data: frame {expected} was synced, the log ends at frame {found}")
+            }
+            Self::Shortened { path, size, made } => {
+                write!(f, "{} has {size} bytes instead of {made}: its end was cut off", path.display())
             }
             Self::SetAside { path } => {
                 write!(f, "{} has no good frame of this store, moved to damaged/", path.display())
@@ -139,6 +154,8 @@ pub struct Scan {
     pub highest: u64,
     /// What the user is told of.
     pub findings: Vec<Finding>,
+    /// The end of the log is not what it was: nothing is written behind it.
+    pub lost_end: bool,
 }
 
 /// What the index remembers; any of it may be missing.
@@ -150,6 +167,27 @@ pub struct Remembered {
     pub summaries: BTreeMap<u64, Summary>,
     /// The last frame when it was written.
     pub lsn: u64,
+    /// How far streams had come, as the mark says.
+    pub streams: Vec<StreamMark>,
+}
+
+impl Remembered {
+    /// What a mark says besides; none of another store.
+    #[must_use]
+    pub fn with(mut self, mark: Option<Mark>) -> Self {
+        if let Some(mark) = mark.filter(|mark| self.store.is_none_or(|store| store == mark.store)) {
+            self.store = Some(mark.store);
+            self.lsn = self.lsn.max(mark.lsn);
+            self.streams = mark.streams;
+        }
+        self
+    }
+
+    /// For whoever looks at a store without its index.
+    #[must_use]
+    pub fn of_mark(disk: &dyn Disk, folders: &Folders) -> Self {
+        Self::default().with(Mark::read(disk, folders))
+    }
 }
 
 /// Looks at a store; `None` when there is none yet.
@@ -176,7 +214,11 @@ pub fn scan(disk: &dyn Disk, folders: &Folders, remembered: &Remembered) -> io::
     let highest = files.iter().map(|file| file.number).chain(before).chain(indexed).max().unwrap_or(0);
     let mut scanner = Scanner { disk, store, findings: Vec::new(), state: State::default() };
     let (mut hot, mut cold) = (BTreeMap::new(), BTreeMap::new());
+    let mut short = BTreeMap::new();
     for file in files {
+        if let Some(made) = file.header.filter(|header| header.store == store && file.size < header.size) {
+            short.insert(file.number, (file.path.clone(), file.size, made.size));
+        }
         let foreign = file.header.is_some_and(|header| header.store != store);
         if foreign || hot.contains_key(&file.number) || cold.contains_key(&file.number) {
             scanner.findings.push(Finding::SetAside { path: file.path });
@@ -193,8 +235,22 @@ pub fn scan(disk: &dyn Disk, folders: &Folders, remembered: &Remembered) -> io::
     if let Some(tail) = tail.filter(|tail| tail.lsn < remembered.lsn) {
         scanner.findings.push(Finding::LostSettled { expected: remembered.lsn, found: tail.lsn });
     }
+    let mut lost_end = scanner.beyond_the_end(&remembered.streams);
+    for (number, (path, size, made)) in short {
+        // What follows a clean close, or the end of a sealed segment, was never used.
+        let is_newest = tail.is_some_and(|tail| tail.segment == number);
+        let is_cut = match segments.get(&number) {
+            _ if is_newest => tail.is_some_and(|tail| !tail.clean),
+            Some(segment) => size < segment.summary.end,
+            None => true,
+        };
+        lost_end |= is_newest && is_cut;
+        if is_cut {
+            scanner.findings.push(Finding::Shortened { path, size, made });
+        }
+    }
     let Scanner { state, findings, .. } = scanner;
-    Ok(Some(Scan { store, state, segments, tail, highest, findings }))
+    Ok(Some(Scan { store, state, segments, tail, highest, findings, lost_end }))
 }
 
 struct Scanner<'a> {
@@ -230,6 +286,27 @@ impl Scanner<'_> {
             }
         }
         (BTreeMap::new(), None)
+    }
+
+    /// Sequences that were settled behind what is left of the log: they are spent, and told of.
+    fn beyond_the_end(&mut self, marks: &[StreamMark]) -> bool {
+        let mut is_lost = false;
+        for mark in marks {
+            let stream = self.state.streams.entry(mark.id).or_insert_with(|| body::StreamState {
+                id: mark.id,
+                name: mark.name.clone(),
+                next: 1,
+                floor: 1,
+                reason: body::Reason::Trim,
+            });
+            if stream.next < mark.next {
+                let (from, to) = (stream.next.max(stream.floor), mark.next - 1);
+                stream.next = mark.next;
+                self.findings.push(Finding::Missing { stream: stream.name.clone(), from, to });
+                is_lost = true;
+            }
+        }
+        is_lost
     }
 
     /// The summaries of all segments that were not walked.

@@ -103,6 +103,9 @@ impl Writer {
         }
         let at = current.summary.end;
         let done = current.file.write_at(&frame, at).and_then(|()| current.file.sync());
+        // What is written to a file that was removed is gone with the last one that has it open.
+        let done =
+            done.and_then(|()| if current.file.is_at(&current.path) { Ok(()) } else { Err(taken(&current.path)) });
         if let Err(error) = done {
             current.failed = true;
             self.failed.insert(current.summary.number);
@@ -208,6 +211,10 @@ impl Writer {
     fn frame(&self, kind: Kind, segment: u64, bytes: &[u8]) -> io::Result<(FrameHeader, Vec<u8>)> {
         frame(&self.store, kind, segment, (self.lsn + 1, self.crc), bytes)
     }
+}
+
+fn taken(path: &std::path::Path) -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, format!("{} was removed or replaced by somebody", path.display()))
 }
 
 /// A frame with its padding: `place` is its lsn and the header CRC of the frame before it.

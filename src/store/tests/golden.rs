@@ -126,3 +126,58 @@ fn the_golden_store_with_a_cold_segment_reads_the_same() {
     assert_eq!(given_up.iter().map(|(from, to, _)| to - from + 1).sum::<u64>(), 3);
     store.close();
 }
+
+#[test]
+fn a_bad_last_frame_of_a_sealed_segment_costs_only_what_does_not_read() {
+    use crate::platform::disk::{Disk, Mode, RealDisk};
+    use crate::store::log::layout::Kind;
+    use crate::store::log::place::placed;
+    use crate::store::log::walk::{Step, Walk};
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { cap: SEGMENT * 8, reserve: 0, linger_ms: 0, segment: SEGMENT, ..Options::default() };
+    let (store, _) = Store::open(dir.path(), &options, rules()).unwrap();
+    let (stream, small) = (store.stream("readings"), store.stream("small"));
+    let durable = store.durable();
+    for n in 0..80 {
+        let mut both = atom(stream, n * 5..(n + 1) * 5, 1500);
+        both.parts.push(atom(small, n * 60..(n + 1) * 60, 40).parts.remove(0));
+        let ticket = store.offer(both).unwrap();
+        while !durable.borrow().covers(ticket) {
+            std::thread::sleep(Duration::from_micros(100));
+        }
+    }
+    store.close();
+    let before = inspect::verify(dir.path()).unwrap().unwrap();
+    assert!(before.problems.is_empty() && before.missing.is_empty(), "{before:?}");
+    let path = RealDisk.list(&dir.path().join("log")).unwrap().remove(0);
+    let file = RealDisk.open(&path, Mode::Write).unwrap();
+    let id = inspect::view(dir.path()).unwrap().unwrap().id;
+    let mut walk = Walk::new(id, file.clone(), 1, 0, file.size().unwrap(), true);
+    let mut last = None;
+    while let Step::Frame(found) = walk.step().unwrap() {
+        last = Some(found).filter(|found| found.header.kind == Kind::Commit).or(last);
+    }
+    let (_, sections) = placed(&id, &last.unwrap()).unwrap();
+    let bad = sections.iter().find(|section| section.head.stream == stream).unwrap();
+    let mut byte = [0];
+    file.read_at(&mut byte, bad.end() - 1).unwrap();
+    file.write_at(&[byte[0] ^ 1], bad.end() - 1).unwrap();
+    let gone = vec![("readings".to_string(), bad.head.first, bad.head.last())];
+    let verified = inspect::verify(dir.path()).unwrap().unwrap();
+    assert_eq!((verified.missing, before.records - verified.records), (gone.clone(), u64::from(bad.head.count)));
+    // What can be exported, and what is left after a repair, is the same.
+    let exported = |name: &str| {
+        let mut count = 0;
+        let take = |_: &str, section: inspect::Section| {
+            count += section.records().count();
+            Ok(true)
+        };
+        inspect::sections(dir.path(), |known| known == name, 0, take).unwrap();
+        count
+    };
+    assert_eq!((exported("small"), exported("readings")), (80 * 60, 80 * 5 - 5));
+    Store::repair(dir.path()).unwrap();
+    assert_eq!((exported("small"), exported("readings")), (80 * 60, 80 * 5 - 5));
+    let repaired = inspect::verify(dir.path()).unwrap().unwrap();
+    assert_eq!((repaired.missing, repaired.problems), (gone, Vec::new()));
+}

@@ -80,6 +80,61 @@ impl Survey {
     }
 }
 
+/// Kills: the process is gone, the bytes that it wrote are there.
+fn killed(disk: &SimDisk) {
+    let (store, _) = open(disk).unwrap();
+    let (stream, small) = (store.stream("readings"), store.stream("small"));
+    for n in 0..TOTAL / COMMIT {
+        let mut both = atom(stream, n * COMMIT..(n + 1) * COMMIT, 1500);
+        both.parts.push(atom(small, n..n + 1, 40).parts.remove(0));
+        assert!(put(&store, disk, both));
+    }
+    store.abandon();
+}
+
+#[test]
+fn the_lost_end_of_a_log_is_told_in_full() {
+    for (clean, removed) in [(true, true), (true, false), (false, true), (false, false)] {
+        let disk = SimDisk::new(11);
+        if clean {
+            filled(&disk)
+        } else {
+            killed(&disk)
+        }
+        let newest = segments(&disk).pop().unwrap();
+        if removed {
+            disk.remove(&newest).unwrap();
+        } else {
+            let file = disk.open(&newest, Mode::Write).unwrap();
+            file.set_size(40_000).unwrap();
+        }
+        let survey = Survey::of(&disk);
+        let (readings, small) = survey.there;
+        assert!(readings < TOTAL && small < TOTAL / COMMIT, "{clean} {removed}");
+        // All that is not there is told of, by stream, range and count, and nothing else.
+        let told = |name: &str| -> Vec<u64> {
+            let ranges = survey.findings.iter().filter_map(|finding| match finding {
+                Finding::Missing { stream, from, to } if stream == name => Some(*from..=*to),
+                _ => None,
+            });
+            ranges.flatten().collect()
+        };
+        assert_eq!(told("readings"), (readings + 1..=TOTAL).collect::<Vec<_>>(), "{clean} {removed}");
+        assert_eq!(told("small"), (small + 1..=TOTAL / COMMIT).collect::<Vec<_>>(), "{clean} {removed}");
+        assert_eq!((survey.missing.0, survey.missing.1), (told("readings"), told("small")));
+        let is_short = survey.findings.iter().any(|finding| matches!(finding, Finding::Shortened { .. }));
+        assert_eq!(is_short, !removed);
+        assert!(survey.events.iter().any(|event| event["to"] == TOTAL), "{:?}", survey.events);
+        // It is told once, and sequences are not used again.
+        let (store, findings) = open(&disk).unwrap();
+        assert!(!findings.iter().any(Finding::is_loss), "{findings:?}");
+        assert!(put(&store, &disk, atom(store.stream("readings"), TOTAL..TOTAL + 1, 50)));
+        let (records, _) = read_all(&mut store.reader("sink", store.stream("readings")));
+        assert_eq!(records.last().map(|(_, sequence, value)| (*sequence, *value)), Some((TOTAL + 1, TOTAL)));
+        store.close();
+    }
+}
+
 #[test]
 fn one_bad_sector_anywhere_costs_a_frame_at_most_and_is_reported_exactly() {
     for seed in 0..120_u64 {
