@@ -139,7 +139,12 @@ impl Agent {
         }
         let (durable, delivered) = (self.metrics.get(Metric::StoreRecords), self.metrics.get(Metric::SinkRecords));
         tracing::info!(event = event::STATUS, "{}", self.metrics.line());
-        tracing::info!(event = event::STOPPED, left = backlog.records, "stopped; what is left is safe on disk");
+        let left = backlog.records;
+        if left == 0 {
+            tracing::info!(event = event::STOPPED, left, "stopped; all that was stored is delivered");
+        } else {
+            tracing::info!(event = event::STOPPED, left, "stopped; what is left waits on disk");
+        }
         Left { backlog, durable, delivered }
     }
 }
@@ -223,6 +228,7 @@ fn deliver(
         rate: sink.rate,
         partition_by: sink.partition_by.clone(),
         live_first: sink.live_first,
+        limit: sink.limit,
     };
     let target = sink::open(&sink.kind, metrics.clone());
     courier::run(rule, store, target, clock, metrics, stop)

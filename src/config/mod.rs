@@ -117,6 +117,8 @@ pub struct Sink {
     pub partition_by: PartitionBy,
     /// After an outage what comes goes first.
     pub live_first: bool,
+    /// How far it may be behind.
+    pub limit: value::Limit,
 }
 
 /// What is told of a good configuration.

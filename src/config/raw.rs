@@ -225,6 +225,10 @@ pub struct EventHubs {
     pub begin: Option<Spanned<Begin>>,
     /// Common to all sinks.
     pub linger: Option<Spanned<Span>>,
+    /// Common to all sinks.
+    pub max_behind: Option<Spanned<Bytes>>,
+    /// Common to all sinks.
+    pub give_up_after: Option<Spanned<Span>>,
 }
 
 /// What decides the partition of an event.
@@ -305,4 +309,8 @@ pub struct Directory {
     pub begin: Option<Spanned<Begin>>,
     /// Common to all sinks.
     pub linger: Option<Spanned<Span>>,
+    /// Common to all sinks.
+    pub max_behind: Option<Spanned<Bytes>>,
+    /// Common to all sinks.
+    pub give_up_after: Option<Spanned<Span>>,
 }

@@ -96,6 +96,7 @@ impl Lane {
         let mut rounds = Rounds::new(self.shared.clone(), reader);
         let mut durable = self.shared.store.durable();
         while !stop.is_requested() {
+            self.skip_given_up(&mut rounds).await;
             if self.shared.rule.live_first && !self.split_if_behind(&mut rounds, &mut stop).await {
                 return;
             }
@@ -171,6 +172,15 @@ impl Lane {
                     return;
                 }
             }
+        }
+    }
+
+    /// Goes on behind what was given up (`max_behind`).
+    async fn skip_given_up(&self, rounds: &mut Rounds) {
+        let given = self.shared.store.position(&self.shared.rule.name, self.stream).next;
+        if given > self.tracks.progress().live {
+            self.release(given, 0, Accepted::nothing_left());
+            rounds.rewind(given).await;
         }
     }
 
@@ -258,7 +268,10 @@ impl Lane {
         let mut first = batches.iter().filter_map(|(batch, _)| Some(batch.events.first()?.envelope.first)).min();
         let (mut done, mut bytes) = (0, 0);
         for (batch, cursor) in batches {
-            match self.shared.way.deliver(&batch, stop).await {
+            let last = batch.events.iter().map(|event| event.envelope.last).max().unwrap_or(0);
+            let stands = || self.shared.store.position(&self.shared.rule.name, self.stream).next;
+            let is_wanted = || self.course.lane == OLD || self.shared.rule.live_first || stands() <= last;
+            match self.shared.way.deliver(&batch, is_wanted, stop).await {
                 Ended::Accepted(proof) => {
                     let metrics = &self.shared.metrics;
                     metrics.add(Metric::SinkRecords, batch.records());

@@ -2,7 +2,7 @@
 
 use super::lane::Lane;
 use super::rounds::Rounds;
-use crate::flow::record::{DEAD_LETTER_KEEP, DEAD_LETTERS, PayloadKind, Record};
+use crate::flow::record::{DEAD_LETTER_KEEP, DEAD_LETTERS, Record, readable};
 use crate::flow::stop::Stop;
 use crate::store::{Atom, Item, OfferError, Part, ReadError, Reader};
 use crate::telemetry::{Metric, event};
@@ -51,6 +51,7 @@ impl Lane {
         };
         let length = record.payload.len();
         let kept = &record.payload[..length.min(DEAD_LETTER_KEEP)];
+        let (kind, payload) = readable(Bytes::copy_from_slice(kept));
         let attribute = |name: &str, value: String| (name.into(), value.into());
         Ok(Some(Record {
             arrival_ms: record.arrival_ms,
@@ -65,8 +66,8 @@ impl Lane {
                 attribute("length", length.to_string()),
                 attribute("crc32c", format!("{:08x}", crc32c::crc32c(record.payload))),
             ],
-            kind: PayloadKind::Bytes,
-            payload: Bytes::copy_from_slice(kept),
+            kind,
+            payload,
         }))
     }
 

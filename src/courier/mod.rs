@@ -7,21 +7,24 @@
 mod gather;
 mod lane;
 mod letter;
+mod outage;
 mod progress;
 mod rounds;
+mod too_far;
 pub mod way;
 
 use crate::encode::{Codec, Origin};
 use crate::flow::stop::Stop;
 use crate::platform::clock::Clock;
 use crate::sink::pace::Rate;
-use crate::sink::{PartitionBy, Sink};
+use crate::sink::{Limit, PartitionBy, Sink};
 use crate::store::Store;
 use crate::telemetry::{Metrics, event};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
+use too_far::TooFar;
 use way::Way;
 
 /// A lane that failed begins again after this long.
@@ -44,6 +47,8 @@ pub struct Rule {
     pub partition_by: PartitionBy,
     /// After an outage what comes goes first, and what waits goes beside it.
     pub live_first: bool,
+    /// How far it may be behind.
+    pub limit: Limit,
 }
 
 /// What all lanes of a sink share.
@@ -58,12 +63,13 @@ struct Shared {
 /// Runs until asked to stop: then every lane ends after the batch that it has in flight, or, with
 /// `drain`, after what is durable was delivered once.
 pub async fn run(rule: Rule, store: Store, sink: Arc<dyn Sink>, clock: Clock, metrics: Arc<Metrics>, mut stop: Stop) {
-    let way = Way::new(rule.name.clone(), sink.clone(), rule.rate, clock, metrics.clone());
+    let way = Way::new(rule.name.clone(), sink.clone(), rule.rate, Some(store.clone()), clock.clone(), metrics.clone());
     let shared = Arc::new(Shared { rule, store: store.clone(), way, metrics });
     let mut durable = store.durable();
     let mut known = BTreeSet::new();
     let mut lanes = JoinSet::new();
     let mut tasks = HashMap::new();
+    let mut too_far = TooFar::new(shared.rule.limit, clock);
     loop {
         for (id, name) in store.streams_of(&shared.rule.name) {
             if known.insert(id) {
@@ -84,6 +90,7 @@ pub async fn run(rule: Rule, store: Store, sink: Arc<dyn Sink>, clock: Clock, me
                     known.remove(&id);
                 }
             }
+            behind = too_far.look() => too_far::tell(&shared.rule.name, &shared.store.give_up(&shared.rule.name, behind)),
             () = stop.requested() => break,
         }
     }

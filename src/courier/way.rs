@@ -1,5 +1,6 @@
 //! The way to a sink: when a batch may go, sending it, and what its fate says of the link.
 
+use super::outage::{Outage, Tell};
 use crate::flow::batch::{Batch, Unset};
 use crate::flow::receipt::Accepted;
 use crate::flow::stop::Stop;
@@ -8,13 +9,20 @@ use crate::platform::random;
 use crate::sink::link::{Link, Permit};
 use crate::sink::pace::{Pace, Rate};
 use crate::sink::{Class, DeliverError, Sink};
+use crate::store::Store;
+use crate::telemetry::people;
 use crate::telemetry::{Metric, Metrics, event};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::sync::Notify;
 
 /// A delivery under way gets so long once we were asked to stop.
 const LAST_DELIVERY: Duration = Duration::from_secs(3);
+/// After this long without a delivery a connection may have been closed by the other side, in milliseconds.
+const IDLE_MS: u64 = 10_000;
+/// So many lanes are remembered.
+const LANES: usize = 1024;
 /// While the target refuses us it is looked this often whether a secret was written anew.
 const LOOK_AT_SECRETS: Duration = Duration::from_secs(2);
 
@@ -27,7 +35,8 @@ pub enum Ended {
     TooLarge(String),
     /// The target will never take it.
     Refused(String),
-    /// The clock was set since the batch was made: its times can be corrected now.
+    /// The batch is not what is to be sent any more: the clock was set since it was made, so that its times can
+    /// be corrected, or its records were given up.
     Outdated,
     /// We were asked to stop; whether it arrived is not known.
     Stopped,
@@ -41,6 +50,11 @@ pub struct Way {
     link: Mutex<Link>,
     pace: Option<Mutex<Pace>>,
     probed: Notify,
+    /// When each lane delivered last, monotonic milliseconds.
+    used: Mutex<HashMap<Arc<str>, u64>>,
+    outage: Mutex<Outage>,
+    /// Where what waits is counted.
+    store: Option<Store>,
     clock: Clock,
     metrics: Arc<Metrics>,
 }
@@ -48,9 +62,17 @@ pub struct Way {
 impl Way {
     /// To a sink of this name, no faster than `rate`.
     #[must_use]
-    pub fn new(name: String, sink: Arc<dyn Sink>, rate: Option<Rate>, clock: Clock, metrics: Arc<Metrics>) -> Self {
+    pub fn new(
+        name: String,
+        sink: Arc<dyn Sink>,
+        rate: Option<Rate>,
+        store: Option<Store>,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let pace = rate.map(|rate| Mutex::new(Pace::new(rate)));
-        Self { name, sink, link: Mutex::default(), pace, probed: Notify::new(), clock, metrics }
+        let (link, probed, outage) = (Mutex::default(), Notify::new(), Mutex::default());
+        Self { name, sink, link, pace, probed, used: Mutex::default(), outage, store, clock, metrics }
     }
 
     /// The sink.
@@ -59,16 +81,17 @@ impl Way {
         &self.sink
     }
 
-    /// Tries until the batch is accepted, or found to be its own trouble.
-    pub async fn deliver(&self, batch: &Batch, stop: &mut Stop) -> Ended {
+    /// Tries until the batch is accepted, found to be its own trouble, or not wanted any more.
+    pub async fn deliver(&self, batch: &Batch, is_wanted: impl Fn() -> bool, stop: &mut Stop) -> Ended {
         if !self.paced(batch, stop).await {
             return Ended::Stopped;
         }
+        let mut may_be_reaped = self.was_idle(&batch.way);
         loop {
             if !self.admitted(stop).await {
                 return Ended::Stopped;
             }
-            if self.can_correct(batch) {
+            if self.can_correct(batch) || !is_wanted() {
                 // The link was given to us and is not needed now.
                 self.link.lock().unwrap_or_else(PoisonError::into_inner).try_now();
                 return Ended::Outdated;
@@ -79,10 +102,23 @@ impl Way {
                 () = patience_after(stop) => return Ended::Stopped,
             };
             let mut link = self.link.lock().unwrap_or_else(PoisonError::into_inner);
+            // Whoever has nothing to send for long finds its connection closed by the other side: that is no
+            // outage. A new connection shows whether the target is there.
+            if std::mem::take(&mut may_be_reaped)
+                && let Err(DeliverError { class: Class::Transient, message }) = &result
+            {
+                tracing::debug!(
+                    event = event::SINK_DOWN,
+                    sink = self.name,
+                    message,
+                    "after a pause; trying again at once"
+                );
+                continue;
+            }
             let error = match result {
                 Ok(proof) => {
                     if link.succeeded() {
-                        tracing::info!(event = event::SINK_UP, sink = self.name, "delivering again");
+                        self.over();
                         self.probed.notify_waiters();
                     }
                     return Ended::Accepted(proof);
@@ -92,7 +128,9 @@ impl Way {
             match error.class {
                 Class::TooLarge | Class::Refused => {
                     // The target answered: the link is fine.
-                    link.succeeded();
+                    if link.succeeded() {
+                        self.over();
+                    }
                     self.probed.notify_waiters();
                     return if error.class == Class::TooLarge {
                         Ended::TooLarge(error.message)
@@ -101,12 +139,22 @@ impl Way {
                     };
                 }
                 _ => {
-                    let (wait, first) = link.failed(error.class, self.clock.monotonic_ms(), random::below);
-                    self.complain(&error, wait, first);
+                    let (wait, _) = link.failed(error.class, self.clock.monotonic_ms(), random::below);
+                    self.complain(&error, wait);
                     self.probed.notify_waiters();
                 }
             }
         }
+    }
+
+    /// Whether a lane has sent before, and nothing for a while.
+    fn was_idle(&self, lane: &Arc<str>) -> bool {
+        let now = self.clock.monotonic_ms();
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        if used.len() >= LANES && !used.contains_key(lane) {
+            used.clear();
+        }
+        used.insert(lane.clone(), now).is_some_and(|before| now.saturating_sub(before) >= IDLE_MS)
     }
 
     /// Whether the times of a batch, which was made before the clock was set, are known now.
@@ -116,13 +164,41 @@ impl Way {
             && batch.events.iter().any(|event| event.envelope.unset.as_ref().is_some_and(is_of_this_boot))
     }
 
-    fn complain(&self, error: &DeliverError, wait_ms: u64, first: bool) {
+    fn outage(&self) -> MutexGuard<'_, Outage> {
+        self.outage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn over(&self) {
+        if let Some(lasted_ms) = self.outage().over(self.clock.monotonic_ms()) {
+            let after = people::span(lasted_ms);
+            tracing::info!(event = event::SINK_UP, sink = self.name, after, "delivering again");
+        }
+    }
+
+    fn complain(&self, error: &DeliverError, wait_ms: u64) {
         self.metrics.add(Metric::SinkRetries, 1);
         let sink = &self.name;
-        if first || error.class == Class::Denied {
-            tracing::warn!(event = event::SINK_DOWN, sink, wait_ms, %error, "cannot deliver; readings stay safe on disk");
-        } else {
-            tracing::debug!(event = event::SINK_DOWN, sink, wait_ms, %error, "still cannot deliver");
+        let tell = self.outage().failed(&error.message, self.clock.monotonic_ms());
+        let waits = || {
+            let backlog = self.store.as_ref().map(|store| store.backlog(&self.name)).unwrap_or_default();
+            format!("{} records ({})", backlog.records, people::size(backlog.bytes))
+        };
+        match tell {
+            Tell::Begun => {
+                tracing::warn!(event = event::SINK_DOWN, sink, wait_ms, %error, "cannot deliver; readings wait on disk");
+            }
+            Tell::OtherCause => {
+                tracing::warn!(event = event::SINK_DOWN, sink, wait_ms, %error, "still cannot deliver, for another reason");
+            }
+            Tell::Lasting(ms) => {
+                let (since, waits) = (people::span(ms), waits());
+                tracing::warn!(event = event::SINK_DOWN, sink, since, waits, %error, "still cannot deliver");
+            }
+            Tell::Flapping(times) => {
+                let waits = waits();
+                tracing::warn!(event = event::SINK_DOWN, sink, times, waits, %error, "the target comes and goes");
+            }
+            Tell::Nothing => tracing::debug!(event = event::SINK_DOWN, sink, wait_ms, %error, "still cannot deliver"),
         }
     }
 
@@ -193,4 +269,68 @@ pub async fn pause(wait: Duration, stop: &mut Stop) -> bool {
 async fn patience_after(stop: &mut Stop) {
     stop.requested().await;
     tokio::time::sleep(LAST_DELIVERY).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::stop::stop;
+    use crate::sink::{Delivery, Limits};
+    use std::pin::Pin;
+    use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+
+    /// Fails as often as it is told to.
+    #[derive(Debug, Default)]
+    struct Flaky(AtomicU64);
+
+    impl Sink for Flaky {
+        fn limits(&self) -> Limits {
+            Limits { batch: 1, largest: 1, per_event: 0, raw: 1 }
+        }
+
+        fn deliver<'a>(&'a self, _: &'a Batch) -> Delivery<'a> {
+            let fails = self.0.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok();
+            let done = if fails { Err(DeliverError::transient("closed")) } else { Ok(Accepted::by_target()) };
+            Box::pin(std::future::ready(done))
+        }
+
+        fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+            Box::pin(std::future::ready(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_was_closed_in_a_pause_is_no_outage() {
+        let (sink, clock, metrics) = (Arc::new(Flaky::default()), Clock::manual(), Metrics::new());
+        let way = Way::new("s".into(), sink.clone(), None, None, clock.clone(), metrics.clone());
+        let (_sender, mut stop) = stop();
+        let batch = Batch { way: "lane".into(), ..Batch::default() };
+        for pause in [0, 60_000, 60_000] {
+            clock.advance(pause);
+            sink.0.store(u64::from(pause > 0), SeqCst);
+            assert!(matches!(way.deliver(&batch, || true, &mut stop).await, Ended::Accepted(_)));
+        }
+        assert_eq!(metrics.get(Metric::SinkRetries), 0, "tried again at once, without a word");
+        // A target that is not there is one.
+        clock.advance(60_000);
+        sink.0.store(2, SeqCst);
+        let delivering = async { way.deliver(&batch, || true, &mut stop).await };
+        let passing = async {
+            while metrics.get(Metric::SinkRetries) == 0 {
+                tokio::task::yield_now().await;
+            }
+            clock.advance(10_000);
+        };
+        let (ended, ()) = tokio::join!(delivering, passing);
+        assert!(matches!(ended, Ended::Accepted(_)));
+        assert_eq!(metrics.get(Metric::SinkRetries), 1);
+    }
+
+    #[tokio::test]
+    async fn a_batch_that_is_not_wanted_any_more_is_let_go() {
+        let sink = Arc::new(Flaky(AtomicU64::new(u64::MAX)));
+        let way = Way::new("s".into(), sink, None, None, Clock::manual(), Metrics::new());
+        let (_sender, mut stop) = stop();
+        assert!(matches!(way.deliver(&Batch::default(), || false, &mut stop).await, Ended::Outdated));
+    }
 }

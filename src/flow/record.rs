@@ -33,6 +33,20 @@ pub enum PayloadKind {
     Bytes,
 }
 
+/// How what is set aside can be read: as text where it is text, so that people see it. A character that was
+/// cut off at the end is left out.
+#[must_use]
+pub fn readable(mut payload: Bytes) -> (PayloadKind, Bytes) {
+    match std::str::from_utf8(&payload) {
+        Ok(_) => (PayloadKind::Text, payload),
+        Err(error) if error.error_len().is_none() && payload.len() >= DEAD_LETTER_KEEP => {
+            payload.truncate(error.valid_up_to());
+            (PayloadKind::Text, payload)
+        }
+        Err(_) => (PayloadKind::Bytes, payload),
+    }
+}
+
 /// The source says that it may have handed this over before (MQTT `dup`).
 pub const REDELIVERED: u8 = 1;
 /// The broker kept this from before the subscription (MQTT `retain`).

@@ -2,6 +2,7 @@
 
 use super::bucket::Bucket;
 use super::disk;
+use super::partition;
 use crate::platform::clock;
 use crate::telemetry::event;
 use std::collections::VecDeque;
@@ -105,11 +106,10 @@ impl Memory {
 
     /// The partition for a key; without one, each in turn.
     pub fn choose(&self, key: Option<&str>) -> u16 {
-        let number = match key {
-            Some(key) => u64::from(crc32c::crc32c(key.as_bytes())),
-            None => self.turn.fetch_add(1, Relaxed),
-        };
-        u16::try_from(number % u64::from(self.count())).unwrap_or(0)
+        match key {
+            Some(key) => partition::of(key, self.count()),
+            None => u16::try_from(self.turn.fetch_add(1, Relaxed) % u64::from(self.count())).unwrap_or(0),
+        }
     }
 
     /// Appends events together.

@@ -17,6 +17,7 @@ mod jwt;
 mod latency;
 mod memory;
 mod node;
+pub mod partition;
 mod producer;
 mod sas;
 mod settings;

@@ -1,18 +1,22 @@
 //! A frame into an atom: its records, its dead letters, its position.
 
+use super::doubt::Doubts;
 use super::quality::{Failed, Judge};
 use crate::config::value::{Decoder, Then};
 use crate::decode::{Decoded, lines};
 use crate::flow::frame::{Frame, Payload};
-use crate::flow::record::{CLOCK_UNSET, DEAD_LETTER_KEEP, MAX_RECORD, PayloadKind, Record};
+use crate::flow::record::{CLOCK_UNSET, DEAD_LETTER_KEEP, MAX_RECORD, PayloadKind, Record, readable};
 use crate::platform::clock::Reading;
 use crate::store::{Atom, MAX_ATOM, Part, StreamId};
+use crate::telemetry::seldom::{Seldom, kind_of};
 use crate::telemetry::{Metric, Metrics, event};
 use bytes::Bytes;
 use std::sync::Arc;
 
 /// Lines of one message; each becomes a record, and one with more is set aside as a whole.
 const MOST_LINES: usize = 10_000;
+/// Characters of a message that are shown.
+const SAMPLE: usize = 80;
 /// The attribute that says which checks a record failed.
 const QUALITY: &str = "quality";
 
@@ -40,6 +44,10 @@ pub struct Builder {
     pub lanes: Vec<Lane>,
     /// Where numbers go.
     pub metrics: Arc<Metrics>,
+    /// What was told of messages that are no readings.
+    pub told: Seldom,
+    /// What was told of devices' times.
+    pub doubts: Doubts,
 }
 
 /// The records of a frame in the making.
@@ -134,9 +142,24 @@ impl Builder {
             Payload::Nothing => {}
         }
         for letter in &parts.bad {
-            let reason = letter.attributes.iter().rfind(|(name, _)| &**name == "reason").map(|(_, reason)| reason);
+            let reason = letter.attributes.iter().rfind(|(name, _)| &**name == "reason").map(|(_, reason)| &**reason);
+            let reason = reason.unwrap_or_default();
             self.metrics.add(Metric::DeadLetters, 1);
-            tracing::debug!(event = event::DEAD_LETTER, source = %self.source, key = %letter.key, reason, "set aside");
+            if let Some(count) = self.told.tell(&kind_of(reason)) {
+                let (source, key, sample) = (&*self.source, &*letter.key, sample(&letter.payload));
+                tracing::warn!(
+                    event = event::DEAD_LETTER,
+                    source,
+                    key,
+                    reason,
+                    sample,
+                    count,
+                    "set aside: not a reading; it is in the stream forebay.dead-letters"
+                );
+            }
+        }
+        for record in &parts.good {
+            self.doubts.look(&self.source, record, now);
         }
         let positions = frame.position.into_iter();
         let positions = positions.map(|position| (self.source.to_string(), position.part, position.value)).collect();
@@ -144,6 +167,12 @@ impl Builder {
         let parts = vec![part(*stream, parts.good), part(self.dead, parts.bad)];
         cut(Atom { parts, positions, ..Atom::default() })
     }
+}
+
+/// How a message begins, for people.
+fn sample(payload: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&payload[..payload.len().min(4 * SAMPLE)]);
+    text.chars().take(SAMPLE).flat_map(char::escape_debug).collect()
 }
 
 /// Cuts an atom whose records have become too many; the last one has the positions.
@@ -208,7 +237,8 @@ fn dead_letter(base: &Record, head: Bytes, source: &str, reason: &str, length: u
         ("length".into(), length.to_string().into()),
         ("crc32c".into(), format!("{crc:08x}").into()),
     ]);
-    Record { attributes, payload: head, kind: PayloadKind::Bytes, ..base.clone() }
+    let (kind, payload) = readable(head);
+    Record { attributes, payload, kind, ..base.clone() }
 }
 
 #[cfg(test)]
@@ -221,7 +251,15 @@ mod tests {
 
     fn builder(format: Format, quality: Quality) -> Builder {
         let lane = Lane { stream: 1, decoder: Decoder::new(format), judge: Judge::new(quality) };
-        Builder { source: "s".into(), generation: 3, dead: 2, lanes: vec![lane], metrics: Metrics::new() }
+        Builder {
+            source: "s".into(),
+            generation: 3,
+            dead: 2,
+            lanes: vec![lane],
+            metrics: Metrics::new(),
+            told: Seldom::new(std::time::Duration::ZERO),
+            doubts: Doubts::default(),
+        }
     }
 
     fn frame(payload: Payload) -> Frame {

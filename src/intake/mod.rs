@@ -5,6 +5,7 @@
 //! its position are one atom.
 
 mod atom;
+mod doubt;
 mod quality;
 mod stall;
 
@@ -15,8 +16,10 @@ use crate::flow::receipt::{Durable, Ticket};
 use crate::flow::record::{CLOCK_UNSET, DEAD_LETTERS, EVENTS, PayloadKind, REDELIVERED, Record};
 use crate::platform::clock::Clock;
 use crate::store::{Atom, OfferError, Part, Store, StreamId};
+use crate::telemetry::seldom::Seldom;
 use crate::telemetry::{Metric, Metrics, event};
 use atom::{Builder, Lane};
+use doubt::Doubts;
 use quality::Judge;
 use stall::Stall;
 use std::collections::VecDeque;
@@ -26,6 +29,9 @@ use tokio::sync::OwnedSemaphorePermit;
 
 /// How often it is looked for devices that have become silent.
 const STALE_LOOK: Duration = Duration::from_secs(1);
+
+/// Messages that are no readings are told of so often, each reason for itself.
+const TOLD: Duration = Duration::from_secs(60);
 
 /// What the intake knows of a source.
 #[derive(Debug, Clone)]
@@ -56,6 +62,8 @@ pub async fn run(rule: Rule, mut taker: Taker, store: Store, clock: Clock, metri
         dead: store.stream(DEAD_LETTERS),
         lanes: rule.routes.into_iter().map(lane).collect(),
         metrics: metrics.clone(),
+        told: Seldom::new(TOLD),
+        doubts: Doubts::default(),
     };
     let mut stale = tokio::time::interval(STALE_LOOK);
     let watches = builder.lanes.iter().any(|lane| lane.judge.watches());
@@ -125,7 +133,8 @@ impl Preview {
         };
         let dead = u32::try_from(rule.routes.len()).unwrap_or(u32::MAX);
         let lanes = (0..).zip(rule.routes).map(numbered).collect();
-        let builder = Builder { source: rule.source, generation: rule.generation, dead, lanes, metrics };
+        let (told, doubts) = (Seldom::new(TOLD), Doubts::default());
+        let builder = Builder { source: rule.source, generation: rule.generation, dead, lanes, metrics, told, doubts };
         Self { builder, streams }
     }
 

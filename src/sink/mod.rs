@@ -14,7 +14,7 @@ mod slots;
 
 use crate::config::value::{Host, Place};
 
-pub use crate::config::value::PartitionBy;
+pub use crate::config::value::{Limit, PartitionBy};
 
 use crate::flow::batch::Batch;
 use crate::flow::receipt::Accepted;

@@ -7,6 +7,7 @@
 //! writes groups, cursors and floors as frames, one unsynced frame at a time; readers read what
 //! is durable and release what was delivered. `docs/format.md` has the bytes.
 
+mod behind;
 mod carry;
 mod commit;
 mod cursor;
@@ -26,6 +27,7 @@ pub mod state;
 #[cfg(test)]
 mod tests;
 
+pub use behind::{Behind, GivenUp};
 pub use commit::Repaired;
 pub use group::{Atom, Part};
 pub use log::body::{LaneMark, StreamId};
@@ -271,6 +273,11 @@ impl Store {
     #[must_use]
     pub fn saved_position(&self, reader: &str, stream: StreamId) -> Option<Position> {
         self.inner.lock().state.cursors.get(&(reader.to_string(), stream)).map(Position::from)
+    }
+
+    /// Has a reader give up the oldest of what it has not delivered, so far as it is too far behind.
+    pub fn give_up(&self, reader: &str, behind: Behind) -> Vec<GivenUp> {
+        self.inner.give_up(reader, behind)
     }
 
     /// The machine's clock was moved by so many milliseconds.

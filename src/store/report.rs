@@ -33,6 +33,8 @@ pub enum Cause {
     DropNewest,
     /// Given up by a person (`forebay buffer trim`).
     Trimmed,
+    /// Given up by a sink that was further behind than its rule allows.
+    Behind,
 }
 
 /// An event as the hub gets it: one JSON object.

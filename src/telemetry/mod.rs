@@ -3,6 +3,9 @@
 //! Counters only rise while the process runs; gauges are set. They are logged once a minute and
 //! at stop (event `status`), and `forebay demo` and `forebay bench` read them.
 
+pub mod people;
+pub mod seldom;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -66,6 +69,7 @@ metrics! {
     SinkPacedMs "sink_paced_ms_total" "Milliseconds that batches waited so as not to exceed `throughput_units`."
     SinkThrottles "sink_throttles_total" "Times that a target asked for a pause after it had accepted."
     SinkConnects "sink_connects_total" "Connections made to the target."
+    SinkGivenUp "sink_given_up_total" "Records that a sink gave up because it was further behind than `max_behind` or `give_up_after` allow."
     DirectoryRemoved "directory_removed_total" "Files that a directory sink removed because its folder had more bytes than `keep`."
     SinkGaps "sink_gaps_total" "Ranges of sequences that a reader found missing and reported."
 }
@@ -162,6 +166,8 @@ pub mod event {
     pub const SINK_NOTE: &str = "sink_note";
     /// A sink is connected.
     pub const SINK_UP: &str = "sink_up";
+    /// A sink gave up what it was too far behind with.
+    pub const SINK_DROPPED: &str = "sink_dropped";
     /// A sink cannot deliver; it is tried again.
     pub const SINK_DOWN: &str = "sink_down";
     /// The hub serves.

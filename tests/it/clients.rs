@@ -129,3 +129,25 @@ fn microsofts_client_receives_what_forebay_sent() {
     );
     assert!(agent.stop().success());
 }
+
+/// A key leads where Microsoft's client for JavaScript says that the service places it.
+#[test]
+fn partition_keys_are_placed_as_microsofts_client_says() {
+    let node = std::env::var("FOREBAY_NODE")
+        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/target/clients/node").into());
+    let mapper = format!("{node}/node_modules/@azure/event-hubs/dist/esm/impl/partitionKeyToIdMapper.js");
+    let mut keys: Vec<String> = (0..200).map(|n| format!("gateway-{n}/readings/0")).collect();
+    keys.extend((0..40).map(|n| "x".repeat(n)));
+    keys.extend(["W\u{e4}rme".into(), "\u{1f600}".into(), "a".into()]);
+    let script = format!(
+        "import {{ mapPartitionKeyToId }} from {mapper:?};\nconst keys = {};\n\
+         console.log(JSON.stringify([1, 2, 4, 5, 32].map((count) => keys.map((key) => mapPartitionKeyToId(key, count)))));",
+        serde_json::to_string(&keys).unwrap()
+    );
+    let output = Command::new("node").args(["--input-type=module", "-e", &script]).output().unwrap();
+    let told: Vec<Vec<u16>> = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
+    let ours: Vec<Vec<u16>> =
+        [1, 2, 4, 5, 32].map(|count| keys.iter().map(|key| forebay::hub::partition::of(key, count)).collect()).to_vec();
+    assert_eq!(ours, told);
+}

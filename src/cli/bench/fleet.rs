@@ -179,7 +179,7 @@ async fn agent(number: usize, way: Way, fleet: Arc<Fleet>, mut stop: Stop) {
         let event = |sequence: u64| Event { envelope: envelope(&name, sequence), body: fleet.body.clone() };
         let events = (delivered + 1..=until).map(event).collect();
         let batch = Batch { key: Some(name.to_string()), way: name.clone(), events };
-        if let Ended::Accepted(_) = way.deliver(&batch, &mut stop).await {
+        if let Ended::Accepted(_) = way.deliver(&batch, || true, &mut stop).await {
             fleet.delivered.fetch_add(until - delivered, Relaxed);
             delivered = until;
         }
@@ -231,7 +231,7 @@ async fn bench(arguments: &Arguments) -> Result<(), String> {
     for number in 0..fleet.phases.len() {
         let settings = settings(&hub.connection, number);
         let sink = sink::open(&Kind::EventHubs(settings), metrics.clone());
-        let way = Way::new("hub".into(), sink, Some(rate), Clock::system(), metrics.clone());
+        let way = Way::new("hub".into(), sink, Some(rate), None, Clock::system(), metrics.clone());
         agents.spawn(agent(number, way, fleet.clone(), stop.clone()));
     }
     let mut watch = Watch { rows: Vec::new(), last: Seen::default(), delivered: 0 };

@@ -1,8 +1,8 @@
 //! The numbers: in place on a terminal, line by line when piped.
 
-use crate::cli::buffer::{age, size};
 use crate::platform::clock;
 use crate::store::Backlog;
+use crate::telemetry::people::{age, size};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use std::io::{IsTerminal, Read, Write};
 use std::time::Duration;

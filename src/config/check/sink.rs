@@ -2,8 +2,8 @@
 
 use super::{Checker, Table};
 use crate::config::value::{
-    ClientTls, Codec, Compression, ConnectionString, Credential, Endpoint, EventHubs, Kafka, Login, PartitionBy, Place,
-    Proxy, Rate, Sasl, Span, Target, Transport,
+    Bytes, ClientTls, Codec, Compression, ConnectionString, Credential, Endpoint, EventHubs, Kafka, Limit, Login,
+    PartitionBy, Place, Proxy, Rate, Sasl, Span, Target, Transport,
 };
 use crate::config::{Sink, raw};
 use crate::platform::clock;
@@ -28,8 +28,9 @@ impl Checker<'_> {
                 let partition_by =
                     self.partition_by(raw.partition_by.as_ref(), raw.partition_attribute.as_ref(), fixed);
                 let live_first = self.live_first(raw.drain.as_ref(), &partition_by);
+                let limit = self.limit(raw.max_behind.as_ref(), raw.give_up_after.as_ref(), live_first);
                 let kind = self.event_hubs(&span, raw)?;
-                Some(Sink { name: name.into(), kind, reader, codec, linger, rate, partition_by, live_first })
+                Some(Sink { name: name.into(), kind, reader, codec, linger, rate, partition_by, live_first, limit })
             }
             "kafka" => {
                 let raw: raw::kafka::Kafka = self.fields(span.clone(), body);
@@ -39,12 +40,24 @@ impl Checker<'_> {
                 let partition_by =
                     self.partition_by(raw.partition_by.as_ref(), raw.partition_attribute.as_ref(), fixed);
                 let live_first = self.live_first(raw.drain.as_ref(), &partition_by);
+                let limit = self.limit(raw.max_behind.as_ref(), raw.give_up_after.as_ref(), live_first);
                 let kind = Kind::Kafka(self.kafka(&span, raw)?);
-                Some(Sink { name: name.into(), kind, reader, codec, linger, rate: None, partition_by, live_first })
+                Some(Sink {
+                    name: name.into(),
+                    kind,
+                    reader,
+                    codec,
+                    linger,
+                    rate: None,
+                    partition_by,
+                    live_first,
+                    limit,
+                })
             }
             _ => {
                 let raw: raw::Directory = self.fields(span.clone(), body);
                 let (reader, linger) = self.reading(name, raw.from.clone(), raw.begin.as_ref(), raw.linger.as_ref());
+                let limit = self.limit(raw.max_behind.as_ref(), raw.give_up_after.as_ref(), false);
                 let directory = self.directory(&span, raw)?;
                 let codec = if directory.packed { Codec::Gzip } else { Codec::None };
                 let (kind, partition_by) = (Kind::Directory(directory), PartitionBy::Stream);
@@ -57,6 +70,7 @@ impl Checker<'_> {
                     rate: None,
                     partition_by,
                     live_first: false,
+                    limit,
                 })
             }
         }
@@ -100,6 +114,22 @@ impl Checker<'_> {
             self.problem(drain.span(), problem.into(), Some(hint.into()));
         }
         true
+    }
+
+    /// How far a sink may be behind.
+    fn limit(&mut self, bytes: Option<&Spanned<Bytes>>, age: Option<&Spanned<Span>>, live_first: bool) -> Limit {
+        let limit = Limit { bytes: bytes.map(|bytes| bytes.get_ref().0), age: age.map(|age| age.get_ref().0) };
+        if let Some(at) = bytes.filter(|bytes| bytes.get_ref().0 < 1 << 20) {
+            self.problem(at.span(), "`max_behind` must be at least 1MiB".into(), None);
+        }
+        if let Some(at) = age.filter(|age| age.get_ref().0 < Duration::from_secs(10)) {
+            self.problem(at.span(), "`give_up_after` must be at least 10s".into(), None);
+        }
+        if let Some(at) = bytes.map(Spanned::span).or(age.map(Spanned::span)).filter(|_| live_first) {
+            let hint = "with drain = \"fifo\" the oldest is given up first";
+            self.problem(at, "this does not go with drain = \"live-first\"".into(), Some(hint.into()));
+        }
+        limit
     }
 
     /// How bodies are made.

@@ -2,7 +2,7 @@
 
 use super::mqtt::Tls;
 use super::{Begin, Drain, Format, PartitionBy, Reference};
-use crate::config::value::{Codec, Compression, Span};
+use crate::config::value::{Bytes, Codec, Compression, Span};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -38,6 +38,10 @@ pub struct Kafka {
     pub begin: Option<Spanned<Begin>>,
     /// Common to all sinks.
     pub linger: Option<Spanned<Span>>,
+    /// Common to all sinks.
+    pub max_behind: Option<Spanned<Bytes>>,
+    /// Common to all sinks.
+    pub give_up_after: Option<Spanned<Span>>,
 }
 
 /// `sasl = { .. }`

@@ -105,6 +105,15 @@ impl File {
     }
 }
 
+/// How far a sink may be behind before it gives up the oldest; none: others may have to wait for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Limit {
+    /// Stored bytes.
+    pub bytes: Option<u64>,
+    /// Since the arrival.
+    pub age: Option<Duration>,
+}
+
 /// Files that records are written to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Directory {

@@ -9,6 +9,7 @@ use crate::flow::frame::{Frame, Payload};
 use crate::flow::handover::Giver;
 use crate::flow::record::{DEAD_LETTER_KEEP, REDELIVERED, RETAINED};
 use crate::flow::stop::Stop;
+use crate::telemetry::seldom::Seldom;
 use crate::telemetry::{Metric, Metrics, event};
 use bytes::Bytes;
 use std::collections::{HashMap, VecDeque};
@@ -60,6 +61,8 @@ struct Connection<'a> {
     /// Filters that were asked to be taken back.
     leaving: Vec<String>,
     copies: Copies,
+    /// What was told of messages that were dropped.
+    dropped: Seldom,
 }
 
 /// What is known of a topic.
@@ -99,6 +102,7 @@ pub async fn run(
         asked: HashMap::new(),
         leaving: Vec::new(),
         copies: Copies::default(),
+        dropped: Seldom::new(Duration::from_secs(60)),
     };
     connection.session.turn_to(&broker.to_string());
     let mut up: Option<Instant> = None;
@@ -313,6 +317,14 @@ impl Connection<'_> {
             // Nobody waits for an acknowledgement of QoS 0: it is gone, and counted.
             Err(_) if qos == 0 => {
                 self.metrics.add(Metric::SourceDropped, 1);
+                if let Some(count) = self.dropped.tell("") {
+                    tracing::warn!(
+                        event = event::SOURCE_DROPPED,
+                        source = self.name,
+                        count,
+                        "messages of QoS 0 are dropped: more is held than allowed while the store is blocked"
+                    );
+                }
                 Ok(())
             }
             Err(_) => Err(End::Overflow),

@@ -32,13 +32,17 @@ use crate::flow::receipt::Durable;
 use crate::flow::record::{EVENTS, Record};
 use crate::platform::disk::is_out_of_inodes;
 use crate::platform::machine;
+use crate::telemetry::seldom::Seldom;
 use crate::telemetry::{Metric, event};
 use build::{Built, Owed};
 use scrub::Scrub;
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+/// Troubles of the disk that come and go are told of so often.
+const TOLD: Duration = Duration::from_secs(60);
 /// A failed write is tried again after this many milliseconds, doubled up to the limit.
 const RETRY_MS: u64 = 1000;
 const RETRY_LIMIT_MS: u64 = 30_000;
@@ -111,6 +115,9 @@ pub(super) struct Committer {
     stuck: Option<Built>,
     owed: Owed,
     blocked: Option<&'static str>,
+    /// What was told of blocks; those that come and go are summed up.
+    told: Seldom,
+    block_told: BTreeSet<&'static str>,
     /// When, and after how long, data that could not be written is tried again. Forebay's own frames
     /// have a time of their own: on a full disk they have room where data has none.
     data_retry: Retry,
@@ -144,6 +151,8 @@ impl Committer {
             stuck: None,
             owed: Owed::default(),
             blocked: None,
+            told: Seldom::new(TOLD),
+            block_told: BTreeSet::new(),
             data_retry: Retry::default(),
             own_retry: Retry::default(),
             committed_at: None,
@@ -362,7 +371,9 @@ impl Committer {
         self.committed_at = Some(self.inner.options.clock.monotonic_ms());
         self.inner.durable.send_replace(proof);
         self.inner.room.send_modify(|n| *n += 1);
-        if self.blocked.take().is_some() {
+        if let Some(why) = self.blocked.take()
+            && self.block_told.remove(why)
+        {
             tracing::info!(event = event::STORE_UNBLOCKED, "the store takes data again");
         }
         self.data_retry = Retry::default();
@@ -573,7 +584,7 @@ impl Committer {
         self.block(why, Some(error));
     }
 
-    /// Says once that sources are held back.
+    /// Says that something cannot be written; what comes and goes is summed up.
     fn block(&mut self, why: &'static str, error: Option<&io::Error>) {
         if self.blocked.replace(why) == Some(why) {
             return;
@@ -581,8 +592,25 @@ impl Committer {
         if error.is_none_or(|error| error.kind() == io::ErrorKind::StorageFull) {
             self.inner.options.metrics.add(Metric::StoreFull, 1);
         }
+        let Some(times) = self.told.tell(why) else { return };
+        self.block_told.insert(why);
         let detail = error.map(ToString::to_string).unwrap_or_default();
-        tracing::warn!(event = event::STORE_BLOCKED, detail, "{why}: sources wait, nothing is lost");
+        // Readings wait, or only what the store notes for itself, such as how far sinks have come.
+        if self.stuck.is_some() {
+            tracing::warn!(
+                event = event::STORE_BLOCKED,
+                detail,
+                times,
+                "{why}: sources wait; what was acknowledged is on disk, what comes now is not acknowledged"
+            );
+        } else {
+            tracing::warn!(
+                event = event::STORE_BLOCKED,
+                detail,
+                times,
+                "{why}: what the store notes for itself is tried again"
+            );
+        }
     }
 
     /// Tells the metrics what the disk was asked to do.

@@ -1,0 +1,122 @@
+//! What is told of a target that cannot be reached. Pure.
+//!
+//! Its beginning is told, each other cause once, its lasting in growing intervals, its end. A target that
+//! comes and goes is told of once a minute, with how often.
+
+use crate::telemetry::seldom::kind_of;
+use std::collections::{BTreeSet, VecDeque};
+
+/// Its lasting is told after this long for the first time, in milliseconds.
+const FIRST_MS: u64 = 60_000;
+/// And then each time after twice as long, but at least this often.
+const LONGEST_MS: u64 = 3_600_000;
+/// So many beginnings within `WINDOW_MS` are told each; more are summed up.
+const SINGLE: usize = 3;
+const WINDOW_MS: u64 = 600_000;
+/// Comings and goings are summed up so often, in milliseconds.
+const SUM_MS: u64 = 60_000;
+/// So many causes are told apart.
+const CAUSES: usize = 16;
+
+/// What to tell of a failure.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Tell {
+    /// It has begun.
+    Begun,
+    /// It goes on, for another reason.
+    OtherCause,
+    /// It goes on, since so many milliseconds.
+    Lasting(u64),
+    /// So many beginnings were not told since the last time.
+    Flapping(u64),
+    /// Nothing.
+    Nothing,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Outage {
+    since_ms: Option<u64>,
+    causes: BTreeSet<String>,
+    next_ms: u64,
+    interval_ms: u64,
+    begun: VecDeque<u64>,
+    untold: u64,
+    summed_ms: u64,
+    /// The present one was told, so that its end is.
+    was_told: bool,
+}
+
+impl Outage {
+    /// A delivery failed.
+    pub fn failed(&mut self, cause: &str, now_ms: u64) -> Tell {
+        let kind = kind_of(cause);
+        let Some(since) = self.since_ms else {
+            self.since_ms = Some(now_ms);
+            self.causes = BTreeSet::from([kind]);
+            (self.interval_ms, self.next_ms) = (FIRST_MS, now_ms + FIRST_MS);
+            self.begun.push_back(now_ms);
+            while self.begun.front().is_some_and(|at| now_ms.saturating_sub(*at) > WINDOW_MS) {
+                self.begun.pop_front();
+            }
+            if self.begun.len() <= SINGLE {
+                self.was_told = true;
+                return Tell::Begun;
+            }
+            self.untold += 1;
+            self.was_told = false;
+            if now_ms.saturating_sub(self.summed_ms) < SUM_MS {
+                return Tell::Nothing;
+            }
+            self.summed_ms = now_ms;
+            return Tell::Flapping(std::mem::take(&mut self.untold));
+        };
+        if now_ms >= self.next_ms {
+            self.interval_ms = (self.interval_ms * 2).min(LONGEST_MS);
+            self.next_ms = now_ms + self.interval_ms;
+            self.causes.insert(kind);
+            self.was_told = true;
+            return Tell::Lasting(now_ms - since);
+        }
+        if self.causes.len() < CAUSES && self.causes.insert(kind) && self.was_told {
+            return Tell::OtherCause;
+        }
+        Tell::Nothing
+    }
+
+    /// A delivery was accepted: how long it had lasted, if its end is to be told.
+    pub fn over(&mut self, now_ms: u64) -> Option<u64> {
+        let since = self.since_ms.take()?;
+        self.was_told.then(|| now_ms.saturating_sub(since))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outage_is_told_by_its_causes_and_in_growing_intervals() {
+        let mut outage = Outage::default();
+        assert_eq!(outage.failed("127.0.0.1:5671: refused", 1000), Tell::Begun);
+        assert_eq!(outage.failed("127.0.0.1:5672: refused", 2000), Tell::Nothing, "the same cause");
+        assert_eq!(outage.failed("the name is not found", 3000), Tell::OtherCause);
+        assert_eq!(outage.failed("127.0.0.1:5671: refused", 4000), Tell::Nothing, "told already");
+        let lasting = (5..86_400).filter(|s| outage.failed("refused", 1000 + s * 1000) != Tell::Nothing).count();
+        assert!((25..40).contains(&lasting), "{lasting} lines a day");
+        assert_eq!(outage.over(90_000_000), Some(89_999_000));
+        assert_eq!(outage.over(90_000_000), None);
+    }
+
+    #[test]
+    fn a_target_that_comes_and_goes_is_summed_up() {
+        let mut outage = Outage::default();
+        let mut lines = 0;
+        for n in 0..600 {
+            lines += usize::from(outage.failed("refused", 1_000_000 + n * 1000) != Tell::Nothing);
+            lines += usize::from(outage.over(1_000_500 + n * 1000).is_some());
+        }
+        assert!((10..20).contains(&lines), "{lines} lines in ten minutes");
+        assert_eq!(outage.failed("refused", 9_000_000), Tell::Begun, "it was quiet for long");
+    }
+}

@@ -1,0 +1,64 @@
+//! When a sink is too far behind (`max_behind`, `give_up_after`).
+//!
+//! An age is one by the wall clock, which may be set wrongly: what is too old must have been so for a while
+//! of running time, without a jump of the clock, before anything is given up for it.
+
+use crate::platform::clock::{self, Clock};
+use crate::sink::Limit;
+use crate::store::{Behind, GivenUp};
+use crate::telemetry::event;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// How often it is looked.
+const LOOK: Duration = Duration::from_secs(2);
+/// A clock that has run on for this long is believed; for short limits half of the limit.
+const BELIEVED: Duration = Duration::from_secs(3600);
+
+/// See the module.
+#[derive(Debug)]
+pub struct TooFar {
+    limit: Limit,
+    clock: Clock,
+    /// Wall time less monotonic time, and since when it is that.
+    steady: (i64, Instant),
+}
+
+impl TooFar {
+    /// From now on.
+    pub fn new(limit: Limit, clock: Clock) -> Self {
+        let steady = (clock.now().offset_ms(), Instant::now());
+        Self { limit, clock, steady }
+    }
+
+    /// Waits until it is time to look; how far behind the sink may be now. Never, without a limit.
+    pub async fn look(&mut self) -> Behind {
+        if self.limit == Limit::default() {
+            return std::future::pending().await;
+        }
+        sleep(LOOK).await;
+        let now = self.clock.now();
+        if now.offset_ms().abs_diff(self.steady.0) >= clock::JUMP_MS {
+            self.steady = (now.offset_ms(), Instant::now());
+        }
+        let believed = |age: &Duration| now.trusted && self.steady.1.elapsed() >= BELIEVED.min(*age / 2);
+        let before = |age: Duration| now.wall_ms.saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
+        Behind { bytes: self.limit.bytes, before_ms: self.limit.age.filter(believed).map(before) }
+    }
+}
+
+/// Tells what was given up.
+pub fn tell(sink: &str, given: &[GivenUp]) {
+    for GivenUp { stream, from, to } in given {
+        let records = to - from + 1;
+        tracing::warn!(
+            event = event::SINK_DROPPED,
+            sink,
+            stream,
+            from,
+            to,
+            records,
+            "given up: the sink is further behind than `max_behind` or `give_up_after` allow"
+        );
+    }
+}

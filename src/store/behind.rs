@@ -1,0 +1,130 @@
+//! A reader that must not hold up the others: it gives up the oldest when it is too far behind.
+
+use super::log::body::StreamId;
+use super::report::Cause;
+use super::shared::{Inner, Shared, reads};
+use crate::platform::clock;
+use crate::telemetry::Metric;
+
+/// How far a reader may be behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Behind {
+    /// Stored bytes that it has not delivered.
+    pub bytes: Option<u64>,
+    /// What arrived before this is given up, milliseconds since the Unix epoch.
+    pub before_ms: Option<i64>,
+}
+
+/// What a reader gave up of a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GivenUp {
+    /// The stream's name.
+    pub stream: String,
+    /// The first sequence.
+    pub from: u64,
+    /// The last sequence.
+    pub to: u64,
+}
+
+impl Inner {
+    /// Moves a reader's cursors past what is too much or too old; counted, and reported as an event.
+    pub fn give_up(&self, reader: &str, behind: Behind) -> Vec<GivenUp> {
+        let now = self.options.clock.now();
+        let mut shared = self.lock();
+        let mut given = Vec::new();
+        for (stream, next) in shared.too_far(reader, behind) {
+            shared.ensure_cursor(reader, stream, now.wall_ms);
+            let Some(live) = shared.cursors.get_mut(&(reader.to_string(), stream)) else { continue };
+            let from = live.entry.next;
+            live.entry.next = next;
+            for mark in &mut live.entry.lanes {
+                mark.next = mark.next.max(next);
+            }
+            live.since_ms.get_or_insert(now.monotonic_ms);
+            live.urgent = true;
+            let name = shared.name(stream);
+            let range = (from, next - 1);
+            shared.reports.given_up((stream, &name), range, Cause::Behind, &self.options.metrics, now.monotonic_ms);
+            self.options.metrics.add(Metric::SinkGivenUp, next - from);
+            given.push(GivenUp { stream: name, from, to: next - 1 });
+        }
+        if !given.is_empty() {
+            shared.refresh_full(&self.options);
+            self.room.send_modify(|n| *n += 1);
+            self.wake.notify_one();
+        }
+        given
+    }
+}
+
+impl Shared {
+    /// Where a reader's cursors would have to be; streams whose cursor may stay are not among them.
+    fn too_far(&self, reader: &str, behind: Behind) -> Vec<(StreamId, u64)> {
+        let Some(rule) = self.readers.iter().find(|rule| rule.name == reader) else { return Vec::new() };
+        let mut streams: Vec<Waiting> = Vec::new();
+        for stream in self.state.streams.values().filter(|stream| reads(rule, &stream.name)) {
+            let next = self.cursor(reader, stream.id).max(stream.floor);
+            let mut holdings: Vec<_> =
+                self.segments.values().filter_map(|segment| segment.summary.of(stream.id)).cloned().collect();
+            holdings.sort_by_key(|holding| holding.first);
+            streams.push(Waiting { id: stream.id, begin: next, next, holdings });
+        }
+        if let Some(before) = behind.before_ms {
+            for stream in &mut streams {
+                let is_old = |at: i64| clock::is_credible(at) && at < before;
+                while let Some(last) = stream.first().filter(|first| is_old(first.arrival_max)).map(|first| first.last)
+                {
+                    stream.next = last + 1;
+                }
+            }
+        }
+        let mut excess = behind.bytes.map_or(0, |most| {
+            let total: u64 = streams.iter().map(Waiting::bytes).sum();
+            total.saturating_sub(most)
+        });
+        while excess > 0 {
+            let oldest = streams.iter_mut().filter(|stream| stream.first().is_some());
+            let Some(stream) = oldest.min_by_key(|stream| stream.arrival()) else { break };
+            excess = stream.skip(excess);
+        }
+        let moved = streams.into_iter().filter(|stream| stream.next > stream.begin);
+        moved.map(|stream| (stream.id, stream.next)).collect()
+    }
+}
+
+/// What a reader has not delivered of a stream.
+struct Waiting {
+    id: StreamId,
+    begin: u64,
+    next: u64,
+    holdings: Vec<super::log::body::Holding>,
+}
+
+impl Waiting {
+    fn first(&self) -> Option<&super::log::body::Holding> {
+        self.holdings.iter().find(|holding| holding.last >= self.next)
+    }
+
+    fn bytes(&self) -> u64 {
+        let behind = self.holdings.iter().filter(|holding| holding.last >= self.next);
+        behind.map(|holding| holding.bytes_from(self.next)).sum()
+    }
+
+    fn arrival(&self) -> i64 {
+        self.first().map_or(i64::MAX, |first| first.arrival_of(self.next))
+    }
+
+    /// Passes over the oldest records that have so many bytes; how many bytes are left to be passed over.
+    fn skip(&mut self, excess: u64) -> u64 {
+        let Some(first) = self.first() else { return 0 };
+        let (bytes, last) = (first.bytes_from(self.next), first.last);
+        let from = self.next.max(first.first);
+        if bytes <= excess {
+            self.next = last + 1;
+            return excess - bytes;
+        }
+        let records = u128::from(last - from + 1) * u128::from(excess);
+        self.next = from + u64::try_from(records.div_ceil(u128::from(bytes))).unwrap_or(0).max(1);
+        0
+    }
+}

@@ -1,0 +1,78 @@
+//! What happens again and again is told at once the first time, then at most once in a while, with how
+//! often it has happened since: a log that fills by itself hides what else is in it, and wears a card out.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// So many things are told apart; what comes then is told with the others.
+const MOST: usize = 64;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Seldom {
+    every: Duration,
+    told: BTreeMap<String, (Instant, u64)>,
+}
+
+impl Seldom {
+    /// Each thing at most once in `every`.
+    #[must_use]
+    pub fn new(every: Duration) -> Self {
+        Self { every, told: BTreeMap::new() }
+    }
+
+    /// Whether to tell of a thing now, and how often it has happened since it was told last, this time included.
+    pub fn tell(&mut self, what: &str) -> Option<u64> {
+        let key = if self.told.len() < MOST || self.told.contains_key(what) { what } else { "" };
+        match self.told.get_mut(key) {
+            None => {
+                self.told.insert(key.to_string(), (Instant::now(), 0));
+                Some(1)
+            }
+            Some((at, held)) => {
+                *held += 1;
+                if at.elapsed() < self.every {
+                    return None;
+                }
+                *at = Instant::now();
+                Some(std::mem::take(held))
+            }
+        }
+    }
+}
+
+/// What kind of thing a message tells of: numbers in it are of this one case.
+#[must_use]
+pub fn kind_of(message: &str) -> String {
+    let mut kind = String::new();
+    for c in message.chars().take(160) {
+        let c = if c.is_ascii_digit() { '#' } else { c };
+        if c != '#' || !kind.ends_with('#') {
+            kind.push(c);
+        }
+    }
+    kind
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_is_told_and_others_are_summed_up() {
+        let mut seldom = Seldom::new(Duration::from_secs(3600));
+        assert_eq!((seldom.tell("a"), seldom.tell("a"), seldom.tell("b")), (Some(1), None, Some(1)));
+        let mut often = Seldom::new(Duration::ZERO);
+        assert_eq!((often.tell("a"), often.tell("a")), (Some(1), Some(1)));
+        seldom.every = Duration::ZERO;
+        assert_eq!(seldom.tell("a"), Some(2));
+        (0..1000).for_each(|n| assert!(seldom.tell(&n.to_string()).is_some()));
+        assert!(seldom.told.len() <= MOST + 1);
+    }
+
+    #[test]
+    fn numbers_do_not_make_another_kind() {
+        assert_eq!(kind_of("line 12, column 3: no"), kind_of("line 7, column 100: no"));
+        assert_ne!(kind_of("not JSON"), kind_of("not CSV"));
+    }
+}
