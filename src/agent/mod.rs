@@ -3,6 +3,8 @@
 //! Upstream and downstream meet only in the store. At stop the sources end first, then what they
 //! handed over is committed, then the sinks get a short time for what is left.
 
+mod place;
+
 use crate::config::{Config, Sink, Source};
 use crate::courier;
 use crate::flow::handover::handover;
@@ -12,6 +14,7 @@ use crate::platform::clock::{self, Clock};
 use crate::sink;
 use crate::source;
 use crate::store::{Backlog, Finding, OpenError, Options, Store};
+use crate::telemetry::people;
 use crate::telemetry::{Metric, Metrics, event};
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,8 +65,11 @@ impl Agent {
         let options = options(&config, &clock, &metrics);
         let readers = config.sinks.iter().map(|sink| sink.reader.clone()).collect();
         let state = config.state.clone();
+        place::before(&state);
         let opened = tokio::task::spawn_blocking(move || Store::open(&state, &options, readers)).await;
         let (store, findings) = opened.map_err(|error| OpenError::Io(std::io::Error::other(error)))??;
+        place::after(&config.state, config.store.cap);
+        tell_store(&config, &store);
         let (upstream_sender, upstream_stop) = stop();
         let (downstream_sender, downstream_stop) = stop();
         let mut upstream = JoinSet::new();
@@ -146,6 +152,35 @@ impl Agent {
             tracing::info!(event = event::STOPPED, left, "stopped; what is left waits on disk");
         }
         Left { backlog, durable, delivered }
+    }
+}
+
+/// Says what the store is, and what waits in it.
+fn tell_store(config: &Config, store: &Store) {
+    let state = config.state.display().to_string();
+    let kind = if store.is_new() { "a new store" } else { "a store that was there" };
+    tracing::info!(event = event::STORE_OPENED, state, store = store.id(), "{kind}");
+    if store.is_new() {
+        return;
+    }
+    let unknown = store.unknown_readers();
+    for sink in &config.sinks {
+        let Backlog { records, bytes, .. } = store.backlog(&sink.name);
+        let waits = people::size(bytes);
+        tracing::info!(event = event::STORE_OPENED, sink = sink.name, records, waits, "waits for delivery");
+        let streams = store.streams_of(&sink.name);
+        let is_known = streams.iter().any(|(stream, _)| store.saved_position(&sink.name, *stream).is_some());
+        if !is_known && records > 0 {
+            let unknown = unknown.join(", ");
+            tracing::warn!(
+                event = event::STORE_OPENED,
+                sink = sink.name,
+                records,
+                unknown,
+                "this sink has no place in the store yet: all that is kept goes to it. If it was renamed, that was \
+                 delivered under its old name"
+            );
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use crate::platform::clock;
 use crate::store::inspect::{self, Section, View};
 use crate::store::{OpenError, Store};
 use crate::telemetry::people::{age, size};
+use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -17,6 +18,9 @@ pub(super) struct Arguments {
     #[command(subcommand)]
     what: What,
 }
+
+/// More positions of a source than this are told as a number.
+const SHOWN: usize = 8;
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
@@ -61,6 +65,13 @@ enum What {
         /// The state directory
         dir: PathBuf,
     },
+    /// Forget where a reader stands that is not configured any more; the agent must be stopped
+    Forget {
+        /// The state directory
+        dir: PathBuf,
+        /// The reader: the name of a sink
+        reader: String,
+    },
     /// Give up a stream's oldest records for good; the agent must be stopped
     #[command(group = clap::ArgGroup::new("which").required(true))]
     Trim {
@@ -85,6 +96,7 @@ impl What {
             | Self::Export { dir, .. }
             | Self::Verify { dir }
             | Self::Repair { dir }
+            | Self::Forget { dir, .. }
             | Self::Trim { dir, .. } => dir,
         }
     }
@@ -106,6 +118,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         What::Export { stream, from, to, .. } => export(dir, &view, stream.as_deref(), *from, *to),
         What::Verify { .. } => verify(dir),
         What::Repair { .. } => repair(dir),
+        What::Forget { reader, .. } => forget(dir, &view, reader),
         What::Trim { stream, before, older_than, .. } => trim(dir, &view, stream, *before, *older_than),
     };
     match done {
@@ -140,13 +153,30 @@ fn list(view: &View) -> Result<bool, Failure> {
         let age = stream.oldest_ms.map_or("-".into(), age_of);
         let (first, last, bytes) = (stream.first, stream.last, size(stream.bytes));
         writeln!(out, "{:<28} {first:>12} {last:>12} {bytes:>10} {age:>8}", stream.name)?;
-        for cursor in &stream.cursors {
-            let behind = (stream.last + 1).saturating_sub(cursor.next.max(stream.first));
-            writeln!(out, "  reader {:<19} next {:>7}, {behind} not delivered", cursor.reader, cursor.next)?;
+        for reader in &stream.readers {
+            let behind = (stream.last + 1).saturating_sub(reader.next.max(stream.first));
+            let state = match (reader.is_configured, reader.has_begun) {
+                (true, true) => format!("{behind} not delivered"),
+                (true, false) => format!("{behind} not delivered: it has delivered nothing yet"),
+                // What waits for nobody is no backlog.
+                (false, _) => "not configured: holds nothing back (`buffer forget` takes it off this list)".into(),
+            };
+            writeln!(out, "  reader {:<19} next {:>7}, {state}", reader.name, reader.next)?;
         }
     }
+    let mut sources: BTreeMap<&str, Vec<(&str, usize)>> = BTreeMap::new();
     for (source, part, bytes) in &view.positions {
-        writeln!(out, "source {source}: position of {part} ({bytes} bytes)")?;
+        sources.entry(source).or_default().push((part, *bytes));
+    }
+    for (source, parts) in sources {
+        if parts.len() > SHOWN {
+            let bytes: usize = parts.iter().map(|(part, bytes)| part.len() + bytes).sum();
+            writeln!(out, "source {source}: {} positions ({})", parts.len(), size(bytes as u64))?;
+        } else {
+            for (part, bytes) in parts {
+                writeln!(out, "source {source}: position of {part} ({bytes} bytes)")?;
+            }
+        }
     }
     for finding in &view.findings {
         writeln!(out, "found: {finding}")?;
@@ -266,6 +296,23 @@ fn repair(dir: &Path) -> Result<bool, Failure> {
         say!("lost: stream {stream}, sequences {from} to {to} ({} records)", to - from + 1);
     }
     Ok(verified.problems.is_empty())
+}
+
+fn forget(dir: &Path, view: &View, reader: &str) -> Result<bool, Failure> {
+    let mut all = view.streams.iter().flat_map(|stream| &stream.readers);
+    if !all.clone().any(|known| known.name == reader) {
+        let mut names: Vec<&str> = all.map(|known| known.name.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        return Err(Failure::Wrong(format!("there is no reader `{reader}`; there are: {}", names.join(", "))));
+    }
+    if all.any(|known| known.name == reader && known.is_configured) {
+        let problem = format!("`{reader}` was configured when the agent ran last: it would send everything again");
+        return Err(Failure::Wrong(format!("{problem}; take it out of the configuration and start the agent once")));
+    }
+    let streams = Store::forget(dir, reader)?;
+    say!("reader {reader}: forgotten in {streams} stream(s)");
+    Ok(true)
 }
 
 fn trim(dir: &Path, view: &View, stream: &str, before: Option<u64>, older: Option<Span>) -> Result<bool, Failure> {

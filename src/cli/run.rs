@@ -2,7 +2,7 @@
 
 use super::{configuration, fail, runtime};
 use crate::agent::Agent;
-use crate::platform::{process, signals};
+use crate::platform::{clock, process, signals};
 use crate::telemetry::event;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -57,6 +57,20 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         runtime.block_on(async {
             // Before anything is opened: a stop during a long start is one in order, too.
             let stop = signals::stop_requested().map_err(|error| error.to_string())?;
+            signals::ignore_others(|name| {
+                tracing::warn!(
+                    event = event::STARTED,
+                    signal = name,
+                    "ignored: a configuration is read at the start only; restart to take a changed one"
+                );
+            })
+            .map_err(|error| error.to_string())?;
+            let (version, shown) = (env!("CARGO_PKG_VERSION"), path.display().to_string());
+            tracing::info!(event = event::STARTED, version, config = shown, "forebay starts");
+            if !clock::is_credible(clock::wall_ms()) {
+                let now = clock::utc(clock::wall_ms());
+                tracing::warn!(event = event::STARTED, now, "the clock is not set: times are marked until it is");
+            }
             let (agent, _) = Agent::start(config).await.map_err(|error| error.to_string())?;
             stop.await;
             agent.stop(DRAIN).await;

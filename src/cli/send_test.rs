@@ -12,12 +12,14 @@ use crate::telemetry::{Metrics, event};
 use std::fmt::{Debug, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::{Context, SubscriberExt};
 
+/// Somebody who waits is told so after this long, and again and again.
+const PATIENCE: Duration = Duration::from_secs(3);
 /// Consumers tell it from data by this.
 const STREAM: &str = "forebay.test";
 
@@ -103,7 +105,14 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     let target = sink::open(&found.kind, Metrics::new());
     let delivered = match runtime() {
         Ok(runtime) => runtime.block_on(async {
-            let delivered = target.deliver(&batch).await;
+            let mut delivery = target.deliver(&batch);
+            let delivered = loop {
+                tokio::select! {
+                    delivered = &mut delivery => break delivered,
+                    () = tokio::time::sleep(PATIENCE) => sink::dial::step("waiting", "for the step after the last one"),
+                }
+            };
+            drop(delivery);
             target.close().await;
             delivered
         }),

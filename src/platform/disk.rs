@@ -202,6 +202,34 @@ fn about(path: &Path) -> impl FnOnce(io::Error) -> io::Error + '_ {
     move |error| io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
+/// What a filesystem is, if that is no place for a store, and what to do.
+#[must_use]
+pub fn filesystem(path: &Path) -> Option<(&'static str, &'static str)> {
+    // Numbers as in statfs(2).
+    let kind = rustix::fs::statfs(path).ok()?.f_type;
+    Some(match u32::try_from(kind).ok()? {
+        0x0102_1994 | 0x8584_58f6 => {
+            ("tmpfs", "the state directory is in memory: all of it is gone with a restart of the machine")
+        }
+        0x794c_7630 => (
+            "overlay",
+            "the state directory is in a container's own layer: it is gone with the container; mount a volume",
+        ),
+        0x6969 => ("NFS", "the state directory is on a network filesystem: what it calls synced may not be on a disk"),
+        0x517b | 0xff53_4d42 | 0xfe53_4d42 => {
+            ("SMB", "the state directory is on a network filesystem: what it calls synced may not be on a disk")
+        }
+        _ => return None,
+    })
+}
+
+/// Bytes of the disk that a path is on.
+#[must_use]
+pub fn room(path: &Path) -> Option<u64> {
+    let about = rustix::fs::statvfs(path).ok()?;
+    about.f_blocks.checked_mul(about.f_frsize)
+}
+
 /// Whether a filesystem has no inodes left: a new file finds no room there, however many bytes are free.
 #[must_use]
 pub fn is_out_of_inodes(path: &Path) -> bool {

@@ -36,13 +36,16 @@ impl Lock {
     /// # Errors
     /// When another process holds it or the file cannot be opened.
     pub fn take(root: &Path) -> Result<Self, LockError> {
+        let path = root.join("lock");
+        let about = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
             .truncate(false)
             .mode(0o600)
-            .open(root.join("lock"))?;
+            .open(&path)
+            .map_err(about)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {

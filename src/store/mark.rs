@@ -27,6 +27,15 @@ pub struct StreamMark {
     pub next: u64,
 }
 
+/// A reader that was configured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReaderMark {
+    /// Its name.
+    pub name: String,
+    /// The streams that it reads.
+    pub streams: Vec<StreamId>,
+}
+
 /// See the module.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {
@@ -36,6 +45,8 @@ pub struct Mark {
     pub lsn: u64,
     /// Every stream.
     pub streams: Vec<StreamMark>,
+    /// Every reader, for whoever looks at the store without its configuration.
+    pub readers: Vec<ReaderMark>,
 }
 
 impl Mark {
@@ -100,7 +111,8 @@ mod tests {
         folders.create(&disk).unwrap();
         assert_eq!(Mark::read(&disk, &folders), None);
         let streams = vec![StreamMark { id: 3, name: "a long name of a stream".into(), next: 9 }];
-        let long = Mark { store: [7; 16], lsn: 4, streams };
+        let readers = vec![ReaderMark { name: "hub".into(), streams: vec![3] }];
+        let long = Mark { store: [7; 16], lsn: 4, streams, readers };
         let short = Mark { streams: Vec::new(), ..long.clone() };
         let mut marker = Marker::default();
         for mark in [&long, &short] {
@@ -108,6 +120,9 @@ mod tests {
             assert_eq!(Mark::read(&disk, &folders).as_ref(), Some(mark));
         }
         let bytes = long.encode().unwrap();
+        // As stored: older versions of this file are read for ever.
+        let golden = include_bytes!("../../tests/golden/mark-1");
+        assert_eq!((&bytes[..], Mark::decode(golden)), (&golden[..], Some(long)));
         for at in 0..bytes.len() {
             let mut bad = bytes.clone();
             bad[at] ^= 1;

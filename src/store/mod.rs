@@ -197,6 +197,16 @@ impl Store {
         Ok((opened.committer.repair()?, opened.findings))
     }
 
+    /// Forgets where a reader stands that is not configured any more; in how many streams it stood. No agent
+    /// may have the store open.
+    ///
+    /// # Errors
+    /// When another process has it, or the disk fails.
+    pub fn forget(dir: &Path, reader: &str) -> Result<usize, OpenError> {
+        let mut opened = open::open(dir, &Options { cap: u64::MAX, reserve: 0, ..Options::default() }, Vec::new())?;
+        Ok(opened.committer.forget(reader)?)
+    }
+
     /// Gives up a stream's records below a sequence; how many of them nobody had released. No
     /// agent may have the store open.
     ///
@@ -278,6 +288,23 @@ impl Store {
     /// Has a reader give up the oldest of what it has not delivered, so far as it is too far behind.
     pub fn give_up(&self, reader: &str, behind: Behind) -> Vec<GivenUp> {
         self.inner.give_up(reader, behind)
+    }
+
+    /// Whether this store was made by this start.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.inner.is_new
+    }
+
+    /// Readers of the log that are not configured any more.
+    #[must_use]
+    pub fn unknown_readers(&self) -> Vec<String> {
+        let shared = self.inner.lock();
+        let is_known = |name: &String| shared.readers.iter().any(|rule| rule.name == *name);
+        let mut names: Vec<String> = shared.state.cursors.keys().map(|(name, _)| name.clone()).collect();
+        names.dedup();
+        names.retain(|name| !is_known(name));
+        names
     }
 
     /// The machine's clock was moved by so many milliseconds.

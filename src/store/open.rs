@@ -111,6 +111,7 @@ pub(super) fn open(dir: &Path, options: &Options, readers: Vec<ReaderRule>) -> R
     }
     options.metrics.set(Metric::StoreSegments, shared.segments.len() as u64);
     let inner = Arc::new(Inner {
+        is_new: fresh,
         id: scan.store,
         options: options.clone(),
         traffic,

@@ -55,6 +55,8 @@ pub(super) struct Shared {
 
 #[derive(Debug)]
 pub(super) struct Inner {
+    /// The store was made by this start.
+    pub is_new: bool,
     pub id: [u8; 16],
     pub options: Options,
     pub traffic: Arc<Traffic>,

@@ -52,6 +52,21 @@ impl Committer {
         Ok(repaired)
     }
 
+    /// Forgets where a reader stands in every stream; in how many it stood.
+    pub fn forget(&mut self, reader: &str) -> io::Result<usize> {
+        let forgotten = {
+            let mut shared = self.inner.lock();
+            let before = shared.state.cursors.len();
+            shared.state.cursors.retain(|(name, _), _| name != reader);
+            shared.cursors.retain(|(name, _), _| name != reader);
+            before - shared.state.cursors.len()
+        };
+        // What a start needs is in the checkpoint that a segment begins with.
+        self.roll()?;
+        self.close();
+        Ok(forgotten)
+    }
+
     /// Gives up a stream's records below a sequence; how many of them nobody had released.
     pub fn trim(&mut self, stream: &str, floor: u64) -> io::Result<u64> {
         let now = self.inner.options.clock.monotonic_ms();

@@ -14,6 +14,7 @@ mod scrub;
 
 pub use mend::Repaired;
 
+use super::ReaderRule;
 use super::group::Group;
 use super::index::{Index, Update};
 use super::lock::Lock;
@@ -24,9 +25,9 @@ use super::log::layout::Kind;
 use super::log::section::{Builder, Compressor};
 use super::log::segment::{Folders, Segment};
 use super::log::writer::Writer;
-use super::mark::{Mark, Marker, StreamMark};
+use super::mark::{Mark, Marker, ReaderMark, StreamMark};
 use super::report::Cause;
-use super::shared::{Inner, Shared};
+use super::shared::{Inner, Shared, reads};
 use super::space::{Floors, Room};
 use crate::flow::receipt::Durable;
 use crate::flow::record::{EVENTS, Record};
@@ -544,13 +545,21 @@ impl Committer {
 
     /// Notes how far the log has come.
     fn mark(&mut self) {
-        let streams = {
+        let mark = {
             let shared = self.inner.lock();
-            let mark =
-                |stream: &StreamState| StreamMark { id: stream.id, name: stream.name.clone(), next: stream.next };
-            shared.state.streams.values().map(mark).collect()
+            let states = || shared.state.streams.values();
+            let stream = |state: &StreamState| StreamMark { id: state.id, name: state.name.clone(), next: state.next };
+            let reader = |rule: &ReaderRule| ReaderMark {
+                name: rule.name.clone(),
+                streams: states().filter(|state| reads(rule, &state.name)).map(|state| state.id).collect(),
+            };
+            Mark {
+                store: self.inner.id,
+                lsn: self.writer.lsn(),
+                streams: states().map(stream).collect(),
+                readers: shared.readers.iter().map(reader).collect(),
+            }
         };
-        let mark = Mark { store: self.inner.id, lsn: self.writer.lsn(), streams };
         self.marker.write(&*self.inner.options.disk, &self.folders, &mark);
     }
 

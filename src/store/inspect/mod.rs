@@ -13,6 +13,7 @@ pub use verify::{Verified, verify};
 use super::log::body::{self, CursorEntry};
 use super::log::recover::{Finding, Remembered, Scan, scan};
 use super::log::segment::Folders;
+use super::mark::{Mark, ReaderMark};
 use crate::platform::disk::{Disk, RealDisk};
 use std::io;
 use std::path::Path;
@@ -30,8 +31,21 @@ pub struct StreamView {
     pub bytes: u64,
     /// The oldest arrival, milliseconds since the Unix epoch.
     pub oldest_ms: Option<i64>,
-    /// Its readers' cursors.
-    pub cursors: Vec<CursorEntry>,
+    /// Its readers.
+    pub readers: Vec<ReaderView>,
+}
+
+/// A reader of a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReaderView {
+    /// Its name.
+    pub name: String,
+    /// The next sequence that it has not delivered.
+    pub next: u64,
+    /// It was configured when the store was in use last; it holds nothing back otherwise.
+    pub is_configured: bool,
+    /// It has delivered something, or was told where to begin.
+    pub has_begun: bool,
 }
 
 /// A store as it is on disk.
@@ -68,7 +82,9 @@ pub fn view(dir: &Path) -> io::Result<Option<View>> {
     let Some(scan) = scan(&RealDisk, &folders, &Remembered::of_mark(&RealDisk, &folders))? else {
         return Ok(None);
     };
-    let streams = scan.state.streams.values().map(|stream| stream_view(&scan, stream)).collect();
+    let mark = Mark::read(&RealDisk, &folders).filter(|mark| mark.store == scan.store);
+    let readers = mark.map(|mark| mark.readers);
+    let streams = scan.state.streams.values().map(|stream| stream_view(&scan, stream, readers.as_deref())).collect();
     let positions = scan.state.positions.iter();
     Ok(Some(View {
         id: scan.store,
@@ -84,7 +100,7 @@ pub fn view(dir: &Path) -> io::Result<Option<View>> {
     }))
 }
 
-fn stream_view(scan: &Scan, stream: &body::StreamState) -> StreamView {
+fn stream_view(scan: &Scan, stream: &body::StreamState, known: Option<&[ReaderMark]>) -> StreamView {
     let holdings = || scan.segments.values().filter_map(|segment| segment.summary.of(stream.id));
     let live = || holdings().filter(|holding| holding.last >= stream.floor);
     StreamView {
@@ -93,6 +109,29 @@ fn stream_view(scan: &Scan, stream: &body::StreamState) -> StreamView {
         last: stream.next - 1,
         bytes: live().map(|holding| holding.bytes).sum(),
         oldest_ms: live().map(|holding| holding.arrival_min).min(),
-        cursors: scan.state.cursors.values().filter(|cursor| cursor.stream == stream.id).cloned().collect(),
+        readers: readers(scan, stream, known),
     }
+}
+
+/// Everybody who reads a stream, or did; `known` are those that were configured, if that is known.
+fn readers(scan: &Scan, stream: &body::StreamState, known: Option<&[ReaderMark]>) -> Vec<ReaderView> {
+    let reads = |reader: &&ReaderMark| reader.streams.contains(&stream.id);
+    let configured =
+        |name: &str| known.is_none_or(|known| known.iter().filter(reads).any(|reader| reader.name == name));
+    let view = |cursor: &CursorEntry| ReaderView {
+        name: cursor.reader.clone(),
+        next: cursor.next,
+        is_configured: configured(&cursor.reader),
+        has_begun: true,
+    };
+    let of_stream = || scan.state.cursors.values().filter(|cursor| cursor.stream == stream.id);
+    let mut all: Vec<ReaderView> = of_stream().map(view).collect();
+    for reader in known.into_iter().flatten().filter(reads) {
+        if all.iter().all(|there| there.name != reader.name) {
+            let (name, next) = (reader.name.clone(), stream.floor);
+            all.push(ReaderView { name, next, is_configured: true, has_begun: false });
+        }
+    }
+    all.sort_by(|one, two| one.name.cmp(&two.name));
+    all
 }
