@@ -8,10 +8,10 @@ use crate::sink::Limit;
 use crate::store::{Behind, GivenUp};
 use crate::telemetry::event;
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep_until};
 
 /// How often it is looked.
-const LOOK: Duration = Duration::from_secs(2);
+const LOOK: Duration = Duration::from_millis(500);
 /// A clock that has run on for this long is believed; for short limits half of the limit.
 const BELIEVED: Duration = Duration::from_secs(3600);
 
@@ -22,21 +22,24 @@ pub struct TooFar {
     clock: Clock,
     /// Wall time less monotonic time, and since when it is that.
     steady: (i64, Instant),
+    /// When it is looked next.
+    due: Instant,
 }
 
 impl TooFar {
     /// From now on.
     pub fn new(limit: Limit, clock: Clock) -> Self {
         let steady = (clock.now().offset_ms(), Instant::now());
-        Self { limit, clock, steady }
+        Self { limit, clock, steady, due: Instant::now() }
     }
 
-    /// Waits until it is time to look; how far behind the sink may be now. Never, without a limit.
+    /// Waits until it is time to look; how far behind the sink may be now. Never, without a limit. Cancel safe.
     pub async fn look(&mut self) -> Behind {
         if self.limit == Limit::default() {
             return std::future::pending().await;
         }
-        sleep(LOOK).await;
+        sleep_until(self.due).await;
+        self.due = Instant::now() + LOOK;
         let now = self.clock.now();
         if now.offset_ms().abs_diff(self.steady.0) >= clock::JUMP_MS {
             self.steady = (now.offset_ms(), Instant::now());

@@ -23,5 +23,6 @@ mod rig;
 mod serial;
 mod sessions;
 mod tap;
+mod told;
 mod transports;
 mod ways;

@@ -553,12 +553,13 @@ impl Committer {
                 name: rule.name.clone(),
                 streams: states().filter(|state| reads(rule, &state.name)).map(|state| state.id).collect(),
             };
-            Mark {
-                store: self.inner.id,
-                lsn: self.writer.lsn(),
-                streams: states().map(stream).collect(),
-                readers: shared.readers.iter().map(reader).collect(),
+            let mut readers: Vec<ReaderMark> = shared.readers.iter().map(reader).collect();
+            if readers.is_empty() {
+                // A person mends the store: those of the configuration stay known.
+                let before = Mark::read(&*self.inner.options.disk, &self.folders);
+                readers = before.map(|mark| mark.readers).unwrap_or_default();
             }
+            Mark { store: self.inner.id, lsn: self.writer.lsn(), streams: states().map(stream).collect(), readers }
         };
         self.marker.write(&*self.inner.options.disk, &self.folders, &mark);
     }
