@@ -7,7 +7,6 @@
 mod gather;
 mod lane;
 mod letter;
-mod outage;
 mod progress;
 mod rounds;
 mod too_far;

@@ -1,6 +1,5 @@
 //! The way to a sink: when a batch may go, sending it, and what its fate says of the link.
 
-use super::outage::{Outage, Tell};
 use crate::flow::batch::{Batch, Unset};
 use crate::flow::receipt::Accepted;
 use crate::flow::stop::Stop;
@@ -10,6 +9,7 @@ use crate::sink::link::{Link, Permit};
 use crate::sink::pace::{Pace, Rate};
 use crate::sink::{Class, DeliverError, Sink};
 use crate::store::Store;
+use crate::telemetry::outage::{Outage, Tell};
 use crate::telemetry::people;
 use crate::telemetry::{Metric, Metrics, event};
 use std::collections::HashMap;

@@ -74,7 +74,6 @@ impl std::fmt::Display for Property<'_> {
 
 impl Envelope {
     /// What every target says of an event besides its content type and encoding.
-    #[must_use]
     pub fn properties(&self) -> impl Iterator<Item = (&'static str, Property<'_>)> {
         let always = [
             ("schema", Property::Int(SCHEMA)),

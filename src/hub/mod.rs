@@ -147,6 +147,7 @@ impl Hub {
         // To Azure's clients the emulator is what has no TLS.
         let (host, emulator) = match self.shared.settings.tls {
             Some(_) => ("localhost".to_string(), ""),
+            None if self.address.is_ipv6() => (format!("[{host}]"), "UseDevelopmentEmulator=true;"),
             None => (host.to_string(), "UseDevelopmentEmulator=true;"),
         };
         format!(

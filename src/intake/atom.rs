@@ -141,22 +141,9 @@ impl Builder {
             }
             Payload::Nothing => {}
         }
+        self.metrics.add(Metric::DeadLetters, parts.bad.len() as u64);
         for letter in &parts.bad {
-            let reason = letter.attributes.iter().rfind(|(name, _)| &**name == "reason").map(|(_, reason)| &**reason);
-            let reason = reason.unwrap_or_default();
-            self.metrics.add(Metric::DeadLetters, 1);
-            if let Some(count) = self.told.tell(&kind_of(reason)) {
-                let (source, key, sample) = (&*self.source, &*letter.key, sample(&letter.payload));
-                tracing::warn!(
-                    event = event::DEAD_LETTER,
-                    source,
-                    key,
-                    reason,
-                    sample,
-                    count,
-                    "set aside: not a reading; it is in the stream forebay.dead-letters"
-                );
-            }
+            tell_of(letter, &self.source, &mut self.told);
         }
         for record in &parts.good {
             self.doubts.look(&self.source, record, now);
@@ -166,6 +153,24 @@ impl Builder {
         let part = |stream, records| Part { stream, generation: self.generation, in_flight: false, records };
         let parts = vec![part(*stream, parts.good), part(self.dead, parts.bad)];
         cut(Atom { parts, positions, ..Atom::default() })
+    }
+}
+
+/// Tells of a message that is no reading, seldom.
+fn tell_of(letter: &Record, source: &str, told: &mut Seldom) {
+    let reason = letter.attributes.iter().rfind(|(name, _)| &**name == "reason").map(|(_, reason)| &**reason);
+    let reason = reason.unwrap_or_default();
+    if let Some(count) = told.tell(&kind_of(reason)) {
+        let (key, sample) = (&*letter.key, sample(&letter.payload));
+        tracing::warn!(
+            event = event::DEAD_LETTER,
+            source,
+            key,
+            reason,
+            sample,
+            count,
+            "set aside: not a reading; it is in the stream forebay.dead-letters"
+        );
     }
 }
 
@@ -238,7 +243,7 @@ fn dead_letter(base: &Record, head: Bytes, source: &str, reason: &str, length: u
         ("crc32c".into(), format!("{crc:08x}").into()),
     ]);
     let (kind, payload) = readable(head);
-    Record { attributes, payload, kind, ..base.clone() }
+    Record { attributes, kind, payload, ..base.clone() }
 }
 
 #[cfg(test)]

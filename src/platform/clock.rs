@@ -65,7 +65,10 @@ pub const MONOTONIC: &str = "monotonic_ms";
 #[must_use]
 pub fn boot() -> &'static str {
     static BOOT_ID: OnceLock<String> = OnceLock::new();
-    BOOT_ID.get_or_init(|| machine::boot_id()[..8].iter().map(|byte| format!("{byte:02x}")).collect())
+    BOOT_ID.get_or_init(|| {
+        let id = machine::boot_id();
+        format!("{:016x}", u128::from_be_bytes(id) >> 64)
+    })
 }
 
 /// Milliseconds since the machine was started, those asleep among them (`CLOCK_BOOTTIME`, time_namespaces(7)).

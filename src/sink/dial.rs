@@ -7,6 +7,8 @@ use crate::platform::clock;
 use crate::platform::stream::Stream;
 use crate::platform::tls::{self, Trust};
 use crate::telemetry::event;
+use crate::telemetry::seldom::Seldom;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
@@ -21,6 +23,27 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// Tells of a step that was taken.
 pub fn step(name: &'static str, told: impl std::fmt::Display) {
     tracing::debug!(event = event::SINK_STEP, step = name, "{told}");
+}
+
+/// Connections that are made again and again are told of once in a while.
+#[derive(Debug)]
+pub struct Connections(Mutex<Seldom>);
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self(Mutex::new(Seldom::new(Duration::from_secs(60))))
+    }
+}
+
+impl Connections {
+    /// One was made to a place.
+    pub fn made(&self, place: &str) {
+        let told = self.0.lock().unwrap_or_else(PoisonError::into_inner).tell(place);
+        match told {
+            Some(times) => tracing::info!(event = event::SINK_UP, place, times, "connected"),
+            None => tracing::debug!(event = event::SINK_UP, place, "connected"),
+        }
+    }
 }
 
 /// Connects to the first address of a name that answers.

@@ -65,7 +65,7 @@ impl Shared {
         for stream in self.state.streams.values().filter(|stream| reads(rule, &stream.name)) {
             let next = self.cursor(reader, stream.id).max(stream.floor);
             let mut holdings: Vec<_> =
-                self.segments.values().filter_map(|segment| segment.summary.of(stream.id)).cloned().collect();
+                self.segments.values().filter_map(|segment| segment.summary.of(stream.id)).copied().collect();
             holdings.sort_by_key(|holding| holding.first);
             streams.push(Waiting { id: stream.id, begin: next, next, holdings });
         }

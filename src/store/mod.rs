@@ -286,6 +286,7 @@ impl Store {
     }
 
     /// Has a reader give up the oldest of what it has not delivered, so far as it is too far behind.
+    #[must_use]
     pub fn give_up(&self, reader: &str, behind: Behind) -> Vec<GivenUp> {
         self.inner.give_up(reader, behind)
     }

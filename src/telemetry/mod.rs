@@ -3,6 +3,7 @@
 //! Counters only rise while the process runs; gauges are set. They are logged once a minute and
 //! at stop (event `status`), and `forebay demo` and `forebay bench` read them.
 
+pub mod outage;
 pub mod people;
 pub mod seldom;
 

@@ -297,8 +297,8 @@ fn no_secret_is_printed_whatever_the_mistake() {
         format!("{source}[sink.h]\nkind = \"eventhubs\"\nconnection = \"Endpoint=sb://x/;{key}\nevent_hub = 1\n"),
         format!("{source}[sink.\"hunter2hunter2;Pwd=hunter2hunter2\"]\nkind = \"directory\"\npath = 1\n")
             .replace("hunter2hunter2;", ""),
-        format!("{sink}{}username = \"u\"\npassword = \"hunter2hunter2\"\n", source),
-        format!("{sink}{}username = \"u\"\npasword = \"hunter2hunter2\"\n", source),
+        format!("{sink}{source}username = \"u\"\npassword = \"hunter2hunter2\"\n"),
+        format!("{sink}{source}username = \"u\"\npasword = \"hunter2hunter2\"\n"),
         format!("{sink}{}", source.replace("mqtt://h", "mqtt://user:hunter2hunter2@h")),
         format!("{sink}{}", source.replace("mqtt://h\"", "mqtt://user:hunter2hunter2@h\"\nqos = 9")),
         format!("{sink}{source}fallback = [\"mqtt://u:hunter2hunter2@h\"]\n"),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 fn library() -> PathBuf {
-    let found = glob::glob("/usr/lib/*/faketime/libfaketime.so.1").unwrap().filter_map(Result::ok).next();
+    let found = glob::glob("/usr/lib/*/faketime/libfaketime.so.1").unwrap().find_map(Result::ok);
     found.expect("libfaketime is not installed: tests/run installs it")
 }
 

@@ -262,3 +262,34 @@ fn a_broker_that_accepts_and_drops_gives_way_to_the_fallback() {
     until("it is there", || lines(dir.path(), "readings").len() == 1);
     assert!(agent.stop().success());
 }
+
+/// Addresses of the sixth version, wherever a host and a port stand.
+#[test]
+fn ipv6_addresses_are_reached() {
+    let dir = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let broker = Mosquitto::start(dir.path(), &format!("listener {port} ::1"));
+    let runtime = crate::rig::runtime();
+    let settings = forebay::hub::Settings { listen: "[::1]:0".into(), ..forebay::hub::Settings::default() };
+    let hub = runtime.block_on(forebay::hub::Hub::start(settings)).unwrap();
+    let connection = hub.connection_string("readings");
+    assert!(connection.contains("sb://[::1]:"), "{connection}");
+    for transport in ["amqp", "https", "amqp-websocket"] {
+        let folder = dir.path().join(transport);
+        std::fs::create_dir(&folder).unwrap();
+        let text = format!(
+            "device = \"d\"\n[store]\nlinger = \"50ms\"\nreserve = \"16MiB\"\n\
+             [source.plant]\nkind = \"mqtt\"\nurl = \"mqtt://[::1]:{port}\"\ntopics = [\"#\"]\nclient_id = \"{transport}\"\n\
+             [sink.hub]\nkind = \"eventhubs\"\nconnection = {{ env = \"EVENTHUB_CONNECTION\" }}\nlinger = \"0s\"\n\
+             transport = \"{transport}\"\nport = {}\n",
+            hub.address().port()
+        );
+        let agent = Agent::start(&folder, &text, &connection);
+        until("a reading is at the hub", || {
+            publish(broker.port, &["-q", "1", "-t", transport, "-m", "1"]);
+            let all = crate::rig::readings(&hub, "readings");
+            all.iter().any(|reading| reading.line["key"] == transport)
+        });
+        assert!(agent.stop().success());
+    }
+}

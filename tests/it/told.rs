@@ -130,7 +130,7 @@ fn a_portal_that_answers_for_the_hub_takes_nothing() {
                 }
                 continue;
             }
-            let mut request = [0; 65_536];
+            let mut request = vec![0; 65_536];
             let _ = client.read(&mut request);
             let answer: &[u8] = match n {
                 0 => b"HTTP/1.1 204 No Content\r\n\r\n",

@@ -45,7 +45,9 @@ impl Folder {
             let synced = streams.iter().filter_map(|stream| self.files.get(stream)).try_for_each(Written::sync);
             // What could not be synced must not be synced again: the next file takes its place.
             if let Err(error) = synced.and_then(|()| File::open(&self.settings.path)?.sync_all()) {
-                streams.iter().for_each(|stream| drop(self.files.remove(stream)));
+                for stream in &streams {
+                    self.files.remove(stream);
+                }
                 self.is_tidy = false;
                 return Err(error);
             }
@@ -110,13 +112,17 @@ impl Folder {
         let is_old = |written: &Written| written.since.elapsed() >= self.settings.roll;
         let old: Vec<String> =
             self.files.iter().filter(|(_, written)| is_old(written)).map(|(stream, _)| stream.clone()).collect();
-        old.iter().for_each(|stream| self.finish(stream));
+        for stream in &old {
+            self.finish(stream);
+        }
     }
 
     /// Finishes all files.
     pub fn finish_all(&mut self) {
         let all: Vec<String> = self.files.keys().cloned().collect();
-        all.iter().for_each(|stream| self.finish(stream));
+        for stream in &all {
+            self.finish(stream);
+        }
     }
 
     fn finish(&mut self, stream: &str) {
@@ -372,11 +378,11 @@ mod tests {
             assert_eq!(names(dir.path()), [again, first.to_string()], "what is finished is not written over");
             let bytes = std::fs::read(dir.path().join(first)).unwrap();
             let mut text = String::new();
-            match is_packed {
-                true => flate2::read::MultiGzDecoder::new(&bytes[..]).read_to_string(&mut text).map(drop),
-                false => Read::read_to_string(&mut &bytes[..], &mut text).map(drop),
+            if is_packed {
+                flate2::read::MultiGzDecoder::new(&bytes[..]).read_to_string(&mut text).unwrap();
+            } else {
+                text = String::from_utf8(bytes).unwrap();
             }
-            .unwrap();
             assert_eq!(text, "one\ntwo\nthree\n");
         }
     }

@@ -12,11 +12,11 @@ use super::Settings;
 use super::error::{BUSY, NOT_FOUND, QUOTA};
 use super::token::{Renewal, Token};
 use super::transport;
-use crate::config::value::Target;
+use crate::config::value::{Host, Target};
 use crate::flow::batch::{Batch, Event};
 use crate::flow::receipt::Accepted;
 use crate::platform::clock;
-use crate::sink::dial::step;
+use crate::sink::dial::{Connections, step};
 use crate::sink::slots::Slots;
 use crate::sink::{Class, DeliverError, Delivery, Limits, Sink};
 use crate::telemetry::{Metric, Metrics, event};
@@ -56,6 +56,7 @@ type Sender = SendRequest<Full<Bytes>>;
 #[derive(Debug)]
 pub struct Https {
     settings: Settings,
+    made: Connections,
     metrics: Arc<Metrics>,
     token: Mutex<Option<(Token, Option<Renewal>)>>,
     /// Something was accepted: what is refused now is refused for its own sake.
@@ -75,7 +76,7 @@ impl Https {
     #[must_use]
     pub fn new(settings: Settings, metrics: Arc<Metrics>) -> Self {
         let (token, ways) = (Mutex::default(), Slots::default());
-        Self { settings, metrics, token, proved: AtomicBool::new(false), ways }
+        Self { settings, made: Connections::default(), metrics, token, proved: AtomicBool::new(false), ways }
     }
 
     async fn send(&self, batch: &Batch) -> Result<Accepted, DeliverError> {
@@ -115,7 +116,7 @@ impl Https {
         // It ends with its sender, or with the peer; the next request says what is wrong.
         tokio::spawn(connection);
         self.metrics.add(Metric::SinkConnects, 1);
-        tracing::info!(event = event::SINK_UP, host, entity = self.settings.entity, "connected");
+        self.made.made(&format!("{}/{}", Host(host), self.settings.entity));
         Ok(Open { sender, used: Instant::now() })
     }
 

@@ -15,16 +15,17 @@ mod token;
 mod transport;
 
 pub use crate::config::value::EventHubs as Settings;
-use crate::config::value::Target;
 pub use crate::config::value::Transport;
+use crate::config::value::{Host, Target};
 pub use guard::is_sound;
 pub use https::Https;
 
+use super::dial::Connections;
 use super::slots::Slots;
 use super::{BODY_RAW, Class, DeliverError, Delivery, Limits, Sink};
 use crate::flow::batch::Batch;
 use crate::flow::receipt::Accepted;
-use crate::telemetry::{Metric, Metrics, event};
+use crate::telemetry::{Metric, Metrics};
 use connection::{Connection, Link};
 use std::future::Future;
 use std::path::PathBuf;
@@ -43,6 +44,7 @@ const ENVELOPE_BYTES: usize = 512;
 #[derive(Debug)]
 pub struct EventHubs {
     settings: Settings,
+    made: Connections,
     metrics: Arc<Metrics>,
     batch_bytes: AtomicUsize,
     /// Something was accepted.
@@ -57,6 +59,7 @@ impl EventHubs {
     pub fn new(settings: Settings, metrics: Arc<Metrics>) -> Self {
         Self {
             settings,
+            made: Connections::default(),
             metrics,
             batch_bytes: AtomicUsize::new(BATCH_BYTES),
             proved: AtomicBool::new(false),
@@ -115,7 +118,7 @@ impl EventHubs {
         let connection = Arc::new(Connection::open(&self.settings).await?);
         self.metrics.add(Metric::SinkConnects, 1);
         let host = &self.settings.connection.endpoint.host;
-        tracing::info!(event = event::SINK_UP, host, entity = self.settings.entity, "connected");
+        self.made.made(&format!("{}/{}", Host(host), self.settings.entity));
         *slot = Some(connection.clone());
         Ok(connection)
     }

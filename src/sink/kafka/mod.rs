@@ -17,14 +17,14 @@ pub use crate::config::value::Kafka as Settings;
 pub use answer::read_all;
 pub use scram::{Hash, Scram};
 
-use super::dial::step;
+use super::dial::{Connections, step};
 use super::slots::Slots;
 use super::{BODY_RAW, Class, DeliverError, Delivery, Limits, Sink};
-use crate::config::value::Sasl;
+use crate::config::value::{Host, Sasl};
 use crate::flow::batch::Batch;
 use crate::flow::receipt::Accepted;
 use crate::platform::clock;
-use crate::telemetry::{Metric, Metrics, event};
+use crate::telemetry::{Metric, Metrics};
 use bytes::Bytes;
 use connection::Connection;
 use error::from_broker;
@@ -61,6 +61,7 @@ const ACKS_ALL: i16 = -1;
 #[derive(Debug)]
 pub struct Kafka {
     settings: Settings,
+    made: Connections,
     metrics: Arc<Metrics>,
     /// Which broker is asked first, next time.
     turn: AtomicUsize,
@@ -102,7 +103,7 @@ impl Kafka {
     #[must_use]
     pub fn new(settings: Settings, metrics: Arc<Metrics>) -> Self {
         let (turn, turns, spread) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(1));
-        Self { settings, metrics, turn, turns, spread, slots: Slots::default() }
+        Self { settings, made: Connections::default(), metrics, turn, turns, spread, slots: Slots::default() }
     }
 
     async fn send(&self, batch: &Batch) -> Result<Accepted, DeliverError> {
@@ -190,8 +191,8 @@ impl Kafka {
                 Ok(producer) => {
                     self.metrics.add(Metric::SinkConnects, 1);
                     let (host, port) = &producer.connection.place;
-                    let (topic, partition) = (&self.settings.topic, producer.partition);
-                    tracing::info!(event = event::SINK_UP, host, port, topic, partition, "connected");
+                    let place = format!("{}:{port}, {} {}", Host(host), self.settings.topic, producer.partition);
+                    self.made.made(&place);
                     return Ok(producer);
                 }
                 // Another broker may know better: one that has just started knows no topics yet.

@@ -43,7 +43,7 @@ fn text(text: &str) -> StrBytes {
 
 fn produced(lie: Lie) -> ProduceResponse {
     let partition = PartitionProduceResponse::default()
-        .with_index(if lie == Lie::OtherPartition { 1 } else { 0 })
+        .with_index(i32::from(lie == Lie::OtherPartition))
         .with_base_offset(if lie == Lie::NegativeOffset { -1 } else { 42 });
     let partitions = match lie {
         Lie::NoPartition => Vec::new(),
@@ -172,6 +172,6 @@ async fn only_what_a_broker_says_of_our_batch_counts() {
         assert_eq!(error.class, Class::Transient, "{lie:?}: {error}");
         // An honest broker in its place has it at once.
         lies.send_replace(No);
-        kafka.deliver(&batch()).await.map(drop).unwrap_or_else(|error| panic!("after {lie:?}: {error}"));
+        kafka.deliver(&batch()).await.map_or_else(|error| panic!("after {lie:?}: {error}"), drop);
     }
 }

@@ -9,6 +9,8 @@ use crate::flow::frame::{Frame, Payload};
 use crate::flow::handover::Giver;
 use crate::flow::record::{DEAD_LETTER_KEEP, REDELIVERED, RETAINED};
 use crate::flow::stop::Stop;
+use crate::platform::clock;
+use crate::telemetry::outage::Outage;
 use crate::telemetry::seldom::Seldom;
 use crate::telemetry::{Metric, Metrics, event};
 use bytes::Bytes;
@@ -26,6 +28,9 @@ const STEADY: Duration = Duration::from_secs(10);
 const MAX_ATTRIBUTES: usize = 64 << 10;
 /// Topics whose names are kept.
 const TOPICS: usize = 4096;
+
+/// The number that the broker is to say with messages, and filters with their quality of service.
+type Subscribe = (Option<usize>, Vec<(String, u8)>);
 
 /// How a connection ended.
 #[derive(Debug)]
@@ -48,6 +53,7 @@ struct Connection<'a> {
     name: &'a str,
     giver: &'a mut Giver,
     session: &'a mut Session,
+    outage: &'a mut Outage,
     metrics: &'a Metrics,
     client: Client,
     /// In order of arrival: the frame, and what to send when it is safe.
@@ -81,6 +87,7 @@ pub async fn run(
     name: &str,
     giver: &mut Giver,
     session: &mut Session,
+    outage: &mut Outage,
     metrics: &Metrics,
     stop: &mut Stop,
 ) -> End {
@@ -93,6 +100,7 @@ pub async fn run(
         name,
         giver,
         session,
+        outage,
         metrics,
         client,
         acks: VecDeque::new(),
@@ -180,7 +188,12 @@ impl Connection<'_> {
     }
 
     async fn connected(&mut self, session_present: bool, says_which: bool, broker: &Broker) -> Result<(), End> {
-        tracing::info!(event = event::SOURCE_UP, source = self.name, %broker, session_present, "connected");
+        // Of one that comes and goes the going is summed up.
+        if self.outage.up(clock::boot_ms()) {
+            tracing::info!(event = event::SOURCE_UP, source = self.name, %broker, session_present, "connected");
+        } else {
+            tracing::debug!(event = event::SOURCE_UP, source = self.name, %broker, session_present, "connected");
+        }
         self.client.announce(self.settings, true);
         if !session_present {
             self.session.clear();
@@ -201,7 +214,7 @@ impl Connection<'_> {
             .collect();
         let new: Vec<(String, u8)> = wanted.into_iter().filter(|filter| !has.contains(filter)).collect();
         // Where filters overlap, a broker may send a copy for each: then it is to say for which.
-        let requests: Vec<(Option<usize>, Vec<(String, u8)>)> = if says_which && self.settings.has_overlaps() {
+        let requests: Vec<Subscribe> = if says_which && self.settings.has_overlaps() {
             new.into_iter().map(|filter| (Some(id_of(&filter.0)), vec![filter])).collect()
         } else if new.is_empty() {
             Vec::new()

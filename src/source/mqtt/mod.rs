@@ -13,8 +13,9 @@ mod wire;
 pub use crate::config::value::Mqtt as Settings;
 
 use super::Context;
-use crate::platform::random;
-use crate::telemetry::{Metric, event};
+use crate::platform::{clock, random};
+use crate::telemetry::outage::{Outage, Tell};
+use crate::telemetry::{Metric, event, people};
 use connection::End;
 use session::Session;
 use std::time::Duration;
@@ -58,9 +59,11 @@ pub(super) async fn run(settings: Settings, context: Context) {
     let mut session = Session::load(&positions);
     let mut failures = 0;
     let mut turn = 0;
+    let mut outage = Outage::default();
     loop {
         let Some(broker) = settings.brokers.get(turn % settings.brokers.len().max(1)) else { return };
-        let ended = connection::run(&settings, broker, &name, &mut giver, &mut session, &metrics, &mut stop);
+        let ended =
+            connection::run(&settings, broker, &name, &mut giver, &mut session, &mut outage, &metrics, &mut stop);
         let ended = ended.await;
         let wait = match &ended {
             End::Stopped => return,
@@ -80,13 +83,8 @@ pub(super) async fn run(settings: Settings, context: Context) {
                 if settings.brokers.len() > 1 && !was_up {
                     turn += 1;
                 }
-                let wait = random::backoff(BACKOFF_MS, BACKOFF_LIMIT_MS, failures);
-                if failures <= 1 {
-                    tracing::warn!(event = event::SOURCE_DOWN, source = %name, error, "connection lost; trying again");
-                } else {
-                    tracing::debug!(event = event::SOURCE_DOWN, source = %name, error, ?wait, "still no connection");
-                }
-                wait
+                tell(&name, &mut outage, error);
+                random::backoff(BACKOFF_MS, BACKOFF_LIMIT_MS, failures)
             }
         };
         metrics.add(Metric::SourceReconnects, 1);
@@ -100,5 +98,25 @@ pub(super) async fn run(settings: Settings, context: Context) {
                 () = stop.requested() => return,
             }
         }
+    }
+}
+
+/// Tells of a connection that was lost or not made.
+fn tell(source: &str, outage: &mut Outage, error: &str) {
+    match outage.failed(error, clock::boot_ms()) {
+        Tell::Begun => {
+            tracing::warn!(event = event::SOURCE_DOWN, source, error, "connection lost; trying again");
+        }
+        Tell::OtherCause => {
+            tracing::warn!(event = event::SOURCE_DOWN, source, error, "still no connection, for another reason");
+        }
+        Tell::Lasting(ms) => {
+            let since = people::span(ms);
+            tracing::warn!(event = event::SOURCE_DOWN, source, since, error, "still no connection");
+        }
+        Tell::Flapping(times) => {
+            tracing::warn!(event = event::SOURCE_DOWN, source, times, error, "the connection comes and goes");
+        }
+        Tell::Nothing => tracing::debug!(event = event::SOURCE_DOWN, source, error, "still no connection"),
     }
 }

@@ -135,7 +135,9 @@ impl Session {
     /// The broker has forgotten us: its packet ids mean nothing any more, and it has no filters of us.
     pub fn clear(&mut self) {
         let packets: Vec<Packet> = self.stored.keys().filter(|(of, _)| *of == self.broker).cloned().collect();
-        packets.iter().for_each(|packet| self.forget(packet));
+        for packet in &packets {
+            self.forget(packet);
+        }
         if !self.subscribed().is_empty() {
             self.set_subscribed(Vec::new());
         }

@@ -97,9 +97,9 @@ fn the_lost_end_of_a_log_is_told_in_full() {
     for (clean, removed) in [(true, true), (true, false), (false, true), (false, false)] {
         let disk = SimDisk::new(11);
         if clean {
-            filled(&disk)
+            filled(&disk);
         } else {
-            killed(&disk)
+            killed(&disk);
         }
         let newest = segments(&disk).pop().unwrap();
         if removed {

@@ -1,9 +1,9 @@
-//! What is told of a target that cannot be reached. Pure.
+//! What is told of a target or a source that cannot be reached. Pure.
 //!
 //! Its beginning is told, each other cause once, its lasting in growing intervals, its end. A target that
 //! comes and goes is told of once a minute, with how often.
 
-use crate::telemetry::seldom::kind_of;
+use super::seldom::kind_of;
 use std::collections::{BTreeSet, VecDeque};
 
 /// Its lasting is told after this long for the first time, in milliseconds.
@@ -45,6 +45,7 @@ pub struct Outage {
     summed_ms: u64,
     /// The present one was told, so that its end is.
     was_told: bool,
+    was_up: bool,
 }
 
 impl Outage {
@@ -84,6 +85,12 @@ impl Outage {
         Tell::Nothing
     }
 
+    /// It was reached: whether that is to be told, the first time and after an outage that was.
+    pub fn up(&mut self, now_ms: u64) -> bool {
+        let is_first = !std::mem::replace(&mut self.was_up, true);
+        self.over(now_ms).is_some() || is_first
+    }
+
     /// A delivery was accepted: how long it had lasted, if its end is to be told.
     pub fn over(&mut self, now_ms: u64) -> Option<u64> {
         let since = self.since_ms.take()?;
@@ -106,6 +113,10 @@ mod tests {
         assert!((25..40).contains(&lasting), "{lasting} lines a day");
         assert_eq!(outage.over(90_000_000), Some(89_999_000));
         assert_eq!(outage.over(90_000_000), None);
+        let mut source = Outage::default();
+        assert!(source.up(1) && !source.up(2));
+        source.failed("refused", 3);
+        assert!(source.up(4));
     }
 
     #[test]
