@@ -3,6 +3,7 @@
 mod cross;
 mod directory;
 mod entra;
+mod eventhubs;
 mod http;
 mod kafka;
 mod modbus;

@@ -4,6 +4,7 @@
 //! nothing behind; a repeat under the same `Idempotency-Key` is answered like the first and stored
 //! once; connections, bodies and times are bounded.
 
+mod answer;
 mod body;
 mod clients;
 mod keys;
@@ -17,6 +18,7 @@ use crate::flow::frame::{Frame, Payload};
 use crate::platform::clock;
 use crate::platform::tls;
 use crate::telemetry::{Metric, Metrics, event};
+use answer::{Answer, say, wait};
 use body::BodyError;
 use bytes::Bytes;
 use clients::{Clients, Place};
@@ -48,8 +50,6 @@ const BODIES: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// A listener that cannot be opened is tried again after this long.
 const RETRY: Duration = Duration::from_secs(5);
-/// What a client that finds no room is told to wait, in seconds.
-const RETRY_AFTER: &str = "1";
 /// The longest `Idempotency-Key`.
 const LONGEST_KEY: usize = 255;
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -68,8 +68,6 @@ struct Pushed {
     part: Option<String>,
     answer: oneshot::Sender<Fate>,
 }
-
-type Answer = Box<Response<Full<Bytes>>>;
 
 /// What all connections share.
 struct Shared {
@@ -344,7 +342,8 @@ impl Shared {
     }
 }
 
-/// As `Authorization: Bearer TOKEN`, or `Token TOKEN` as clients of InfluxDB say it. Compared by their hashes: how long it takes says nothing of the token.
+/// As `Authorization: Bearer TOKEN`, or `Token TOKEN` as clients of InfluxDB say it. Compared by their hashes:
+/// how long it takes says nothing of the token.
 fn bears(headers: &HeaderMap, token: &Secret) -> bool {
     let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let given = given
@@ -352,17 +351,4 @@ fn bears(headers: &HeaderMap, token: &Secret) -> bool {
         .filter(|(kind, _)| ["bearer", "token"].iter().any(|known| kind.eq_ignore_ascii_case(known)));
     let hash = |text: &str| digest(&SHA256, text.as_bytes());
     given.is_some_and(|(_, given)| hash(given.trim()).as_ref() == hash(token.expose()).as_ref())
-}
-
-fn say(status: StatusCode, message: &str) -> Answer {
-    let text = if message.is_empty() { String::new() } else { format!("{message}\n") };
-    let mut response = Response::new(Full::new(Bytes::from(text)));
-    *response.status_mut() = status;
-    Box::new(response)
-}
-
-fn wait(status: StatusCode, message: &str) -> Answer {
-    let mut response = say(status, message);
-    response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static(RETRY_AFTER));
-    response
 }

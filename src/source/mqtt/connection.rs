@@ -1,22 +1,23 @@
 //! One connection: from CONNECT to the first error.
 
 use super::Settings;
+use super::copies::Copies;
 use super::open::open;
 use super::session::Session;
-use super::wire::{Ack, Acked, Client, Events, Incoming, Message};
+use super::subscribing::Subscribing;
+use super::topics::Topics;
+use super::wire::{Ack, Acked, Client, Events, Incoming, Message, kept};
 use crate::config::value::Broker;
 use crate::flow::frame::{Frame, Payload};
 use crate::flow::handover::Giver;
-use crate::flow::record::{DEAD_LETTER_KEEP, REDELIVERED, RETAINED};
+use crate::flow::record::{REDELIVERED, RETAINED};
 use crate::flow::stop::Stop;
 use crate::platform::clock;
 use crate::telemetry::outage::Outage;
 use crate::telemetry::seldom::Seldom;
 use crate::telemetry::{Metric, Metrics, event};
-use bytes::Bytes;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -26,11 +27,6 @@ const FAREWELL: Duration = Duration::from_secs(3);
 const STEADY: Duration = Duration::from_secs(10);
 /// A message with more bytes of user properties is set aside.
 const MAX_ATTRIBUTES: usize = 64 << 10;
-/// Topics whose names are kept.
-const TOPICS: usize = 4096;
-
-/// The number that the broker is to say with messages, and filters with their quality of service.
-type Subscribe = (Option<usize>, Vec<(String, u8)>);
 
 /// How a connection ended.
 #[derive(Debug)]
@@ -60,24 +56,11 @@ struct Connection<'a> {
     acks: VecDeque<(u64, Ack)>,
     /// The frame that was handed over last.
     last: u64,
-    topics: HashMap<Bytes, Topic>,
-    /// SUBSCRIBEs that are not sent yet, in order, and those that are, by packet id: their filters.
-    asking: VecDeque<Vec<(String, u8)>>,
-    asked: HashMap<u16, Vec<(String, u8)>>,
-    /// Filters that were asked to be taken back.
-    leaving: Vec<String>,
+    topics: Topics,
+    subscribing: Subscribing,
     copies: Copies,
     /// What was told of messages that were dropped.
     dropped: Seldom,
-}
-
-/// What is known of a topic.
-#[derive(Debug, Clone)]
-struct Topic {
-    name: Arc<str>,
-    /// None: no subscription of ours leads to it.
-    route: Option<usize>,
-    attributes: Vec<(Box<str>, Box<str>)>,
 }
 
 /// Runs one connection.
@@ -105,10 +88,8 @@ pub async fn run(
         client,
         acks: VecDeque::new(),
         last: 0,
-        topics: HashMap::new(),
-        asking: VecDeque::new(),
-        asked: HashMap::new(),
-        leaving: Vec::new(),
+        topics: Topics::default(),
+        subscribing: Subscribing::default(),
         copies: Copies::default(),
         dropped: Seldom::new(Duration::from_secs(60)),
     };
@@ -163,7 +144,7 @@ impl Connection<'_> {
                 self.connected(session_present, says_which, broker).await
             }
             Incoming::Asked(packet) => {
-                self.asked.extend(self.asking.pop_front().map(|filters| (packet, filters)));
+                self.subscribing.sent(packet);
                 Ok(())
             }
             Incoming::Subscribed(packet, refused) => {
@@ -171,8 +152,7 @@ impl Connection<'_> {
                 Ok(())
             }
             Incoming::Unsubscribed => {
-                let left: Vec<(String, u8)> = self.session.subscribed().to_vec();
-                let left = left.into_iter().filter(|(filter, _)| !self.leaving.contains(filter)).collect();
+                let left = self.subscribing.left(self.session.subscribed().to_vec());
                 self.session.set_subscribed(left);
                 self.session.pay(self.giver);
                 Ok(())
@@ -198,43 +178,20 @@ impl Connection<'_> {
         if !session_present {
             self.session.clear();
         }
-        // Each SUBSCRIBE makes the broker send what it retains once more: only what it has not is asked for.
-        let has = self.session.subscribed().to_vec();
-        let mut wanted: Vec<(String, u8)> = Vec::new();
-        for subscription in &self.settings.subscriptions {
-            if !wanted.iter().any(|(filter, _)| *filter == subscription.filter) {
-                wanted.push((subscription.filter.clone(), subscription.qos));
-            }
-        }
-        self.leaving = has
-            .iter()
-            .filter(|(filter, _)| wanted.iter().all(|(other, _)| other != filter))
-            .cloned()
-            .map(|(filter, _)| filter)
-            .collect();
-        let new: Vec<(String, u8)> = wanted.into_iter().filter(|filter| !has.contains(filter)).collect();
-        // Where filters overlap, a broker may send a copy for each: then it is to say for which.
-        let requests: Vec<Subscribe> = if says_which && self.settings.has_overlaps() {
-            new.into_iter().map(|filter| (Some(id_of(&filter.0)), vec![filter])).collect()
-        } else if new.is_empty() {
-            Vec::new()
-        } else {
-            vec![(None, new)]
-        };
+        let (leaving, requests) = self.subscribing.plan(self.settings, self.session.subscribed(), says_which);
         let lost = |error: String| End::Lost { error: format!("cannot subscribe: {error}"), was_up: true };
-        if !self.leaving.is_empty() {
-            let topics = self.leaving.join(" ");
+        if !leaving.is_empty() {
+            let topics = leaving.join(" ");
             tracing::info!(
                 event = event::SOURCE_NOTE,
                 source = self.name,
                 topics,
                 "unsubscribing: not configured any more"
             );
-            self.client.unsubscribe(&self.leaving).await.map_err(lost)?;
+            self.client.unsubscribe(&leaving).await.map_err(lost)?;
         }
-        for (id, filters) in requests {
-            self.client.subscribe(&filters, id).await.map_err(lost)?;
-            self.asking.push_back(filters);
+        for request in requests {
+            self.client.subscribe(&request.filters, request.id).await.map_err(lost)?;
         }
         self.session.pay(self.giver);
         Ok(())
@@ -243,15 +200,9 @@ impl Connection<'_> {
     /// The broker has confirmed a SUBSCRIBE, or some of its filters.
     fn subscribed(&mut self, packet: u16, refused: &[usize]) {
         self.metrics.add(Metric::SourceSubscribed, 1);
-        let filters = self.asked.remove(&packet).unwrap_or_default();
-        let mut has = self.session.subscribed().to_vec();
-        for (at, (topic, qos)) in filters.into_iter().enumerate() {
-            has.retain(|(filter, _)| *filter != topic);
-            if refused.contains(&at) {
-                tracing::error!(event = event::SOURCE_DOWN, source = self.name, topic, "the broker refuses the topic");
-            } else {
-                has.push((topic, qos));
-            }
+        let (has, refused) = self.subscribing.answered(packet, refused, self.session.subscribed().to_vec());
+        for topic in refused {
+            tracing::error!(event = event::SOURCE_DOWN, source = self.name, topic, "the broker refuses the topic");
         }
         self.session.set_subscribed(has);
         self.session.pay(self.giver);
@@ -269,7 +220,7 @@ impl Connection<'_> {
             self.pass_over(ack);
             return Ok(());
         }
-        let mut known = self.topic(&topic);
+        let mut known = self.topics.of(&topic, self.settings, self.name);
         let Some(route) = known.route else {
             self.metrics.add(Metric::SourceUnwanted, 1);
             self.pass_over(ack);
@@ -344,34 +295,6 @@ impl Connection<'_> {
         }
     }
 
-    /// What is known of a topic; kept, since devices use few.
-    fn topic(&mut self, topic: &Bytes) -> Topic {
-        if let Some(known) = self.topics.get(topic) {
-            return known.clone();
-        }
-        if self.topics.len() >= TOPICS {
-            self.topics.clear();
-        }
-        let name = String::from_utf8_lossy(topic);
-        let wanted = self.settings.subscriptions.iter().find(|subscription| subscription.matches(&name));
-        if wanted.is_none() {
-            let topic = &*name;
-            tracing::warn!(
-                event = event::SOURCE_NOTE,
-                source = self.name,
-                topic,
-                "a message that no configured topic asks for: acknowledged and not stored (told once a topic)"
-            );
-        }
-        let known = Topic {
-            route: wanted.map(|wanted| wanted.route),
-            attributes: wanted.map(|wanted| wanted.attributes(&name)).unwrap_or_default(),
-            name: name.into(),
-        };
-        self.topics.insert(Bytes::copy_from_slice(topic), known.clone());
-        known
-    }
-
     /// Acknowledges what is safe, in order of arrival.
     fn acknowledge(&mut self, settled: u64) {
         while let Some((_, ack)) = self.acks.front().filter(|(id, _)| *id <= settled) {
@@ -417,60 +340,5 @@ impl Connection<'_> {
                 () = &mut deadline => return,
             }
         }
-    }
-}
-
-/// The number that a broker says with messages of a filter: it must be the same for the life of the session.
-fn id_of(filter: &str) -> usize {
-    // From 1 to 268,435,455 (MQTT 5, section 3.8.2.1.2).
-    usize::try_from(crc32c::crc32c(filter.as_bytes()) % 268_435_455).unwrap_or(0) + 1
-}
-
-/// Messages that came lately, and the subscriptions that they came for: where filters overlap, brokers may
-/// send a copy for each. What comes for a subscription once more is another message.
-#[derive(Debug, Default)]
-struct Copies(VecDeque<(u32, Vec<usize>, Instant)>);
-
-impl Copies {
-    /// Copies of a message follow each other: at most so many others are between them.
-    const NEAR: usize = 64;
-    /// And at most this time.
-    const SOON: Duration = Duration::from_secs(2);
-
-    /// Whether a message came before, for other subscriptions than these.
-    fn is_one(&mut self, topic: &[u8], payload: &[u8], subscriptions: &[usize]) -> bool {
-        if subscriptions.is_empty() {
-            return false;
-        }
-        let crc = Session::crc(topic, payload);
-        let is_other = |known: &[usize]| subscriptions.iter().all(|id| !known.contains(id));
-        let near = self.0.iter_mut().find(|(of, known, at)| *of == crc && at.elapsed() < Self::SOON && is_other(known));
-        let is_one = near.is_some();
-        if let Some((_, known, _)) = near {
-            known.extend(subscriptions);
-        }
-        is_one
-    }
-
-    fn stored(&mut self, topic: &[u8], payload: &[u8], subscriptions: Vec<usize>) {
-        if subscriptions.is_empty() {
-            return;
-        }
-        if self.0.len() >= Self::NEAR {
-            self.0.pop_front();
-        }
-        self.0.push_back((Session::crc(topic, payload), subscriptions, Instant::now()));
-    }
-}
-
-/// The payload, in memory of its own: the client's read buffer is not held.
-fn kept(payload: &Bytes, most: usize) -> Payload {
-    if payload.len() <= most {
-        return Payload::One(Bytes::copy_from_slice(payload));
-    }
-    Payload::TooLarge {
-        length: payload.len() as u64,
-        crc: crc32c::crc32c(payload),
-        head: Bytes::copy_from_slice(&payload[..DEAD_LETTER_KEEP.min(payload.len())]),
     }
 }

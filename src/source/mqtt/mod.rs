@@ -6,8 +6,11 @@
 //! and event loop per connection, both dropped on any error (reference: mqtt.md, sections 3 and 4).
 
 mod connection;
+mod copies;
 mod open;
 mod session;
+mod subscribing;
+mod topics;
 mod wire;
 
 pub use crate::config::value::Mqtt as Settings;

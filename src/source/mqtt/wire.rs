@@ -3,6 +3,8 @@
 //! The two crates are twins with types of their own; what differs is here, and nothing else.
 
 use super::Settings;
+use crate::flow::frame::Payload;
+use crate::flow::record::DEAD_LETTER_KEEP;
 use bytes::Bytes;
 use rumqttc::{Event as Event4, Packet as Packet4};
 use rumqttc5::{Event as Event5, Packet as Packet5};
@@ -297,5 +299,17 @@ impl Client {
             Self::V4(client) => client.try_disconnect().is_ok(),
             Self::V5(client) => client.try_disconnect().is_ok(),
         }
+    }
+}
+
+/// The payload, in memory of its own: the client's read buffer is not held.
+pub fn kept(payload: &Bytes, most: usize) -> Payload {
+    if payload.len() <= most {
+        return Payload::One(Bytes::copy_from_slice(payload));
+    }
+    Payload::TooLarge {
+        length: payload.len() as u64,
+        crc: crc32c::crc32c(payload),
+        head: Bytes::copy_from_slice(&payload[..DEAD_LETTER_KEEP.min(payload.len())]),
     }
 }

@@ -1,5 +1,6 @@
 //! Tails of real files in a folder of their own.
 
+mod copied;
 mod kinds;
 mod lines;
 mod model;

@@ -1,0 +1,216 @@
+//! Files that are copied, cut and packed.
+
+use super::Rig;
+use crate::config::value::WhenDone;
+use crate::flow::frame::Payload;
+use std::fmt::Write as _;
+
+#[test]
+fn what_was_written_before_and_after_a_copytruncate_between_two_looks_is_in_order() {
+    for restart in [false, true] {
+        let mut rig = Rig::new("a.log*");
+        rig.append("a.log", "1 some text\n");
+        assert_eq!(rig.poll(), "1 some text\n");
+        rig.append("a.log", "2 some text\n3\n");
+        std::fs::copy(rig.path("a.log"), rig.path("a.log.1")).unwrap();
+        std::fs::write(rig.path("a.log"), "4\n5\n").unwrap();
+        let mut seen = String::new();
+        for _ in 0..4 {
+            if restart {
+                rig.restart();
+            }
+            seen += &rig.poll();
+        }
+        assert_eq!(seen, "2 some text\n3\n4\n5\n", "restart {restart}");
+    }
+}
+
+#[test]
+fn a_longer_copy_that_takes_the_place_of_a_file_is_the_same_file() {
+    for restart in [false, true] {
+        let mut rig = Rig::new("a.csv");
+        let mut text = String::from("time,value\n");
+        let mut seen = String::new();
+        for n in 0..60 {
+            writeln!(text, "{n},{}", n * n).unwrap();
+            // As rsync, FTP servers and editors do it.
+            std::fs::write(rig.path(".a.csv.tmp"), &text).unwrap();
+            rig.rename(".a.csv.tmp", "a.csv");
+            if restart {
+                rig.restart();
+            }
+            seen += &rig.poll();
+            assert!(rig.positions.len() <= 2, "{:?}", rig.positions.keys());
+        }
+        assert_eq!(seen, text, "restart {restart}");
+        // One that does not begin like it, or is shorter than what was read, is another file.
+        for other in ["time,value\n1,9\n", "TIME,VALUE\n1,9\n2,9\n"] {
+            std::fs::write(rig.path(".a.csv.tmp"), other).unwrap();
+            rig.rename(".a.csv.tmp", "a.csv");
+            if restart {
+                rig.restart();
+            }
+            let seen: String = (0..3).map(|_| rig.poll()).collect();
+            assert_eq!(seen, other, "restart {restart}");
+        }
+    }
+}
+
+#[test]
+fn what_was_not_read_of_a_truncated_file_is_read_from_its_copy() {
+    for (pattern, restart) in [("a.log", false), ("a.log", true), ("a.log*", false), ("a.log*", true)] {
+        let mut rig = Rig::new(pattern);
+        rig.append("a.log", "1 some text\n");
+        assert_eq!(rig.poll(), "1 some text\n");
+        rig.append("a.log", "2 some text\n");
+        std::fs::copy(rig.path("a.log"), rig.path("a.log.1")).unwrap();
+        if !restart {
+            assert_eq!(rig.poll(), "2 some text\n", "the copy is not taken for a new file");
+        }
+        rig.append("a.log", "");
+        std::fs::write(rig.path("a.log"), "3\n").unwrap();
+        if restart {
+            rig.restart();
+        }
+        let mut seen: Vec<String> =
+            (0..3).flat_map(|_| rig.poll().lines().map(String::from).collect::<Vec<_>>()).collect();
+        seen.sort();
+        let expected: &[&str] = if restart { &["2 some text", "3"] } else { &["3"] };
+        assert_eq!(seen, expected, "{pattern}, restart {restart}");
+    }
+}
+
+#[test]
+fn a_file_that_was_cut_to_nothing_while_nobody_looked_goes_on() {
+    let mut rig = Rig::new("a.log");
+    rig.append("a.log", "1 some text\n");
+    assert_eq!(rig.poll(), "1 some text\n");
+    rig.append("a.log", "2 some text\n");
+    std::fs::copy(rig.path("a.log"), rig.path("a.log.1")).unwrap();
+    std::fs::write(rig.path("a.log"), "").unwrap();
+    rig.restart();
+    assert_eq!(rig.poll(), "2 some text\n");
+    assert_eq!(rig.poll(), "");
+    rig.append("a.log", "3 some text\n");
+    assert_eq!(rig.poll(), "3 some text\n");
+    rig.restart();
+    rig.append("a.log", "4 some text\n");
+    assert_eq!(rig.poll(), "4 some text\n");
+}
+
+#[test]
+fn the_rest_of_a_copy_or_a_renamed_file_is_read_also_after_a_second_restart() {
+    for copied in [true, false] {
+        let mut rig = Rig::new("a.log");
+        rig.append("a.log", "1 some text\n");
+        assert_eq!(rig.poll(), "1 some text\n");
+        rig.append("a.log", "2 some text\n");
+        if copied {
+            std::fs::copy(rig.path("a.log"), rig.path("a.log.1")).unwrap();
+            std::fs::write(rig.path("a.log"), "").unwrap();
+        } else {
+            rig.rename("a.log", "a.log.1");
+        }
+        rig.append("a.log", "3 some text\n");
+        rig.restart();
+        // Killed after the first frame that says where the old file is, before its rest is stored.
+        let frames = rig.tail.poll(u64::MAX);
+        let first = frames.iter().find_map(|frame| frame.position.clone()).unwrap();
+        if copied {
+            assert_eq!(frames[0].payload, Payload::Nothing, "the place in the copy is saved first");
+        }
+        rig.positions.insert(first.part, first.value);
+        rig.restart();
+        let mut seen: Vec<String> =
+            (0..3).flat_map(|_| rig.poll().lines().map(String::from).collect::<Vec<_>>()).collect();
+        seen.sort();
+        let rest = seen.iter().filter(|line| line.starts_with('2')).count();
+        assert_eq!(rest, usize::from(copied || frames[0].payload == Payload::Nothing), "{seen:?}");
+    }
+}
+
+#[test]
+fn a_file_that_only_begins_like_another_is_read() {
+    let mut rig = Rig::new("a.log*");
+    rig.append("a.log", "time,value\n1,1\n");
+    assert_eq!(rig.poll(), "time,value\n1,1\n");
+    rig.append("a.log2", "time,value\n");
+    assert_eq!(rig.poll(), "", "so far it is the same");
+    rig.append("a.log2", "2,2\n");
+    assert_eq!(rig.poll(), "time,value\n2,2\n");
+}
+
+#[test]
+fn a_truncated_file_is_read_again_from_its_start() {
+    let mut rig = Rig::new("a.log");
+    rig.append("a.log", "1 some text\n2 some text\n");
+    rig.poll();
+    std::fs::write(rig.path("a.log"), "3\n").unwrap();
+    assert_eq!(rig.poll(), "3\n");
+    std::fs::write(rig.path("a.log"), "4 is longer than before\n").unwrap();
+    assert_eq!(rig.poll(), "4 is longer than before\n", "also when it has grown past the old place");
+}
+
+#[test]
+fn a_file_that_was_packed_is_read_on_in_its_packed_copy() {
+    for pattern in ["a.log", "a.log*"] {
+        let mut rig = Rig::new(pattern);
+        rig.append("a.log", "1\n");
+        assert_eq!(rig.poll(), "1\n");
+        rig.append("a.log", "2\n");
+        rig.rename("a.log", "a.log.1");
+        rig.gzip("a.log.1", "a.log.1.gz");
+        rig.append("a.log", "3\n");
+        rig.restart();
+        assert_eq!(rig.lines(), ["2", "3"], "{pattern}");
+        rig.restart();
+        assert_eq!(rig.lines(), Vec::<String>::new(), "{pattern}");
+        rig.append("a.log", "4\n");
+        assert_eq!(rig.lines(), ["4"]);
+        // While it is looked at.
+        rig.rename("a.log", "a.log.2");
+        rig.append("a.log.2", "5\n");
+        rig.append("a.log", "6\n");
+        assert_eq!(rig.lines(), ["5", "6"]);
+        rig.gzip("a.log.2", "a.log.2.gz");
+        assert_eq!(rig.lines(), Vec::<String>::new(), "{pattern}");
+        rig.restart();
+        assert_eq!(rig.lines(), Vec::<String>::new(), "{pattern}");
+    }
+}
+
+#[test]
+fn a_packed_file_that_only_begins_like_another_is_read() {
+    let mut rig = Rig::new("*");
+    rig.append("a.csv", "time,value\n1,1\n");
+    assert_eq!(rig.poll(), "time,value\n1,1\n");
+    rig.append("b.csv", "time,value\n1,1\n2,2\n");
+    rig.gzip("b.csv", "b.csv.gz");
+    assert_eq!(rig.lines(), ["1,1", "2,2", "time,value"], "it is no copy of a.csv, whose name it does not have");
+    rig.append("c.csv", "time,value\n3,3\n");
+    assert_eq!(rig.lines(), ["3,3", "time,value"]);
+    // What is gone is not looked for in files of others.
+    rig.append("d.csv", "time,value\n3,3\n4,4\n");
+    std::fs::remove_file(rig.path("c.csv")).unwrap();
+    rig.gzip("d.csv", "d.csv.gz");
+    rig.restart();
+    assert_eq!(rig.lines(), ["3,3", "4,4", "time,value"]);
+}
+
+#[test]
+fn a_damaged_file_is_never_removed() {
+    let mut rig = Rig::new("*.gz");
+    rig.settings.when_done = WhenDone::Delete;
+    rig.restart();
+    rig.append("cut", &"1 some text\n".repeat(1000));
+    rig.gzip("cut", "cut.gz");
+    let bytes = std::fs::read(rig.path("cut.gz")).unwrap();
+    std::fs::write(rig.path("cut.gz"), &bytes[..bytes.len() - 6]).unwrap();
+    rig.lines();
+    rig.restart();
+    rig.lines();
+    assert!(rig.path("cut.gz").exists(), "somebody may have the rest of it");
+    std::fs::write(rig.path("cut.gz"), &bytes).unwrap();
+    rig.lines();
+    assert!(!rig.path("cut.gz").exists());
+}
