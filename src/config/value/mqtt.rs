@@ -43,6 +43,11 @@ impl Mqtt {
             .filter(|(one, two)| one.overlaps(two))
     }
 
+    /// What a topic falls under.
+    pub fn of_topic(&self, topic: &str) -> impl Iterator<Item = &Subscription> {
+        self.subscriptions.iter().filter(move |subscription| subscription.matches(topic))
+    }
+
     /// Whether there are such pairs.
     #[must_use]
     pub fn has_overlaps(&self) -> bool {
@@ -67,6 +72,8 @@ impl std::fmt::Display for Broker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.websocket {
             Some(path) => {
+                // What is behind `?` may be a token.
+                let path = path.split('?').next().unwrap_or_default();
                 write!(f, "{}://{}:{}{path}", if self.tls { "wss" } else { "ws" }, Host(&self.host), self.port)
             }
             None => write!(f, "{}:{}", Host(&self.host), self.port),
@@ -181,7 +188,8 @@ impl Subscription {
 
     /// The filter behind `$share/GROUP/`, and behind what EMQX and its kin write in front.
     fn without_share(filter: &str) -> &str {
-        let shared = filter.strip_prefix("$share/").and_then(|rest| Some(rest.split_once('/')?.1));
+        let group = filter.strip_prefix("$share/").or(filter.strip_prefix("$oshare/"));
+        let shared = group.and_then(|rest| Some(rest.split_once('/')?.1));
         let other = || filter.strip_prefix("$queue/").or(filter.strip_prefix("$exclusive/"));
         shared.or_else(other).unwrap_or(filter)
     }

@@ -163,6 +163,15 @@ impl Connection<'_> {
                 self.session.pay(self.giver);
                 Ok(())
             }
+            Incoming::Pinged => {
+                self.session.pinged();
+                Ok(())
+            }
+            Incoming::Answered => {
+                self.session.answered();
+                self.session.pay(self.giver);
+                Ok(())
+            }
             Incoming::Left | Incoming::Other => Ok(()),
         }
     }
@@ -178,7 +187,8 @@ impl Connection<'_> {
         if !session_present {
             self.session.clear();
         }
-        let (leaving, requests) = self.subscribing.plan(self.settings, self.session.subscribed(), says_which);
+        let first = self.session.is_first();
+        let (leaving, requests) = self.subscribing.plan(self.settings, self.session.subscribed(), says_which, first);
         let lost = |error: String| End::Lost { error: format!("cannot subscribe: {error}"), was_up: true };
         if !leaving.is_empty() {
             let topics = leaving.join(" ");
@@ -216,6 +226,9 @@ impl Connection<'_> {
 
     fn message(&mut self, message: Message) -> Result<(), End> {
         let Message { topic, payload, qos, dup, retain, packet, subscriptions, attributes, ack } = message;
+        if qos > 0 && !dup {
+            self.session.is_new(packet);
+        }
         if retain && !self.settings.retained {
             self.pass_over(ack);
             return Ok(());
@@ -226,6 +239,14 @@ impl Connection<'_> {
             self.pass_over(ack);
             return Ok(());
         };
+        // MQTT 5 can say that only a new subscription is to bring what is retained; 3.1.1 cannot.
+        let is_old =
+            retain && !self.settings.v5 && self.settings.of_topic(&known.name).all(|of| self.session.had(&of.filter));
+        if is_old {
+            self.metrics.add(Metric::SourceCopiesSkipped, 1);
+            self.pass_over(ack);
+            return Ok(());
+        }
         let mut position = None;
         let mut second = None;
         if qos == 2 {
@@ -329,6 +350,11 @@ impl Connection<'_> {
                     // The library completes the exchange by itself.
                     Ok(Incoming::Released(packet)) => {
                         self.session.release(packet);
+                        self.session.pay(self.giver);
+                    }
+                    // It will come again, and must not be taken for what had its packet id before.
+                    Ok(Incoming::Message(message)) if message.qos > 0 && !message.dup => {
+                        self.session.is_new(message.packet);
                         self.session.pay(self.giver);
                     }
                     Ok(_) => {}

@@ -1,6 +1,6 @@
 //! Filters that overlap: which subscription a message came for, and copies of it for others.
 
-use super::session::Session;
+use bytes::Bytes;
 use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -14,7 +14,17 @@ pub fn id_of(filter: &str) -> usize {
 /// Messages that came lately, and the subscriptions that they came for: where filters overlap, brokers may
 /// send a copy for each. What comes for a subscription once more is another message.
 #[derive(Debug, Default)]
-pub struct Copies(VecDeque<(u32, Vec<usize>, Instant)>);
+pub struct Copies(VecDeque<Taken>);
+
+/// A message that came, and the subscriptions that it came for.
+#[derive(Debug)]
+struct Taken {
+    topic: Bytes,
+    length: usize,
+    crc: u32,
+    subscriptions: Vec<usize>,
+    at: Instant,
+}
 
 impl Copies {
     /// Copies of a message follow each other: at most so many others are between them.
@@ -23,28 +33,49 @@ impl Copies {
     const SOON: Duration = Duration::from_secs(2);
 
     /// Whether a message came before, for other subscriptions than these.
-    pub fn is_one(&mut self, topic: &[u8], payload: &[u8], subscriptions: &[usize]) -> bool {
+    pub fn is_one(&mut self, topic: &Bytes, payload: &[u8], subscriptions: &[usize]) -> bool {
         if subscriptions.is_empty() {
             return false;
         }
-        let crc = Session::crc(topic, payload);
-        let is_other = |known: &[usize]| subscriptions.iter().all(|id| !known.contains(id));
-        let near = self.0.iter_mut().find(|(of, known, at)| *of == crc && at.elapsed() < Self::SOON && is_other(known));
+        let crc = crc32c::crc32c(payload);
+        let near = self.0.iter_mut().find(|taken| {
+            (&taken.topic, taken.length, taken.crc) == (topic, payload.len(), crc)
+                && taken.at.elapsed() < Self::SOON
+                && subscriptions.iter().all(|id| !taken.subscriptions.contains(id))
+        });
         let is_one = near.is_some();
-        if let Some((_, known, _)) = near {
-            known.extend(subscriptions);
+        if let Some(taken) = near {
+            taken.subscriptions.extend(subscriptions);
         }
         is_one
     }
 
     /// A message that was taken, for these subscriptions.
-    pub fn stored(&mut self, topic: &[u8], payload: &[u8], subscriptions: Vec<usize>) {
+    pub fn stored(&mut self, topic: &Bytes, payload: &[u8], subscriptions: Vec<usize>) {
         if subscriptions.is_empty() {
             return;
         }
         if self.0.len() >= Self::NEAR {
             self.0.pop_front();
         }
-        self.0.push_back((Session::crc(topic, payload), subscriptions, Instant::now()));
+        // The topic in memory of its own: the client's read buffer is not held.
+        let (topic, crc) = (Bytes::copy_from_slice(topic), crc32c::crc32c(payload));
+        self.0.push_back(Taken { topic, length: payload.len(), crc, subscriptions, at: Instant::now() });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_is_of_the_same_topic_and_for_another_subscription() {
+        let mut copies = Copies::default();
+        let topic = |text: &'static str| Bytes::from(text);
+        copies.stored(&topic("sensor/1"), b"25.3", vec![1]);
+        assert!(!copies.is_one(&topic("sensor/12"), b"5.3", &[2]), "another topic");
+        assert!(!copies.is_one(&topic("sensor/1"), b"25.3", &[1]), "the same value once more");
+        assert!(copies.is_one(&topic("sensor/1"), b"25.3", &[2]));
+        assert!(!copies.is_one(&topic("sensor/1"), b"25.3", &[2]), "the value once more, and its copy");
     }
 }

@@ -59,7 +59,7 @@ pub(super) async fn probe(settings: &Settings) -> Result<String, String> {
 
 pub(super) async fn run(settings: Settings, context: Context) {
     let Context { name, mut giver, positions, mut stop, metrics } = context;
-    let mut session = Session::load(&positions);
+    let mut session = Session::load(&settings.client_id, &positions);
     let mut failures = 0;
     let mut turn = 0;
     let mut outage = Outage::default();

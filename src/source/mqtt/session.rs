@@ -2,15 +2,17 @@
 //!
 //! A QoS 2 message is repeated with `dup` until its PUBREC arrived. Its packet id and the CRC of
 //! topic and payload are saved in the commit that stores it; a repeat of a saved one is acknowledged
-//! and not stored again. They are kept after PUBREL too, until the id comes with another message:
-//! mosquitto 2.0.11, cut off while it sends PUBREL again, begins such a message anew (its
-//! `db__message_reconnect_reset_outgoing` knows the state "PUBREL is to be sent again" for none that
-//! was answered). Packet ids are those of one broker.
+//! and not stored again. They are kept after PUBREL too, until the broker has shown that it got our
+//! PUBCOMP, or uses the id for another message: mosquitto 2.0.11, cut off while it sends PUBREL again,
+//! begins such a message anew (its `db__message_reconnect_reset_outgoing` knows the state "PUBREL is to
+//! be sent again" for none that was answered). Packet ids are those of one broker.
 
 use crate::flow::frame::{Frame, Position};
 use crate::flow::handover::Giver;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// So many messages are remembered after PUBREL: more than a broker has under way with one client.
 const RELEASED: usize = 4096;
@@ -38,6 +40,12 @@ pub struct Session {
     /// Messages whose exchange is over, the oldest first; some may have been begun again.
     released: VecDeque<(Packet, u64)>,
     releases: u64,
+    /// `releases` when the last PINGREQ was sent.
+    pinged: u64,
+    /// Filters that the session had when they were asked for again, by broker, and when that was.
+    again: HashMap<Arc<str>, (Vec<String>, Instant)>,
+    /// The client id: a session is that of one.
+    client: Arc<str>,
     /// By broker: filters that it has confirmed, with the quality of service that was asked for.
     subscribed: HashMap<Arc<str>, Vec<(String, u8)>>,
     /// What is to be saved when there is room, in order.
@@ -45,11 +53,15 @@ pub struct Session {
 }
 
 impl Session {
+    /// What is retained comes within this time after a SUBSCRIBE.
+    const RETAINED: Duration = Duration::from_secs(60);
+
     /// From the positions of the last commit.
-    pub fn load(positions: &[(String, Vec<u8>)]) -> Self {
-        let mut session = Self::default();
+    pub fn load(client: &str, positions: &[(String, Vec<u8>)]) -> Self {
+        let mut session = Self { client: client.into(), ..Self::default() };
         for (part, value) in positions {
-            if let Some(broker) = part.strip_prefix("subscribed:") {
+            let of_us = part.strip_prefix("subscribed:").and_then(|part| part.strip_prefix(client));
+            if let Some(broker) = of_us.and_then(|part| part.strip_prefix('@')) {
                 session.subscribed.insert(broker.into(), postcard::from_bytes(value).unwrap_or_default());
             }
             let packet = part.strip_prefix("qos2:").and_then(|packet| packet.rsplit_once(':'));
@@ -70,7 +82,7 @@ impl Session {
 
     /// The broker has confirmed, or taken back, filters: this is what it has now.
     pub fn set_subscribed(&mut self, filters: Vec<(String, u8)>) {
-        let part = format!("subscribed:{}", self.broker);
+        let part = format!("subscribed:{}@{}", self.client, self.broker);
         // Encoding texts into memory cannot fail; empty removes the position: all is asked for again.
         let value = if filters.is_empty() { Vec::new() } else { postcard::to_allocvec(&filters).unwrap_or_default() };
         self.owed.push_back(Frame::position(part, value));
@@ -80,6 +92,44 @@ impl Session {
     /// From now on packet ids are those of this broker.
     pub fn turn_to(&mut self, broker: &str) {
         self.broker = broker.into();
+        self.pinged = 0;
+    }
+
+    /// Whether all filters are to be asked for: on the first connection with a broker since the start.
+    pub fn is_first(&mut self) -> bool {
+        let is_first = !self.again.contains_key(&self.broker);
+        if is_first {
+            let had = self.subscribed().iter().map(|(filter, _)| filter.clone()).collect();
+            self.again.insert(self.broker.clone(), (had, Instant::now()));
+        }
+        is_first
+    }
+
+    /// Whether what is retained for a filter came before: the broker had it of us, and was asked for it again.
+    pub fn had(&self, filter: &str) -> bool {
+        let again = self.again.get(&self.broker).filter(|(_, at)| at.elapsed() < Self::RETAINED);
+        again.is_some_and(|(had, _)| had.iter().any(|had| had == filter))
+    }
+
+    /// A PINGREQ was sent: its answer shows that the broker has read all that we sent before.
+    pub fn pinged(&mut self) {
+        self.pinged = self.releases;
+    }
+
+    /// The answer to that PINGREQ: what was over before is over for the broker too.
+    pub fn answered(&mut self) {
+        while let Some((packet, at)) = self.released.front().filter(|(_, at)| *at <= self.pinged).cloned() {
+            self.released.pop_front();
+            self.forget_released(&packet, at);
+        }
+    }
+
+    /// The broker uses a packet id for a message that it never sent before.
+    pub fn is_new(&mut self, id: u16) {
+        let packet = (self.broker.clone(), id);
+        if self.stored.get(&packet).is_some_and(|stored| stored.released.is_some()) {
+            self.forget(&packet);
+        }
     }
 
     /// The CRC that a message is known by.
@@ -113,9 +163,14 @@ impl Session {
         self.mark_released(&(self.broker.clone(), id));
         while self.released.len() > RELEASED {
             let Some((packet, at)) = self.released.pop_front() else { break };
-            if self.stored.get(&packet).is_some_and(|stored| stored.released == Some(at)) {
-                self.forget(&packet);
-            }
+            self.forget_released(&packet, at);
+        }
+    }
+
+    /// Unless it was begun again since.
+    fn forget_released(&mut self, packet: &Packet, at: u64) {
+        if self.stored.get(packet).is_some_and(|stored| stored.released == Some(at)) {
+            self.forget(packet);
         }
     }
 
@@ -138,6 +193,7 @@ impl Session {
         for packet in &packets {
             self.forget(packet);
         }
+        self.again.remove(&self.broker);
         if !self.subscribed().is_empty() {
             self.set_subscribed(Vec::new());
         }
@@ -172,7 +228,7 @@ mod tests {
         let mut session = Session::default();
         session.turn_to("mqtt://a:1883");
         let position = session.position(7, crc);
-        let mut session = Session::load(&[(position.part, position.value), ("other".into(), vec![])]);
+        let mut session = Session::load("c", &[(position.part, position.value), ("other".into(), vec![])]);
         session.turn_to("mqtt://a:1883");
         assert_eq!(session.repeated(7, crc), Some(0));
         assert_eq!(session.repeated(7, Session::crc(b"t", b"2")), None, "another message under the same packet id");
@@ -183,6 +239,29 @@ mod tests {
         assert_eq!(parts(&mut session), Vec::<String>::new());
         session.begin(7, Session::crc(b"t", b"2"), 3);
         assert_eq!(session.repeated(7, crc), None, "the id has come with another message");
+    }
+
+    #[test]
+    fn a_message_is_forgotten_when_the_broker_has_shown_that_it_knows_of_the_end() {
+        let mut session = Session::default();
+        session.turn_to("a");
+        for id in 1..=4 {
+            session.begin(id, 1, 1);
+        }
+        session.release(1);
+        session.pinged();
+        session.release(2);
+        session.answered();
+        assert_eq!((session.repeated(1, 1), session.repeated(3, 1)), (None, Some(1)));
+        session.release(3);
+        // On a new connection an old PINGREQ shows nothing.
+        session.turn_to("a");
+        session.answered();
+        assert_eq!(session.repeated(2, 1), Some(1));
+        session.is_new(3);
+        session.is_new(4);
+        assert_eq!((session.repeated(3, 1), session.repeated(4, 1)), (None, Some(1)), "4 is not over");
+        assert_eq!(parts(&mut session), ["qos2:a:1", "qos2:a:3"]);
     }
 
     #[test]
@@ -209,16 +288,22 @@ mod tests {
 
     #[test]
     fn what_the_broker_has_of_us_is_known_over_a_restart_until_it_forgets_us() {
-        let mut session = Session::default();
+        let mut session = Session::load("c", &[]);
         session.turn_to("a");
         session.set_subscribed(vec![("plant/#".into(), 1)]);
         let saved = session.owed.pop_front().unwrap().position.unwrap();
-        let mut session = Session::load(&[(saved.part, saved.value)]);
+        let saved = [(saved.part, saved.value)];
+        let mut other = Session::load("d", &saved);
+        other.turn_to("a");
+        assert!(other.subscribed().is_empty(), "another client id has a session of its own");
+        let mut session = Session::load("c", &saved);
         session.turn_to("b");
         assert!(session.subscribed().is_empty());
         session.turn_to("a");
         assert_eq!(session.subscribed(), [("plant/#".into(), 1)]);
+        assert!(session.is_first() && !session.is_first() && session.had("plant/#") && !session.had("other"));
         session.clear();
+        assert!(!session.had("plant/#"));
         session.clear();
         let saved = session.owed.pop_front().unwrap().position.unwrap();
         assert!(saved.value.is_empty() && session.owed.is_empty() && session.subscribed().is_empty());

@@ -28,10 +28,16 @@ pub struct Subscribing {
 }
 
 impl Subscribing {
-    /// Filters to take back, and what to ask for: each SUBSCRIBE makes the broker send what it retains once
-    /// more, so what the session `has` is not asked for again. A broker that `says_which` subscription a message
-    /// came for is given a number for each filter, if filters overlap.
-    pub fn plan(&mut self, settings: &Settings, has: &[Filter], says_which: bool) -> (Vec<String>, Vec<Request>) {
+    /// Filters to take back, and what to ask for: on the `first` connection all, also what the session should
+    /// have (a broker that was restored from an older save knows less), later what it has not. A broker that
+    /// `says_which` subscription a message came for is given a number for each filter, if filters overlap.
+    pub fn plan(
+        &mut self,
+        settings: &Settings,
+        has: &[Filter],
+        says_which: bool,
+        first: bool,
+    ) -> (Vec<String>, Vec<Request>) {
         let mut wanted: Vec<Filter> = Vec::new();
         for subscription in &settings.subscriptions {
             if !wanted.iter().any(|(filter, _)| *filter == subscription.filter) {
@@ -40,7 +46,7 @@ impl Subscribing {
         }
         let left = has.iter().filter(|(filter, _)| wanted.iter().all(|(other, _)| other != filter));
         self.leaving = left.map(|(filter, _)| filter.clone()).collect();
-        wanted.retain(|filter| !has.contains(filter));
+        wanted.retain(|filter| first || !has.contains(filter));
         let requests: Vec<Request> = if says_which && settings.has_overlaps() {
             wanted.into_iter().map(|filter| Request { id: Some(id_of(&filter.0)), filters: vec![filter] }).collect()
         } else if wanted.is_empty() {

@@ -52,6 +52,10 @@ pub enum Incoming {
     Message(Box<Message>),
     /// A QoS 2 exchange is over.
     Released(u16),
+    /// Our PINGREQ was sent.
+    Pinged,
+    /// It was answered.
+    Answered,
     /// Our DISCONNECT was sent.
     Left,
     /// Nothing that we act on.
@@ -106,6 +110,7 @@ impl Events {
                 Ok(Event4::Incoming(packet)) => Ok(incoming4(packet)),
                 Ok(Event4::Outgoing(rumqttc::Outgoing::Disconnect)) => Ok(Incoming::Left),
                 Ok(Event4::Outgoing(rumqttc::Outgoing::Subscribe(id))) => Ok(Incoming::Asked(id)),
+                Ok(Event4::Outgoing(rumqttc::Outgoing::PingReq)) => Ok(Incoming::Pinged),
                 Ok(Event4::Outgoing(_)) => Ok(Incoming::Other),
                 Err(error) => Err(explain4(&error)),
             },
@@ -113,6 +118,7 @@ impl Events {
                 Ok(Event5::Incoming(packet)) => Ok(incoming5(packet)),
                 Ok(Event5::Outgoing(rumqttc5::Outgoing::Disconnect)) => Ok(Incoming::Left),
                 Ok(Event5::Outgoing(rumqttc5::Outgoing::Subscribe(id))) => Ok(Incoming::Asked(id)),
+                Ok(Event5::Outgoing(rumqttc5::Outgoing::PingReq)) => Ok(Incoming::Pinged),
                 Ok(Event5::Outgoing(_) | Event5::Auth(_)) => Ok(Incoming::Other),
                 Err(error) => Err(explain5(&error)),
             },
@@ -126,6 +132,7 @@ fn incoming4(packet: Packet4) -> Incoming {
         Packet4::SubAck(ack) => {
             refused(ack.pkid, &ack.return_codes, |code| *code == rumqttc::SubscribeReasonCode::Failure)
         }
+        Packet4::PingResp => Incoming::Answered,
         Packet4::UnsubAck(_) => Incoming::Unsubscribed,
         Packet4::PubRel(release) => Incoming::Released(release.pkid),
         Packet4::Publish(publish) => {
@@ -152,6 +159,7 @@ fn incoming5(packet: Packet5) -> Incoming {
             session_present: ack.session_present,
             says_which: ack.properties.and_then(|about| about.subscription_identifiers_available) != Some(0),
         },
+        Packet5::PingResp => Incoming::Answered,
         Packet5::UnsubAck(_) => Incoming::Unsubscribed,
         Packet5::SubAck(ack) => {
             refused(ack.pkid, &ack.return_codes, |code| !matches!(code, rumqttc5::SubscribeReasonCode::Success(_)))
@@ -238,7 +246,10 @@ impl Client {
             Self::V5(client) => {
                 let filter = |(filter, qos): &(String, u8)| {
                     let qos = rumqttc5::qos(*qos).unwrap_or(rumqttc5::QoS::AtLeastOnce);
-                    rumqttc5::SubscribeFilter::new(filter.clone(), qos)
+                    let mut wanted = rumqttc5::SubscribeFilter::new(filter.clone(), qos);
+                    // What is retained comes with a new subscription, not with one that is there.
+                    wanted.retain_forward_rule = rumqttc5::RetainForwardRule::OnNewSubscribe;
+                    wanted
                 };
                 let about = rumqttc5::SubscribeProperties { id, user_properties: Vec::new() };
                 let asked = client.subscribe_many_with_properties(wanted.iter().map(filter), about);
