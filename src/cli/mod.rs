@@ -139,15 +139,21 @@ fn configuration(path: &Path) -> Result<Config, ExitCode> {
     })?;
     for warning in notes.warnings.problems() {
         let (line, hint) = (notes.warnings.position(warning).line, &warning.hint);
-        tracing::warn!(event = event::STARTED, line, hint, "{}", warning.message);
+        let (message, hint) = (config::redact::text(&warning.message), hint.as_deref().map(config::redact::text));
+        tracing::warn!(event = event::STARTED, line, hint, "{message}");
     }
     Ok(config)
 }
 
 /// See `say`.
 fn print(text: std::fmt::Arguments<'_>) {
-    if writeln!(std::io::stdout().lock(), "{text}").is_err() {
-        std::process::exit(0);
+    if let Err(error) = writeln!(std::io::stdout().lock(), "{text}") {
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            std::process::exit(0);
+        }
+        // A full disk, for one: what was to be told is not there.
+        print_error(format_args!("forebay: cannot write the output: {error}"));
+        std::process::exit(2);
     }
 }
 

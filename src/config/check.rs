@@ -290,9 +290,10 @@ fn explain(message: &str) -> (String, Option<String>) {
         let is_secret = wanted.contains("struct Reference");
         let found = match found.rsplit_once(": ").map_or("", |(_, found)| found) {
             found if found.starts_with("string") => "text stands here".to_string(),
-            found if found.starts_with("integer") => {
+            found if found.starts_with("integer") && !is_secret => {
                 format!("{} stands here", quoted(found).first().map_or("a number", String::as_str))
             }
+            found if found.starts_with("integer") => "a number stands here".to_string(),
             found if found.starts_with("floating") => "a number with a fraction stands here".to_string(),
             found if found.starts_with("boolean") => "true or false stands here".to_string(),
             found if found.starts_with("sequence") => "a list stands here".to_string(),

@@ -6,7 +6,7 @@
 mod check;
 mod problem;
 mod raw;
-mod redact;
+pub mod redact;
 pub mod value;
 
 pub use problem::{Position, Problem, Report};

@@ -61,6 +61,15 @@ impl Report {
         Position { line: before.matches('\n').count() + 1, column: before[line_start..].chars().count() + 1 }
     }
 
+    /// Whether a line is in a table, or in a list or an inline table of several lines, that holds a secret.
+    fn is_below_a_secret(&self, line: usize) -> bool {
+        let above: Vec<&str> = self.text.lines().take(line - 1).collect();
+        let opens = |text: &&&str| text.trim_end().ends_with(['{', '[', ',']);
+        let list = above.iter().rev().take_while(opens);
+        let table = above.iter().rev().find(|text| text.trim_start().starts_with('['));
+        list.chain(table).any(|text| redact::names_a_secret(text))
+    }
+
     fn show(&self, f: &mut fmt::Formatter<'_>, problem: &Problem) -> fmt::Result {
         let Position { line, column } = self.position(problem);
         let text = self.text.lines().nth(line - 1).unwrap_or_default();
@@ -69,7 +78,8 @@ impl Report {
         let marks = "^".repeat(marked.chars().count().max(1));
         let gutter = " ".repeat(line.to_string().len());
         // What is wrong may have a secret in it, or be one.
-        let (message, text) = (redact::text(&problem.message), redact::line(text, self.is_broken));
+        let (message, text) =
+            (redact::text(&problem.message), redact::line(text, self.is_broken || self.is_below_a_secret(line)));
         writeln!(f, "line {line}, column {column}: {message}")?;
         writeln!(f, "{gutter} |")?;
         writeln!(f, "{line} | {text}")?;

@@ -7,16 +7,20 @@ use std::sync::OnceLock;
 
 /// Keys whose values are secrets, or lead to them.
 const KEYS: [&str; 9] =
-    ["connection", "password", "passwd", "secret", "token", "credential", "signature", "sharedaccesskey", "apikey"];
+    ["connection", "password", "pass", "secret", "token", "credential", "signature", "sharedaccesskey", "apikey"];
 /// What is masked wherever it stands: the group `secret` of each.
-const PATTERNS: [&str; 4] = [
+const PATTERNS: [&str; 6] = [
     // User and password in a URL; the password may have any character but spaces and quotes.
     r#"://(?P<secret>[^\s"'`]*)@"#,
-    r#"(?i)(sharedaccesskey|sharedaccesssignature|accountkey|password|passwd|pwd|sig)\s*=\s*["']?(?P<secret>[^;&\s"'`]+)"#,
+    // The same without a scheme.
+    r#"[^\s"'`:/@,\[]+:(?P<secret>[^\s"'`]+)@"#,
+    r#"(?i)(sharedaccesskey|sharedaccesssignature|accountkey|password|passwd|pwd|token|sig)\s*=\s*["']?(?P<secret>[^;&\s"'`{]+)"#,
     // A JSON Web Token.
     r"(?P<secret>eyJ[A-Za-z0-9_-]{8,}(\.[A-Za-z0-9_-]+)*)",
     // A key in base64 or hex.
     r"(?P<secret>[A-Za-z0-9+_-]{32,}={0,2})",
+    // In base64 with a slash it looks like a path, but for its end.
+    r"(?P<secret>[A-Za-z0-9+/]{31,}={1,2})",
 ];
 
 fn patterns() -> &'static [Regex] {
@@ -52,20 +56,43 @@ pub fn line(line: &str, is_broken: bool) -> String {
         // What is outside quotes keeps its place, so that this is one of the line too.
         let at = line.char_indices().nth(at).map_or(line.len(), |(at, _)| at);
         let (code, comment) = line.split_at(at);
-        return format!("{}{}", self::line(code, false), text(comment));
+        let is_value = comment.contains(['=', ':', '"', '\'']);
+        let comment = if is_value && names_a_secret(comment) { stars(comment) } else { text(comment) };
+        return format!("{}{comment}", self::line(code, false));
     }
     let (key, value) = match line.split_once('=') {
         Some((key, value)) => (key, Some(value)),
         None => (line, None),
     };
+    let is_key = key.trim().bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.\"'".contains(&byte));
+    let key = if is_key || !is_broken { text(key) } else { stars(key) };
     let is_table = line.trim_start().starts_with('[');
     match value {
-        Some(value) if is_broken || outside_quotes(line).split(|c: char| !is_of_a_word(c)).any(is_secret) => {
+        Some(value) if is_broken || names_a_secret(&key) || names_a_secret(&outside_quotes(line)) => {
             format!("{key}={}", values_masked(value, is_broken))
         }
         None if is_broken && !is_table => stars(line),
-        _ => text(line),
+        _ => logins_masked(&text(line)),
     }
+}
+
+/// In texts in quotes: what is before an `@`, as far as it is no scheme; it may have spaces.
+fn logins_masked(line: &str) -> String {
+    let mut parts: Vec<String> = line.split('"').map(String::from).collect();
+    for text in parts.iter_mut().skip(1).step_by(2) {
+        let Some(end) = text.rfind('@') else { continue };
+        let begin = text[..end].find("://").map_or(0, |at| at + 3);
+        if text[begin..end].contains(':') {
+            *text = format!("{}{}{}", &text[..begin], stars(&text[begin..end]), &text[end..]);
+        }
+    }
+    parts.join("\"")
+}
+
+/// Whether a word of a text is the name of a secret.
+#[must_use]
+pub fn names_a_secret(text: &str) -> bool {
+    text.split(|c: char| !is_of_a_word(c)).any(is_secret)
 }
 
 fn is_of_a_word(c: char) -> bool {
@@ -97,7 +124,7 @@ fn outside_quotes(line: &str) -> String {
 /// What is in quotes becomes stars; all of it where quotes do not say what is a text.
 fn values_masked(value: &str, is_broken: bool) -> String {
     let quotes = value.chars().filter(|c| matches!(c, '"' | '\'')).count();
-    if is_broken || quotes == 0 || quotes % 2 == 1 {
+    if is_broken || quotes == 0 || quotes % 2 == 1 || value.contains('\\') {
         let start = value.len() - value.trim_start().len();
         return format!("{}{}", &value[..start], stars(&value[start..]));
     }
@@ -108,6 +135,8 @@ fn values_masked(value: &str, is_broken: bool) -> String {
             c
         }
         Some(_) => '*',
+        // A number may be one too.
+        None if c.is_ascii_digit() => '*',
         None => {
             quote = Some(c).filter(|c| matches!(c, '"' | '\''));
             c
@@ -137,15 +166,30 @@ mod tests {
             "secret = \"hunter2",
             "# password=hunter2",
             "ä = 1 # old: password = \"hunter2\"",
+            "pass = \"hunter2\"",
+            "passphrase = 'hunter2'",
+            "\"password\" = \"hunter2\"",
+            "password = \"say \\\"hunter2\\\" now\"",
+            "sasl = { username = \"u\", password = \"hunter2\", x = 5 }",
+            "url = \"mqtt://user:hun hunter2@b\"",
+            "brokers = [\"u:hunter2@k:9092\"]",
+            "url = \"ws://b/mqtt?token=hunter2\"",
+            "password = { env = \"NOPE\" } # token: hunter2",
         ] {
             assert!(!line(shown, false).contains("hunter2"), "{}", line(shown, false));
             assert_eq!(line(shown, false).chars().count(), shown.chars().count());
         }
-        for broken in ["password = \"hunter2", "hunter2\"\"\"", "x = hunter2 \"a\"", "password : hunter2"] {
+        for broken in
+            ["password = \"hunter2", "hunter2\"\"\"", "x = hunter2 \"a\"", "password : hunter2", "password: hunter2="]
+        {
             assert!(!line(broken, true).contains("hunter2"), "{}", line(broken, true));
         }
         let key = "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2U=";
         assert!(!text(&format!("`{key}` is no name")).contains("c2Vj"));
+        for key in ["abcdefghijklmnop/qrstuvwxyz0123456789ABCDEF=", "user:hunter2abc@host"] {
+            assert!(!text(key).contains("abc"), "{}", text(key));
+        }
+        assert_eq!(text("password = { env = \"MQTT_PASSWORD\" }"), "password = { env = \"MQTT_PASSWORD\" }");
         assert!(!text("Bearer eyJhbGciOiJIUzI1NiJ9.e30.abc_def").contains("eyJ"));
     }
 

@@ -89,7 +89,9 @@ pub async fn run(rule: Rule, store: Store, sink: Arc<dyn Sink>, clock: Clock, me
                     known.remove(&id);
                 }
             }
-            behind = too_far.look() => too_far::tell(&shared.rule.name, &shared.store.give_up(&shared.rule.name, behind)),
+            behind = too_far.look() => {
+                too_far.tell(&shared.rule.name, shared.store.give_up(&shared.rule.name, behind));
+            }
             () = stop.requested() => break,
         }
     }

@@ -7,11 +7,14 @@ use crate::platform::clock::{self, Clock};
 use crate::sink::Limit;
 use crate::store::{Behind, GivenUp};
 use crate::telemetry::event;
+use std::collections::HashMap;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 /// How often it is looked.
 const LOOK: Duration = Duration::from_millis(500);
+/// How often it is told what was given up of a stream.
+const TELL: Duration = Duration::from_secs(60);
 /// A clock that has run on for this long is believed; for short limits half of the limit.
 const BELIEVED: Duration = Duration::from_secs(3600);
 
@@ -24,13 +27,15 @@ pub struct TooFar {
     steady: (i64, Instant),
     /// When it is looked next.
     due: Instant,
+    /// By stream: when it was told of, and what was given up since.
+    told: HashMap<String, (Instant, Option<GivenUp>)>,
 }
 
 impl TooFar {
     /// From now on.
     pub fn new(limit: Limit, clock: Clock) -> Self {
         let steady = (clock.now().offset_ms(), Instant::now());
-        Self { limit, clock, steady, due: Instant::now() }
+        Self { limit, clock, steady, due: Instant::now(), told: HashMap::new() }
     }
 
     /// Waits until it is time to look; how far behind the sink may be now. Never, without a limit. Cancel safe.
@@ -50,18 +55,35 @@ impl TooFar {
     }
 }
 
-/// Tells what was given up.
-pub fn tell(sink: &str, given: &[GivenUp]) {
-    for GivenUp { stream, from, to } in given {
-        let records = to - from + 1;
-        tracing::warn!(
-            event = event::SINK_DROPPED,
-            sink,
-            stream,
-            from,
-            to,
-            records,
-            "given up: the sink is further behind than `max_behind` or `give_up_after` allow"
-        );
+impl TooFar {
+    /// Tells what was given up: of a stream at once, and later each minute what it was since.
+    pub fn tell(&mut self, sink: &str, given: Vec<GivenUp>) {
+        let mut due = Vec::new();
+        for given in given {
+            match self.told.get_mut(&given.stream) {
+                Some((_, since @ None)) => *since = Some(given),
+                Some((_, Some(since))) => since.to = given.to,
+                None => {
+                    self.told.insert(given.stream.clone(), (Instant::now(), None));
+                    due.push(given);
+                }
+            }
+        }
+        for (at, since) in self.told.values_mut().filter(|(at, _)| at.elapsed() >= TELL) {
+            if let Some(given) = since.take() {
+                *at = Instant::now();
+                due.push(given);
+            }
+        }
+        for GivenUp { stream, from, to } in due {
+            tracing::warn!(
+                event = event::SINK_DROPPED,
+                sink,
+                stream,
+                from,
+                to,
+                "given up: the sink is further behind than `max_behind` or `give_up_after` allow"
+            );
+        }
     }
 }

@@ -101,10 +101,12 @@ impl Way {
                 // What becomes of it is not known then: it is delivered again after the next start.
                 () = patience_after(stop) => return Ended::Stopped,
             };
+            self.use_now(&batch.way);
             let mut link = self.link.lock().unwrap_or_else(PoisonError::into_inner);
             // Whoever has nothing to send for long finds its connection closed by the other side: that is no
             // outage. A new connection shows whether the target is there.
             if std::mem::take(&mut may_be_reaped)
+                && link.is_online()
                 && let Err(DeliverError { class: Class::Transient, message }) = &result
             {
                 tracing::debug!(
@@ -149,12 +151,16 @@ impl Way {
 
     /// Whether a lane has sent before, and nothing for a while.
     fn was_idle(&self, lane: &Arc<str>) -> bool {
-        let now = self.clock.monotonic_ms();
+        let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        used.get(lane).is_some_and(|before| self.clock.monotonic_ms().saturating_sub(*before) >= IDLE_MS)
+    }
+
+    fn use_now(&self, lane: &Arc<str>) {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         if used.len() >= LANES && !used.contains_key(lane) {
             used.clear();
         }
-        used.insert(lane.clone(), now).is_some_and(|before| now.saturating_sub(before) >= IDLE_MS)
+        used.insert(lane.clone(), self.clock.monotonic_ms());
     }
 
     /// Whether the times of a batch, which was made before the clock was set, are known now.

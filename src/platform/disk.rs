@@ -38,6 +38,8 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// # Errors
     /// As the operating system says.
     fn create_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Takes away what others may do with a directory of ours, if that can be done.
+    fn close_to_others(&self, dir: &Path);
     /// Renames within one filesystem, replacing the target.
     ///
     /// # Errors
@@ -119,13 +121,14 @@ impl Disk for RealDisk {
         if !dir.is_dir() {
             return DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(about(dir));
         }
-        // One that an earlier version left open to everybody; it may belong to somebody else.
-        if let Ok(meta) = std::fs::metadata(dir).map(|meta| meta.permissions())
-            && meta.mode() & 0o077 != 0
-        {
+        Ok(())
+    }
+
+    fn close_to_others(&self, dir: &Path) {
+        // Those that an earlier version left open to everybody.
+        if std::fs::metadata(dir).is_ok_and(|meta| meta.permissions().mode() & 0o077 != 0) {
             let _ = std::fs::set_permissions(dir, Permissions::from_mode(0o700));
         }
-        Ok(())
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -348,6 +348,8 @@ impl Disk for SimDisk {
         self.world().alive()
     }
 
+    fn close_to_others(&self, _dir: &Path) {}
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut world = self.world();
         world.change()?;

@@ -64,6 +64,10 @@ impl Disk for CountedDisk {
         self.disk.create_dir(dir)
     }
 
+    fn close_to_others(&self, dir: &Path) {
+        self.disk.close_to_others(dir);
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.disk.rename(from, to)
     }

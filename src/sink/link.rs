@@ -99,6 +99,12 @@ impl Link {
         self.denied
     }
 
+    /// Whether the last delivery succeeded, or none has failed yet.
+    #[must_use]
+    pub fn is_online(&self) -> bool {
+        self.state == State::Online
+    }
+
     /// Ends a wait, or gives a probe back: something was mended.
     pub fn try_now(&mut self) {
         if self.state != State::Online {

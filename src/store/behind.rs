@@ -5,6 +5,10 @@ use super::report::Cause;
 use super::shared::{Inner, Shared, reads};
 use crate::platform::clock;
 use crate::telemetry::Metric;
+use std::collections::VecDeque;
+
+/// This part of the limit in bytes is given up besides.
+const MORE: u64 = 20;
 
 /// How far a reader may be behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -34,14 +38,14 @@ impl Inner {
         let mut given = Vec::new();
         for (stream, next) in shared.too_far(reader, behind) {
             shared.ensure_cursor(reader, stream, now.wall_ms);
+            let floor = shared.state.streams.get(&stream).map_or(0, |stream| stream.floor);
             let Some(live) = shared.cursors.get_mut(&(reader.to_string(), stream)) else { continue };
-            let from = live.entry.next;
+            let from = live.entry.next.max(floor);
             live.entry.next = next;
             for mark in &mut live.entry.lanes {
                 mark.next = mark.next.max(next);
             }
             live.since_ms.get_or_insert(now.monotonic_ms);
-            live.urgent = true;
             let name = shared.name(stream);
             let range = (from, next - 1);
             shared.reports.given_up((stream, &name), range, Cause::Behind, &self.options.metrics, now.monotonic_ms);
@@ -64,9 +68,10 @@ impl Shared {
         let mut streams: Vec<Waiting> = Vec::new();
         for stream in self.state.streams.values().filter(|stream| reads(rule, &stream.name)) {
             let next = self.cursor(reader, stream.id).max(stream.floor);
-            let mut holdings: Vec<_> =
-                self.segments.values().filter_map(|segment| segment.summary.of(stream.id)).copied().collect();
+            let holdings = self.segments.values().filter_map(|segment| segment.summary.of(stream.id));
+            let mut holdings: Vec<_> = holdings.filter(|holding| holding.last >= next).copied().collect();
             holdings.sort_by_key(|holding| holding.first);
+            let holdings = VecDeque::from(holdings);
             streams.push(Waiting { id: stream.id, begin: next, next, holdings });
         }
         if let Some(before) = behind.before_ms {
@@ -74,13 +79,14 @@ impl Shared {
                 let is_old = |at: i64| clock::is_credible(at) && at < before;
                 while let Some(last) = stream.first().filter(|first| is_old(first.arrival_max)).map(|first| first.last)
                 {
-                    stream.next = last + 1;
+                    stream.go_past(last);
                 }
             }
         }
         let mut excess = behind.bytes.map_or(0, |most| {
             let total: u64 = streams.iter().map(Waiting::bytes).sum();
-            total.saturating_sub(most)
+            // Some more than must be, so that it is done seldom.
+            if total > most { total - most + most / MORE } else { 0 }
         });
         while excess > 0 {
             let oldest = streams.iter_mut().filter(|stream| stream.first().is_some());
@@ -97,17 +103,23 @@ struct Waiting {
     id: StreamId,
     begin: u64,
     next: u64,
-    holdings: Vec<super::log::body::Holding>,
+    /// Those with something of it, the oldest first.
+    holdings: VecDeque<super::log::body::Holding>,
 }
 
 impl Waiting {
     fn first(&self) -> Option<&super::log::body::Holding> {
-        self.holdings.iter().find(|holding| holding.last >= self.next)
+        self.holdings.front()
     }
 
     fn bytes(&self) -> u64 {
-        let behind = self.holdings.iter().filter(|holding| holding.last >= self.next);
-        behind.map(|holding| holding.bytes_from(self.next)).sum()
+        self.holdings.iter().map(|holding| holding.bytes_from(self.next)).sum()
+    }
+
+    /// The next record is the one after the last of the first holding.
+    fn go_past(&mut self, last: u64) {
+        self.next = last + 1;
+        self.holdings.pop_front();
     }
 
     fn arrival(&self) -> i64 {
@@ -120,7 +132,7 @@ impl Waiting {
         let (bytes, last) = (first.bytes_from(self.next), first.last);
         let from = self.next.max(first.first);
         if bytes <= excess {
-            self.next = last + 1;
+            self.go_past(last);
             return excess - bytes;
         }
         let records = u128::from(last - from + 1) * u128::from(excess);

@@ -9,7 +9,7 @@ use crate::sink;
 use crate::source::Kind;
 use crate::store::Selection;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 
@@ -44,7 +44,9 @@ impl Checker<'_> {
             let at = self.place(&format!("source.{}", source.name));
             let line = match &source.kind {
                 Kind::Mqtt(mqtt) => {
-                    if mqtt.brokers.iter().any(|broker| !sessions.insert((broker.clone(), &mqtt.client_id))) {
+                    // One source may name a broker twice.
+                    let brokers: BTreeSet<_> = mqtt.brokers.iter().collect();
+                    if brokers.into_iter().any(|broker| !sessions.insert((broker, &mqtt.client_id))) {
                         let message =
                             format!("source `{}` has the client id of another one at the same broker", source.name);
                         let hint =
@@ -57,9 +59,12 @@ impl Checker<'_> {
                     let ip = http.listen.ip();
                     let is_same = |other: &&(SocketAddr, &str)| {
                         let there = other.0.ip();
+                        // `[::]` is all addresses, `0.0.0.0` those of IPv4.
+                        let covers =
+                            |all: IpAddr, one: IpAddr| all.is_unspecified() && (all.is_ipv6() || one.is_ipv4());
                         other.0.port() == http.listen.port()
                             && http.listen.port() != 0
-                            && (ip == there || ip.is_unspecified() || there.is_unspecified())
+                            && (ip == there || covers(ip, there) || covers(there, ip))
                     };
                     if let Some((address, other)) = listeners.iter().find(is_same) {
                         let message = format!("source `{}` listens where `{other}` does ({address})", source.name);
@@ -96,8 +101,7 @@ impl Checker<'_> {
             }
             for source in sources {
                 let Kind::File(file) = &source.kind else { continue };
-                let is_read = file.path.contains(['*', '?', '[']) && pattern_reaches(&file.path, &folder);
-                if is_read || plain(Path::new(&file.path)).starts_with(&folder) {
+                if pattern_reaches(&plain(Path::new(&file.path)), &folder) {
                     let message =
                         format!("source `{}` ({}) would read what sink `{}` writes", source.name, file.path, sink.name);
                     self.problem(at.clone(), message, Some("give the sink another folder".into()));
@@ -130,10 +134,11 @@ impl Checker<'_> {
     }
 }
 
-/// A path without `.` and `..`, as far as that can be said without looking at the disk.
+/// The whole path without `.` and `..`, as far as that can be said without looking at the disk.
 fn plain(path: &Path) -> PathBuf {
     let mut out = PathBuf::new();
-    for part in path.components() {
+    let whole = std::path::absolute(path).unwrap_or_else(|_| path.into());
+    for part in whole.components() {
         match part {
             Component::CurDir => {}
             Component::ParentDir => {
@@ -146,10 +151,11 @@ fn plain(path: &Path) -> PathBuf {
 }
 
 /// Whether a pattern may lead to a file in a folder.
-fn pattern_reaches(pattern: &str, folder: &Path) -> bool {
-    let example = folder.join("readings.0000000000000001.00000000000000000001.ndjson");
-    glob::Pattern::new(pattern).is_ok_and(|pattern| {
-        let options = glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::new() };
-        pattern.matches_path_with(&example, options)
+fn pattern_reaches(pattern: &Path, folder: &Path) -> bool {
+    let name = "readings.0000000000000001.00000000000000000001.ndjson";
+    let options = glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::new() };
+    glob::Pattern::new(&pattern.to_string_lossy()).is_ok_and(|pattern| {
+        let reaches = |ending: &str| pattern.matches_path_with(&folder.join(format!("{name}{ending}")), options);
+        reaches("") || reaches(".gz")
     })
 }

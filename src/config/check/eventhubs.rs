@@ -45,7 +45,7 @@ impl Checker<'_> {
             }
         };
         if let (Some(named), Some(path)) = (&raw.event_hub, &connection.entity)
-            && named.get_ref() != path
+            && !named.get_ref().eq_ignore_ascii_case(path)
         {
             let hint = format!("leave `event_hub` out, or take a connection string for `{}`", named.get_ref());
             self.problem(named.span(), format!("the connection string is for `{path}` (EntityPath)"), Some(hint));
@@ -163,14 +163,17 @@ fn signature_ends(signature: &str) -> Option<i64> {
 fn is_public(host: &str) -> bool {
     match host.parse::<std::net::IpAddr>() {
         Ok(std::net::IpAddr::V4(address)) => {
-            !(address.is_loopback() || address.is_private() || address.is_link_local() || address.is_unspecified())
+            let is_shared = matches!(address.octets(), [100, 64..=127, ..]);
+            let is_here = address.is_loopback() || address.is_link_local() || address.is_unspecified();
+            !(is_here || address.is_private() || is_shared)
         }
         Ok(std::net::IpAddr::V6(address)) => {
             !(address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local())
         }
         // Names of one word, and these endings, are of a machine or a site.
         Err(_) => {
-            host.contains('.') && ![".local", ".internal", ".localhost", ".lan"].iter().any(|end| host.ends_with(end))
+            let ends = [".local", ".internal", ".localhost", ".lan", ".svc", ".test", ".home.arpa"];
+            host.contains('.') && !ends.iter().any(|end| host.ends_with(end))
         }
     }
 }

@@ -216,6 +216,7 @@ impl Checker<'_> {
 fn without_login(url: &str) -> String {
     match (url.split_once("://"), url.rsplit_once('@')) {
         (Some((scheme, _)), Some((_, host))) => format!("{scheme}://…@{host}"),
+        (None, Some((_, host))) => format!("…@{host}"),
         _ => url.into(),
     }
 }

@@ -49,7 +49,11 @@ impl Checker<'_> {
         let found = match (env, file, credential) {
             (Some(name), None, None) => {
                 let found = self.environment.variable(name).map(|text| (Zeroizing::new(text), None));
-                found.ok_or_else(|| format!("the environment variable {name} is not set"))
+                // Whoever writes the secret in place of the name finds it in no output.
+                let is_name =
+                    |name: &str| name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
+                let shown = if is_name(name) { name } else { "that is named here" };
+                found.ok_or_else(|| format!("the environment variable {shown} is not set"))
             }
             (None, Some(path), None) => self.secret_file(path.into()),
             (None, None, Some(name)) => match self.environment.variable("CREDENTIALS_DIRECTORY") {
@@ -75,7 +79,12 @@ impl Checker<'_> {
     fn secret_file(&self, path: PathBuf) -> Result<(Zeroizing<String>, Option<PathBuf>), String> {
         match self.environment.file(&path) {
             Ok(text) => Ok((text.into(), Some(path))),
-            Err(error) => Err(format!("cannot read {}: {error}", path.display())),
+            Err(error) => {
+                // The same: a path is one with a slash.
+                let path = path.display().to_string();
+                let shown = if path.contains('/') { &path } else { "the file that is named here" };
+                Err(format!("cannot read {shown}: {error}"))
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Settings;
 use flate2::bufread::GzDecoder;
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io::{self, BufRead, BufReader, Read, Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -39,8 +39,8 @@ impl Written {
         };
         let path = writing(&free);
         let file = OpenOptions::new().create_new(true).append(true).mode(settings.mode).open(&path)?;
-        // The umask takes rights away that `mode` gives.
-        file.set_permissions(Permissions::from_mode(settings.mode))?;
+        // The umask takes rights away that `mode` gives; vfat and its like have none to give.
+        let _ = file.set_permissions(Permissions::from_mode(settings.mode));
         Ok(Self { file, path, epoch, length: 0, since: Instant::now() })
     }
 
@@ -76,11 +76,17 @@ impl Written {
 
     /// Gives it its final name.
     pub fn finish(self) -> io::Result<()> {
-        if !self.is_in_place() {
-            // Whoever took it has it.
-            return Ok(());
+        if self.is_in_place() {
+            // What a full disk left empty is of no use to anybody.
+            return if self.length == 0 { std::fs::remove_file(&self.path) } else { finish(&self.path) };
         }
-        finish(&self.path)
+        let is_ours = |there: Metadata| Ok::<_, io::Error>(there.ino() == self.file.metadata()?.ino());
+        match std::fs::symlink_metadata(&self.path).and_then(is_ours) {
+            // It could not be cut to what was written whole, or somebody else wrote to it.
+            Ok(true) => finish_left(&self.path),
+            // Whoever took it has it.
+            _ => Ok(()),
+        }
     }
 }
 

@@ -137,6 +137,9 @@ fn is_compound(bytes: &[u8], wide: bool, deeper: u32) -> bool {
 fn is_array(bytes: &[u8], wide: bool, deeper: u32) -> bool {
     let all = || {
         let (count, rest) = number(bytes, wide)?;
+        if count == 0 && rest.is_empty() {
+            return Some(rest);
+        }
         let (code, rest) = constructor(rest, deeper)?;
         // Elements without bytes could be any number.
         if code >> 4 == 0x4 && count > bytes.len() {

@@ -156,7 +156,8 @@ impl Kafka {
         let answer = producer.connection.ask(request, PRODUCE).await?;
         // One batch was sent to one partition: an answer that tells of anything else is none to it.
         let told = match &answer.responses[..] {
-            [(name, partitions)] if name == topic => match &partitions[..] {
+            // Event Hubs does not tell large letters from small ones.
+            [(name, partitions)] if name.eq_ignore_ascii_case(topic) => match &partitions[..] {
                 [told] if told.index == producer.partition => told,
                 _ => return Err(not_ours(topic, producer.partition)),
             },

@@ -30,7 +30,7 @@ impl FileId {
 
 /// The part of a source that a file is: what its position is saved under. The number tells it from
 /// files that got its inode after it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Part {
     /// The file.
     pub id: FileId,
@@ -80,16 +80,33 @@ pub struct Fingerprint {
 }
 
 impl Fingerprint {
-    /// Of a file's first `length` bytes at most.
+    /// Of a file's first `length` bytes at most, without NULs behind them: those may be written yet.
     pub fn of(file: &File, length: usize) -> io::Result<Self> {
+        let bytes = Self::bytes(file, length)?;
+        let end = bytes.iter().rposition(|byte| *byte != 0).map_or(bytes.len(), |at| at + 1);
+        Ok(Self::over(&bytes[..end]))
+    }
+
+    fn bytes(file: &File, length: usize) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; length.min(FINGERPRINT)];
         let n = read_at(file, &mut bytes, 0)?;
-        Ok(Self { length: u32::try_from(n).unwrap_or(0), crc: crc32c::crc32c(&bytes[..n]) })
+        bytes.truncate(n);
+        Ok(bytes)
+    }
+
+    fn over(bytes: &[u8]) -> Self {
+        Self { length: u32::try_from(bytes.len()).unwrap_or(0), crc: crc32c::crc32c(bytes) }
+    }
+
+    /// Whether there was nothing but NULs.
+    pub fn is_nuls(self) -> bool {
+        self == Self::over(&[0; FINGERPRINT][..usize::try_from(self.length).unwrap_or(0).min(FINGERPRINT)])
     }
 
     /// Whether a file still begins like this.
     pub fn matches(self, file: &File) -> bool {
-        Self::of(file, usize::try_from(self.length).unwrap_or(0)).is_ok_and(|now| now == self)
+        let bytes = Self::bytes(file, usize::try_from(self.length).unwrap_or(0));
+        bytes.is_ok_and(|bytes| Self::over(&bytes) == self)
     }
 }
 
@@ -108,6 +125,29 @@ pub struct Saved {
     pub header_at: Option<u64>,
     /// Its place in the order of files.
     pub turn: Turn,
+    /// What is before the next byte.
+    pub tail: Tail,
+}
+
+/// The bytes before an offset: a file that has others there is another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Tail {
+    /// Bytes looked at, `FINGERPRINT` at most; 0: not known.
+    pub length: u32,
+    /// Their CRC32C.
+    pub crc: u32,
+}
+
+impl Tail {
+    /// Of a file's bytes before an offset.
+    pub fn of(file: &File, offset: u64) -> Self {
+        let length = usize::try_from(offset).unwrap_or(FINGERPRINT).min(FINGERPRINT);
+        let mut bytes = vec![0; length];
+        match read_at(file, &mut bytes, offset - length as u64) {
+            Ok(n) if n == length => Self { length: u32::try_from(n).unwrap_or(0), crc: crc32c::crc32c(&bytes) },
+            _ => Self::default(),
+        }
+    }
 }
 
 /// Which files are read before which: of those that began under one name, the one with the lower number
@@ -140,6 +180,12 @@ struct SavedBefore {
 }
 
 impl Saved {
+    /// Whether a file has all that was read of this one, as far as its beginning and its end show.
+    pub fn is_within(&self, path: &Path) -> bool {
+        let is_within = |file: File| self.fingerprint.matches(&file) && self.tail == Tail::of(&file, self.offset);
+        self.fingerprint.length > 0 && self.tail.length > 0 && File::open(path).is_ok_and(is_within)
+    }
+
     /// Whether a file still begins as this one did.
     pub fn is_of(&self, path: &Path) -> bool {
         File::open(path).is_ok_and(|file| self.fingerprint.matches(&file))
@@ -150,11 +196,11 @@ impl Saved {
         let turn = |path: &Path| Turn { name: path.into(), number: 0 };
         let with_header = || {
             let SavedWithHeader { id, path, offset, fingerprint, header_at } = postcard::from_bytes(value).ok()?;
-            Some(Self { turn: turn(&path), id, path, offset, fingerprint, header_at })
+            Some(Self { turn: turn(&path), id, path, offset, fingerprint, header_at, tail: Tail::default() })
         };
         let before = || {
             let SavedBefore { id, path, offset, fingerprint } = postcard::from_bytes(value).ok()?;
-            Some(Self { turn: turn(&path), id, path, offset, fingerprint, header_at: None })
+            Some(Self { turn: turn(&path), id, path, offset, fingerprint, header_at: None, tail: Tail::default() })
         };
         postcard::from_bytes(value).ok().or_else(with_header).or_else(before)
     }
@@ -193,12 +239,14 @@ mod tests {
         let (id, path) = (FileId { device: 1, inode: 2 }, PathBuf::from("/a.log"));
         let fingerprint = Fingerprint { length: 3, crc: 4 };
         let turn = Turn { name: path.clone(), number: 0 };
-        let saved = |header_at| Saved { id, path: path.clone(), offset: 5, fingerprint, header_at, turn: turn.clone() };
+        let (turn, tail) = (|| turn.clone(), Tail::default());
+        let saved = |header_at| Saved { id, path: path.clone(), offset: 5, fingerprint, header_at, turn: turn(), tail };
         let first = postcard::to_allocvec(&(id, &path, 5_u64, fingerprint)).unwrap();
         assert_eq!(Saved::decode(&first), Some(saved(None)));
         let second = postcard::to_allocvec(&(id, &path, 5_u64, fingerprint, Some(6_u64))).unwrap();
         assert_eq!(Saved::decode(&second), Some(saved(Some(6))));
-        let now = Saved { turn: Turn { name: "/b.log".into(), number: 7 }, ..saved(Some(6)) };
+        let tail = Tail { length: 5, crc: 9 };
+        let now = Saved { turn: Turn { name: "/b.log".into(), number: 7 }, tail, ..saved(Some(6)) };
         assert_eq!(Saved::decode(&postcard::to_allocvec(&now).unwrap()), Some(now));
     }
 

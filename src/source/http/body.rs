@@ -51,10 +51,15 @@ pub async fn read(
         packed.extend_from_slice(&data);
     }
     let is_packed = coding.is_some_and(|coding| !matches!(coding.trim(), "" | "identity"));
-    if is_packed {
-        permit.merge(take(most)?);
+    if !is_packed {
+        return Ok((packed.into(), permit));
     }
-    Ok((unpack(packed.into(), coding, most)?, permit))
+    // Nobody holds this room for longer than unpacking takes: it is waited for.
+    let most_room = u32::try_from(most).unwrap_or(u32::MAX);
+    let mut unpacking = room.clone().acquire_many_owned(most_room).await.map_err(|_| BodyError::NoRoom)?;
+    let body = unpack(packed.into(), coding, most)?;
+    let rest = unpacking.split(body.len()).ok_or(BodyError::TooLarge)?;
+    Ok((body, rest))
 }
 
 /// Unpacks a body, to no more than it may have.

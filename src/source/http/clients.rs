@@ -3,7 +3,8 @@
 //! Invariant: a new client is never kept out by one that does nothing. When all places are taken, the
 //! connection that has been idle for longest is closed in order; a client that is told so connects again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -11,6 +12,9 @@ use tokio::time::Instant;
 
 /// A connection without a request for longer than this is not expected to send one soon.
 const ASLEEP: Duration = Duration::from_secs(5);
+
+/// So many addresses of connections that ended are known.
+const LATELY: usize = 1024;
 
 /// What a connection is doing.
 #[derive(Debug, Clone, Copy)]
@@ -25,7 +29,10 @@ enum State {
 
 #[derive(Debug)]
 struct Client {
+    address: IpAddr,
     state: State,
+    /// It was told to give way.
+    is_leaving: bool,
     leave: Arc<Notify>,
 }
 
@@ -33,6 +40,8 @@ struct Client {
 struct Open {
     next: u64,
     clients: HashMap<u64, Client>,
+    /// Where connections came from that ended lately, and when: many devices open one for each request.
+    lately: HashMap<IpAddr, Instant>,
 }
 
 /// See the module.
@@ -60,7 +69,7 @@ impl Clients {
     }
 
     /// A place for a new connection, of `most`; waits while all that are open have a request under way.
-    pub async fn enter(self: &Arc<Self>, most: usize) -> Place {
+    pub async fn enter(self: &Arc<Self>, most: usize, address: IpAddr) -> Place {
         loop {
             let left = self.left.notified();
             {
@@ -69,15 +78,18 @@ impl Clients {
                     let id = open.next;
                     open.next += 1;
                     let leave = Arc::<Notify>::default();
-                    open.clients.insert(id, Client { state: State::Idle(Instant::now()), leave: leave.clone() });
+                    let state = State::Idle(Instant::now());
+                    open.clients.insert(id, Client { address, state, is_leaving: false, leave: leave.clone() });
                     return Place { clients: self.clone(), id, leave };
                 }
-                let idle = open.clients.values().filter_map(|client| match client.state {
-                    State::Idle(since) => Some((since, client.leave.clone())),
-                    State::Sending | State::Waiting => None,
+                // One that was asked before and is still here may be hung: the next is asked.
+                let idle = open.clients.values_mut().filter_map(|client| match client.state {
+                    State::Idle(since) if !client.is_leaving => Some((since, client)),
+                    _ => None,
                 });
                 if let Some((_, longest)) = idle.min_by_key(|(since, _)| *since) {
-                    longest.notify_one();
+                    longest.is_leaving = true;
+                    longest.leave.notify_one();
                 }
             }
             // One that has just begun a request ends it first: another is asked then.
@@ -87,17 +99,20 @@ impl Clients {
 
     /// Whether some wait for a commit and nobody is about to send more before it.
     pub fn only_wait(&self) -> bool {
-        let open = self.open();
-        let mut waiting = 0;
+        let mut open = self.open();
+        open.lately.retain(|_, ended| ended.elapsed() < ASLEEP);
+        let mut waiting = HashSet::new();
         for client in open.clients.values() {
             match client.state {
-                State::Waiting => waiting += 1,
+                State::Waiting => {
+                    waiting.insert(client.address);
+                }
                 State::Sending => return false,
                 State::Idle(since) if since.elapsed() < ASLEEP => return false,
                 State::Idle(_) => {}
             }
         }
-        waiting > 0
+        !waiting.is_empty() && open.lately.keys().all(|address| waiting.contains(address))
     }
 
     /// Waits until `only_wait` may have become true.
@@ -124,6 +139,12 @@ impl Place {
         self.set(State::Waiting);
     }
 
+    /// Whether no request is under way.
+    pub fn is_idle(&self) -> bool {
+        let open = self.clients.open();
+        open.clients.get(&self.id).is_none_or(|client| matches!(client.state, State::Idle(_)))
+    }
+
     /// It was answered.
     pub fn idle(&self) {
         self.set(State::Idle(Instant::now()));
@@ -132,7 +153,12 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.clients.open().clients.remove(&self.id);
+        {
+            let mut open = self.clients.open();
+            if let Some(client) = open.clients.remove(&self.id).filter(|_| open.lately.len() < LATELY) {
+                open.lately.insert(client.address, Instant::now());
+            }
+        }
         self.clients.left.notify_one();
         self.clients.changed.notify_one();
     }
@@ -141,28 +167,31 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv4Addr;
+
+    const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
     #[tokio::test(start_paused = true)]
     async fn the_one_that_is_idle_for_longest_gives_way_and_busy_ones_do_not() {
         let clients = Arc::<Clients>::default();
-        let first = clients.enter(2).await;
+        let first = clients.enter(2, HERE).await;
         tokio::time::advance(Duration::from_secs(1)).await;
-        let second = clients.enter(2).await;
+        let second = clients.enter(2, HERE).await;
         first.sending();
         let entering = tokio::spawn({
             let clients = clients.clone();
-            async move { clients.enter(2).await }
+            async move { clients.enter(2, HERE).await }
         });
         second.leave.notified().await;
         drop(second);
         let third = entering.await.unwrap();
         third.waiting();
-        let timeout = tokio::time::timeout(Duration::from_secs(60), clients.enter(2)).await;
+        let timeout = tokio::time::timeout(Duration::from_secs(60), clients.enter(2, HERE)).await;
         assert!(timeout.is_err(), "both have a request under way");
         first.idle();
         let entering = tokio::spawn({
             let clients = clients.clone();
-            async move { clients.enter(2).await }
+            async move { clients.enter(2, HERE).await }
         });
         first.leave.notified().await;
         drop(first);
@@ -172,7 +201,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_commit_is_made_when_all_wait_who_may_send_soon() {
         let clients = Arc::<Clients>::default();
-        let (one, two) = (clients.enter(9).await, clients.enter(9).await);
+        let (one, two) = (clients.enter(9, HERE).await, clients.enter(9, HERE).await);
         assert!(!clients.only_wait());
         one.waiting();
         assert!(!clients.only_wait(), "the other has just come");
@@ -187,5 +216,38 @@ mod tests {
         assert!(clients.only_wait(), "it has been silent for long");
         drop(one);
         assert!(!clients.only_wait());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn devices_that_connect_for_each_request_may_come_again() {
+        let clients = Arc::<Clients>::default();
+        let there = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
+        drop(clients.enter(9, there).await);
+        let one = clients.enter(9, HERE).await;
+        one.waiting();
+        assert!(!clients.only_wait(), "the other may send soon");
+        let again = clients.enter(9, there).await;
+        again.waiting();
+        assert!(clients.only_wait());
+        drop(again);
+        assert!(!clients.only_wait());
+        tokio::time::advance(ASLEEP).await;
+        assert!(clients.only_wait());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_does_not_go_does_not_keep_others_from_being_asked() {
+        let clients = Arc::<Clients>::default();
+        let hung = clients.enter(2, HERE).await;
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let second = clients.enter(2, HERE).await;
+        let entering = tokio::spawn({
+            let clients = clients.clone();
+            async move { clients.enter(2, HERE).await }
+        });
+        hung.leave.notified().await;
+        second.leave.notified().await;
+        drop(second);
+        entering.await.unwrap();
     }
 }

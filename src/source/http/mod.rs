@@ -38,7 +38,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
@@ -48,6 +48,8 @@ const CONNECTIONS: usize = 128;
 const BODIES: usize = 16;
 /// Headers, TLS and bodies must be here within this time.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// A connection that has to give way and sends nothing is closed after this long.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// A listener that cannot be opened is tried again after this long.
 const RETRY: Duration = Duration::from_secs(5);
 /// The longest `Idempotency-Key`.
@@ -67,6 +69,8 @@ struct Pushed {
     /// What its key is saved as.
     part: Option<String>,
     answer: oneshot::Sender<Fate>,
+    /// What its body takes.
+    room: OwnedSemaphorePermit,
 }
 
 /// What all connections share.
@@ -94,7 +98,7 @@ pub(super) async fn run(settings: Settings, context: Context) {
     loop {
         tokio::select! {
             request = requests.recv() => {
-                let Some(Pushed { mut frame, part, answer }) = request else { break };
+                let Some(Pushed { mut frame, part, answer, room }) = request else { break };
                 let now = clock::boot_ms();
                 if let Some(id) = part.as_ref().and_then(|part| keys.frame_of(part, now)) {
                     // A repeat waits for the first one's commit, which may come before others'.
@@ -112,6 +116,8 @@ pub(super) async fn run(settings: Settings, context: Context) {
                         Err(_) => drop(answer.send(Fate::NoRoom)),
                     }
                 }
+                // Handed over, it is counted there.
+                drop(room);
                 while let Some(frame) = keys.forget(now) {
                     if giver.try_push(frame).is_err() {
                         break;
@@ -162,9 +168,9 @@ async fn listen(name: Arc<str>, shared: Arc<Shared>, mut stop: crate::flow::stop
         let (listener, acceptor) = opened;
         tracing::info!(event = event::SOURCE_UP, source = %name, listen = %shared.settings.listen, "listening");
         loop {
-            let stream = tokio::select! {
+            let (stream, from) = tokio::select! {
                 accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => stream,
+                    Ok(accepted) => accepted,
                     // Too many open files, among others: the next one may pass.
                     Err(_) => {
                         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -174,7 +180,7 @@ async fn listen(name: Arc<str>, shared: Arc<Shared>, mut stop: crate::flow::stop
                 () = stop.requested() => return,
             };
             let place = tokio::select! {
-                place = shared.clients.enter(CONNECTIONS) => place,
+                place = shared.clients.enter(CONNECTIONS, from.ip()) => place,
                 () = stop.requested() => return,
             };
             let (shared, acceptor) = (shared.clone(), acceptor.clone());
@@ -209,17 +215,24 @@ pub async fn open(settings: &Settings) -> Result<(TcpListener, Option<TlsAccepto
 async fn connection(stream: TcpStream, acceptor: Option<TlsAcceptor>, shared: Arc<Shared>, place: Place) {
     match acceptor {
         None => serve(stream, shared, place).await,
-        Some(acceptor) => match tokio::time::timeout(PATIENCE, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => serve(stream, shared, place).await,
-            Ok(Err(error)) => tracing::debug!(event = event::SOURCE_NOTE, %error, "no TLS with a client"),
-            Err(_) => {}
-        },
+        Some(acceptor) => {
+            let accepted = tokio::select! {
+                accepted = tokio::time::timeout(PATIENCE, acceptor.accept(stream)) => accepted,
+                () = place.leave.notified() => return,
+            };
+            match accepted {
+                Ok(Ok(stream)) => serve(stream, shared, place).await,
+                Ok(Err(error)) => tracing::debug!(event = event::SOURCE_NOTE, %error, "no TLS with a client"),
+                Err(_) => {}
+            }
+        }
     }
 }
 
 async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, shared: Arc<Shared>, place: Place) {
     let leave = place.leave.clone();
     let place = Arc::new(place);
+    let asked = place.clone();
     let answer = move |request| {
         let (shared, place) = (shared.clone(), place.clone());
         async move {
@@ -238,7 +251,13 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, sha
         done = &mut served => done,
         () = leave.notified() => {
             served.as_mut().graceful_shutdown();
-            served.await
+            loop {
+                tokio::select! {
+                    done = &mut served => break done,
+                    // Half a request is none.
+                    () = tokio::time::sleep(FAREWELL) => if asked.is_idle() { return },
+                }
+            }
         }
     };
     if let Err(error) = done {
@@ -282,7 +301,7 @@ impl Shared {
         let most = self.settings.max_body;
         let unit = self.precision(head.uri.query())?;
         let read = body::read(body, text(header::CONTENT_ENCODING), most, &self.bodies);
-        let (body, _room) = match tokio::time::timeout(PATIENCE, read).await {
+        let (body, room) = match tokio::time::timeout(PATIENCE, read).await {
             Err(_) => return Err(say(StatusCode::REQUEST_TIMEOUT, "the body took too long")),
             Ok(Err(BodyError::NoRoom)) => {
                 return Err(wait(StatusCode::TOO_MANY_REQUESTS, "too many send at the moment"));
@@ -303,7 +322,7 @@ impl Shared {
         let part = key.map(|key| Keys::part(&path, key));
         let frame = Frame { route, header: unit, ..Frame::new(path, Payload::One(body)) };
         let (answer, fate) = oneshot::channel();
-        if self.pushed.send(Pushed { frame, part, answer }).await.is_err() {
+        if self.pushed.send(Pushed { frame, part, answer, room }).await.is_err() {
             return Err(wait(StatusCode::SERVICE_UNAVAILABLE, "stopping"));
         }
         place.waiting();

@@ -179,11 +179,17 @@ impl<'a> Wire<'a> {
     async fn ask(&mut self, asked: &mut Asked<'_>, source: &str) -> Result<String, Failure> {
         let mut members: Vec<(usize, String)> = Vec::new();
         let mut at = 0;
+        let mut is_refused = true;
         while let Some(request) = asked.requests.get(at).copied() {
             let words = match self.words(asked.slave.unit, request).await? {
                 // Some device does not have one of the registers, or gives no more than a few at once.
                 Err(code @ (ExceptionCode::IllegalDataAddress | ExceptionCode::IllegalDataValue)) => {
                     if let Some(halves) = request.split(&asked.slave.registers) {
+                        let (slave, address, count) = (&asked.slave.name, request.address, request.count);
+                        tracing::debug!(
+                            event = event::SOURCE_NOTE, source, slave, address, count, reason = %code,
+                            "asking in two parts"
+                        );
                         asked.requests.splice(at..=at, halves);
                         continue;
                     }
@@ -198,6 +204,7 @@ impl<'a> Wire<'a> {
                 }
                 words => words,
             };
+            is_refused &= words.is_err();
             for (at, register) in asked.slave.registers.iter().enumerate() {
                 let Some(place) = request.place(register) else { continue };
                 let name = serde_json::Value::from(register.name.as_str());
@@ -214,6 +221,10 @@ impl<'a> Wire<'a> {
                 members.push((at, member));
             }
             at += 1;
+        }
+        // A device that refuses everything is not ready: what it gives at once is found out later.
+        if is_refused {
+            asked.requests = requests(&asked.slave.registers, self.settings.max_registers);
         }
         members.sort();
         // Overlapping registers may be part of two requests.

@@ -36,6 +36,10 @@ impl Folders {
         for dir in [&self.root, &self.log, &self.spare, &self.damaged] {
             disk.create_dir(dir)?;
         }
+        // The folder above may be shared with other programs.
+        for dir in [&self.log, &self.spare, &self.damaged] {
+            disk.close_to_others(dir);
+        }
         if let Some(parent) = self.root.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             // The parent may belong to somebody else; then it was there before us.
             let _ = disk.sync_dir(parent);

@@ -75,7 +75,7 @@ impl Tail {
                 copy.gone = false;
                 continue;
             }
-            if let Some(frames) = self.replaced(&path, &meta) {
+            if let Some(frames) = self.replaced(&path) {
                 begun.extend(frames);
                 continue;
             }
@@ -101,6 +101,9 @@ impl Tail {
     /// Gives rotated files the name that they began under, if that one is there, and puts the oldest first,
     /// as their times of change say; the file under the name itself is the newest.
     fn by_age(&self, unknown: &mut [(PathBuf, Metadata, PathBuf)]) {
+        if unknown.is_empty() {
+            return;
+        }
         let tracked = self.tracks.values().map(|track| track.turn.name.clone());
         let names: BTreeSet<PathBuf> = unknown.iter().map(|(path, ..)| path.clone()).chain(tracked).collect();
         for (path, _, name) in unknown.iter_mut() {
@@ -111,18 +114,17 @@ impl Tail {
         unknown.sort_by_cached_key(|(path, meta, name)| (path == name, meta.modified().ok(), path.clone()));
     }
 
-    /// A file that took the place of one that is not there any more, begins like it and has at least what
-    /// was read of it, is the same one: programs write a longer copy under another name, and rename it.
-    fn replaced(&mut self, path: &Path, meta: &Metadata) -> Option<Vec<Frame>> {
-        let is_the_same =
-            |saved: &Saved| saved.fingerprint.length > 0 && saved.offset <= meta.len() && saved.is_of(path);
+    /// A file that took the place of one that is not there any more and has all that was read of it, as its
+    /// beginning and its end show, is the same one: programs write a longer copy under another name, and
+    /// rename it.
+    fn replaced(&mut self, path: &Path) -> Option<Vec<Frame>> {
         let is_one = |track: &&Track| {
             let is_elsewhere = || !track.is_open() && has_inode(folder(path), track.part.id.inode);
             track.gone
                 && track.path == path
                 && !self.rules.whole
                 && track.is_unlinked()
-                && is_the_same(&track.saved())
+                && track.saved().is_within(path)
                 && !is_elsewhere()
         };
         let (part, saved) = self.tracks.values().find(is_one).map(|track| (track.part, track.saved()))?;
@@ -152,9 +154,7 @@ impl Tail {
         // While nobody looked, devices got new numbers, or a copy took the place of the file (`replaced`).
         let moved = |(_, saved): &(&Part, &Saved)| {
             let is_replaced = || {
-                let length = std::fs::metadata(path).map_or(0, |meta| meta.len());
-                let is_the_same = saved.fingerprint.length > 0 && saved.offset <= length && saved.is_of(path);
-                is_the_same
+                saved.is_within(path)
                     && !self.rules.whole
                     && !has_inode(folder(path), saved.id.inode)
                     && self.twin(saved, true).is_none()

@@ -1,6 +1,7 @@
 //! All files of a source: what is new in them, and what becomes of them.
 
 mod find;
+mod order;
 
 use super::Settings;
 use super::rules::Rules;
@@ -9,16 +10,19 @@ use super::track::{End, Track};
 use crate::config::value::WhenDone;
 use crate::flow::frame::Frame;
 use crate::telemetry::{Metric, Metrics, event};
+use order::Order;
 use regex_lite::Regex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The last message of several lines is over after this long without change.
 const MESSAGE: Duration = Duration::from_secs(10);
 /// A last line without newline is told of after this long without change.
 const UNTERMINATED: Duration = Duration::from_secs(30);
+/// Files wait at most this long for the end of the last line of another one.
+const LAST_LINE: Duration = Duration::from_secs(5);
 /// At least so many bytes of each file.
 const SHARE_BYTES: usize = 16 << 10;
 /// About so many bytes are read in one poll.
@@ -89,13 +93,14 @@ impl Tail {
         let known: Vec<Part> = self.tracks.keys().copied().collect();
         let mut frames = self.refresh(&known);
         frames.extend(self.discover());
-        frames.extend(self.refresh_predecessors());
+        let mut order = self.order();
+        frames.extend(self.refresh(&order.predecessors()));
         if self.first {
             frames.push(Frame::position("started", vec![1]));
         }
         self.first = false;
         self.starting = false;
-        self.read(&mut frames);
+        self.read(&mut frames, &mut order);
         let over = self.tracks.values().filter(|track| self.is_over(track, settled));
         let over: Vec<Part> = over.map(|track| track.part).collect();
         for part in over {
@@ -159,7 +164,7 @@ impl Tail {
 
     /// Reads a share of every file, whichever is busy; what is too much for one poll is first in the next.
     /// A file waits until those of its name that began before it are read to their end.
-    fn read(&mut self, frames: &mut Vec<Frame>) {
+    fn read(&mut self, frames: &mut Vec<Frame>, order: &mut Order) {
         let share = (POLL_BYTES / self.tracks.len().max(1)).max(SHARE_BYTES);
         let mut open = self.tracks.values().filter(|track| track.is_open()).count();
         // Unpacking takes memory: one file after the other.
@@ -175,7 +180,17 @@ impl Tail {
                 self.next = Some(turn);
                 break;
             }
-            if self.must_wait(part) {
+            if let Some(before) =
+                order.waits_for(part, |before| self.tracks.get(&before).is_some_and(|before| self.blocks(before)))
+            {
+                if let Some(before) = self.tracks.get_mut(&before).filter(|before| before.is_drained) {
+                    before.awaited_since.get_or_insert_with(Instant::now);
+                }
+                // What it waits for may be waiting for the memory that unpacking takes.
+                if let Some(track) = self.tracks.get_mut(&part).filter(|track| track.holds_decoder()) {
+                    track.rest();
+                    unpacking = false;
+                }
                 continue;
             }
             let Some(track) = self.tracks.get_mut(&part) else { continue };
@@ -183,7 +198,7 @@ impl Tail {
             let was_open = track.is_open();
             let must_wait = unpacking && track.is_unpacking() && !track.holds_decoder();
             let mut weight = 0;
-            track.has_failed = false;
+            (track.has_failed, track.is_drained) = (false, false);
             while weight < share && !must_wait {
                 match track.next(end) {
                     Ok(Some(frame)) => {
@@ -191,7 +206,10 @@ impl Tail {
                         frames.push(frame);
                         track.last_frame = self.given + frames.len() as u64;
                     }
-                    Ok(None) => break,
+                    Ok(None) => {
+                        track.is_drained = true;
+                        break;
+                    }
                     Err(error) => {
                         track.has_failed = true;
                         self.complaints.say(format!("{} cannot be read: {error}", track.path.display()));
@@ -223,20 +241,18 @@ impl Tail {
         }
     }
 
-    /// Whether a file of the same name, which began before, is not read to its end.
-    fn must_wait(&self, part: Part) -> bool {
-        self.tracks.get(&part).is_some_and(|track| {
-            let blocks = |other: &Track| other.is_lost() || !other.is_finished() && !other.has_failed;
-            self.tracks.values().any(|other| precedes(other, track) && blocks(other))
-        })
+    /// Whether files that began after one wait for it: until it is read to its end, or for a while if only
+    /// half a line is left and somebody goes on writing to it.
+    fn blocks(&self, before: &Track) -> bool {
+        let is_slow = before.is_drained
+            && !before.is_unpacking()
+            && !self.rules.whole
+            && before.awaited_since.is_some_and(|since| since.elapsed() > self.settings.gone_after.max(LAST_LINE));
+        before.is_lost() || !before.is_finished() && !before.has_failed && !is_slow
     }
 
-    /// What was written to a file before its successor began is read before the successor: so it is
-    /// looked at once more after that was found.
-    fn refresh_predecessors(&mut self) -> Vec<Frame> {
-        let is_one = |track: &Track| self.tracks.values().any(|other| precedes(track, other));
-        let parts: Vec<Part> = self.tracks.values().filter(|track| is_one(track)).map(|track| track.part).collect();
-        self.refresh(&parts)
+    fn order(&self) -> Order {
+        Order::new(self.tracks.values().map(|track| (&*track.turn.name, track.turn.number, track.part)))
     }
 
     fn turn(&mut self, name: &Path) -> Turn {
@@ -277,11 +293,6 @@ impl Tail {
         }
         self.tracks.insert(track.part, track);
     }
-}
-
-/// Whether a file began before another one under the same name.
-fn precedes(before: &Track, track: &Track) -> bool {
-    before.turn.number < track.turn.number && before.turn.name == track.turn.name
 }
 
 /// What is taken for an end in a file, now.

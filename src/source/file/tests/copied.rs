@@ -214,3 +214,46 @@ fn a_damaged_file_is_never_removed() {
     rig.lines();
     assert!(!rig.path("cut.gz").exists());
 }
+
+#[test]
+fn another_file_with_the_same_long_beginning_is_not_the_same_file() {
+    for restart in [false, true] {
+        let mut rig = Rig::new("a.csv");
+        let preamble = format!("{}\n", "instrument 7 ".repeat(200));
+        for n in 0..5 {
+            // Each longer than the one before.
+            let text = format!("{preamble}{}", format!("{n}{n},{n}\n").repeat(10 + n));
+            std::fs::write(rig.path(".a.csv.tmp"), &text).unwrap();
+            rig.rename(".a.csv.tmp", "a.csv");
+            if restart {
+                rig.restart();
+            }
+            assert_eq!(rig.poll(), text, "{n}, restart {restart}");
+        }
+    }
+}
+
+#[test]
+fn what_a_program_writes_into_space_that_it_has_reserved_is_read() {
+    use std::os::unix::fs::FileExt;
+    let mut rig = Rig::new("a.log");
+    let file = std::fs::File::create(rig.path("a.log")).unwrap();
+    file.set_len(16 << 20).unwrap();
+    let mut at = 0;
+    let mut write = |text: &str| {
+        file.write_all_at(text.as_bytes(), at).unwrap();
+        at += text.len() as u64;
+    };
+    assert_eq!(rig.poll(), "");
+    write("1\n2 par");
+    assert_eq!(rig.poll(), "1\n");
+    assert_eq!(rig.poll(), "");
+    write("t\n3");
+    assert_eq!(rig.poll(), "2 part\n");
+    rig.restart();
+    write("\n4 par");
+    assert_eq!(rig.poll(), "3\n");
+    // Rotated, it is complete.
+    rig.rename("a.log", "a.log.1");
+    assert_eq!((rig.poll().trim_end(), rig.poll().as_str()), ("4 par", ""));
+}

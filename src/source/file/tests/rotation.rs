@@ -2,6 +2,7 @@
 
 use super::Rig;
 use crate::config::value::WhenDone;
+use std::fmt::Write as _;
 use std::time::Duration;
 
 #[test]
@@ -192,4 +193,68 @@ fn a_folder_that_is_not_there_says_nothing_of_its_files() {
     rig.poll();
     rig.rename("away", "in");
     assert_eq!(rig.lines(), Vec::<String>::new());
+}
+
+#[test]
+fn a_file_whose_last_line_does_not_end_holds_its_successor_up_only_for_a_while() {
+    let mut rig = Rig::new("a.log");
+    rig.settings.gone_after = Duration::from_secs(1);
+    rig.restart();
+    rig.append("a.log", "1\n");
+    assert_eq!(rig.poll(), "1\n");
+    rig.rename("a.log", "a.log.1");
+    rig.append("a.log", "new\n");
+    // A worker goes on in the old file, always in the middle of a line.
+    rig.append("a.log.1", "2\n3 par");
+    assert_eq!(rig.poll(), "2\n");
+    let mut seen = String::new();
+    for n in 0..200 {
+        rig.append("a.log.1", &n.to_string());
+        seen += &rig.poll();
+        if seen.contains("new") {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(seen, "new\n");
+    rig.append("a.log.1", "t\n");
+    assert!(rig.poll().ends_with("t\n"), "and it is read on");
+}
+
+#[test]
+fn a_packed_file_that_waits_gives_the_memory_to_the_one_that_it_waits_for() {
+    let mut rig = Rig::new("a.log*");
+    let mut many = String::new();
+    (0..200_000).for_each(|n| writeln!(many, "{n} some text that takes a while").unwrap());
+    rig.append("a.log.1", "0 old\n");
+    assert_eq!(rig.poll(), "0 old\n");
+    rig.append("a.log.2", &many);
+    rig.gzip("a.log.2", "a.log.2.gz");
+    assert!(rig.poll().len() < many.len(), "it takes more than one look");
+    // The one before it is packed, with more than was read.
+    rig.append("a.log.1", "1 late\n");
+    rig.gzip("a.log.1", "a.log.1.gz");
+    let mut seen = Vec::new();
+    for _ in 0..100 {
+        seen.extend(rig.lines());
+    }
+    assert!(seen.iter().any(|line| line == "1 late"));
+    assert!(seen.iter().any(|line| line.starts_with("199999 ")));
+}
+
+#[test]
+fn a_folder_that_is_called_otherwise_does_not_make_its_files_rotated_ones() {
+    let mut rig = Rig::new("a.log");
+    rig.append("a.log", "1\n");
+    assert_eq!(rig.poll(), "1\n");
+    let folder = rig.dir.path().to_path_buf();
+    let link = folder.with_extension("link");
+    std::os::unix::fs::symlink(&folder, &link).unwrap();
+    rig.settings.path = link.join("a.log").to_str().unwrap().into();
+    rig.restart();
+    rig.append("a.log", "2 par");
+    assert_eq!((rig.poll(), rig.poll()), (String::new(), String::new()), "half a line is not taken");
+    rig.append("a.log", "t\n");
+    assert_eq!(rig.poll(), "2 part\n");
+    std::fs::remove_file(link).unwrap();
 }

@@ -6,7 +6,7 @@ pub use read::End;
 
 use super::content::{Content, unpacks_to};
 use super::rules::{Rules, trimmed};
-use super::saved::{FINGERPRINT, FileId, Fingerprint, HEADER, Part, Saved, Turn, has_folder, read_at};
+use super::saved::{FINGERPRINT, FileId, Fingerprint, HEADER, Part, Saved, Tail, Turn, has_folder, read_at};
 use crate::flow::frame::{Frame, Payload, Position};
 use std::fs::{File, Metadata};
 use std::io;
@@ -46,6 +46,8 @@ pub struct Track {
     /// Not known while the file has too few bytes.
     content: Option<Content>,
     offset: u64,
+    /// What is before the offset.
+    tail: Tail,
     fingerprint: Fingerprint,
     size: u64,
     modified: Option<SystemTime>,
@@ -53,8 +55,14 @@ pub struct Track {
     is_fresh: bool,
     changed: Instant,
     too_long: Option<TooLong>,
-    /// From the offset up to here there are NULs.
+    /// Up to here there are NULs behind the last line.
     nuls_to: u64,
+    /// It was told that NULs are skipped.
+    has_told_nuls: bool,
+    /// There is no whole line more in it.
+    pub is_drained: bool,
+    /// Since when files that began after it wait only for the end of its last line.
+    pub awaited_since: Option<Instant>,
     rules: Arc<Rules>,
     /// The line that names the columns, and where it is.
     header: Option<(u64, Arc<[u8]>)>,
@@ -99,7 +107,12 @@ impl Track {
             if is_packed { same || unpacks_to(&file, saved.fingerprint) } else { same && saved.offset <= meta.len() }
         };
         let (saved, turn) = match saved {
-            Ok(saved) => (Some(saved), saved.turn.clone()),
+            Ok(saved) => {
+                // Only its folder may be called otherwise now: nobody has rotated it.
+                let is_moved = saved.turn.name.file_name() == path.file_name();
+                let name = if is_moved { path } else { &saved.turn.name };
+                (Some(saved), Turn { name: name.into(), ..saved.turn })
+            }
             Err(turn) => (None, turn),
         };
         let known = saved.filter(is_known);
@@ -124,6 +137,7 @@ impl Track {
             has_failed: false,
             key: path.to_string_lossy().into(),
             offset: offset.max(content.as_ref().map_or(0, Content::start)),
+            tail: Tail::default(),
             file: Some(file),
             content,
             fingerprint,
@@ -133,9 +147,13 @@ impl Track {
             changed: Instant::now(),
             too_long: None,
             nuls_to: 0,
+            has_told_nuls: false,
+            is_drained: false,
+            awaited_since: None,
             rules,
             header: None,
         };
+        track.go_to(track.offset);
         // Read from its end or from where it was left, a file has its header before that.
         let start = track.start();
         let header_at = known.and_then(|saved| saved.header_at).or((track.offset > start).then_some(start));
@@ -155,6 +173,7 @@ impl Track {
             fingerprint: self.fingerprint,
             header_at,
             turn: self.turn.clone(),
+            tail: self.tail,
         }
     }
 
@@ -207,6 +226,13 @@ impl Track {
     /// Whether everything was read, a last line without newline included.
     pub fn is_finished(&self) -> bool {
         self.offset >= self.end()
+    }
+
+    /// The next byte is at an offset.
+    fn go_to(&mut self, offset: u64) {
+        self.offset = offset;
+        let is_plain = matches!(self.content, Some(Content::Plain(_)));
+        self.tail = self.file.as_ref().filter(|_| is_plain).map(|file| Tail::of(file, offset)).unwrap_or_default();
     }
 
     fn start(&self) -> u64 {
@@ -306,7 +332,8 @@ impl Track {
         self.is_fresh = is_fresh(&meta);
         let is_packed = self.is_packed();
         let file = opened(&mut self.file, &self.path, self.part.id)?;
-        let restarted = size < self.offset && !is_packed || !self.fingerprint.matches(file);
+        let is_begun = self.offset == 0 && self.fingerprint.is_nuls();
+        let restarted = size < self.offset && !is_packed || !self.fingerprint.matches(file) && !is_begun;
         if is_same && !restarted {
             return Ok(None);
         }
@@ -315,7 +342,7 @@ impl Track {
         self.fingerprint = fingerprint;
         // A file that is a message is another message after every change.
         if restarted || self.rules.whole {
-            self.offset = 0;
+            self.go_to(0);
             self.too_long = None;
             self.nuls_to = 0;
             self.header = None;

@@ -20,8 +20,9 @@ pub enum End {
     Line,
 }
 
-/// NULs are looked at in pieces of this many bytes.
+/// NULs are looked at in pieces of this many bytes, after a first small one.
 const NULS: usize = 1 << 20;
+const FEW_NULS: usize = 4 << 10;
 /// A frame holds about this much, in bytes.
 const BLOCK: usize = 64 << 10;
 /// The records of a frame weigh at most this much besides their bytes; an atom's limit is 2 MiB.
@@ -68,6 +69,10 @@ impl Track {
                     None if !at_end && n <= max_line => {}
                     found => return Ok(found),
                 }
+            } else if let Some(text) = self.before_nuls(&block, rest)? {
+                // What a program has reserved is NULs until it is written.
+                block.truncate(text);
+                return Ok(if rest && text > 0 { self.messages(block, false, true, true) } else { None });
             } else if n > max_line {
                 let head = block[..DEAD_LETTER_KEEP.min(n)].to_vec();
                 let at = self.offset + self.width(&block);
@@ -90,27 +95,50 @@ impl Track {
         if first.first() != Some(&0) {
             return Ok(true);
         }
-        let mut at = self.offset.max(self.nuls_to);
-        loop {
-            let Piece { text, at_end } = self.read(at, NULS, rest)?;
-            let nuls = text.iter().position(|byte| *byte != 0);
-            at += nuls.unwrap_or(text.len()) as u64;
-            if nuls.is_some() || at_end && rest {
-                break;
-            }
-            if at_end {
-                // They may be there to be written over.
-                self.nuls_to = at;
-                return Ok(false);
-            }
+        let (at, is_end) = self.nuls_from(self.offset, rest)?;
+        if is_end && !rest {
+            // They may be there to be written over.
+            return Ok(false);
         }
         let (path, bytes) = (self.path.display(), at - self.offset);
-        tracing::info!(
-            event = event::SOURCE_NOTE, %path, bytes,
-            "skipped NUL bytes: a program that does not append went on after the file was truncated"
-        );
-        self.offset = at;
+        if !std::mem::replace(&mut self.has_told_nuls, true) {
+            tracing::info!(
+                event = event::SOURCE_NOTE, %path, bytes,
+                "skipping NUL bytes, told once a file: \
+                 a program that does not append went on after the file was truncated"
+            );
+        }
+        self.go_to(at);
         Ok(at < self.end())
+    }
+
+    /// Where NULs that begin at an offset end, and whether the file ends with them.
+    fn nuls_from(&mut self, offset: u64, rest: bool) -> io::Result<(u64, bool)> {
+        let mut at = offset.max(self.nuls_to);
+        let mut want = FEW_NULS;
+        loop {
+            let Piece { text, at_end } = self.read(at, want, rest)?;
+            let nuls = text.iter().position(|byte| *byte != 0);
+            at += nuls.unwrap_or(text.len()) as u64;
+            if nuls.is_some() {
+                return Ok((at, false));
+            }
+            if at_end {
+                self.nuls_to = at;
+                return Ok((at, true));
+            }
+            want = NULS;
+        }
+    }
+
+    /// How much of a text without a newline is before NULs, if nothing else follows in the file.
+    fn before_nuls(&mut self, text: &[u8], rest: bool) -> io::Result<Option<usize>> {
+        if text.last() != Some(&0) || !matches!(self.content, Some(Content::Plain(_))) {
+            return Ok(None);
+        }
+        let before = text.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
+        let (_, is_end) = self.nuls_from(self.offset + before as u64, rest)?;
+        Ok(is_end.then_some(before))
     }
 
     /// Reads text at an offset.
@@ -142,7 +170,7 @@ impl Track {
 
     /// Goes past a text; half a character at the very end of UTF-16 is less than its text takes.
     fn advance(&mut self, text: &[u8]) {
-        self.offset = self.offset.saturating_add(self.width(text)).min(self.end());
+        self.go_to(self.offset.saturating_add(self.width(text)).min(self.end()));
     }
 
     /// All of the file as one message; none when there is nothing in it.
@@ -191,7 +219,7 @@ impl Track {
                 }
                 continue;
             }
-            self.offset = line.at.min(self.end());
+            self.go_to(line.at.min(self.end()));
             let payload = Payload::TooLarge { length: line.length, crc: line.crc, head: Bytes::from(line.head) };
             return Ok(Some(self.frame(payload)));
         }
