@@ -215,7 +215,7 @@ fn qos_2_over_a_network_that_cuts_connections_brings_each_message_once() {
         let dir = tempfile::tempdir().unwrap();
         let broker = Mosquitto::start(dir.path(), "max_queued_messages 0\nmax_inflight_messages 200");
         let port = free_port();
-        let cutter = Cutter::start(port, broker.port, 90_000);
+        let cutter = Cutter::start(port, broker.port, 60_000);
         let source = format!("protocol = \"{protocol}\"\ntopics = [\"t\"]\nqos = 2");
         let agent = Agent::start(dir.path(), &config(dir.path(), port, &source), "");
         let sent: Vec<String> = (0..3000).map(|n| n.to_string()).collect();

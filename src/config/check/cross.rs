@@ -22,15 +22,21 @@ impl Checker<'_> {
     pub(super) fn unknown_streams(&mut self, produced: &BTreeSet<String>, sinks: &[Sink], store: &StoreConfig) {
         for sink in sinks {
             let Selection::Named(names) = &sink.reader.streams else { continue };
-            let configured = |name: &String| store.streams.iter().any(|(known, _)| known == name);
-            for name in
-                names.iter().filter(|name| !produced.contains(*name) && !is_own_stream(name) && !configured(name))
-            {
+            let is_known = |name: &String| {
+                produced.contains(name) || is_own_stream(name) || store.streams.iter().any(|(known, _)| known == name)
+            };
+            for name in names.iter().filter(|name| !is_known(name)) {
                 let near =
                     nearest(name, produced.iter().map(String::as_str)).map(|near| format!("did you mean \"{near}\"?"));
                 let all = || format!("there are: {}", produced.iter().cloned().collect::<Vec<_>>().join(", "));
                 let message = format!("sink `{}` reads the stream `{name}`, which no source writes", sink.name);
-                self.problem(self.place(&format!("sink.{}", sink.name)), message, Some(near.unwrap_or_else(all)));
+                let (at, hint) = (self.place(&format!("sink.{}", sink.name)), Some(near.unwrap_or_else(all)));
+                // The store may still hold one that was written before; a sink that reads nothing else is a mistake.
+                if names.iter().any(is_known) {
+                    self.warn(at, message, hint);
+                } else {
+                    self.problem(at, message, hint);
+                }
             }
         }
     }

@@ -1,8 +1,11 @@
-//! What a device is answered.
+//! Who may ask, and what a device is answered.
 
+use crate::config::value::Secret;
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::{Response, StatusCode, header};
+use hyper::header::{self, HeaderMap};
+use hyper::{Response, StatusCode};
+use ring::digest::{SHA256, digest};
 
 /// An answer; boxed, since errors are answers too.
 pub type Answer = Box<Response<Full<Bytes>>>;
@@ -23,4 +26,15 @@ pub fn wait(status: StatusCode, message: &str) -> Answer {
     let mut response = say(status, message);
     response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static(RETRY_AFTER));
     response
+}
+
+/// Whether a request bears the token: as `Authorization: Bearer TOKEN`, or `Token TOKEN` as clients of InfluxDB say it. Compared by their hashes:
+/// how long it takes says nothing of the token.
+pub fn bears(headers: &HeaderMap, token: &Secret) -> bool {
+    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let given = given
+        .and_then(|value| value.split_once(' '))
+        .filter(|(kind, _)| ["bearer", "token"].iter().any(|known| kind.eq_ignore_ascii_case(known)));
+    let hash = |text: &str| digest(&SHA256, text.as_bytes());
+    given.is_some_and(|(_, given)| hash(given.trim()).as_ref() == hash(token.expose()).as_ref())
 }

@@ -13,24 +13,23 @@ pub use crate::config::value::Http as Settings;
 pub use body::unpack;
 
 use super::Context;
-use crate::config::value::{CONTENT_TYPES, INFLUX_UNITS, Secret};
+use crate::config::value::{CONTENT_TYPES, INFLUX_UNITS};
 use crate::flow::frame::{Frame, Payload};
 use crate::platform::clock;
 use crate::platform::tls;
 use crate::telemetry::{Metric, Metrics, event};
-use answer::{Answer, say, wait};
+use answer::{Answer, bears, say, wait};
 use body::BodyError;
 use bytes::Bytes;
 use clients::{Clients, Place};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{self, HeaderMap, HeaderName};
+use hyper::header::{self, HeaderName};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use keys::Keys;
-use ring::digest::{SHA256, digest};
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::pin;
@@ -359,15 +358,4 @@ impl Shared {
             say(StatusCode::UNSUPPORTED_MEDIA_TYPE, &message)
         })
     }
-}
-
-/// As `Authorization: Bearer TOKEN`, or `Token TOKEN` as clients of InfluxDB say it. Compared by their hashes:
-/// how long it takes says nothing of the token.
-fn bears(headers: &HeaderMap, token: &Secret) -> bool {
-    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let given = given
-        .and_then(|value| value.split_once(' '))
-        .filter(|(kind, _)| ["bearer", "token"].iter().any(|known| kind.eq_ignore_ascii_case(known)));
-    let hash = |text: &str| digest(&SHA256, text.as_bytes());
-    given.is_some_and(|(_, given)| hash(given.trim()).as_ref() == hash(token.expose()).as_ref())
 }

@@ -1,12 +1,13 @@
 //! One connection: from CONNECT to the first error.
 
 use super::Settings;
+use super::acks::Acks;
 use super::copies::Copies;
 use super::open::open;
 use super::session::Session;
 use super::subscribing::Subscribing;
 use super::topics::Topics;
-use super::wire::{Ack, Acked, Client, Events, Incoming, Message, kept};
+use super::wire::{Ack, Client, Events, Incoming, Message, kept};
 use crate::config::value::Broker;
 use crate::flow::frame::{Frame, Payload};
 use crate::flow::handover::Giver;
@@ -16,7 +17,6 @@ use crate::platform::clock;
 use crate::telemetry::outage::Outage;
 use crate::telemetry::seldom::Seldom;
 use crate::telemetry::{Metric, Metrics, event};
-use std::collections::VecDeque;
 use std::pin::pin;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -52,8 +52,7 @@ struct Connection<'a> {
     outage: &'a mut Outage,
     metrics: &'a Metrics,
     client: Client,
-    /// In order of arrival: the frame, and what to send when it is safe.
-    acks: VecDeque<(u64, Ack)>,
+    acks: Acks,
     /// The frame that was handed over last.
     last: u64,
     topics: Topics,
@@ -86,7 +85,7 @@ pub async fn run(
         outage,
         metrics,
         client,
-        acks: VecDeque::new(),
+        acks: Acks::default(),
         last: 0,
         topics: Topics::default(),
         subscribing: Subscribing::default(),
@@ -220,7 +219,7 @@ impl Connection<'_> {
 
     /// What is not stored settles with what came before it: acknowledgements keep their order.
     fn pass_over(&mut self, ack: Option<Ack>) {
-        self.acks.extend(ack.map(|ack| (self.last, ack)));
+        self.acks.push(self.last, ack);
         self.acknowledge(self.giver.settled());
     }
 
@@ -239,10 +238,7 @@ impl Connection<'_> {
             self.pass_over(ack);
             return Ok(());
         };
-        // MQTT 5 can say that only a new subscription is to bring what is retained; 3.1.1 cannot.
-        let is_old =
-            retain && !self.settings.v5 && self.settings.of_topic(&known.name).all(|of| self.session.had(&of.filter));
-        if is_old {
+        if retain && self.session.had_all(self.settings, &known.name) {
             self.metrics.add(Metric::SourceCopiesSkipped, 1);
             self.pass_over(ack);
             return Ok(());
@@ -253,7 +249,7 @@ impl Connection<'_> {
             let crc = Session::crc(&topic, &payload);
             if let Some(frame) = self.session.repeated(packet, crc).filter(|_| dup) {
                 self.metrics.add(Metric::SourceRepeatsSkipped, 1);
-                self.acks.extend(ack.map(|ack| (frame, ack)));
+                self.acks.push(frame, ack);
                 self.acknowledge(self.giver.settled());
                 return Ok(());
             }
@@ -296,7 +292,7 @@ impl Connection<'_> {
                 if let Some((packet, crc)) = second {
                     self.session.begin(packet, crc, id);
                 }
-                self.acks.extend(ack.map(|ack| (id, ack)));
+                self.acks.push(id, ack);
                 Ok(())
             }
             // Nobody waits for an acknowledgement of QoS 0: it is gone, and counted.
@@ -316,19 +312,8 @@ impl Connection<'_> {
         }
     }
 
-    /// Acknowledges what is safe, in order of arrival.
     fn acknowledge(&mut self, settled: u64) {
-        while let Some((_, ack)) = self.acks.front().filter(|(id, _)| *id <= settled) {
-            match self.client.acknowledge(ack) {
-                Acked::Sent => {
-                    self.acks.pop_front();
-                }
-                // The queue holds more than MQTT allows in flight; the next settlement tries again.
-                Acked::Full => return,
-                // The connection is gone, and its acknowledgements with it: the broker sends again.
-                Acked::Gone => self.acks.clear(),
-            }
-        }
+        self.acks.send(&self.client, settled);
     }
 
     /// Acknowledges what becomes safe in time, then disconnects. Nothing new is taken.

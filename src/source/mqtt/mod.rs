@@ -5,6 +5,7 @@
 //! polled whatever the store does, so pings go out; held messages are bounded in bytes. One client
 //! and event loop per connection, both dropped on any error (reference: mqtt.md, sections 3 and 4).
 
+mod acks;
 mod connection;
 mod copies;
 mod open;

@@ -7,6 +7,7 @@
 //! begins such a message anew (its `db__message_reconnect_reset_outgoing` knows the state "PUBREL is to
 //! be sent again" for none that was answered). Packet ids are those of one broker.
 
+use super::Settings;
 use crate::flow::frame::{Frame, Position};
 use crate::flow::handover::Giver;
 use std::collections::{HashMap, VecDeque};
@@ -105,8 +106,13 @@ impl Session {
         is_first
     }
 
-    /// Whether what is retained for a filter came before: the broker had it of us, and was asked for it again.
-    pub fn had(&self, filter: &str) -> bool {
+    /// Whether what is retained under a topic came before: the broker had all filters of it, and was asked for
+    /// them again. MQTT 5 can say that only a new subscription is to bring it; 3.1.1 cannot.
+    pub fn had_all(&self, settings: &Settings, topic: &str) -> bool {
+        !settings.v5 && settings.of_topic(topic).all(|of| self.had(&of.filter))
+    }
+
+    fn had(&self, filter: &str) -> bool {
         let again = self.again.get(&self.broker).filter(|(_, at)| at.elapsed() < Self::RETAINED);
         again.is_some_and(|(had, _)| had.iter().any(|had| had == filter))
     }
