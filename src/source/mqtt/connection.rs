@@ -102,7 +102,7 @@ pub async fn run(
                 tokio::select! {
                     polled = &mut poll => break Some(polled),
                     settled = connection.giver.more_settled() => match settled {
-                        Some(settled) => connection.acknowledge(settled),
+                        Some(settled) => connection.acks.send(&connection.client, settled),
                         None => return End::Stopped,
                     },
                     () = stop.requested() => break None,
@@ -220,7 +220,7 @@ impl Connection<'_> {
     /// What is not stored settles with what came before it: acknowledgements keep their order.
     fn pass_over(&mut self, ack: Option<Ack>) {
         self.acks.push(self.last, ack);
-        self.acknowledge(self.giver.settled());
+        self.acks.send(&self.client, self.giver.settled());
     }
 
     fn message(&mut self, message: Message) -> Result<(), End> {
@@ -250,7 +250,7 @@ impl Connection<'_> {
             if let Some(frame) = self.session.repeated(packet, crc).filter(|_| dup) {
                 self.metrics.add(Metric::SourceRepeatsSkipped, 1);
                 self.acks.push(frame, ack);
-                self.acknowledge(self.giver.settled());
+                self.acks.send(&self.client, self.giver.settled());
                 return Ok(());
             }
             if !self.session.pay(self.giver) {
@@ -312,10 +312,6 @@ impl Connection<'_> {
         }
     }
 
-    fn acknowledge(&mut self, settled: u64) {
-        self.acks.send(&self.client, settled);
-    }
-
     /// Acknowledges what becomes safe in time, then disconnects. Nothing new is taken.
     async fn farewell(&mut self, events: &mut Events) {
         let deadline = tokio::time::sleep(FAREWELL);
@@ -345,7 +341,7 @@ impl Connection<'_> {
                     Ok(_) => {}
                 },
                 settled = self.giver.more_settled() => match settled {
-                    Some(settled) => self.acknowledge(settled),
+                    Some(settled) => self.acks.send(&self.client, settled),
                     None => return,
                 },
                 () = &mut deadline => return,
