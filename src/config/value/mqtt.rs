@@ -68,6 +68,16 @@ pub struct Broker {
     pub websocket: Option<String>,
 }
 
+impl Broker {
+    /// Where its WebSocket is, with all of the path; it may have a token in it.
+    #[must_use]
+    pub fn websocket_url(&self) -> Option<String> {
+        let path = self.websocket.as_ref()?;
+        Some(format!("{}://{}:{}{path}", if self.tls { "wss" } else { "ws" }, Host(&self.host), self.port))
+    }
+}
+
+/// For people, and as the name of its session.
 impl std::fmt::Display for Broker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.websocket {

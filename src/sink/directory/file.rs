@@ -82,8 +82,13 @@ impl Written {
         }
         let is_ours = |there: Metadata| Ok::<_, io::Error>(there.ino() == self.file.metadata()?.ino());
         match std::fs::symlink_metadata(&self.path).and_then(is_ours) {
-            // It could not be cut to what was written whole, or somebody else wrote to it.
-            Ok(true) => finish_left(&self.path),
+            // Somebody else wrote to it, or what a full disk took of a batch could not be cut off: that batch is
+            // written again in the next file.
+            Ok(true) => {
+                self.file.set_len(self.file.metadata()?.len().min(self.length))?;
+                self.file.sync_all()?;
+                finish_left(&self.path)
+            }
             // Whoever took it has it.
             _ => Ok(()),
         }

@@ -182,8 +182,13 @@ struct SavedBefore {
 impl Saved {
     /// Whether a file has all that was read of this one, as far as its beginning and its end show.
     pub fn is_within(&self, path: &Path) -> bool {
-        let is_within = |file: File| self.fingerprint.matches(&file) && self.tail == Tail::of(&file, self.offset);
-        self.fingerprint.length > 0 && self.tail.length > 0 && File::open(path).is_ok_and(is_within)
+        let has_tail = |file: &File| match self.tail.length {
+            // Nothing was read, or what was before the place is not known.
+            0 => file.metadata().is_ok_and(|meta| self.offset <= meta.len()),
+            _ => self.tail == Tail::of(file, self.offset),
+        };
+        let is_within = |file: File| self.fingerprint.matches(&file) && has_tail(&file);
+        self.fingerprint.length > 0 && File::open(path).is_ok_and(is_within)
     }
 
     /// Whether a file still begins as this one did.

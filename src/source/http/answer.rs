@@ -1,11 +1,12 @@
-//! Who may ask, and what a device is answered.
+//! What a request says of itself, and what is answered.
 
-use crate::config::value::Secret;
+use crate::config::value::{INFLUX_UNITS, Secret};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{self, HeaderMap};
 use hyper::{Response, StatusCode};
 use ring::digest::{SHA256, digest};
+use std::sync::Arc;
 
 /// An answer; boxed, since errors are answers too.
 pub type Answer = Box<Response<Full<Bytes>>>;
@@ -37,4 +38,15 @@ pub fn bears(headers: &HeaderMap, token: &Secret) -> bool {
         .filter(|(kind, _)| ["bearer", "token"].iter().any(|known| kind.eq_ignore_ascii_case(known)));
     let hash = |text: &str| digest(&SHA256, text.as_bytes());
     given.is_some_and(|(_, given)| hash(given.trim()).as_ref() == hash(token.expose()).as_ref())
+}
+
+/// The unit of times that a client of InfluxDB names (`?precision=ms`).
+pub fn precision(query: Option<&str>) -> Result<Option<Arc<[u8]>>, Answer> {
+    let named = query.unwrap_or_default().split('&').find_map(|pair| pair.strip_prefix("precision="));
+    let Some(named) = named else { return Ok(None) };
+    if !INFLUX_UNITS.contains(&named) {
+        let message = format!("precision `{named}` is not known here; use one of {}", INFLUX_UNITS.join(", "));
+        return Err(say(StatusCode::BAD_REQUEST, &message));
+    }
+    Ok(Some(named.as_bytes().into()))
 }

@@ -22,7 +22,8 @@ pub enum BodyError {
     NoRoom,
 }
 
-/// Reads and unpacks it; what it takes in memory is taken from `room`, and given back with the permit.
+/// Reads and unpacks it; what it takes in memory is taken from `room`, and given back with the permit. As many as
+/// `unpackers` lets in unpack at a time.
 ///
 /// # Errors
 /// When it is too large, broken, or packed in another way than gzip and zstd; when there is no room.
@@ -31,6 +32,7 @@ pub async fn read(
     coding: Option<&str>,
     most: usize,
     room: &Arc<Semaphore>,
+    unpackers: &Semaphore,
 ) -> Result<(Bytes, OwnedSemaphorePermit), BodyError> {
     let take = |bytes: usize| {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
@@ -54,12 +56,14 @@ pub async fn read(
     if !is_packed {
         return Ok((packed.into(), permit));
     }
-    // Nobody holds this room for longer than unpacking takes: it is waited for.
-    let most_room = u32::try_from(most).unwrap_or(u32::MAX);
-    let mut unpacking = room.clone().acquire_many_owned(most_room).await.map_err(|_| BodyError::NoRoom)?;
-    let body = unpack(packed.into(), coding, most)?;
-    let rest = unpacking.split(body.len()).ok_or(BodyError::TooLarge)?;
-    Ok((body, rest))
+    let length = packed.len();
+    let body = {
+        // Nobody who has this place waits for anything.
+        let _place = unpackers.acquire().await.map_err(|_| BodyError::NoRoom)?;
+        unpack(packed.into(), coding, most)?
+    };
+    permit.merge(take(body.len().saturating_sub(length))?);
+    Ok((body, permit))
 }
 
 /// Unpacks a body, to no more than it may have.

@@ -13,12 +13,12 @@ pub use crate::config::value::Http as Settings;
 pub use body::unpack;
 
 use super::Context;
-use crate::config::value::{CONTENT_TYPES, INFLUX_UNITS};
+use crate::config::value::CONTENT_TYPES;
 use crate::flow::frame::{Frame, Payload};
 use crate::platform::clock;
 use crate::platform::tls;
 use crate::telemetry::{Metric, Metrics, event};
-use answer::{Answer, bears, say, wait};
+use answer::{Answer, bears, precision, say, wait};
 use body::BodyError;
 use bytes::Bytes;
 use clients::{Clients, Place};
@@ -45,6 +45,8 @@ use tokio_rustls::TlsAcceptor;
 const CONNECTIONS: usize = 128;
 /// So many of the largest bodies may be in memory, packed and unpacked, besides those that were handed over.
 const BODIES: usize = 16;
+/// So many bodies are unpacked at a time; each may take the memory of a largest one.
+const UNPACKERS: usize = 2;
 /// Headers, TLS and bodies must be here within this time.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// A connection that has to give way and sends nothing is closed after this long.
@@ -77,6 +79,8 @@ struct Shared {
     settings: Settings,
     /// Bytes of bodies that may be read and unpacked.
     bodies: Arc<Semaphore>,
+    /// Unpacking at a time.
+    unpackers: Semaphore,
     clients: Arc<Clients>,
     pushed: mpsc::Sender<Pushed>,
     metrics: Arc<Metrics>,
@@ -88,7 +92,14 @@ pub(super) async fn run(settings: Settings, context: Context) {
     let (pushed, mut requests) = mpsc::channel::<Pushed>(CONNECTIONS);
     let bodies = Arc::new(Semaphore::new(BODIES * settings.max_body));
     let clients = Arc::<Clients>::default();
-    let shared = Arc::new(Shared { settings, bodies, clients: clients.clone(), pushed, metrics });
+    let shared = Arc::new(Shared {
+        settings,
+        bodies,
+        unpackers: Semaphore::new(UNPACKERS),
+        clients: clients.clone(),
+        pushed,
+        metrics,
+    });
     // Ends with this function, however that ends: its port is free when the source starts again.
     let mut listening = JoinSet::new();
     listening.spawn(listen(name.clone(), shared, stop.clone()));
@@ -298,8 +309,8 @@ impl Shared {
             return Err(say(StatusCode::BAD_REQUEST, "Idempotency-Key must have 1 to 255 ASCII characters"));
         }
         let most = self.settings.max_body;
-        let unit = self.precision(head.uri.query())?;
-        let read = body::read(body, text(header::CONTENT_ENCODING), most, &self.bodies);
+        let unit = if self.settings.influx { precision(head.uri.query())? } else { None };
+        let read = body::read(body, text(header::CONTENT_ENCODING), most, &self.bodies, &self.unpackers);
         let (body, room) = match tokio::time::timeout(PATIENCE, read).await {
             Err(_) => return Err(say(StatusCode::REQUEST_TIMEOUT, "the body took too long")),
             Ok(Err(BodyError::NoRoom)) => {
@@ -331,17 +342,6 @@ impl Shared {
             // It may still become durable: a repeat with an Idempotency-Key is stored once.
             Ok(Err(_)) | Err(_) => Err(wait(StatusCode::SERVICE_UNAVAILABLE, "not on disk in time; send it again")),
         }
-    }
-
-    /// The unit of times that a client of InfluxDB names (`?precision=ms`).
-    fn precision(&self, query: Option<&str>) -> Result<Option<Arc<[u8]>>, Answer> {
-        let named = query.unwrap_or_default().split('&').find_map(|pair| pair.strip_prefix("precision="));
-        let Some(named) = named.filter(|_| self.settings.influx) else { return Ok(None) };
-        if !INFLUX_UNITS.contains(&named) {
-            let message = format!("precision `{named}` is not known here; use one of {}", INFLUX_UNITS.join(", "));
-            return Err(say(StatusCode::BAD_REQUEST, &message));
-        }
-        Ok(Some(named.as_bytes().into()))
     }
 
     /// The route of a content type.

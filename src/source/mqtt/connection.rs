@@ -1,5 +1,7 @@
 //! One connection: from CONNECT to the first error.
 
+mod asking;
+
 use super::Settings;
 use super::acks::Acks;
 use super::copies::Copies;
@@ -13,7 +15,6 @@ use crate::flow::frame::{Frame, Payload};
 use crate::flow::handover::Giver;
 use crate::flow::record::{REDELIVERED, RETAINED};
 use crate::flow::stop::Stop;
-use crate::platform::clock;
 use crate::telemetry::outage::Outage;
 use crate::telemetry::seldom::Seldom;
 use crate::telemetry::{Metric, Metrics, event};
@@ -58,6 +59,8 @@ struct Connection<'a> {
     topics: Topics,
     subscribing: Subscribing,
     copies: Copies,
+    /// While what is retained may come.
+    retained_until: Option<Instant>,
     /// What was told of messages that were dropped.
     dropped: Seldom,
 }
@@ -90,6 +93,7 @@ pub async fn run(
         topics: Topics::default(),
         subscribing: Subscribing::default(),
         copies: Copies::default(),
+        retained_until: None,
         dropped: Seldom::new(Duration::from_secs(60)),
     };
     connection.session.turn_to(&broker.to_string());
@@ -105,6 +109,7 @@ pub async fn run(
                         Some(settled) => connection.acks.send(&connection.client, settled),
                         None => return End::Stopped,
                     },
+                    () = until(connection.retained_until) => connection.retained_may_be_over(),
                     () = stop.requested() => break None,
                 }
             }
@@ -175,48 +180,6 @@ impl Connection<'_> {
         }
     }
 
-    async fn connected(&mut self, session_present: bool, says_which: bool, broker: &Broker) -> Result<(), End> {
-        // Of one that comes and goes the going is summed up.
-        if self.outage.up(clock::boot_ms()) {
-            tracing::info!(event = event::SOURCE_UP, source = self.name, %broker, session_present, "connected");
-        } else {
-            tracing::debug!(event = event::SOURCE_UP, source = self.name, %broker, session_present, "connected");
-        }
-        self.client.announce(self.settings, true);
-        if !session_present {
-            self.session.clear();
-        }
-        let first = self.session.is_first();
-        let (leaving, requests) = self.subscribing.plan(self.settings, self.session.subscribed(), says_which, first);
-        let lost = |error: String| End::Lost { error: format!("cannot subscribe: {error}"), was_up: true };
-        if !leaving.is_empty() {
-            let topics = leaving.join(" ");
-            tracing::info!(
-                event = event::SOURCE_NOTE,
-                source = self.name,
-                topics,
-                "unsubscribing: not configured any more"
-            );
-            self.client.unsubscribe(&leaving).await.map_err(lost)?;
-        }
-        for request in requests {
-            self.client.subscribe(&request.filters, request.id).await.map_err(lost)?;
-        }
-        self.session.pay(self.giver);
-        Ok(())
-    }
-
-    /// The broker has confirmed a SUBSCRIBE, or some of its filters.
-    fn subscribed(&mut self, packet: u16, refused: &[usize]) {
-        self.metrics.add(Metric::SourceSubscribed, 1);
-        let (has, refused) = self.subscribing.answered(packet, refused, self.session.subscribed().to_vec());
-        for topic in refused {
-            tracing::error!(event = event::SOURCE_DOWN, source = self.name, topic, "the broker refuses the topic");
-        }
-        self.session.set_subscribed(has);
-        self.session.pay(self.giver);
-    }
-
     /// What is not stored settles with what came before it: acknowledgements keep their order.
     fn pass_over(&mut self, ack: Option<Ack>) {
         self.acks.push(self.last, ack);
@@ -228,6 +191,9 @@ impl Connection<'_> {
         if qos > 0 && !dup {
             self.session.is_new(packet);
         }
+        if retain && self.retained_until.is_some() {
+            self.retained_until = Some(Instant::now() + asking::RETAINED_GAP);
+        }
         if retain && !self.settings.retained {
             self.pass_over(ack);
             return Ok(());
@@ -238,7 +204,7 @@ impl Connection<'_> {
             self.pass_over(ack);
             return Ok(());
         };
-        if retain && self.session.had_all(self.settings, &known.name) {
+        if retain && !dup && self.session.had_all(self.settings, &known.name) {
             self.metrics.add(Metric::SourceCopiesSkipped, 1);
             self.pass_over(ack);
             return Ok(());
@@ -347,5 +313,13 @@ impl Connection<'_> {
                 () = &mut deadline => return,
             }
         }
+    }
+}
+
+/// Waits until a time, or for ever.
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }

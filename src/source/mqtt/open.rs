@@ -35,13 +35,12 @@ fn tls(settings: &Settings) -> Result<rumqttc::TlsConfiguration, String> {
 fn open4(settings: &Settings, broker: &Broker) -> Result<(Client, Events), String> {
     use rumqttc::{AckMode, AsyncClient, Broker as Place, LastWill, MqttOptions, NetworkOptions, QoS, Transport};
     let id = settings.client_id.clone();
-    let mut options = match (&broker.websocket, broker.tls) {
+    let mut options = match (broker.websocket_url(), broker.tls) {
         (None, _) => MqttOptions::new(id, Place::tcp(broker.host.clone(), broker.port)),
-        (Some(_), false) => {
-            MqttOptions::new(id, Place::websocket(broker.to_string()).map_err(|error| error.to_string())?)
+        (Some(url), false) => MqttOptions::new(id, Place::websocket(url).map_err(|error| error.to_string())?),
+        (Some(url), true) => {
+            MqttOptions::websocket_with_tls_config(id, url, tls(settings)?).map_err(|error| error.to_string())?
         }
-        (Some(_), true) => MqttOptions::websocket_with_tls_config(id, broker.to_string(), tls(settings)?)
-            .map_err(|error| error.to_string())?,
     };
     if broker.tls && broker.websocket.is_none() {
         options.set_transport(Transport::tls_with_config(tls(settings)?));
@@ -71,13 +70,12 @@ fn open5(settings: &Settings, broker: &Broker) -> Result<(Client, Events), Strin
         Transport,
     };
     let id = settings.client_id.clone();
-    let mut options = match (&broker.websocket, broker.tls) {
+    let mut options = match (broker.websocket_url(), broker.tls) {
         (None, _) => MqttOptions::new(id, Place::tcp(broker.host.clone(), broker.port)),
-        (Some(_), false) => {
-            MqttOptions::new(id, Place::websocket(broker.to_string()).map_err(|error| error.to_string())?)
+        (Some(url), false) => MqttOptions::new(id, Place::websocket(url).map_err(|error| error.to_string())?),
+        (Some(url), true) => {
+            MqttOptions::websocket_with_tls_config(id, url, tls(settings)?).map_err(|error| error.to_string())?
         }
-        (Some(_), true) => MqttOptions::websocket_with_tls_config(id, broker.to_string(), tls(settings)?)
-            .map_err(|error| error.to_string())?,
     };
     if broker.tls && broker.websocket.is_none() {
         options.set_transport(Transport::tls_with_config(tls(settings)?));

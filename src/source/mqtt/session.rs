@@ -10,7 +10,7 @@
 use super::Settings;
 use crate::flow::frame::{Frame, Position};
 use crate::flow::handover::Giver;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -43,8 +43,12 @@ pub struct Session {
     releases: u64,
     /// `releases` when the last PINGREQ was sent.
     pinged: u64,
-    /// Filters that the session had when they were asked for again, by broker, and when that was.
+    /// By broker: filters for which all that was retained has come.
+    retained: HashMap<Arc<str>, Vec<String>>,
+    /// Of those, the ones that were asked for again, by broker, and when that was.
     again: HashMap<Arc<str>, (Vec<String>, Instant)>,
+    /// Brokers that have answered all that was asked of them since the start.
+    asked: HashSet<Arc<str>>,
     /// The client id: a session is that of one.
     client: Arc<str>,
     /// By broker: filters that it has confirmed, with the quality of service that was asked for.
@@ -61,9 +65,12 @@ impl Session {
     pub fn load(client: &str, positions: &[(String, Vec<u8>)]) -> Self {
         let mut session = Self { client: client.into(), ..Self::default() };
         for (part, value) in positions {
-            let of_us = part.strip_prefix("subscribed:").and_then(|part| part.strip_prefix(client));
-            if let Some(broker) = of_us.and_then(|part| part.strip_prefix('@')) {
+            let of_us = |kind| part.strip_prefix(kind)?.strip_prefix(client)?.strip_prefix('@');
+            if let Some(broker) = of_us("subscribed:") {
                 session.subscribed.insert(broker.into(), postcard::from_bytes(value).unwrap_or_default());
+            }
+            if let Some(broker) = of_us("retained:") {
+                session.retained.insert(broker.into(), postcard::from_bytes(value).unwrap_or_default());
             }
             let packet = part.strip_prefix("qos2:").and_then(|packet| packet.rsplit_once(':'));
             let Some((broker, id)) = packet.and_then(|(broker, id)| Some((broker, id.parse().ok()?))) else { continue };
@@ -83,11 +90,35 @@ impl Session {
 
     /// The broker has confirmed, or taken back, filters: this is what it has now.
     pub fn set_subscribed(&mut self, filters: Vec<(String, u8)>) {
-        let part = format!("subscribed:{}@{}", self.client, self.broker);
-        // Encoding texts into memory cannot fail; empty removes the position: all is asked for again.
-        let value = if filters.is_empty() { Vec::new() } else { postcard::to_allocvec(&filters).unwrap_or_default() };
-        self.owed.push_back(Frame::position(part, value));
+        self.save("subscribed", &filters);
+        // What is subscribed anew brings anew what is retained.
+        let mut retained = self.retained.get(&self.broker).cloned().unwrap_or_default();
+        let before = retained.len();
+        retained.retain(|had| filters.iter().any(|(filter, _)| filter == had));
         self.subscribed.insert(self.broker.clone(), filters);
+        if retained.len() < before {
+            self.set_retained(retained);
+        }
+    }
+
+    /// All that was retained for the filters of this broker has come: after the next start it need not come again.
+    pub fn has_retained(&mut self) {
+        let filters: Vec<String> = self.subscribed().iter().map(|(filter, _)| filter.clone()).collect();
+        if self.retained.get(&self.broker).is_none_or(|known| *known != filters) {
+            self.set_retained(filters);
+        }
+    }
+
+    fn set_retained(&mut self, filters: Vec<String>) {
+        self.save("retained", &filters);
+        self.retained.insert(self.broker.clone(), filters);
+    }
+
+    fn save<T: serde::Serialize>(&mut self, kind: &str, list: &[T]) {
+        let part = format!("{kind}:{}@{}", self.client, self.broker);
+        // Encoding texts into memory cannot fail; empty removes the position.
+        let value = if list.is_empty() { Vec::new() } else { postcard::to_allocvec(list).unwrap_or_default() };
+        self.owed.push_back(Frame::position(part, value));
     }
 
     /// From now on packet ids are those of this broker.
@@ -96,14 +127,19 @@ impl Session {
         self.pinged = 0;
     }
 
-    /// Whether all filters are to be asked for: on the first connection with a broker since the start.
+    /// Whether all filters are to be asked for: until a broker has answered that once since the start.
     pub fn is_first(&mut self) -> bool {
-        let is_first = !self.again.contains_key(&self.broker);
+        let is_first = !self.asked.contains(&self.broker);
         if is_first {
-            let had = self.subscribed().iter().map(|(filter, _)| filter.clone()).collect();
+            let had = self.retained.get(&self.broker).cloned().unwrap_or_default();
             self.again.insert(self.broker.clone(), (had, Instant::now()));
         }
         is_first
+    }
+
+    /// The broker has answered all that was asked of it.
+    pub fn has_asked(&mut self) {
+        self.asked.insert(self.broker.clone());
     }
 
     /// Whether what is retained under a topic came before: the broker had all filters of it, and was asked for
@@ -124,8 +160,14 @@ impl Session {
 
     /// The answer to that PINGREQ: what was over before is over for the broker too.
     pub fn answered(&mut self) {
-        while let Some((packet, at)) = self.released.front().filter(|(_, at)| *at <= self.pinged).cloned() {
-            self.released.pop_front();
+        let mut over = Vec::new();
+        let is_over = |packet: &Packet, at: u64| packet.0 == self.broker && at <= self.pinged;
+        self.released.retain(|(packet, at)| {
+            let is_over = is_over(packet, *at);
+            over.extend(is_over.then(|| (packet.clone(), *at)));
+            !is_over
+        });
+        for (packet, at) in over {
             self.forget_released(&packet, at);
         }
     }
@@ -200,6 +242,9 @@ impl Session {
             self.forget(packet);
         }
         self.again.remove(&self.broker);
+        if self.retained.remove(&self.broker).is_some_and(|had| !had.is_empty()) {
+            self.set_retained(Vec::new());
+        }
         if !self.subscribed().is_empty() {
             self.set_subscribed(Vec::new());
         }
@@ -264,6 +309,13 @@ mod tests {
         session.turn_to("a");
         session.answered();
         assert_eq!(session.repeated(2, 1), Some(1));
+        // What another broker answers says nothing of this one.
+        session.release(2);
+        session.turn_to("b");
+        session.pinged();
+        session.answered();
+        session.turn_to("a");
+        assert_eq!(session.repeated(2, 1), Some(1));
         session.is_new(3);
         session.is_new(4);
         assert_eq!((session.repeated(3, 1), session.repeated(4, 1)), (None, Some(1)), "4 is not over");
@@ -307,9 +359,21 @@ mod tests {
         assert!(session.subscribed().is_empty());
         session.turn_to("a");
         assert_eq!(session.subscribed(), [("plant/#".into(), 1)]);
-        assert!(session.is_first() && !session.is_first() && session.had("plant/#") && !session.had("other"));
+        assert!(session.is_first() && session.is_first() && !session.had("plant/#"), "nothing says that it came");
+        session.has_retained();
+        let saved = session.owed.pop_front().unwrap().position.unwrap();
+        let mut later = Session::load("c", &[(saved.part, saved.value)]);
+        later.turn_to("a");
+        assert!(later.is_first() && later.had("plant/#") && !later.had("other"));
+        later.has_asked();
+        assert!(!later.is_first());
+        later.set_subscribed(Vec::new());
+        later.set_subscribed(vec![("plant/#".into(), 1)]);
+        assert!(later.retained["a"].is_empty(), "it is subscribed anew");
+        assert!(session.is_first() && session.had("plant/#"));
         session.clear();
         assert!(!session.had("plant/#"));
+        session.owed.pop_front();
         session.clear();
         let saved = session.owed.pop_front().unwrap().position.unwrap();
         assert!(saved.value.is_empty() && session.owed.is_empty() && session.subscribed().is_empty());

@@ -77,6 +77,11 @@ impl Subscribing {
         (has, not_given)
     }
 
+    /// Whether the broker has answered everything.
+    pub fn is_done(&self) -> bool {
+        self.asking.is_empty() && self.asked.is_empty()
+    }
+
     /// The broker has taken back what was to be left: what the session has now.
     pub fn left(&mut self, mut has: Vec<Filter>) -> Vec<Filter> {
         has.retain(|(filter, _)| !self.leaving.contains(filter));

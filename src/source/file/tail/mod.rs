@@ -93,8 +93,9 @@ impl Tail {
         let known: Vec<Part> = self.tracks.keys().copied().collect();
         let mut frames = self.refresh(&known);
         frames.extend(self.discover());
+        frames.extend(self.refresh(&self.order().predecessors()));
+        // That may have found copies.
         let mut order = self.order();
-        frames.extend(self.refresh(&order.predecessors()));
         if self.first {
             frames.push(Frame::position("started", vec![1]));
         }

@@ -4,6 +4,7 @@ use super::Rig;
 use crate::config::value::WhenDone;
 use crate::flow::frame::Payload;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 #[test]
 fn what_was_written_before_and_after_a_copytruncate_between_two_looks_is_in_order() {
@@ -253,7 +254,56 @@ fn what_a_program_writes_into_space_that_it_has_reserved_is_read() {
     rig.restart();
     write("\n4 par");
     assert_eq!(rig.poll(), "3\n");
+    // Taken for complete and written on all the same, or cut to what is in it: nothing is lost or doubled.
+    rig.settings.unterminated_after = Some(Duration::ZERO);
+    rig.restart();
+    assert_eq!(rig.poll(), "4 par");
+    write("t\n5\n");
+    assert_eq!(rig.poll(), "t\n5\n");
+    file.set_len(u64::try_from("1\n2 part\n3\n4 part\n5\n".len()).unwrap()).unwrap();
+    assert_eq!((rig.poll(), rig.poll()), (String::new(), String::new()));
+    file.set_len(16 << 20).unwrap();
+    // A line that is too long, in parts.
+    rig.settings.unterminated_after = None;
+    rig.restart();
+    write(&"x".repeat(150_000));
+    assert_eq!((rig.poll(), rig.poll()), (String::new(), String::new()));
+    write(&format!("{}\n6\n", "x".repeat(50_000)));
+    assert_eq!(rig.lines(), ["#200000", "6"]);
+    write("4 par");
     // Rotated, it is complete.
     rig.rename("a.log", "a.log.1");
     assert_eq!((rig.poll().trim_end(), rig.poll().as_str()), ("4 par", ""));
+}
+
+#[test]
+fn a_file_that_is_replaced_before_anything_of_it_was_read_or_in_utf_16_is_read_once() {
+    let mut rig = Rig::new("a.log");
+    rig.append("a.log", "half");
+    assert_eq!(rig.poll(), "");
+    std::fs::write(rig.path(".tmp"), "half a line\n2\n").unwrap();
+    rig.rename(".tmp", "a.log");
+    assert_eq!((0..3).map(|_| rig.poll()).collect::<String>(), "half a line\n2\n");
+    let mut rig = Rig::new("b.log");
+    let wide = |text: &str| {
+        let units = std::iter::once(0xfeff_u16).chain(text.encode_utf16());
+        units.flat_map(u16::to_le_bytes).collect::<Vec<u8>>()
+    };
+    for restart in [false, true] {
+        let mut text = String::new();
+        let mut seen = String::new();
+        for n in 0..20 {
+            writeln!(text, "{n} some text {restart}").unwrap();
+            std::fs::write(rig.path(".tmp"), wide(&text)).unwrap();
+            rig.rename(".tmp", "b.log");
+            if restart {
+                rig.restart();
+            }
+            seen += &rig.poll();
+        }
+        assert_eq!(seen, text, "restart {restart}");
+        std::fs::remove_file(rig.path("b.log")).unwrap();
+        rig.poll();
+        rig.poll();
+    }
 }

@@ -57,6 +57,8 @@ pub struct Track {
     too_long: Option<TooLong>,
     /// Up to here there are NULs behind the last line.
     nuls_to: u64,
+    /// Nothing but NULs follows: space that may be written yet.
+    is_reserved: bool,
     /// It was told that NULs are skipped.
     has_told_nuls: bool,
     /// There is no whole line more in it.
@@ -109,9 +111,9 @@ impl Track {
         let (saved, turn) = match saved {
             Ok(saved) => {
                 // Only its folder may be called otherwise now: nobody has rotated it.
-                let is_moved = saved.turn.name.file_name() == path.file_name();
-                let name = if is_moved { path } else { &saved.turn.name };
-                (Some(saved), Turn { name: name.into(), ..saved.turn })
+                let turn = &saved.turn;
+                let name = if turn.name.file_name() == path.file_name() { path } else { &turn.name };
+                (Some(saved), Turn { name: name.into(), number: turn.number })
             }
             Err(turn) => (None, turn),
         };
@@ -126,7 +128,6 @@ impl Track {
             None if from_end => meta.len(),
             None => 0,
         };
-        let fingerprint = Fingerprint::of(&file, FINGERPRINT)?;
         let mut track = Self {
             part: part.unwrap_or_else(|| Part::new(FileId::of(&meta))),
             path: path.into(),
@@ -138,15 +139,16 @@ impl Track {
             key: path.to_string_lossy().into(),
             offset: offset.max(content.as_ref().map_or(0, Content::start)),
             tail: Tail::default(),
+            fingerprint: Fingerprint::of(&file, FINGERPRINT)?,
             file: Some(file),
             content,
-            fingerprint,
             size: meta.len(),
             modified: meta.modified().ok(),
             is_fresh: is_fresh(&meta),
             changed: Instant::now(),
             too_long: None,
             nuls_to: 0,
+            is_reserved: false,
             has_told_nuls: false,
             is_drained: false,
             awaited_since: None,
@@ -225,14 +227,15 @@ impl Track {
 
     /// Whether everything was read, a last line without newline included.
     pub fn is_finished(&self) -> bool {
-        self.offset >= self.end()
+        self.is_reserved || self.offset >= self.end()
     }
 
     /// The next byte is at an offset.
     fn go_to(&mut self, offset: u64) {
         self.offset = offset;
-        let is_plain = matches!(self.content, Some(Content::Plain(_)));
-        self.tail = self.file.as_ref().filter(|_| is_plain).map(|file| Tail::of(file, offset)).unwrap_or_default();
+        self.is_reserved = false;
+        let file = self.file.as_ref().filter(|_| !self.is_packed());
+        self.tail = file.map(|file| Tail::of(file, offset)).unwrap_or_default();
     }
 
     fn start(&self) -> u64 {
@@ -350,7 +353,7 @@ impl Track {
         if restarted || is_packed || self.rules.whole {
             self.content = None;
         }
-        self.is_damaged = false;
+        (self.is_damaged, self.is_reserved) = (false, false);
         (self.size, self.modified) = (size, modified);
         self.changed = Instant::now();
         Ok(before)

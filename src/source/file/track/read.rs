@@ -69,7 +69,7 @@ impl Track {
                     None if !at_end && n <= max_line => {}
                     found => return Ok(found),
                 }
-            } else if let Some(text) = self.before_nuls(&block, rest)? {
+            } else if let Some(text) = self.before_nuls(self.offset, &block, rest)? {
                 // What a program has reserved is NULs until it is written.
                 block.truncate(text);
                 return Ok(if rest && text > 0 { self.messages(block, false, true, true) } else { None });
@@ -86,7 +86,7 @@ impl Track {
     }
 
     /// Goes past NULs where a line begins: a program without O_APPEND that goes on after its file was
-    /// truncated leaves a hole in front. False when nothing follows them; `rest` says that nothing will.
+    /// truncated leaves a hole in front. False when nothing follows them.
     fn skip_nuls(&mut self, rest: bool) -> io::Result<bool> {
         if !matches!(self.content, Some(Content::Plain(_))) || self.too_long.is_some() {
             return Ok(true);
@@ -96,8 +96,9 @@ impl Track {
             return Ok(true);
         }
         let (at, is_end) = self.nuls_from(self.offset, rest)?;
-        if is_end && !rest {
+        if is_end {
             // They may be there to be written over.
+            self.is_reserved = true;
             return Ok(false);
         }
         let (path, bytes) = (self.path.display(), at - self.offset);
@@ -114,9 +115,13 @@ impl Track {
 
     /// Where NULs that begin at an offset end, and whether the file ends with them.
     fn nuls_from(&mut self, offset: u64, rest: bool) -> io::Result<(u64, bool)> {
-        let mut at = offset.max(self.nuls_to);
+        let mut at = offset;
         let mut want = FEW_NULS;
         loop {
+            // Programs write one line behind the other: what was NULs far behind the last one still is.
+            if at > offset + NULS as u64 {
+                at = at.max(self.nuls_to);
+            }
             let Piece { text, at_end } = self.read(at, want, rest)?;
             let nuls = text.iter().position(|byte| *byte != 0);
             at += nuls.unwrap_or(text.len()) as u64;
@@ -131,13 +136,14 @@ impl Track {
         }
     }
 
-    /// How much of a text without a newline is before NULs, if nothing else follows in the file.
-    fn before_nuls(&mut self, text: &[u8], rest: bool) -> io::Result<Option<usize>> {
+    /// How much of a text without a newline, which begins at a place, is before NULs, if nothing else follows
+    /// in the file.
+    fn before_nuls(&mut self, from: u64, text: &[u8], rest: bool) -> io::Result<Option<usize>> {
         if text.last() != Some(&0) || !matches!(self.content, Some(Content::Plain(_))) {
             return Ok(None);
         }
         let before = text.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
-        let (_, is_end) = self.nuls_from(self.offset + before as u64, rest)?;
+        let (_, is_end) = self.nuls_from(from + before as u64, rest)?;
         Ok(is_end.then_some(before))
     }
 
@@ -206,7 +212,11 @@ impl Track {
                 // The file has become shorter: the line is begun again.
                 break;
             }
-            let Piece { text, at_end } = self.read(line.at, BLOCK, rest)?;
+            let Piece { mut text, mut at_end } = self.read(line.at, BLOCK, rest)?;
+            if let Some(before) = self.before_nuls(line.at, &text, rest)?.filter(|_| !text.contains(&b'\n')) {
+                text.truncate(before);
+                at_end = true;
+            }
             let newline = text.iter().position(|byte| *byte == b'\n');
             let part = &text[..newline.unwrap_or(text.len())];
             line.length += part.len() as u64;
