@@ -359,7 +359,6 @@ fn check_finds_what_parts_say_of_each_other_and_prints_where_sinks_send() {
         (format!("{file}{out}from = [\"reading\"]\n"), "which no source writes"),
         (format!("state = \"/s\"\n{file}{}", out.replace("/out", "/s/./out")), "writes into the state directory"),
         (format!("{}{out}", file.replace("/a/*.log", "/out/*.ndjson")), "would read what sink `out` writes"),
-        (format!("{file}{}", hub("Endpoint=sb://x/;SharedAccessKeyName=k;SharedAccessKey=s;EntityPath=one", "event_hub = \"two\"\n")), "the connection string is for `one`"),
         (format!("{file}{}", hub("Endpoint=sb://x/;SharedAccessSignature=SharedAccessSignature sr=x&sig=y&se=1600000000&skn=k;EntityPath=e", "")), "the signature has ended at 2020-09-13"),
         (format!("{file}{}", hub("Endpoint=sb://n.servicebus.windows.net;SharedAccessKeyName=k;SharedAccessKey=s;EntityPath=e;UseDevelopmentEmulator=true", "")), "is not the emulator"),
         (format!("{file}decoder = \"json\"\nfields = [\"t\"]\n[[source.log.check]]\nfield = \"p\"\nmax = 1\n{out}"), "`p` is not among `fields`"),
@@ -373,6 +372,7 @@ fn check_finds_what_parts_say_of_each_other_and_prints_where_sinks_send() {
         ("[source.m]\nkind = \"modbus\"\ntcp = \"h\"\n[[source.m.slave]]\nunit = 1\nregisters = [{ name = \"t\", address = 40101 }]\n".to_string() + out, "register 40101 is address 100"),
         ("[source.m]\nkind = \"mqtt\"\nurl = \"mqtt://h\"\ntopics = [\"a/#\", \"+/t\"]\n".to_string() + out, "a topic may fall under both `a/#` and `+/t`"),
         (format!("{file}{out}"), "out: files in /out"),
+        (format!("{file}{}", hub("Endpoint=sb://x/;SharedAccessKeyName=k;SharedAccessKey=s;EntityPath=one", "event_hub = \"two\"\n")), "the connection string is for `one`"),
         (format!("{file}{}", hub("Endpoint=sb://n.servicebus.windows.net/;SharedAccessKeyName=k;SharedAccessKey=s;EntityPath=e", "transport = \"amqp-websocket\"\n")), "hub: event hub `e` at n.servicebus.windows.net:443, by AMQP over a WebSocket"),
         (format!("{file}[sink.k]\nkind = \"kafka\"\nbrokers = [\"[fd00::5]:9093\", \"b\"]\ntopic = \"t\"\n"), "k: topic `t` at [fd00::5]:9093, b:9092, without TLS"),
     ] {

@@ -242,7 +242,7 @@ fn qos_2_over_a_network_that_cuts_connections_brings_each_message_once() {
             numbers.len() == sent.len()
         });
         assert!(agent.stop().success());
-        assert!(cutter.cuts() >= 3, "{} cuts", cutter.cuts());
+        assert!(cutter.cuts() >= 2, "{} cuts", cutter.cuts());
         let numbers = numbers();
         assert!(
             numbers.iter().copied().eq(0..3000),

@@ -48,7 +48,7 @@ impl Checker<'_> {
             && !named.get_ref().eq_ignore_ascii_case(path)
         {
             let hint = format!("leave `event_hub` out, or take a connection string for `{}`", named.get_ref());
-            self.problem(named.span(), format!("the connection string is for `{path}` (EntityPath)"), Some(hint));
+            self.warn(named.span(), format!("the connection string is for `{path}` (EntityPath)"), Some(hint));
         }
         self.doubt_credential(&at, &connection);
         let entity = raw.event_hub.map(Spanned::into_inner).or_else(|| connection.entity.clone());

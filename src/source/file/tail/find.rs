@@ -221,7 +221,7 @@ impl Tail {
     /// cut (`copytruncate` of `app.log` under the pattern `app.log*`) or removed (`compress`): what is
     /// in it was read, or is being read there. A plain copy is named after its original, begins and ends
     /// like it, and is not longer.
-    fn is_copy(&mut self, path: &Path) -> bool {
+    pub(super) fn is_copy(&mut self, path: &Path) -> bool {
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return false };
         let Ok(file) = File::open(path) else { return false };
         let is_beside = |track: &&mut Track| track.path.parent() == path.parent();
@@ -263,6 +263,10 @@ impl Tail {
         // Nobody writes to it: it is let go when it has been read, unless the pattern leads to it.
         track.gone = true;
         let bookmark = track.bookmark();
+        let unread = self.tracks.range(Part::all(track.part.id)).find(|(_, track)| track.is_unread());
+        if let Some(part) = unread.map(|(part, _)| *part) {
+            self.tracks.remove(&part);
+        }
         self.tracks.insert(track.part, track);
         Some(bookmark)
     }
@@ -273,7 +277,8 @@ impl Tail {
             let Ok(file) = File::open(path) else { return false };
             let Ok(meta) = file.metadata() else { return false };
             let id = FileId::of(&meta);
-            let is_known = self.tracks.range(Part::all(id)).any(|(_, track)| track.is_it(path))
+            // One that was found while it was written may be the copy all the same.
+            let is_known = self.tracks.range(Part::all(id)).any(|(_, track)| track.is_it(path) && !track.is_unread())
                 || self.saved.range(Part::all(id)).any(|(_, saved)| saved.is_of(path));
             let is_alike = !packed && meta.len() >= original.offset && original.fingerprint.matches(&file);
             !is_known && original.fingerprint.length > 0 && (is_alike || unpacks_to(&file, original.fingerprint))

@@ -195,6 +195,15 @@ impl Tail {
                 continue;
             }
             let Some(track) = self.tracks.get_mut(&part) else { continue };
+            // It may have been found while it was written, when nothing said what it is a copy of.
+            if track.begins_packed() && !self.rules.whole {
+                let path = track.path.clone();
+                if self.is_copy(&path) {
+                    self.tracks.remove(&part);
+                    continue;
+                }
+            }
+            let Some(track) = self.tracks.get_mut(&part) else { continue };
             let end = end_of(&self.settings, track);
             let was_open = track.is_open();
             let must_wait = unpacking && track.is_unpacking() && !track.holds_decoder();

@@ -307,3 +307,33 @@ fn a_file_that_is_replaced_before_anything_of_it_was_read_or_in_utf_16_is_read_o
         rig.poll();
     }
 }
+
+#[test]
+fn a_packed_copy_that_is_seen_while_it_is_written_is_no_new_file() {
+    for stage in 0..3 {
+        let mut rig = Rig::new("a.log*");
+        rig.settings.done_after = Duration::from_millis(200);
+        rig.restart();
+        let mut text = String::new();
+        (0..200).for_each(|n| writeln!(text, "line {n}").unwrap());
+        rig.append("a.log", &text);
+        assert_eq!(rig.poll(), text);
+        rig.rename("a.log", "a.log.1");
+        rig.append("a.log", "new\n");
+        rig.gzip_copy("a.log.1", "a.log.1.gz");
+        let whole = std::fs::read(rig.path("a.log.1.gz")).unwrap();
+        let part = [0, 10, whole.len() / 2][stage];
+        std::fs::write(rig.path("a.log.1.gz"), &whole[..part]).unwrap();
+        // The new file may wait until it is known what the packed one is.
+        let mut seen = rig.poll();
+        std::fs::write(rig.path("a.log.1.gz"), &whole).unwrap();
+        seen += &rig.poll();
+        if stage > 0 {
+            std::fs::remove_file(rig.path("a.log.1")).unwrap();
+            seen += &rig.poll();
+        }
+        std::thread::sleep(rig.settings.done_after * 2);
+        (0..3).for_each(|_| seen += &rig.poll());
+        assert_eq!(seen, "new\n", "stage {stage}");
+    }
+}

@@ -79,6 +79,12 @@ impl Rig {
         std::fs::remove_file(self.path(from)).unwrap();
     }
 
+    /// Packed, with the original still there.
+    fn gzip_copy(&self, from: &str, to: &str) {
+        std::fs::copy(self.path(from), self.path(".copy")).unwrap();
+        self.gzip(".copy", to);
+    }
+
     /// The lines of several polls, sorted.
     fn lines(&mut self) -> Vec<String> {
         let mut lines: Vec<String> =

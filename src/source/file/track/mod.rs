@@ -1,5 +1,6 @@
 //! One file: what it is, where we are in it.
 
+mod identity;
 mod read;
 
 pub use read::End;
@@ -57,6 +58,8 @@ pub struct Track {
     too_long: Option<TooLong>,
     /// Up to here there are NULs behind the last line.
     nuls_to: u64,
+    /// It was cut: NULs at its start are a hole that a program which does not append has left.
+    is_cut: bool,
     /// Nothing but NULs follows: space that may be written yet.
     is_reserved: bool,
     /// It was told that NULs are skipped.
@@ -148,6 +151,7 @@ impl Track {
             changed: Instant::now(),
             too_long: None,
             nuls_to: 0,
+            is_cut: saved.is_some() && known.is_none(),
             is_reserved: false,
             has_told_nuls: false,
             is_drained: false,
@@ -179,40 +183,9 @@ impl Track {
         }
     }
 
-    /// Whether another file is the same as this one up to its own end: its beginning and its end are.
-    pub fn holds(&mut self, other: &File) -> bool {
-        let Ok(file) = opened(&mut self.file, &self.path, self.part.id) else { return false };
-        let alike = || {
-            let length = other.metadata()?.len();
-            let head = usize::try_from(length).unwrap_or(FINGERPRINT).min(FINGERPRINT);
-            let at = length - head as u64;
-            let (mut mine, mut its) = (vec![0; head], vec![0; head]);
-            let same = read_at(file, &mut mine, at)? == read_at(other, &mut its, at)? && mine == its;
-            let begins = Fingerprint::of(other, head)? == Fingerprint::of(file, head)?;
-            Ok::<_, io::Error>(length > 0 && length <= file.metadata()?.len() && same && begins)
-        };
-        // Cut since we looked last: the next look finds the copy by how this one began.
-        let cut = || self.fingerprint.matches(other) && !self.fingerprint.matches(file);
-        alike().unwrap_or(false) || self.fingerprint.length > 0 && cut()
-    }
-
-    /// Whether a file with its device and inode is this one: once closed, another may have got them.
-    pub fn is_it(&self, path: &Path) -> bool {
-        self.is_open() || self.path == path || self.saved().is_of(path)
-    }
-
     /// Whether it is not where it began: nobody is expected to write to it for long.
     pub fn is_rotated(&self) -> bool {
         self.gone || self.path != self.turn.name
-    }
-
-    /// Whether the file was removed, or another one was renamed over it.
-    pub fn is_unlinked(&self) -> bool {
-        use std::os::unix::fs::MetadataExt;
-        match &self.file {
-            Some(file) => file.metadata().is_ok_and(|meta| meta.nlink() == 0),
-            None => self.is_lost(),
-        }
     }
 
     /// How long nothing has changed.
@@ -256,15 +229,6 @@ impl Track {
         has_folder(&self.path, self.part.id)
     }
 
-    /// Whether it was closed, and is not where it was.
-    pub fn is_lost(&self) -> bool {
-        self.file.is_none()
-            && match std::fs::metadata(&self.path) {
-                Ok(meta) => FileId::of(&meta) != self.part.id,
-                Err(error) => error.kind() == io::ErrorKind::NotFound,
-            }
-    }
-
     /// Whether it holds memory for unpacking.
     pub fn holds_decoder(&self) -> bool {
         self.content.as_ref().is_some_and(Content::holds_decoder)
@@ -280,6 +244,11 @@ impl Track {
     /// Whether it is packed, and is not read to its end.
     pub fn is_unpacking(&self) -> bool {
         self.is_packed() && !self.is_finished()
+    }
+
+    /// Whether nothing of it was read, and it is packed or not known to be plain.
+    pub fn is_unread(&self) -> bool {
+        self.offset <= self.start() && !matches!(self.content, Some(Content::Plain(_)))
     }
 
     fn is_packed(&self) -> bool {
@@ -307,14 +276,6 @@ impl Track {
     /// Whether there is more, or less, in it than when it was looked at last.
     pub fn has_grown(&self) -> bool {
         self.look().is_ok_and(|meta| meta.len() != self.size)
-    }
-
-    /// Whether it is as it was when it was read last, and is still where it was.
-    pub fn is_unchanged(&self) -> bool {
-        let same = |meta: Metadata| {
-            FileId::of(&meta) == self.part.id && meta.len() == self.size && meta.modified().ok() == self.modified
-        };
-        std::fs::metadata(&self.path).is_ok_and(same)
     }
 
     /// Looks at the size; what it was when it is found truncated or replaced in place.
@@ -348,6 +309,7 @@ impl Track {
             self.go_to(0);
             self.too_long = None;
             self.nuls_to = 0;
+            self.is_cut = restarted;
             self.header = None;
         }
         if restarted || is_packed || self.rules.whole {

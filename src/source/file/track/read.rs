@@ -23,6 +23,8 @@ pub enum End {
 /// NULs are looked at in pieces of this many bytes, after a first small one.
 const NULS: usize = 1 << 20;
 const FEW_NULS: usize = 4 << 10;
+/// At least so many NULs behind a text are space that is reserved.
+const RESERVED: u64 = 512;
 /// A frame holds about this much, in bytes.
 const BLOCK: usize = 64 << 10;
 /// The records of a frame weigh at most this much besides their bytes; an atom's limit is 2 MiB.
@@ -62,8 +64,8 @@ impl Track {
                 // Behind the last newline there may be more of the last message.
                 let more = !at_end || !rest && newline + 1 < n;
                 block.truncate(newline + 1);
-                if let Some(hole) = block.windows(2).position(|pair| pair == b"\n\0") {
-                    block.truncate(hole + 1);
+                if let Some(end) = hole(&block) {
+                    block.truncate(end);
                 }
                 match self.messages(block, more, end != End::Newline, n > max_line) {
                     None if !at_end && n <= max_line => {}
@@ -96,6 +98,11 @@ impl Track {
             return Ok(true);
         }
         let (at, is_end) = self.nuls_from(self.offset, rest)?;
+        let is_cut = self.is_cut && self.offset == self.start();
+        if at - self.offset < RESERVED && !is_cut {
+            // A few are part of a text.
+            return Ok(true);
+        }
         if is_end {
             // They may be there to be written over.
             self.is_reserved = true;
@@ -143,8 +150,20 @@ impl Track {
             return Ok(None);
         }
         let before = text.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
+        // A few are part of a text.
+        if self.size.saturating_sub(from + before as u64) < RESERVED {
+            return Ok(None);
+        }
         let (_, is_end) = self.nuls_from(from + before as u64, rest)?;
         Ok(is_end.then_some(before))
+    }
+
+    /// Whether it is a packed file whose reading begins now.
+    pub fn begins_packed(&mut self) -> bool {
+        self.is_unread()
+            && self.quiet_for() >= self.rules.done_after
+            && self.knows_content(false).unwrap_or(false)
+            && self.is_packed()
     }
 
     /// Reads text at an offset.
@@ -295,6 +314,21 @@ impl Track {
         let list = starts.iter().zip(ends).map(|(from, to)| block.slice_ref(trimmed(&block[*from..to]))).collect();
         Some(self.frame(Payload::Messages(list)))
     }
+}
+
+/// Where the line ends behind which there are many NULs, or NULs up to the end of a block.
+fn hole(block: &[u8]) -> Option<usize> {
+    let most = usize::try_from(RESERVED).unwrap_or(usize::MAX);
+    let mut from = 0;
+    while let Some(at) = block[from..].windows(2).position(|pair| pair == b"\n\0") {
+        let begin = from + at + 1;
+        let nuls = block[begin..].iter().take_while(|byte| **byte == 0).count();
+        if nuls >= most || begin + nuls == block.len() {
+            return Some(begin);
+        }
+        from = begin;
+    }
+    None
 }
 
 /// Where the line ends that begins at a place, with its newline.
