@@ -53,9 +53,7 @@ impl TooFar {
         let before = |age: Duration| now.wall_ms.saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
         Behind { bytes: self.limit.bytes, before_ms: self.limit.age.filter(believed).map(before) }
     }
-}
 
-impl TooFar {
     /// Tells what was given up: of a stream at once, and later each minute what it was since.
     pub fn tell(&mut self, sink: &str, given: Vec<GivenUp>) {
         let mut due = Vec::new();

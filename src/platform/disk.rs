@@ -192,16 +192,22 @@ impl DiskFile for RealFile {
     }
 
     fn is_at(&self, path: &Path) -> bool {
-        let id = |meta: std::fs::Metadata| (meta.dev(), meta.ino());
-        match (self.0.metadata(), std::fs::symlink_metadata(path)) {
-            (Ok(ours), Ok(there)) => id(ours) == id(there),
-            _ => false,
-        }
+        is_at(&self.0, path)
+    }
+}
+
+/// Whether a path leads to an open file: somebody may have moved or removed it.
+#[must_use]
+pub fn is_at(file: &File, path: &Path) -> bool {
+    let id = |meta: std::fs::Metadata| (meta.dev(), meta.ino());
+    match (file.metadata(), std::fs::symlink_metadata(path)) {
+        (Ok(ours), Ok(there)) => id(ours) == id(there),
+        _ => false,
     }
 }
 
 /// Names what an operating system's error is about; it does not itself.
-fn about(path: &Path) -> impl FnOnce(io::Error) -> io::Error + '_ {
+pub fn about(path: &Path) -> impl FnOnce(io::Error) -> io::Error + '_ {
     move |error| io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 

@@ -4,6 +4,7 @@
 //! backup, has the line of the original and another inode: that is how it is noticed. (Not noticed:
 //! a copy without `lock`, and an image of the whole device; `Finding::Moved` is for the latter.)
 
+use crate::platform::disk::about;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -37,7 +38,6 @@ impl Lock {
     /// When another process holds it or the file cannot be opened.
     pub fn take(root: &Path) -> Result<Self, LockError> {
         let path = root.join("lock");
-        let about = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -45,7 +45,7 @@ impl Lock {
             .truncate(false)
             .mode(0o600)
             .open(&path)
-            .map_err(about)?;
+            .map_err(about(&path))?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {

@@ -80,12 +80,9 @@ impl Broker {
 /// For people, and as the name of its session.
 impl std::fmt::Display for Broker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.websocket {
-            Some(path) => {
-                // What is behind `?` may be a token.
-                let path = path.split('?').next().unwrap_or_default();
-                write!(f, "{}://{}:{}{path}", if self.tls { "wss" } else { "ws" }, Host(&self.host), self.port)
-            }
+        match self.websocket_url() {
+            // What is behind `?` may be a token.
+            Some(url) => f.write_str(url.split('?').next().unwrap_or_default()),
             None => write!(f, "{}:{}", Host(&self.host), self.port),
         }
     }

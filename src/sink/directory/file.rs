@@ -1,10 +1,11 @@
 //! One file that is being written.
 
 use super::Settings;
+use crate::platform::disk::is_at;
 use flate2::bufread::GzDecoder;
-use std::fs::{File, Metadata, OpenOptions, Permissions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, BufRead, BufReader, Read, Seek, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -46,11 +47,7 @@ impl Written {
 
     /// Whether its path still leads to it and nobody else wrote to it.
     pub fn is_in_place(&self) -> bool {
-        let same = || {
-            let (ours, there) = (self.file.metadata()?, std::fs::symlink_metadata(&self.path)?);
-            Ok::<_, io::Error>((ours.dev(), ours.ino()) == (there.dev(), there.ino()) && ours.len() == self.length)
-        };
-        same().unwrap_or(false)
+        is_at(&self.file, &self.path) && self.file.metadata().is_ok_and(|ours| ours.len() == self.length)
     }
 
     /// Whether it is written at a path.
@@ -80,18 +77,15 @@ impl Written {
             // What a full disk left empty is of no use to anybody.
             return if self.length == 0 { std::fs::remove_file(&self.path) } else { finish(&self.path) };
         }
-        let is_ours = |there: Metadata| Ok::<_, io::Error>(there.ino() == self.file.metadata()?.ino());
-        match std::fs::symlink_metadata(&self.path).and_then(is_ours) {
+        if is_at(&self.file, &self.path) {
             // Somebody else wrote to it, or what a full disk took of a batch could not be cut off: that batch is
             // written again in the next file.
-            Ok(true) => {
-                self.file.set_len(self.file.metadata()?.len().min(self.length))?;
-                self.file.sync_all()?;
-                finish_left(&self.path)
-            }
-            // Whoever took it has it.
-            _ => Ok(()),
+            self.file.set_len(self.file.metadata()?.len().min(self.length))?;
+            self.file.sync_all()?;
+            return finish_left(&self.path);
         }
+        // Whoever took it has it.
+        Ok(())
     }
 }
 

@@ -70,7 +70,7 @@ impl std::fmt::Display for Part {
     }
 }
 
-/// The beginning of a file: files that are only appended to keep it.
+/// A part of a file: its beginning, which files that are only appended to keep, or what is before a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Fingerprint {
     /// Bytes looked at, `FINGERPRINT` at most.
@@ -96,6 +96,14 @@ impl Fingerprint {
 
     fn over(bytes: &[u8]) -> Self {
         Self { length: u32::try_from(bytes.len()).unwrap_or(0), crc: crc32c::crc32c(bytes) }
+    }
+
+    /// Of a file's bytes before an offset; of none when they cannot be read.
+    pub fn before(file: &File, offset: u64) -> Self {
+        let length = usize::try_from(offset).unwrap_or(FINGERPRINT).min(FINGERPRINT);
+        let mut bytes = vec![0; length];
+        let n = read_at(file, &mut bytes, offset - length as u64);
+        if n.is_ok_and(|n| n == length) { Self::over(&bytes) } else { Self::default() }
     }
 
     /// Whether there was nothing but NULs.
@@ -125,29 +133,8 @@ pub struct Saved {
     pub header_at: Option<u64>,
     /// Its place in the order of files.
     pub turn: Turn,
-    /// What is before the next byte.
-    pub tail: Tail,
-}
-
-/// The bytes before an offset: a file that has others there is another one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Tail {
-    /// Bytes looked at, `FINGERPRINT` at most; 0: not known.
-    pub length: u32,
-    /// Their CRC32C.
-    pub crc: u32,
-}
-
-impl Tail {
-    /// Of a file's bytes before an offset.
-    pub fn of(file: &File, offset: u64) -> Self {
-        let length = usize::try_from(offset).unwrap_or(FINGERPRINT).min(FINGERPRINT);
-        let mut bytes = vec![0; length];
-        match read_at(file, &mut bytes, offset - length as u64) {
-            Ok(n) if n == length => Self { length: u32::try_from(n).unwrap_or(0), crc: crc32c::crc32c(&bytes) },
-            _ => Self::default(),
-        }
-    }
+    /// What is before the next byte; of length 0 where that is not known.
+    pub tail: Fingerprint,
 }
 
 /// Which files are read before which: of those that began under one name, the one with the lower number
@@ -185,7 +172,7 @@ impl Saved {
         let has_tail = |file: &File| match self.tail.length {
             // Nothing was read, or what was before the place is not known.
             0 => file.metadata().is_ok_and(|meta| self.offset <= meta.len()),
-            _ => self.tail == Tail::of(file, self.offset),
+            _ => self.tail == Fingerprint::before(file, self.offset),
         };
         let is_within = |file: File| self.fingerprint.matches(&file) && has_tail(&file);
         self.fingerprint.length > 0 && File::open(path).is_ok_and(is_within)
@@ -201,11 +188,19 @@ impl Saved {
         let turn = |path: &Path| Turn { name: path.into(), number: 0 };
         let with_header = || {
             let SavedWithHeader { id, path, offset, fingerprint, header_at } = postcard::from_bytes(value).ok()?;
-            Some(Self { turn: turn(&path), id, path, offset, fingerprint, header_at, tail: Tail::default() })
+            Some(Self { turn: turn(&path), id, path, offset, fingerprint, header_at, tail: Fingerprint::default() })
         };
         let before = || {
             let SavedBefore { id, path, offset, fingerprint } = postcard::from_bytes(value).ok()?;
-            Some(Self { turn: turn(&path), id, path, offset, fingerprint, header_at: None, tail: Tail::default() })
+            Some(Self {
+                turn: turn(&path),
+                id,
+                path,
+                offset,
+                fingerprint,
+                header_at: None,
+                tail: Fingerprint::default(),
+            })
         };
         postcard::from_bytes(value).ok().or_else(with_header).or_else(before)
     }
@@ -244,13 +239,13 @@ mod tests {
         let (id, path) = (FileId { device: 1, inode: 2 }, PathBuf::from("/a.log"));
         let fingerprint = Fingerprint { length: 3, crc: 4 };
         let turn = Turn { name: path.clone(), number: 0 };
-        let (turn, tail) = (|| turn.clone(), Tail::default());
+        let (turn, tail) = (|| turn.clone(), Fingerprint::default());
         let saved = |header_at| Saved { id, path: path.clone(), offset: 5, fingerprint, header_at, turn: turn(), tail };
         let first = postcard::to_allocvec(&(id, &path, 5_u64, fingerprint)).unwrap();
         assert_eq!(Saved::decode(&first), Some(saved(None)));
         let second = postcard::to_allocvec(&(id, &path, 5_u64, fingerprint, Some(6_u64))).unwrap();
         assert_eq!(Saved::decode(&second), Some(saved(Some(6))));
-        let tail = Tail { length: 5, crc: 9 };
+        let tail = Fingerprint { length: 5, crc: 9 };
         let now = Saved { turn: Turn { name: "/b.log".into(), number: 7 }, tail, ..saved(Some(6)) };
         assert_eq!(Saved::decode(&postcard::to_allocvec(&now).unwrap()), Some(now));
     }

@@ -29,8 +29,8 @@ pub fn wait(status: StatusCode, message: &str) -> Answer {
     response
 }
 
-/// Whether a request bears the token: as `Authorization: Bearer TOKEN`, or `Token TOKEN` as clients of InfluxDB say it. Compared by their hashes:
-/// how long it takes says nothing of the token.
+/// Whether a request bears the token: as `Authorization: Bearer TOKEN`, or `Token TOKEN` as clients of
+/// InfluxDB say it. Compared by their hashes: how long it takes says nothing of the token.
 pub fn bears(headers: &HeaderMap, token: &Secret) -> bool {
     let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let given = given

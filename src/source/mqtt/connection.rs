@@ -20,7 +20,7 @@ use crate::telemetry::seldom::Seldom;
 use crate::telemetry::{Metric, Metrics, event};
 use std::pin::pin;
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 /// At stop, what was handed over is acknowledged if it is safe within this time.
 const FAREWELL: Duration = Duration::from_secs(3);
@@ -109,7 +109,8 @@ pub async fn run(
                         Some(settled) => connection.acks.send(&connection.client, settled),
                         None => return End::Stopped,
                     },
-                    () = until(connection.retained_until) => connection.retained_may_be_over(),
+                    () = sleep_until(connection.retained_until.unwrap_or_else(Instant::now)),
+                        if connection.retained_until.is_some() => connection.retained_may_be_over(),
                     () = stop.requested() => break None,
                 }
             }
@@ -313,13 +314,5 @@ impl Connection<'_> {
                 () = &mut deadline => return,
             }
         }
-    }
-}
-
-/// Waits until a time, or for ever.
-async fn until(time: Option<Instant>) {
-    match time {
-        Some(time) => tokio::time::sleep_until(time).await,
-        None => std::future::pending().await,
     }
 }

@@ -119,24 +119,23 @@ impl Tail {
     /// rename it.
     fn replaced(&mut self, path: &Path) -> Option<Vec<Frame>> {
         let is_one = |track: &&Track| {
-            let is_elsewhere = || !track.is_open() && has_inode(folder(path), track.part.id.inode);
-            track.gone
-                && track.path == path
-                && !self.rules.whole
-                && track.is_unlinked()
-                && track.saved().is_within(path)
-                && !is_elsewhere()
+            track.gone && track.path == path && track.is_unlinked() && self.is_replaced(&track.saved(), path)
         };
         let (part, saved) = self.tracks.values().find(is_one).map(|track| (track.part, track.saved()))?;
-        // Rotated and packed, its rest is in the packed copy.
-        if self.twin(&saved, true).is_some() {
-            return None;
-        }
         let track = Track::open(path, None, Ok(&saved), false, self.rules.clone()).ok()?;
         self.tracks.remove(&part);
         let frames = vec![track.bookmark(), part.farewell()];
         self.tracks.insert(track.part, track);
         Some(frames)
+    }
+
+    /// Whether a file that is nowhere in its folder any more has all that was read of it in another one.
+    fn is_replaced(&self, saved: &Saved, path: &Path) -> bool {
+        !self.rules.whole
+            && saved.is_within(path)
+            && !has_inode(folder(path), saved.id.inode)
+            // Rotated and packed, its rest is in the packed copy.
+            && self.twin(saved, true).is_none()
     }
 
     fn is_ours(&self, path: &Path) -> bool {
@@ -153,13 +152,7 @@ impl Tail {
         let cut = || by_id().find(|(_, saved)| saved.path == path);
         // While nobody looked, devices got new numbers, or a copy took the place of the file (`replaced`).
         let moved = |(_, saved): &(&Part, &Saved)| {
-            let is_replaced = || {
-                saved.is_within(path)
-                    && !self.rules.whole
-                    && !has_inode(folder(path), saved.id.inode)
-                    && self.twin(saved, true).is_none()
-            };
-            saved.path == path && (saved.id.device != id.device || is_replaced())
+            saved.path == path && (saved.id.device != id.device || self.is_replaced(saved, path))
         };
         let by_path = || self.saved.iter().filter(|_| self.starting).find(moved);
         same.or_else(cut).or_else(by_path).map(|(part, saved)| (*part, saved.clone()))

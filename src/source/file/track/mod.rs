@@ -7,7 +7,7 @@ pub use read::End;
 
 use super::content::{Content, unpacks_to};
 use super::rules::{Rules, trimmed};
-use super::saved::{FINGERPRINT, FileId, Fingerprint, HEADER, Part, Saved, Tail, Turn, has_folder, read_at};
+use super::saved::{FINGERPRINT, FileId, Fingerprint, HEADER, Part, Saved, Turn, has_folder, read_at};
 use crate::flow::frame::{Frame, Payload, Position};
 use std::fs::{File, Metadata};
 use std::io;
@@ -48,7 +48,7 @@ pub struct Track {
     content: Option<Content>,
     offset: u64,
     /// What is before the offset.
-    tail: Tail,
+    tail: Fingerprint,
     fingerprint: Fingerprint,
     size: u64,
     modified: Option<SystemTime>,
@@ -141,7 +141,7 @@ impl Track {
             has_failed: false,
             key: path.to_string_lossy().into(),
             offset: offset.max(content.as_ref().map_or(0, Content::start)),
-            tail: Tail::default(),
+            tail: Fingerprint::default(),
             fingerprint: Fingerprint::of(&file, FINGERPRINT)?,
             file: Some(file),
             content,
@@ -208,7 +208,7 @@ impl Track {
         self.offset = offset;
         self.is_reserved = false;
         let file = self.file.as_ref().filter(|_| !self.is_packed());
-        self.tail = file.map(|file| Tail::of(file, offset)).unwrap_or_default();
+        self.tail = file.map(|file| Fingerprint::before(file, offset)).unwrap_or_default();
     }
 
     fn start(&self) -> u64 {
