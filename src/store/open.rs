@@ -209,25 +209,22 @@ fn open_frame(
     let store = writer.store();
     let bytes = body::encode(&store, &open, &[]).map_err(io::Error::other)?;
     // The last frame of a killed process may have failed its sync: its pages then look written and
-    // are not. Written once more, the next sync covers them.
+    // are not. Written once more, a sync of its own covers it: were the open frame in the same sync, a
+    // power cut could leave that one alone, and what was never settled would look damaged.
     let last = unclean.and_then(|tail| last_frames(writer, tail));
     let fits = writer.fits(bytes.len(), true);
     let rewritten = match &writer.current {
         Some(current) if current.failed => Err(io::Error::other("the newest segment cannot be written")),
-        Some(current) => last
-            .iter()
-            .try_for_each(|(at, frame)| current.file.write_at(frame, *at))
-            .and_then(|()| if fits { Ok(()) } else { current.file.sync() }),
-        None => Ok(()),
+        _ => last.iter().try_for_each(|(at, frame)| writer.write_at(frame, *at)),
     };
-    let covered = rewritten.and_then(|()| if fits { writer.append(Kind::Open, &bytes).map(|_| ()) } else { Ok(()) });
-    if !fits || covered.is_err() {
+    let opened = rewritten.is_ok() && fits && writer.append(Kind::Open, &bytes).is_ok();
+    if !opened {
         let sealed = writer.current.as_ref().map(|current| current.summary.clone());
         let old = writer.roll(&state.checkpoint(stamp, sealed), Heat::Hot)?;
         if let Some(old) = old {
             segments.insert(old.summary.number, old);
         }
-        if let Some((_, frame)) = last.filter(|_| covered.is_err()) {
+        if let Some((_, frame)) = last.filter(|_| rewritten.is_err()) {
             // Where it is it may not be durable: it goes along.
             copy_frame(writer, &frame)?;
         }

@@ -212,7 +212,7 @@ pub fn scan(disk: &dyn Disk, folders: &Folders, remembered: &Remembered) -> io::
     let before = files.iter().filter_map(|file| Some(file.header?.previous));
     let indexed = remembered.summaries.keys().copied();
     let highest = files.iter().map(|file| file.number).chain(before).chain(indexed).max().unwrap_or(0);
-    let mut scanner = Scanner { disk, store, findings: Vec::new(), state: State::default() };
+    let mut scanner = Scanner { disk, store, findings: Vec::new(), state: State::default(), sealed: None };
     let (mut hot, mut cold) = (BTreeMap::new(), BTreeMap::new());
     let mut short = BTreeMap::new();
     for file in files {
@@ -258,14 +258,20 @@ struct Scanner<'a> {
     store: [u8; 16],
     findings: Vec<Finding>,
     state: State,
+    /// How far streams had come at the checkpoint that the walk begins with, if one is good.
+    sealed: Option<BTreeMap<body::StreamId, u64>>,
 }
 
 impl Scanner<'_> {
     /// Walks from the newest segment with a good checkpoint to the end of the log.
     fn newest(&mut self, known: &mut BTreeMap<u64, OnDisk>) -> (BTreeMap<u64, Segment>, Option<Tail>) {
         while let Some((&last, _)) = known.last_key_value() {
-            let start =
-                known.iter().rev().find(|(_, file)| self.checkpoint_of(file).is_some()).map(|(number, _)| *number);
+            let checkpoints =
+                || known.iter().rev().find_map(|(number, file)| Some((*number, self.checkpoint_of(file)?)));
+            let (start, checkpoint) = checkpoints().unzip();
+            let nexts =
+                |checkpoint: Checkpoint| checkpoint.streams.iter().map(|stream| (stream.id, stream.next)).collect();
+            self.sealed = checkpoint.map(nexts);
             let first = start.or_else(|| known.keys().next().copied()).unwrap_or(last);
             self.state = State::default();
             let mut segments = BTreeMap::new();
@@ -394,7 +400,8 @@ impl Scanner<'_> {
     }
 
     /// A sealed segment that nothing remembers: all of it is read, for where it ends is not known
-    /// either, and a frame that was never whole may lie there.
+    /// either, and a frame that was never whole may lie there. Nor is a frame wanted whose sync failed
+    /// and that looks written all the same: a later checkpoint does not know it.
     fn summarise(&self, file: &OnDisk, end: u64) -> io::Result<Summary> {
         let handle = self.disk.open(&file.path, Mode::Read)?;
         let mut summary = empty(file);
@@ -403,6 +410,10 @@ impl Scanner<'_> {
         summary.end = end;
         while let Ok(step) = walk.step() {
             match step {
+                Step::Frame(found) if self.is_unsettled(&found) => {
+                    summary.end = found.offset;
+                    break;
+                }
                 Step::Frame(found) => self.note(&found, &mut summary),
                 Step::Damage { .. } => {}
                 Step::End { at, .. } => {
@@ -412,6 +423,15 @@ impl Scanner<'_> {
             }
         }
         Ok(summary)
+    }
+
+    /// Whether a frame of a segment before the walk has records that the checkpoint does not know.
+    fn is_unsettled(&self, found: &Found) -> bool {
+        let Some(sealed) = self.sealed.as_ref().filter(|_| found.header.kind == Kind::Commit) else {
+            return false;
+        };
+        let commit = body::decode::<Commit>(&self.store, &found.body).map(|(commit, _)| commit).unwrap_or_default();
+        commit.sections.iter().any(|head| sealed.get(&head.stream).is_none_or(|next| *next <= head.last()))
     }
 
     fn note(&self, found: &Found, summary: &mut Summary) {

@@ -97,25 +97,35 @@ impl Writer {
     /// durable, and the current segment is closed to further frames.
     pub fn append(&mut self, kind: Kind, bytes: &[u8]) -> io::Result<u64> {
         let (header, frame) = self.frame(kind, self.segment_number()?, bytes)?;
-        let current = self.current.as_mut().ok_or(io::ErrorKind::NotFound)?;
+        let current = self.current.as_ref().ok_or(io::ErrorKind::NotFound)?;
         if current.failed || current.summary.end + header.span() > current.summary.size {
             return Err(io::ErrorKind::StorageFull.into());
         }
         let at = current.summary.end;
-        let done = current.file.write_at(&frame, at).and_then(|()| current.file.sync());
-        // What is written to a file that was removed is gone with the last one that has it open.
-        let done =
-            done.and_then(|()| if current.file.is_at(&current.path) { Ok(()) } else { Err(taken(&current.path)) });
-        if let Err(error) = done {
-            current.failed = true;
-            self.failed.insert(current.summary.number);
-            return Err(error);
-        }
+        self.write_at(&frame, at)?;
+        let current = self.current.as_mut().ok_or(io::ErrorKind::NotFound)?;
         current.summary.end += header.span();
         self.before = None;
         self.lsn = header.lsn;
         self.crc = header.crc(&self.store);
         Ok(at)
+    }
+
+    /// Writes frames at this offset of the current segment, and syncs them.
+    ///
+    /// # Errors
+    /// When the disk fails: the current segment is closed to further frames.
+    pub fn write_at(&mut self, frames: &[u8], at: u64) -> io::Result<()> {
+        let current = self.current.as_mut().ok_or(io::ErrorKind::NotFound)?;
+        let done = current.file.write_at(frames, at).and_then(|()| current.file.sync());
+        // What is written to a file that was removed is gone with the last one that has it open.
+        let done =
+            done.and_then(|()| if current.file.is_at(&current.path) { Ok(()) } else { Err(taken(&current.path)) });
+        if done.is_err() {
+            current.failed = true;
+            self.failed.insert(current.summary.number);
+        }
+        done
     }
 
     /// Starts a new segment with a checkpoint; returns the one that it seals.

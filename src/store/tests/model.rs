@@ -599,6 +599,18 @@ proptest! {
     }
 }
 
+/// A frame whose sync failed looks written; the segment behind it, which says where its own ends, is
+/// freed, and the index is lost in the same start.
+#[test]
+fn a_frame_that_was_never_synced_is_no_part_of_an_older_segment() {
+    use Op::{Append, Commit, Cut, FailSyncs, FailWrites, Fill, Kill, Release, Reopen, Repair, Trim};
+    let before = [Fill(66), Trim(59, 0), Append(0, 79), Reopen, Release(0), Append(0, 0), FailSyncs(0, 1), Commit];
+    let then = [Append(0, 0), Append(0, 0), Reopen, Cut(66), FailWrites(0), FailSyncs(0, 2), Kill];
+    let mut machine = Machine::new(0, true);
+    machine.run(&before).and_then(|()| machine.run(&then)).unwrap();
+    machine.run(&[Append(0, 0), Append(0, 0), Repair]).and_then(|()| machine.finish()).unwrap();
+}
+
 /// The same operations out of bytes that are mutated: `FOREBAY_FUZZ_SECONDS` and `FOREBAY_FUZZ_SEED`
 /// as in `tests/fuzz.rs`.
 #[test]
