@@ -26,6 +26,8 @@ pub mod telemetry;
 
 pub mod config;
 
+pub mod section;
+
 pub mod agent;
 
 pub mod hub;

@@ -5,8 +5,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use forebay::config::value::{Checksum, Csv, Format, Framing, KeyValue, Time, TimeFormat, Type, Unix};
 use forebay::config::{self, Environment};
+use forebay::decode::{Binary, Csv, Influx, Json, KeyValue, Ndjson, Nmea, Text, Time, TimeFormat, Type, Unix};
 use forebay::decode::{Decoder, lines};
 use forebay::flow::frame::Payload;
 use forebay::flow::record::PayloadKind;
@@ -14,10 +14,12 @@ use forebay::hub::fault::Fault;
 use forebay::hub::json_batch;
 use forebay::platform::tls::describe;
 use forebay::sink::entra;
+use forebay::sink::eventhubs::ConnectionString;
 use forebay::sink::eventhubs::is_sound;
 use forebay::sink::kafka::{Hash, Scram, read_all};
 use forebay::source::file::{Settings, Tail};
 use forebay::source::http::unpack;
+use forebay::source::serial::{Checksum, Framing};
 use forebay::source::serial::{Found, Framer, proven};
 use forebay::store::log::body::{self, Checkpoint, Commit};
 use forebay::store::log::layout::{FrameHeader, SegmentHeader};
@@ -123,18 +125,18 @@ fn directories_and_sections() {
     });
 }
 
-fn formats() -> Vec<Format> {
+fn formats() -> Vec<Decoder> {
     vec![
-        Format::Json,
-        Format::Ndjson,
-        Format::Csv(Csv::default()),
-        Format::Csv(Csv { delimiter: b';', columns: Some(vec!["a".into(), "b".into()]) }),
-        Format::Nmea,
-        Format::KeyValue(KeyValue::default()),
-        Format::KeyValue(KeyValue { separator: Some('|'), assign: ':' }),
-        Format::Influx(Unix::Nanos),
-        Format::Text,
-        Format::Bytes,
+        Decoder::new(Json),
+        Decoder::new(Ndjson),
+        Decoder::new(Csv::default()),
+        Decoder::new(Csv { delimiter: b';', columns: Some(vec!["a".into(), "b".into()]) }),
+        Decoder::new(Nmea),
+        Decoder::new(KeyValue::default()),
+        Decoder::new(KeyValue { separator: Some('|'), assign: ':' }),
+        Decoder::new(Influx(Unix::Nanos)),
+        Decoder::new(Text),
+        Decoder::new(Binary),
     ]
 }
 
@@ -155,7 +157,7 @@ fn decoders() {
     let mut n = 0;
     fuzz(&seeds, |input| {
         n += 1;
-        let mut decoder = Decoder::new(formats[n % formats.len()].clone());
+        let mut decoder = formats[n % formats.len()].clone();
         if n % 3 == 0 && decoder.format.has_members() {
             decoder.fields = vec!["a".into(), "fields.f".into()];
             decoder.types = vec![("a".into(), Type::Float)];
@@ -176,7 +178,7 @@ fn decoders() {
                 PayloadKind::Text => assert!(std::str::from_utf8(payload).is_ok()),
                 PayloadKind::Bytes => {}
             }
-        } else if decoder.time.is_none() && decoder.fields.is_empty() && decoder.format == Format::Json {
+        } else if decoder.time.is_none() && decoder.fields.is_empty() && decoder.format.name() == "json" {
             assert!(serde_json::from_slice::<serde_json::Value>(input).is_err());
         }
         let joined: usize = lines(input).map(<[u8]>::len).sum();
@@ -195,6 +197,10 @@ impl Environment for Nothing {
         Err(std::io::ErrorKind::NotFound.into())
     }
 
+    fn files(&self, pattern: &str) -> Result<Vec<std::path::PathBuf>, String> {
+        Ok(vec![pattern.into()])
+    }
+
     fn host_name(&self) -> String {
         "host".into()
     }
@@ -203,8 +209,12 @@ impl Environment for Nothing {
 #[test]
 fn configurations() {
     let dir = format!("{}/configs", env!("CARGO_MANIFEST_DIR"));
-    let seeds: Vec<Vec<u8>> =
-        std::fs::read_dir(dir).unwrap().map(|e| std::fs::read(e.unwrap().path()).unwrap()).collect();
+    let seeds: Vec<Vec<u8>> = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "toml"))
+        .map(|path| std::fs::read(path).unwrap())
+        .collect();
     fuzz(&seeds, |input| {
         let text = String::from_utf8_lossy(input);
         if let Err(report) = config::load(&text, &Nothing) {
@@ -219,7 +229,7 @@ fn connection_strings() {
     let seeds = [b"Endpoint=sb://ns.servicebus.windows.net:1/;SharedAccessKeyName=k;SharedAccessKey=s=;EntityPath=e;UseDevelopmentEmulator=true".to_vec()];
     fuzz(&seeds, |input| {
         let text = String::from_utf8_lossy(input);
-        if let Ok(parsed) = config::value::ConnectionString::parse(&text) {
+        if let Ok(parsed) = ConnectionString::parse(&text) {
             assert!(!parsed.endpoint.host.is_empty());
         }
     });

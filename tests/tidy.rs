@@ -9,18 +9,19 @@ use std::path::{Path, PathBuf};
 
 /// A folder and the folders that it may import.
 const IMPORTS: &[(&str, &[&str])] = &[
-    ("source", &["flow", "platform", "telemetry", "config"]),
-    ("decode", &["flow", "platform", "telemetry", "config"]),
-    ("encode", &["flow", "platform", "telemetry", "config"]),
-    ("sink", &["flow", "platform", "telemetry", "config"]),
-    ("intake", &["decode", "store", "flow", "platform", "telemetry", "config"]),
+    ("section", &["flow", "platform"]),
+    ("source", &["flow", "platform", "telemetry", "section"]),
+    ("decode", &["flow", "platform", "telemetry", "section"]),
+    ("encode", &["flow", "platform", "telemetry"]),
+    ("sink", &["flow", "platform", "telemetry", "section"]),
+    ("intake", &["decode", "store", "flow", "platform", "telemetry", "section"]),
     ("courier", &["store", "encode", "sink", "flow", "platform", "telemetry"]),
     ("store", &["flow", "platform", "telemetry"]),
     ("flow", &[]),
     ("platform", &[]),
     ("telemetry", &[]),
-    // The checked configuration names what the parts are told: their rules and their kinds.
-    ("config", &["flow", "platform", "source", "sink", "store"]),
+    // The whole stands above the parts: it sees the tables of kinds, and what the parts have read.
+    ("config", &["section", "flow", "source", "intake", "sink", "store"]),
     ("hub", &["platform", "telemetry"]),
 ];
 
@@ -31,33 +32,34 @@ const CRATES: &[(&str, &[&str])] = &[
     ("zstd", &["store", "source", "sink"]), // bodies and rotated files come packed; Kafka compresses batches
     ("postcard", &["store", "source"]),     // file positions are the source's own encoding
     ("rumqttc5", &["source"]),
-    ("rumqttc", &["source", "config"]), // `check` asks the client which topic filters are valid
+    ("rumqttc", &["source"]),
     ("fe2o3_amqp", &["sink"]),
     ("fe2o3_amqp_types", &["sink"]),
     ("serde_amqp", &["sink"]),
     ("flate2", &["encode", "sink", "source"]), // the directory sink unpacks bodies, as do HTTP and rotated files
     ("ring", &["sink", "source", "platform"]), // pinned keys
-    ("zeroize", &["config"]),
+    ("zeroize", &["section"]),
     ("kafka_protocol", &["sink"]),
     ("lz4_flex", &["sink"]),
     ("snap", &["sink"]),
-    ("base64", &["encode", "sink", "config", "platform"]), // pins are written in it
-    ("rustls", &["platform", "sink"]),                     // the sink names the server
+    ("base64", &["encode", "sink", "section", "platform"]), // pins are written in it
+    ("rustls", &["platform", "sink"]),                      // the sink names the server
     ("tokio_rustls", &["sink", "source"]),
     ("x509_cert", &["platform"]),
     ("rustls_native_certs", &["platform"]),
     ("rustix", &["platform"]),
     ("getrandom", &["platform"]),
-    ("glob", &["source", "config"]), // `check` asks which patterns are valid
-    ("toml", &["config"]),
-    ("jiff", &["decode", "config", "platform"]), // times in messages, and for people; `check` asks which zones and patterns there are
+    ("glob", &["source", "section", "config"]), // included files; which sources would read what sinks write
+    ("toml", &["section"]),
+    ("strsim", &["section"]),
+    ("jiff", &["decode", "platform"]), // times in messages, and for people
     ("csv_core", &["decode"]),
     ("cobs", &["source"]),
     ("crc", &["source"]),
     ("serial2", &["source"]), // the one that switches RS-485
     ("tokio_serial", &["source"]),
     ("tokio_modbus", &["source"]),
-    ("regex_lite", &["source", "config"]), // `check` asks whether a pattern is one
+    ("regex_lite", &["source", "section"]), // patterns of secrets
     ("hyper", &["source", "sink"]),
     ("reqwest", &["sink"]),
     ("async_tungstenite", &["platform"]),
@@ -195,5 +197,38 @@ fn names_say_what_things_are() {
     for (path, _) in sources() {
         let name = path.file_stem().unwrap().to_str().unwrap();
         assert!(!vague.contains(&name), "{} says nothing", path.display());
+    }
+}
+
+/// A kind of source, sink or decoder is its own file or folder and one row: nothing else names it.
+#[test]
+fn kinds_are_named_in_one_row() {
+    // A Modbus line is a serial line; Event Hubs speaks Kafka too; the checks and the lookups of HTTP name formats.
+    let shared = [("serial", "source/modbus"), ("kafka", "sink/eventhubs")];
+    for (room, row) in [("source", "source/mod.rs"), ("sink", "sink/mod.rs"), ("decode", "decode/mod.rs")] {
+        let all = sources();
+        let (_, table) = all.iter().find(|(path, _)| path == Path::new(row)).unwrap();
+        let table: String = code(table).collect::<Vec<_>>().join(" ");
+        let rows = &table[table.find("const KINDS").unwrap()..];
+        let rows = &rows[..rows.find(';').unwrap()];
+        let kinds: Vec<&str> =
+            rows.split(['[', ',', ' ']).filter_map(|word| word.split_once("::").map(|(kind, _)| kind)).collect();
+        assert!(kinds.len() >= 3, "{room}: {rows}");
+        for kind in kinds.iter().filter(|kind| **kind != "plain") {
+            let own = format!("{room}/{kind}");
+            for (path, text) in all.iter().filter(|(path, _)| !is_test(path)) {
+                let shown = path.display().to_string();
+                let apart = ["cli", "hub", "lib.rs"].iter().any(|room| shown.starts_with(room));
+                if apart
+                    || shown.starts_with(&own)
+                    || shown == row
+                    || shared.iter().any(|(k, p)| k == kind && shown.starts_with(p))
+                {
+                    continue;
+                }
+                let named = code(text).any(|line| line.contains(&format!("{room}::{kind}::")));
+                assert!(!named, "{shown} names {room}::{kind}");
+            }
+        }
     }
 }

@@ -11,7 +11,6 @@ use crate::flow::handover::handover;
 use crate::flow::stop::{Stop, StopSender, stop};
 use crate::intake;
 use crate::platform::clock::{self, Clock};
-use crate::sink;
 use crate::source;
 use crate::store::{Backlog, Finding, OpenError, Options, Store};
 use crate::telemetry::people;
@@ -217,7 +216,7 @@ fn feed(
         source: source.name.as_str().into(),
         routes: source.routes.clone(),
         generation: config.generation,
-        window: source.window,
+        window: source.settings.window(),
     };
     async move {
         loop {
@@ -230,7 +229,7 @@ fn feed(
                 metrics: metrics.clone(),
             };
             let mut pair = JoinSet::new();
-            pair.spawn(source::run(source.kind.clone(), context));
+            pair.spawn(source.settings.run(context));
             pair.spawn(intake::run(rule.clone(), taker, store.clone(), clock.clone(), metrics.clone()));
             let mut failed = false;
             while let Some(ended) = pair.join_next().await {
@@ -255,17 +254,9 @@ fn deliver(
     metrics: Arc<Metrics>,
     stop: Stop,
 ) -> impl Future<Output = ()> + Send + 'static {
-    let rule = courier::Rule {
-        name: sink.name.clone(),
-        device: config.device.as_str().into(),
-        codec: sink.codec,
-        linger: sink.linger,
-        rate: sink.rate,
-        partition_by: sink.partition_by.clone(),
-        live_first: sink.live_first,
-        limit: sink.limit,
-    };
-    let target = sink::open(&sink.kind, metrics.clone());
+    let rule =
+        courier::Rule { name: sink.name.clone(), device: config.device.as_str().into(), sending: sink.sending.clone() };
+    let target = sink.settings.open(metrics.clone());
     courier::run(rule, store, target, clock, metrics, stop)
 }
 

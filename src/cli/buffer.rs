@@ -1,10 +1,10 @@
 //! `forebay buffer`: looking into a store, beside a running agent too; mending a stopped one.
 
-use super::fail;
-use crate::config::value::Span;
+use super::{fail, place};
 use crate::encode::{Reading, ndjson};
 use crate::flow::hex::hex;
 use crate::platform::clock;
+use crate::section::Span;
 use crate::store::inspect::{self, Section, View};
 use crate::store::{OpenError, Store};
 use crate::telemetry::people::{age, size};
@@ -26,12 +26,12 @@ const SHOWN: usize = 8;
 enum What {
     /// List streams, ranges, sizes, cursors; exit 1 when something was found to be wrong
     Ls {
-        /// The state directory
-        dir: PathBuf,
+        /// The state directory, or a configuration that names it; else the usual configuration
+        dir: Option<PathBuf>,
     },
     /// Show decoded records
     Show {
-        /// The state directory
+        /// The state directory, or a configuration that names it
         dir: PathBuf,
         /// Only this stream
         stream: Option<String>,
@@ -44,7 +44,7 @@ enum What {
     },
     /// Write records to standard output as NDJSON, one JSON object a line
     Export {
-        /// The state directory
+        /// The state directory, or a configuration that names it
         dir: PathBuf,
         /// Only this stream (default: every stream that is not Forebay's own)
         stream: Option<String>,
@@ -57,17 +57,17 @@ enum What {
     },
     /// Read every record back; exit 1 when something does not read
     Verify {
-        /// The state directory
-        dir: PathBuf,
+        /// The state directory, or a configuration that names it; else the usual configuration
+        dir: Option<PathBuf>,
     },
     /// Write damaged segments anew without the damage, make the index again; the agent must be stopped
     Repair {
-        /// The state directory
-        dir: PathBuf,
+        /// The state directory, or a configuration that names it; else the usual configuration
+        dir: Option<PathBuf>,
     },
     /// Forget where a reader stands that is not configured any more; the agent must be stopped
     Forget {
-        /// The state directory
+        /// The state directory, or a configuration that names it
         dir: PathBuf,
         /// The reader: the name of a sink
         reader: String,
@@ -75,7 +75,7 @@ enum What {
     /// Give up a stream's oldest records for good; the agent must be stopped
     #[command(group = clap::ArgGroup::new("which").required(true))]
     Trim {
-        /// The state directory
+        /// The state directory, or a configuration that names it
         dir: PathBuf,
         /// The stream
         stream: String,
@@ -89,24 +89,21 @@ enum What {
 }
 
 impl What {
-    fn dir(&self) -> &Path {
+    fn given(&self) -> Option<&PathBuf> {
         match self {
-            Self::Ls { dir }
-            | Self::Show { dir, .. }
-            | Self::Export { dir, .. }
-            | Self::Verify { dir }
-            | Self::Repair { dir }
-            | Self::Forget { dir, .. }
-            | Self::Trim { dir, .. } => dir,
+            Self::Ls { dir } | Self::Verify { dir } | Self::Repair { dir } => dir.as_ref(),
+            Self::Show { dir, .. } | Self::Export { dir, .. } | Self::Forget { dir, .. } | Self::Trim { dir, .. } => {
+                Some(dir)
+            }
         }
     }
 }
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    let dir = arguments.what.dir();
-    if !dir.is_dir() {
-        return fail(2, format_args!("{} is not a directory", dir.display()));
-    }
+    let dir = &match place::state(arguments.what.given()) {
+        Ok(dir) => dir,
+        Err(code) => return code,
+    };
     let view = match inspect::view(dir) {
         Ok(Some(view)) => view,
         Ok(None) => return fail(2, format_args!("{} has no store", dir.display())),

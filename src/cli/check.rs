@@ -1,27 +1,32 @@
 //! `forebay check FILE`
 
+use super::place::{self, Place};
 use super::{fail, runtime};
-use crate::config::{self, Config, System};
-use crate::source::probe;
-use std::path::PathBuf;
+use crate::config::Config;
 use std::process::ExitCode;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The configuration
-    file: PathBuf,
+    #[command(flatten)]
+    place: Place,
     /// Try to reach what each source reads: brokers, ports, devices, files
     #[arg(long)]
     connect: bool,
+    /// Look up no secret: for a check on a machine that has none of them
+    #[arg(long, conflicts_with = "connect")]
+    no_secrets: bool,
 }
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    let file = arguments.file.display();
-    let text = match std::fs::read_to_string(&arguments.file) {
-        Ok(text) => text,
-        Err(error) => return fail(2, format_args!("cannot read {file}: {error}")),
+    let (path, loaded) = match arguments.place.path().and_then(|path| {
+        let loaded = place::read(&path, arguments.no_secrets)?;
+        Ok((path, loaded))
+    }) {
+        Ok(read) => read,
+        Err(code) => return code,
     };
-    match config::load(&text, &System) {
+    let file = path.display();
+    match loaded {
         Ok((config, notes)) => {
             say!("{file}: good; {} source(s), {} sink(s)", config.sources.len(), config.sinks.len());
             if !notes.assumed.is_empty() {
@@ -32,7 +37,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
             }
             say!("sinks:");
             for sink in &config.sinks {
-                say!("  {}: {}", sink.name, sink.kind);
+                say!("  {}: {}", sink.name, sink.settings);
             }
             if !notes.warnings.problems().is_empty() {
                 say!("warnings:\n{}", notes.warnings);
@@ -56,7 +61,7 @@ fn connect(config: &Config) -> ExitCode {
     let mut good = true;
     say!("sources:");
     for source in &config.sources {
-        match runtime.block_on(probe(&source.kind)) {
+        match runtime.block_on(source.settings.probe()) {
             Ok(found) => say!("  {}: {found}", source.name),
             Err(error) => {
                 good = false;

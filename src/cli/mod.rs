@@ -19,19 +19,18 @@ macro_rules! complain {
 mod bench;
 mod buffer;
 mod check;
+mod config;
 mod consumer;
 #[cfg(feature = "demo")]
 mod demo;
 mod hub;
+mod place;
 mod run;
 mod send_test;
 mod tap;
 
-use crate::config::{self, Config, System};
-use crate::telemetry::event;
 use clap::{Parser, Subcommand};
 use std::io::{IsTerminal, Write};
-use std::path::Path;
 use std::process::ExitCode;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::Layer;
@@ -58,6 +57,10 @@ enum Command {
     Run(run::Arguments),
     /// Check a configuration and say what is assumed; exit 0, 1 (problems) or 2 (cannot read)
     Check(check::Arguments),
+    /// Describe the configuration: every key, a JSON Schema
+    Config(config::Arguments),
+    /// Write an example configuration, of all kinds or of some: `forebay sample-config mqtt eventhubs`
+    SampleConfig(config::Sample),
     /// Print what a source brings, decoded, without touching the store
     Tap(tap::Arguments),
     /// Deliver one event and print what happens at each step: names, TCP, TLS, login, limits, outcome
@@ -98,6 +101,8 @@ pub fn main() -> ExitCode {
     match arguments.command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Config(arguments) => config::run(&arguments),
+        Command::SampleConfig(arguments) => config::sample(&arguments),
         Command::Tap(arguments) => tap::run(&arguments),
         Command::SendTest(arguments) => send_test::run(&arguments),
         Command::Buffer(arguments) => buffer::run(&arguments),
@@ -126,23 +131,6 @@ fn log_to_stderr(level: LevelFilter) {
 /// Two threads: one waits for the network, one compresses; a gateway has few cores.
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).max_blocking_threads(8).enable_all().build()
-}
-
-/// Reads a configuration, or says what is wrong with it; the exit code then.
-fn configuration(path: &Path) -> Result<Config, ExitCode> {
-    let file = path.display();
-    let text = std::fs::read_to_string(path).map_err(|error| fail(2, format_args!("cannot read {file}: {error}")))?;
-    let loaded = config::load(&text, &System);
-    let (config, notes) = loaded.map_err(|report| {
-        complain!("{file}:\n{report}");
-        ExitCode::from(1)
-    })?;
-    for warning in notes.warnings.problems() {
-        let (line, hint) = (notes.warnings.position(warning).line, &warning.hint);
-        let (message, hint) = (config::redact::text(&warning.message), hint.as_deref().map(config::redact::text));
-        tracing::warn!(event = event::STARTED, line, hint, "{message}");
-    }
-    Ok(config)
 }
 
 /// See `say`.

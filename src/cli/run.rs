@@ -1,6 +1,7 @@
 //! `forebay run`
 
-use super::{configuration, fail, runtime};
+use super::place::{self, Place};
+use super::{fail, runtime};
 use crate::agent::Agent;
 use crate::platform::{clock, process, signals};
 use crate::telemetry::event;
@@ -9,16 +10,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Where a configuration is looked for, in this order.
-const PLACES: [&str; 2] = ["/etc/forebay/forebay.toml", "forebay.toml"];
 /// What is left at stop is delivered if it takes no longer.
 const DRAIN: Duration = Duration::from_secs(5);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The configuration; else /etc/forebay/forebay.toml, then ./forebay.toml
-    #[arg(long)]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    place: Place,
     /// Where the store is, instead of what the configuration says
     #[arg(long)]
     state: Option<PathBuf>,
@@ -42,12 +40,11 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     if let Err(error) = process::leave_no_core_dump() {
         tracing::warn!(event = event::STARTED, %error, "a core dump of this process would hold its secrets");
     }
-    let path = arguments.config.clone().or_else(|| PLACES.iter().map(PathBuf::from).find(|path| path.exists()));
-    let Some(path) = path else {
-        return fail(2, format_args!("no configuration: give --config, or write {}", PLACES[0]));
-    };
-    let mut config = match configuration(&path) {
-        Ok(config) => config,
+    let (path, mut config) = match arguments.place.path().and_then(|path| {
+        let config = place::load(&path)?;
+        Ok((path, config))
+    }) {
+        Ok(read) => read,
         Err(code) => return code,
     };
     if let Some(state) = &arguments.state {

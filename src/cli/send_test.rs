@@ -1,16 +1,16 @@
 //! `forebay send-test`
 
-use super::{configuration, fail, runtime};
-use crate::config::value::Codec;
+use super::place::Place;
+use super::{fail, runtime};
 use crate::encode::{Body, Origin, Reading, Same};
 use crate::flow::batch::Batch;
+use crate::flow::codec::Codec;
 use crate::flow::hex::hex;
 use crate::flow::record::PayloadKind;
 use crate::platform::{clock, random};
 use crate::sink;
 use crate::telemetry::{Metrics, event};
 use std::fmt::{Debug, Write as _};
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use tracing::field::{Field, Visit};
@@ -27,9 +27,8 @@ const STREAM: &str = "forebay.test";
 pub(super) struct Arguments {
     /// The name of a sink; not needed if there is only one
     sink: Option<String>,
-    /// The configuration
-    #[arg(long)]
-    config: PathBuf,
+    #[command(flatten)]
+    place: Place,
 }
 
 /// Prints steps as they are taken.
@@ -82,7 +81,7 @@ impl Steps {
 }
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    let config = match configuration(&arguments.config) {
+    let config = match arguments.place.load() {
         Ok(config) => config,
         Err(code) => return code,
     };
@@ -98,11 +97,11 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     let steps = Steps { since: Instant::now() };
     steps.say("clock", &format!("this machine's says {}", clock::utc(clock::wall_ms())));
     let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(steps));
-    let batch = match batch(&config.device, found.codec) {
+    let batch = match batch(&config.device, found.sending.codec) {
         Ok(batch) => batch,
         Err(error) => return fail(1, error),
     };
-    let target = sink::open(&found.kind, Metrics::new());
+    let target = found.settings.open(Metrics::new());
     let delivered = match runtime() {
         Ok(runtime) => runtime.block_on(async {
             let mut delivery = target.deliver(&batch);

@@ -1,6 +1,7 @@
 //! `forebay tap SOURCE`
 
-use super::{configuration, fail, runtime};
+use super::place::Place;
+use super::{fail, runtime};
 use crate::encode::{Reading, ndjson};
 use crate::flow::handover::handover;
 use crate::flow::stop::stop;
@@ -10,7 +11,6 @@ use crate::platform::signals;
 use crate::source;
 use crate::telemetry::Metrics;
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Bytes that may wait to be shown.
@@ -20,16 +20,15 @@ const HELD: usize = 4 << 20;
 pub(super) struct Arguments {
     /// The name of a source
     source: String,
-    /// The configuration
-    #[arg(long)]
-    config: PathBuf,
+    #[command(flatten)]
+    place: Place,
     /// End after so many records
     #[arg(long)]
     limit: Option<u64>,
 }
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    let config = match configuration(&arguments.config) {
+    let config = match arguments.place.load() {
         Ok(config) => config,
         Err(code) => return code,
     };
@@ -37,8 +36,8 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         let names: Vec<&str> = config.sources.iter().map(|source| source.name.as_str()).collect();
         return fail(2, format_args!("there is no source `{}`; there are: {}", arguments.source, names.join(", ")));
     };
-    let kind = match found.kind.clone().for_tap() {
-        Ok(kind) => kind,
+    let tapped = match found.settings.for_tap() {
+        Ok(tapped) => tapped,
         Err(why) => return fail(2, format_args!("source `{}` cannot be tapped: {why}", found.name)),
     };
     let rule = Rule {
@@ -49,7 +48,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     };
     match runtime() {
         Ok(runtime) => {
-            let done = runtime.block_on(tap(kind, rule, arguments.limit));
+            let done = runtime.block_on(tap(&*tapped, rule, arguments.limit));
             // A read of a terminal that says nothing is not waited for.
             runtime.shutdown_background();
             done.map_or_else(|error| fail(1, error), |()| ExitCode::SUCCESS)
@@ -59,7 +58,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 }
 
 /// Shows records until the limit, Ctrl-C, or the end of the reader of our output.
-async fn tap(kind: source::Kind, rule: Rule, limit: Option<u64>) -> std::io::Result<()> {
+async fn tap(tapped: &dyn source::Source, rule: Rule, limit: Option<u64>) -> std::io::Result<()> {
     let mut stop_requested = std::pin::pin!(signals::stop_requested()?);
     let (clock, metrics) = (Clock::system(), Metrics::new());
     let (sender, stopped) = stop();
@@ -67,7 +66,7 @@ async fn tap(kind: source::Kind, rule: Rule, limit: Option<u64>) -> std::io::Res
     let name = rule.source.clone();
     let mut preview = Preview::new(rule, metrics.clone());
     let context = source::Context { name, giver, positions: Vec::new(), stop: stopped, metrics };
-    let running = tokio::spawn(source::run(kind, context));
+    let running = tokio::spawn(tapped.run(context));
     let mut shown = 0;
     'all: while limit.is_none_or(|limit| shown < limit) {
         let held = tokio::select! {

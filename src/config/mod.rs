@@ -1,124 +1,105 @@
-//! The configuration: text -> raw (serde only) -> check (pure) -> `Config`.
+//! The configuration as a whole: what all parts said of their sections, and whether it fits together.
 //!
-//! Invariants: unknown keys are refused; every problem is reported, with line, column, the text
-//! and a hint; secrets come by reference and are never shown; what was assumed is said.
+//! Invariants: unknown keys are refused; every problem is reported, with line, column, the text and a hint;
+//! secrets come by reference and are never shown; what was assumed is said.
 
-mod check;
-mod problem;
-mod raw;
-pub mod redact;
-pub mod value;
+mod cross;
+mod include;
+pub mod reference;
+mod root;
+mod store;
+#[cfg(test)]
+mod tests;
 
-pub use problem::{Position, Problem, Report};
+pub use crate::section::{Environment, Position, Problem, Report, System, redact};
 
-use crate::sink;
+use crate::intake::Route;
+use crate::section::Texts;
+use crate::sink::{Sending, SinkSettings};
 use crate::source;
 use crate::store::{ReaderRule, StreamRule, WhenFull};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
-use value::{Codec, PartitionBy, Rate, Route};
-
-/// Where secrets are looked up.
-pub trait Environment {
-    /// An environment variable.
-    fn variable(&self, name: &str) -> Option<String>;
-    /// A file's text.
-    ///
-    /// # Errors
-    /// As the operating system says.
-    fn file(&self, path: &std::path::Path) -> std::io::Result<String>;
-    /// The host's name.
-    fn host_name(&self) -> String;
-}
-
-/// The process's own.
-#[derive(Debug, Clone, Copy)]
-pub struct System;
-
-impl Environment for System {
-    fn variable(&self, name: &str) -> Option<String> {
-        std::env::var(name).ok()
-    }
-
-    fn file(&self, path: &std::path::Path) -> std::io::Result<String> {
-        std::fs::read_to_string(path)
-    }
-
-    fn host_name(&self) -> String {
-        crate::platform::machine::host_name()
-    }
-}
 
 /// A configuration that was accepted.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// The device's name.
     pub device: String,
-    /// Where the store is.
+    /// The folder of the store.
     pub state: PathBuf,
-    /// What the store does.
+    /// The rules of the store.
     pub store: StoreConfig,
-    /// Sources.
+    /// The sources.
     pub sources: Vec<Source>,
-    /// Sinks.
+    /// The sinks.
     pub sinks: Vec<Sink>,
     /// Rises with every accepted change; 1 for a file.
     pub generation: u64,
 }
 
-/// What the store does.
-#[derive(Debug, Clone)]
+/// The rules of the store.
+#[derive(Debug, Clone, PartialEq)]
 pub struct StoreConfig {
-    /// Bytes.
+    /// Bytes that all segments may take together.
     pub cap: u64,
-    /// Bytes.
+    /// Bytes that are held even when the store is empty.
     pub reserve: u64,
-    /// How long a group waits for more.
+    /// How long a commit waits for more records.
     pub linger: Duration,
     /// At most so many early commits a second.
     pub max_commits_per_second: u32,
     /// What happens to streams without a rule of their own when the store is full.
     pub when_full: WhenFull,
-    /// By stream.
+    /// Rules of single streams.
     pub streams: Vec<(String, StreamRule)>,
 }
 
 /// A source.
 #[derive(Debug, Clone)]
 pub struct Source {
-    /// Its name.
+    /// The source's name.
     pub name: String,
-    /// What it is.
-    pub kind: source::Kind,
+    /// The name of its kind.
+    pub kind: &'static str,
+    /// The settings of its kind.
+    pub settings: Arc<dyn source::Source>,
     /// Where its messages go and how they are read; frames say which one they take.
     pub routes: Vec<Route>,
-    /// How many unacknowledged messages the peer allows.
-    pub window: Option<usize>,
     /// At most so many bytes are held in memory.
     pub held: usize,
+}
+
+impl PartialEq for Source {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+            && self.settings.is_same(&*other.settings)
+            && self.routes == other.routes
+            && self.held == other.held
+    }
 }
 
 /// A sink.
 #[derive(Debug, Clone)]
 pub struct Sink {
-    /// Its name.
+    /// The sink's name.
     pub name: String,
-    /// What it is.
-    pub kind: sink::Kind,
-    /// What it reads.
+    /// The settings of its kind.
+    pub settings: Arc<dyn SinkSettings>,
+    /// The streams that it reads.
     pub reader: ReaderRule,
-    /// How bodies are compressed.
-    pub codec: Codec,
-    /// How long a small batch waits for more.
-    pub linger: Duration,
-    /// How fast it may send.
-    pub rate: Option<Rate>,
-    /// What decides the partition.
-    pub partition_by: PartitionBy,
-    /// After an outage what comes goes first.
-    pub live_first: bool,
-    /// How far it may be behind.
-    pub limit: value::Limit,
+    /// How events are made and sent.
+    pub sending: Sending,
+}
+
+impl PartialEq for Sink {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+            && self.settings.is_same(&*other.settings)
+            && self.reader == other.reader
+            && self.sending == other.sending
+    }
 }
 
 /// What is told of a good configuration.
@@ -130,10 +111,33 @@ pub struct Notes {
     pub warnings: Report,
 }
 
+/// How a configuration is loaded.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options<'a> {
+    /// The file that the text came from: `include` counts from its folder.
+    pub path: Option<&'a Path>,
+    /// No secret is looked up: for a check on another machine.
+    pub without_secrets: bool,
+}
+
 /// Reads and checks a configuration.
 ///
 /// # Errors
 /// Every problem that was found.
 pub fn load(text: &str, environment: &dyn Environment) -> Result<(Config, Notes), Report> {
-    check::check(text, environment)
+    load_with(text, environment, Options::default())
+}
+
+/// Reads and checks a configuration and the files that it includes.
+///
+/// # Errors
+/// Every problem that was found.
+pub fn load_with(text: &str, environment: &dyn Environment, options: Options<'_>) -> Result<(Config, Notes), Report> {
+    let mut texts = Texts::new(text);
+    let root = match include::gather(text, &mut texts, environment, options.path) {
+        Ok(root) => root,
+        Err((problems, is_broken)) if is_broken => return Err(Report::of_broken(texts, problems)),
+        Err((problems, _)) => return Err(Report::new(texts, problems)),
+    };
+    root::read(root, texts, environment, options.without_secrets)
 }

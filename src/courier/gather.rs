@@ -103,7 +103,7 @@ pub fn gather(
                     correct(&mut record, now);
                     let same = same(&span, &record);
                     let reading = reading(sequence, &record);
-                    let (lane, value) = lane_of(course.lane, &rule.partition_by, &reading);
+                    let (lane, value) = lane_of(course.lane, &rule.sending.partition_by, &reading);
                     if taken >= bounds.records || !gatherer.has_room(lane, same, record.payload.len()) {
                         full = true;
                         break;
@@ -136,7 +136,7 @@ pub fn gather(
         });
     }
     reader.rewind_if(next);
-    let batches = batches(done, course, &rule.partition_by, bounds.limits.batch, size, next);
+    let batches = batches(done, course, &rule.sending.partition_by, bounds.limits.batch, size, next);
     Ok(Gathered { batches, next, sent: sent_then, gaps, too_large: None, full })
 }
 
@@ -243,7 +243,7 @@ impl Gatherer<'_> {
     fn has_room(&self, lane: u32, same: Same, payload: usize) -> bool {
         let limits = self.bounds.limits;
         let raw: usize = self.open.iter().map(|(_, body)| body.raw_bytes()).sum::<usize>() + payload + 128;
-        let open = if self.rule.codec == Codec::Gzip { raw / 8 } else { raw };
+        let open = if self.rule.sending.codec == Codec::Gzip { raw / 8 } else { raw };
         let goes_on = self.open.iter().any(|(number, body)| *number == lane && body.same() == same);
         let bodies = self.open.len() + usize::from(!goes_on);
         let empty = self.done.is_empty() && self.open.is_empty();
@@ -254,7 +254,7 @@ impl Gatherer<'_> {
 
     fn push(&mut self, lane: u32, value: Option<&str>, same: Same, reading: &Reading<'_>) -> Result<(), ReadError> {
         // Without compression a body must leave room for its properties in a batch of its own.
-        let most = match self.rule.codec {
+        let most = match self.rule.sending.codec {
             Codec::Gzip => self.bounds.limits.raw,
             Codec::None => self.bounds.limits.raw.min(self.bounds.limits.batch / 2),
         };
@@ -268,7 +268,7 @@ impl Gatherer<'_> {
             self.done.push(Done { lane, value: value.map(String::from), events: Vec::new() });
         }
         let at = goes_on.unwrap_or_else(|| {
-            self.open.push((lane, Body::new(same, self.rule.codec)));
+            self.open.push((lane, Body::new(same, self.rule.sending.codec)));
             self.open.len() - 1
         });
         self.open[at].1.push(reading);

@@ -50,7 +50,7 @@ pub(super) struct Lane {
 /// Delivers a stream until asked to stop.
 pub(super) async fn run(shared: Arc<Shared>, stream: StreamId, origin: Origin, stop: Stop) {
     let position = shared.store.position(&shared.rule.name, stream);
-    let progress = Progress::new(&position, shared.rule.live_first, shared.store.end(stream));
+    let progress = Progress::new(&position, shared.rule.sending.live_first, shared.store.end(stream));
     let tracks = Arc::new(Tracks {
         split: watch::Sender::new(progress.old.is_some()),
         progress: Mutex::new(progress),
@@ -69,7 +69,7 @@ pub(super) async fn run(shared: Arc<Shared>, stream: StreamId, origin: Origin, s
         sent: Sent::new(),
         records: u64::MAX,
     };
-    if shared.rule.live_first || *tracks.split.borrow() {
+    if shared.rule.sending.live_first || *tracks.split.borrow() {
         lanes.spawn(lane(OLD).run_old(stop.clone()));
     }
     lanes.spawn(lane(WHOLE).run(stop.clone()));
@@ -79,7 +79,7 @@ pub(super) async fn run(shared: Arc<Shared>, stream: StreamId, origin: Origin, s
             std::panic::resume_unwind(panic);
         }
     }
-    if shared.rule.live_first {
+    if shared.rule.sending.live_first {
         let mut progress = tracks.progress();
         progress.settle();
         shared.store.mark(&shared.rule.name, stream, progress.position());
@@ -97,7 +97,7 @@ impl Lane {
         let mut durable = self.shared.store.durable();
         while !stop.is_requested() {
             self.skip_given_up(&mut rounds).await;
-            if self.shared.rule.live_first && !self.split_if_behind(&mut rounds, &mut stop).await {
+            if self.shared.rule.sending.live_first && !self.split_if_behind(&mut rounds, &mut stop).await {
                 return;
             }
             let Some(gathered) = rounds.next(&self.course, &self.sent, self.records, u64::MAX).await else {
@@ -235,11 +235,11 @@ impl Lane {
 
     /// Waits for more while what there is is not worth sending.
     async fn linger(&self, stop: &mut Stop) {
-        if self.shared.rule.linger.is_zero() {
+        if self.shared.rule.sending.linger.is_zero() {
             return;
         }
         let mut durable = self.shared.store.durable();
-        let deadline = tokio::time::sleep(self.shared.rule.linger);
+        let deadline = tokio::time::sleep(self.shared.rule.sending.linger);
         tokio::pin!(deadline);
         while self.shared.store.backlog(&self.shared.rule.name).bytes < WORTH_SENDING {
             tokio::select! {
@@ -270,7 +270,7 @@ impl Lane {
         for (batch, cursor) in batches {
             let last = batch.events.iter().map(|event| event.envelope.last).max().unwrap_or(0);
             let stands = || self.shared.store.position(&self.shared.rule.name, self.stream).next;
-            let is_wanted = || self.course.lane == OLD || self.shared.rule.live_first || stands() <= last;
+            let is_wanted = || self.course.lane == OLD || self.shared.rule.sending.live_first || stands() <= last;
             match self.shared.way.deliver(&batch, is_wanted, stop).await {
                 Ended::Accepted(proof) => {
                     let metrics = &self.shared.metrics;

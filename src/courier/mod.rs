@@ -12,11 +12,10 @@ mod rounds;
 mod too_far;
 pub mod way;
 
-use crate::encode::{Codec, Origin};
+use crate::encode::Origin;
 use crate::flow::stop::Stop;
 use crate::platform::clock::Clock;
-use crate::sink::pace::Rate;
-use crate::sink::{Limit, PartitionBy, Sink};
+use crate::sink::{Sending, Sink};
 use crate::store::Store;
 use crate::telemetry::{Metrics, event};
 use std::collections::{BTreeSet, HashMap};
@@ -36,18 +35,8 @@ pub struct Rule {
     pub name: String,
     /// The device's name.
     pub device: Arc<str>,
-    /// How bodies are compressed.
-    pub codec: Codec,
-    /// How long a small batch waits for more.
-    pub linger: Duration,
-    /// How fast it may send.
-    pub rate: Option<Rate>,
-    /// What decides the partition.
-    pub partition_by: PartitionBy,
-    /// After an outage what comes goes first, and what waits goes beside it.
-    pub live_first: bool,
-    /// How far it may be behind.
-    pub limit: Limit,
+    /// How events are made and sent.
+    pub sending: Sending,
 }
 
 /// What all lanes of a sink share.
@@ -62,13 +51,20 @@ struct Shared {
 /// Runs until asked to stop: then every lane ends after the batch that it has in flight, or, with
 /// `drain`, after what is durable was delivered once.
 pub async fn run(rule: Rule, store: Store, sink: Arc<dyn Sink>, clock: Clock, metrics: Arc<Metrics>, mut stop: Stop) {
-    let way = Way::new(rule.name.clone(), sink.clone(), rule.rate, Some(store.clone()), clock.clone(), metrics.clone());
+    let way = Way::new(
+        rule.name.clone(),
+        sink.clone(),
+        rule.sending.rate,
+        Some(store.clone()),
+        clock.clone(),
+        metrics.clone(),
+    );
     let shared = Arc::new(Shared { rule, store: store.clone(), way, metrics });
     let mut durable = store.durable();
     let mut known = BTreeSet::new();
     let mut lanes = JoinSet::new();
     let mut tasks = HashMap::new();
-    let mut too_far = TooFar::new(shared.rule.limit, clock);
+    let mut too_far = TooFar::new(shared.rule.sending.limit, clock);
     loop {
         for (id, name) in store.streams_of(&shared.rule.name) {
             if known.insert(id) {

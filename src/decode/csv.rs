@@ -1,9 +1,88 @@
 //! A line of delimited values (RFC 4180) and its header. A quoted value has no line break in it.
 
 use super::members::Members;
-use super::{DecodeError, Utf8};
-use crate::config::value::Csv;
+use super::{Content, DecodeError, Format, Kind, Utf8};
+use crate::section::Section;
 use csv_core::{ReadRecordResult, ReaderBuilder};
+use std::sync::Arc;
+
+/// The row of this format in the table of decoders.
+pub const KIND: Kind = Kind {
+    name: "csv",
+    doc: "Delimited values, a record a line.",
+    keys: &["csv"],
+    read,
+    usual: || Arc::new(Csv::default()),
+};
+
+/// Delimited values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Csv {
+    /// One ASCII character.
+    pub delimiter: u8,
+    /// Names of the columns; without them the first line of a file or message is the header.
+    pub columns: Option<Vec<String>>,
+}
+
+impl Default for Csv {
+    fn default() -> Self {
+        Self { delimiter: b',', columns: None }
+    }
+}
+
+impl Format for Csv {
+    fn name(&self) -> &'static str {
+        KIND.name
+    }
+
+    fn header(&self) -> Option<u8> {
+        self.columns.is_none().then_some(self.delimiter)
+    }
+
+    fn decode<'m>(&self, message: &'m [u8], header: Option<&[u8]>) -> Result<Content<'m>, DecodeError> {
+        let named;
+        let columns = match (&self.columns, header) {
+            (Some(columns), _) => columns,
+            (None, Some(header)) => {
+                named = values(self, header).map_err(DecodeError::of_header)?;
+                &named
+            }
+            (None, None) => return Err(DecodeError::Csv("no header came before it".into())),
+        };
+        Ok(Content::Members(members(self, columns, message)?, None))
+    }
+}
+
+fn read(section: &mut Section<'_>) -> Arc<dyn Format> {
+    let mut csv = Csv::default();
+    if let Some(mut table) = section.table("csv", "Rules of the decoder `csv`.") {
+        let delimiter = table
+            .text("delimiter")
+            .doc("Character between values.")
+            .check(|text| {
+                let hint = "\",\", \";\", \"\\t\" for a tabulator";
+                of_text(text).is_none().then(|| ("`delimiter` is one ASCII character".into(), Some(hint.into())))
+            })
+            .or(",".into());
+        csv.delimiter = of_text(&delimiter).unwrap_or(b',');
+        let columns = table
+            .texts("columns")
+            .doc("Names of the columns, where there is no header line.")
+            .example("[\"time\", \"temperature\"]")
+            .check(|columns| columns.is_empty().then(|| ("`columns` is empty".into(), None)))
+            .get_or("the first line of a file or message names them");
+        csv.columns = columns.map(|columns| columns.into_iter().map(|column| column.value).collect());
+        table.end();
+    }
+    Arc::new(csv)
+}
+
+fn of_text(text: &str) -> Option<u8> {
+    match text.as_bytes() {
+        [byte] if byte.is_ascii() && !matches!(byte, b'"' | b'\n' | b'\r') => Some(*byte),
+        _ => None,
+    }
+}
 
 /// The values of a line.
 ///

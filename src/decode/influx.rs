@@ -2,8 +2,54 @@
 //! no line break in it.
 
 use super::members::{Members, is_number};
-use super::{DecodeError, time};
-use crate::config::value::Unix;
+use super::{Content, DecodeError, Format, Kind, Unix, Utf8, time};
+use crate::section::Section;
+use std::sync::Arc;
+
+/// The row of this format in the table of decoders.
+pub const KIND: Kind = Kind {
+    name: "influx",
+    doc: "Influx line protocol, a point a line.",
+    keys: &["precision"],
+    read,
+    usual: || Arc::new(Influx(Unix::Nanos)),
+};
+
+/// Influx line protocol; the unit of times where a client names none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Influx(pub Unix);
+
+impl Format for Influx {
+    fn name(&self) -> &'static str {
+        KIND.name
+    }
+
+    fn skips(&self, line: &[u8]) -> bool {
+        line.is_empty() || line.starts_with(b"#")
+    }
+
+    fn decode<'m>(&self, message: &'m [u8], header: Option<&[u8]>) -> Result<Content<'m>, DecodeError> {
+        let unit = header.and_then(precision).unwrap_or(self.0);
+        let point = point(Utf8::check(message)?, unit)?;
+        Ok(Content::Members(point.members, point.time_us))
+    }
+}
+
+fn read(section: &mut Section<'_>) -> Arc<dyn Format> {
+    let unit = section
+        .choice(
+            "precision",
+            &[
+                ("s", Unix::Seconds, "Seconds."),
+                ("ms", Unix::Millis, "Milliseconds."),
+                ("us", Unix::Micros, "Microseconds."),
+                ("ns", Unix::Nanos, "Nanoseconds."),
+            ],
+        )
+        .doc("Unit of the times of the decoder `influx`. Over HTTP a request may name its own.")
+        .or(Unix::Nanos);
+    Arc::new(Influx(unit))
+}
 
 /// A point: its members, and its time in microseconds.
 #[derive(Debug, PartialEq, Eq)]

@@ -1,8 +1,65 @@
 //! `name=value` pairs: `temp=21.50 unit=C place="hall 1"`.
 
-use super::DecodeError;
 use super::members::Members;
-use crate::config::value::KeyValue;
+use super::{Content, DecodeError, Format, Kind, Utf8};
+use crate::section::Section;
+use std::sync::Arc;
+
+/// The row of this format in the table of decoders.
+pub const KIND: Kind = Kind {
+    name: "key-value",
+    doc: "`name=value` pairs, a record a line.",
+    keys: &["key_value"],
+    read,
+    usual: || Arc::new(KeyValue::default()),
+};
+
+/// Pairs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyValue {
+    /// Between pairs; without it white space, `,` and `;`.
+    pub separator: Option<char>,
+    /// Between name and value.
+    pub assign: char,
+}
+
+impl Default for KeyValue {
+    fn default() -> Self {
+        Self { separator: None, assign: '=' }
+    }
+}
+
+impl Format for KeyValue {
+    fn name(&self) -> &'static str {
+        KIND.name
+    }
+
+    fn decode<'m>(&self, message: &'m [u8], _: Option<&[u8]>) -> Result<Content<'m>, DecodeError> {
+        Ok(Content::Members(members(self, Utf8::check(message)?)?, None))
+    }
+}
+
+fn read(section: &mut Section<'_>) -> Arc<dyn Format> {
+    let mut rule = KeyValue::default();
+    if let Some(mut table) = section.table("key_value", "Rules of the decoder `key-value`.") {
+        let one = |text: &String, name: &str| {
+            of_text(text).is_none().then(|| (format!("`{name}` is one character, and no quote"), None))
+        };
+        let separator = table.text("separator").doc("Character between pairs.").example("\"|\"");
+        let separator = separator.check(move |text| one(text, "separator")).get_or("white space, `,` and `;`");
+        rule.separator = separator.as_deref().and_then(of_text);
+        let assign = table.text("assign").doc("Character between name and value.");
+        let assign = assign.check(move |text| one(text, "assign")).or("=".into());
+        rule.assign = of_text(&assign).unwrap_or('=');
+        table.end();
+    }
+    Arc::new(rule)
+}
+
+fn of_text(text: &str) -> Option<char> {
+    let mut chars = text.chars();
+    chars.next().filter(|c| *c != '"' && chars.next().is_none())
+}
 
 /// The pairs of a line.
 ///

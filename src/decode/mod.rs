@@ -5,19 +5,28 @@
 
 pub mod csv;
 pub mod influx;
-mod key_value;
+pub mod key_value;
 pub mod members;
 pub mod nmea;
+mod plain;
+mod rule;
 mod strict;
 pub mod time;
 
-pub use crate::config::value::Decoder;
-use crate::config::value::{Format, Type};
+pub use csv::Csv;
+pub use influx::Influx;
+pub use key_value::KeyValue;
+pub use nmea::Nmea;
+pub use plain::{Binary, Json, Ndjson, Text};
+pub use rule::{Decoder, TYPES, Time, TimeFormat, Type, Unix, member};
+
 use crate::flow::record::PayloadKind;
+use crate::section::{Same, Section};
 use bytes::Bytes;
-use members::{Members, find, is_number, plain, quoted, text};
-use serde::de::IgnoredAny;
+use members::{Members, find, is_number, quoted, text};
 use std::borrow::Cow;
+use std::fmt::Debug;
+use std::sync::Arc;
 
 /// Why a message is no record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -90,22 +99,72 @@ impl Utf8 {
     }
 }
 
-impl Decoder {
-    /// Whether a message has a record on each of its lines.
-    #[must_use]
-    pub fn is_by_line(&self) -> bool {
-        matches!(self.format, Format::Ndjson | Format::Csv(_) | Format::Nmea | Format::KeyValue(_) | Format::Influx(_))
+/// What a message turned out to be.
+#[derive(Debug)]
+pub enum Content<'m> {
+    /// It stays as it is, and has no members.
+    Verbatim(PayloadKind),
+    /// It is JSON, and stays as it is unless rules ask for less.
+    Json(&'m str),
+    /// It became members, and may have brought its time, in microseconds since 1970.
+    Members(Members<'static>, Option<i64>),
+}
+
+/// A format of messages.
+pub trait Format: Same + Debug + Send + Sync {
+    /// The format's name in a configuration.
+    fn name(&self) -> &'static str;
+
+    /// Whether what it makes has members that can be named.
+    fn has_members(&self) -> bool {
+        true
     }
 
-    /// Whether a line is no message: blank, or a comment where there are comments.
+    /// Whether a message has a record on each of its lines.
+    fn is_by_line(&self) -> bool {
+        true
+    }
+
+    /// Whether a line, without white space around it, is no message: blank, or a comment where there are comments.
+    fn skips(&self, line: &[u8]) -> bool {
+        line.is_empty()
+    }
+
+    /// The character between values, where the first line of a file or message names the columns.
+    fn header(&self) -> Option<u8> {
+        None
+    }
+
+    /// Reads one message. `header` is the line that names the columns (csv), or the unit of times (Influx).
+    ///
+    /// # Errors
+    /// When it is not what the format says.
+    fn decode<'m>(&self, message: &'m [u8], header: Option<&[u8]>) -> Result<Content<'m>, DecodeError>;
+}
+
+/// A kind of decoder.
+pub struct Kind {
+    /// `decoder = "NAME"`
+    pub name: &'static str,
+    /// A sentence for the reference.
+    pub doc: &'static str,
+    /// The keys that only this decoder has.
+    pub keys: &'static [&'static str],
+    /// Reads the settings.
+    pub read: fn(&mut Section<'_>) -> Arc<dyn Format>,
+    /// The format with its usual settings.
+    pub usual: fn() -> Arc<dyn Format>,
+}
+
+/// Every kind of decoder there is.
+pub const KINDS: &[Kind] =
+    &[plain::JSON, plain::NDJSON, csv::KIND, nmea::KIND, key_value::KIND, influx::KIND, plain::TEXT, plain::BYTES];
+
+impl Decoder {
+    /// Whether a line is no message.
     #[must_use]
     pub fn skips(&self, line: &[u8]) -> bool {
-        let line = line.trim_ascii();
-        match self.format {
-            Format::Text | Format::Bytes => false,
-            Format::Influx(_) => line.is_empty() || line.starts_with(b"#"),
-            _ => line.is_empty(),
-        }
+        self.format.skips(line.trim_ascii())
     }
 
     /// Reads one message. `header` is the line that names the columns (csv), or the unit of times (Influx).
@@ -113,44 +172,16 @@ impl Decoder {
     /// # Errors
     /// When it is not what the decoder reads, or breaks one of its rules.
     pub fn decode(&self, message: &[u8], header: Option<&[u8]>) -> Result<Decoded, DecodeError> {
-        let (kind, made, time) = match &self.format {
-            Format::Bytes => return Ok(Decoded::verbatim(PayloadKind::Bytes)),
-            Format::Text => {
-                Utf8::check(message)?;
-                return Ok(Decoded::verbatim(PayloadKind::Text));
+        match self.format.decode(message, header)? {
+            Content::Verbatim(kind) => Ok(Decoded::verbatim(kind)),
+            Content::Json(text) => self.extract(Cow::Borrowed(text), None),
+            Content::Members(mut members, time) => {
+                if self.keep_raw {
+                    members.push_text("raw", &String::from_utf8_lossy(message));
+                }
+                self.extract(Cow::Owned(members.to_json()), time)
             }
-            Format::Json | Format::Ndjson => (json(message)?, None, None),
-            Format::Csv(rule) => {
-                let named;
-                let columns = match (&rule.columns, header) {
-                    (Some(columns), _) => columns,
-                    (None, Some(header)) => {
-                        named = csv::values(rule, header).map_err(DecodeError::of_header)?;
-                        &named
-                    }
-                    (None, None) => return Err(DecodeError::Csv("no header came before it".into())),
-                };
-                ("", Some(csv::members(rule, columns, message)?), None)
-            }
-            Format::Nmea => {
-                let (members, time) = nmea::sentence(Utf8::check(message)?)?;
-                ("", Some(members), time)
-            }
-            Format::KeyValue(rule) => ("", Some(key_value::members(rule, Utf8::check(message)?)?), None),
-            Format::Influx(unit) => {
-                let unit = header.and_then(influx::precision).unwrap_or(*unit);
-                let point = influx::point(Utf8::check(message)?, unit)?;
-                ("", Some(point.members), point.time_us)
-            }
-        };
-        let raw = made.is_some() && self.keep_raw;
-        let made = made.map(|mut members| {
-            if raw {
-                members.push_text("raw", &String::from_utf8_lossy(message));
-            }
-            members.to_json()
-        });
-        self.extract(made.map_or(Cow::Borrowed(kind), Cow::Owned), time)
+        }
     }
 
     /// Applies the rules for members to a JSON text.
@@ -195,17 +226,6 @@ impl Decoded {
     }
 }
 
-fn json(message: &[u8]) -> Result<&str, DecodeError> {
-    let text = Utf8::check(message)?;
-    if text.trim_ascii().is_empty() {
-        return Err(DecodeError::Empty("a JSON value"));
-    }
-    match serde_json::from_str::<IgnoredAny>(text) {
-        Ok(IgnoredAny) => strict::check(text).map(|()| text).map_err(DecodeError::Json),
-        Err(error) => Err(DecodeError::Json(error.to_string())),
-    }
-}
-
 /// A JSON value as another type; null stays null.
 fn converted(name: &str, json: &str, wanted: Type) -> Result<String, DecodeError> {
     if json == "null" {
@@ -242,7 +262,7 @@ fn number(word: &str) -> Option<String> {
     let digits = digits.trim_start_matches('0');
     let zero = if digits.is_empty() || digits.starts_with(['.', 'e', 'E']) { "0" } else { "" };
     let made = format!("{sign}{zero}{digits}");
-    (word.ends_with(|c: char| c.is_ascii_digit()) && plain(&made) == made).then_some(made)
+    (word.ends_with(|c: char| c.is_ascii_digit()) && members::plain(&made) == made).then_some(made)
 }
 
 /// The lines of a block, without `\n` and `\r\n`.
@@ -254,10 +274,9 @@ pub fn lines(block: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::value::{Csv, KeyValue, Time, TimeFormat, Unix};
     use jiff::tz::TimeZone;
 
-    fn decoder(format: Format) -> Decoder {
+    fn decoder(format: impl Format) -> Decoder {
         Decoder::new(format)
     }
 
@@ -268,7 +287,7 @@ mod tests {
 
     #[test]
     fn json_is_any_one_value_and_nothing_else_and_stays_verbatim() {
-        let json = decoder(Format::Json);
+        let json = decoder(Json);
         for good in ["1", " {\"a\":[1,2]}\n", "\"x\"", "null", "-1.5e-3"] {
             assert_eq!(json.decode(good.as_bytes(), None), Ok(Decoded::verbatim(PayloadKind::Json)), "{good}");
         }
@@ -283,15 +302,15 @@ mod tests {
 
     #[test]
     fn text_is_utf8_and_may_be_empty_and_bytes_are_anything() {
-        let text = decoder(Format::Text);
+        let text = decoder(Text);
         assert!(text.decode(b"", None).is_ok() && text.decode("21 °C".as_bytes(), None).is_ok());
         assert_eq!(text.decode(b"ab\xc3", None), Err(DecodeError::Utf8(2)));
-        assert_eq!(decoder(Format::Bytes).decode(b"\xff\0", None), Ok(Decoded::verbatim(PayloadKind::Bytes)));
+        assert_eq!(decoder(Binary).decode(b"\xff\0", None), Ok(Decoded::verbatim(PayloadKind::Bytes)));
     }
 
     #[test]
     fn members_are_chosen_typed_timed_and_made_attributes() {
-        let mut json = decoder(Format::Json);
+        let mut json = decoder(Json);
         json.fields = vec!["t".into(), "dev.id".into(), "missing".into()];
         json.types = vec![("t".into(), Type::Float), ("dev.id".into(), Type::String)];
         json.attributes = vec![("device".into(), "dev.id".into()), ("none".into(), "x".into())];
@@ -328,14 +347,14 @@ mod tests {
 
     #[test]
     fn what_is_converted_becomes_json_and_keeps_its_raw_text_if_asked() {
-        let mut csv = decoder(Format::Csv(Csv::default()));
+        let mut csv = decoder(Csv::default());
         assert_eq!(payload(&csv, "1,x", Some("a,b")), r#"{"a":1,"b":"x"}"#);
         assert!(csv.decode(b"1,x", None).is_err(), "no header");
         csv.keep_raw = true;
         assert_eq!(payload(&csv, "1,x", Some("a,b")), r#"{"a":1,"b":"x","raw":"1,x"}"#);
-        assert_eq!(payload(&decoder(Format::KeyValue(KeyValue::default())), "a=1", None), r#"{"a":1}"#);
-        assert!(payload(&decoder(Format::Nmea), "$HEHDT,90,T", None).contains("\"heading\":90"));
-        let point = decoder(Format::Influx(Unix::Seconds)).decode(b"m f=1 7", None).unwrap();
+        assert_eq!(payload(&decoder(KeyValue::default()), "a=1", None), r#"{"a":1}"#);
+        assert!(payload(&decoder(Nmea), "$HEHDT,90,T", None).contains("\"heading\":90"));
+        let point = decoder(Influx(Unix::Seconds)).decode(b"m f=1 7", None).unwrap();
         assert_eq!(point.device_time_us, Some(7_000_000));
     }
 

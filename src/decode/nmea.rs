@@ -3,10 +3,35 @@
 //! Every sentence becomes `{"talker":..,"type":..,..,"values":[..]}`; of the common types the
 //! values also get names. Positions are decimal degrees, south and west negative.
 
-use super::DecodeError;
 use super::members::{Members, is_number, quoted};
+use super::{Content, DecodeError, Format, Kind, Utf8};
 use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
+use std::sync::Arc;
+
+/// The row of this format in the table of decoders.
+pub const KIND: Kind = Kind {
+    name: "nmea",
+    doc: "NMEA 0183 sentences, one a line.",
+    keys: &[],
+    read: |_| Arc::new(Nmea),
+    usual: || Arc::new(Nmea),
+};
+
+/// NMEA 0183.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Nmea;
+
+impl Format for Nmea {
+    fn name(&self) -> &'static str {
+        KIND.name
+    }
+
+    fn decode<'m>(&self, message: &'m [u8], _: Option<&[u8]>) -> Result<Content<'m>, DecodeError> {
+        let (members, time) = sentence(Utf8::check(message)?)?;
+        Ok(Content::Members(members, time))
+    }
+}
 
 /// What a value is.
 #[derive(Clone, Copy)]

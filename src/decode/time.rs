@@ -1,8 +1,7 @@
 //! The device's own time, in microseconds since 1970-01-01 UTC.
 
-use super::DecodeError;
 use super::members::{find, text};
-use crate::config::value::{Time, TimeFormat, Unix};
+use super::{DecodeError, Time, TimeFormat, Unix};
 use jiff::civil::DateTime;
 use jiff::fmt::strtime::BrokenDownTime;
 use jiff::{SignedDuration, Timestamp};

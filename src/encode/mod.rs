@@ -5,8 +5,8 @@
 
 pub mod ndjson;
 
-pub use crate::config::value::Codec;
 use crate::flow::batch::{Envelope, Event, Unset};
+pub use crate::flow::codec::Codec;
 use crate::flow::record::{PayloadKind, REDELIVERED, RETAINED};
 use crate::platform::clock::{BOOT, MONOTONIC};
 use bytes::Bytes;

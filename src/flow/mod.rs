@@ -4,6 +4,7 @@
 //! *batch* is the unit on the wire.
 
 pub mod batch;
+pub mod codec;
 pub mod frame;
 pub mod handover;
 pub mod hex;

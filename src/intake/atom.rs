@@ -2,8 +2,8 @@
 
 use super::doubt::Doubts;
 use super::quality::{Failed, Judge};
-use crate::config::value::{Decoder, Then};
-use crate::decode::{Decoded, lines};
+use super::rule::Then;
+use crate::decode::{Decoded, Decoder, lines};
 use crate::flow::frame::{Frame, Payload};
 use crate::flow::record::{CLOCK_UNSET, DEAD_LETTER_KEEP, MAX_RECORD, PayloadKind, Record, readable};
 use crate::platform::clock::Reading;
@@ -107,7 +107,7 @@ impl Builder {
                 parts.bad.push(dead_letter(&base, head, &self.source, &reason, payload.len() as u64, crc));
             }
         };
-        let (by_line, wants_header) = (decoder.is_by_line(), decoder.wants_header());
+        let (by_line, wants_header) = (decoder.format.is_by_line(), decoder.format.header().is_some());
         match frame.payload {
             Payload::One(payload) if by_line => {
                 let mut all = lines(&payload).filter(|line| !decoder.skips(line)).peekable();
@@ -251,10 +251,11 @@ mod tests {
     use super::*;
 
     const NOW: Reading = Reading { wall_ms: 7, monotonic_ms: 7, trusted: true };
-    use crate::config::value::{Check, Csv, Format, Quality};
+    use crate::decode::{Csv, Format, Json, Ndjson};
     use crate::flow::frame::Position;
+    use crate::intake::{Check, Quality};
 
-    fn builder(format: Format, quality: Quality) -> Builder {
+    fn builder(format: impl Format, quality: Quality) -> Builder {
         let lane = Lane { stream: 1, decoder: Decoder::new(format), judge: Judge::new(quality) };
         Builder {
             source: "s".into(),
@@ -279,7 +280,7 @@ mod tests {
     #[test]
     fn good_and_bad_lines_of_a_frame_are_one_atom_with_its_position() {
         let lines = Payload::Lines(Bytes::from("1\n\nno\n{}\r\n"));
-        let atoms = builder(Format::Json, Quality::default()).build(frame(lines), NOW);
+        let atoms = builder(Json, Quality::default()).build(frame(lines), NOW);
         let [atom] = &atoms[..] else { panic!("{atoms:?}") };
         assert_eq!((atom.parts[0].stream, payloads(&atom.parts[0])), (1, vec!["1", "{}"]));
         assert_eq!((atom.parts[1].stream, payloads(&atom.parts[1])), (2, vec!["no"]));
@@ -293,7 +294,7 @@ mod tests {
     #[test]
     fn what_is_too_large_keeps_its_length_its_crc_and_its_beginning() {
         let payload = Bytes::from(vec![b'1'; MAX_RECORD + 1]);
-        let atoms = builder(Format::Json, Quality::default()).build(frame(Payload::One(payload.clone())), NOW);
+        let atoms = builder(Json, Quality::default()).build(frame(Payload::One(payload.clone())), NOW);
         let letter = &atoms[0].parts[1].records[0];
         assert_eq!(letter.payload.len(), DEAD_LETTER_KEEP);
         assert_eq!(&*letter.attributes[3].1, (MAX_RECORD + 1).to_string());
@@ -302,7 +303,7 @@ mod tests {
 
     #[test]
     fn a_message_of_lines_has_its_header_first_and_a_block_brings_it() {
-        let mut builder = builder(Format::Csv(Csv::default()), Quality::default());
+        let mut builder = builder(Csv::default(), Quality::default());
         let atoms = builder.build(frame(Payload::One(Bytes::from("a,b\n1,2\n\n3,4\n5\n"))), NOW);
         assert_eq!(payloads(&atoms[0].parts[0]), [r#"{"a":1,"b":2}"#, r#"{"a":3,"b":4}"#]);
         assert_eq!(payloads(&atoms[0].parts[1]), ["5"]);
@@ -312,14 +313,14 @@ mod tests {
 
     #[test]
     fn a_header_alone_or_one_that_is_no_text_does_not_vanish() {
-        let mut builder = builder(Format::Csv(Csv::default()), Quality::default());
+        let mut builder = builder(Csv::default(), Quality::default());
         for message in [&b"a,b"[..], b"Gr\xf6sse,b\n1,2\n"] {
             let atom = builder.build(frame(Payload::One(Bytes::copy_from_slice(message))), NOW).remove(0);
             assert_eq!((atom.parts[0].records.len(), atom.parts[1].records.len()), (0, 1));
             assert_eq!(&atom.parts[1].records[0].payload[..], message);
         }
         let many = Bytes::from("1\n".repeat(MOST_LINES + 1));
-        let mut ndjson = self::builder(Format::Ndjson, Quality::default());
+        let mut ndjson = self::builder(Ndjson, Quality::default());
         let atom = ndjson.build(frame(Payload::One(many)), NOW).remove(0);
         assert_eq!((atom.parts[0].records.len(), atom.parts[1].records.len()), (0, 1));
     }
@@ -341,7 +342,7 @@ mod tests {
                 stuck: None,
                 then,
             };
-            let mut builder = builder(Format::Json, Quality { checks: vec![check], ..Quality::default() });
+            let mut builder = builder(Json, Quality { checks: vec![check], ..Quality::default() });
             let atom = builder.build(frame(Payload::One(Bytes::from("{}"))), NOW).remove(0);
             assert_eq!(builder.metrics.get(counted), 1);
             let kept = atom.parts[0].records.first();
@@ -358,7 +359,7 @@ mod tests {
         let line = format!("{}\n", ",".repeat(100));
         let block = Payload::Lines(Bytes::from(line.repeat(600)));
         let frame = Frame { header: Some(header.as_bytes().into()), ..frame(block) };
-        let atoms = builder(Format::Csv(Csv::default()), Quality::default()).build(frame, NOW);
+        let atoms = builder(Csv::default(), Quality::default()).build(frame, NOW);
         assert!(atoms.len() > 1 && atoms.iter().all(|atom| atom.weight() <= MAX_ATOM));
         let records: usize = atoms.iter().flat_map(|atom| &atom.parts).map(|part| part.records.len()).sum();
         assert_eq!(records, 600);

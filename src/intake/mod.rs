@@ -7,9 +7,11 @@
 mod atom;
 mod doubt;
 mod quality;
+mod rule;
 mod stall;
 
-use crate::config::value::Route;
+pub use rule::{Check, Quality, Route, Then};
+
 use crate::flow::frame::Frame;
 use crate::flow::handover::{Held, Taker};
 use crate::flow::receipt::{Durable, Ticket};

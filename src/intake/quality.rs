@@ -4,7 +4,8 @@
 //! Pure: time comes in. What is remembered is bounded: `KEYS` keys of a source; when there are
 //! more, the quarter that was silent longest is forgotten.
 
-use crate::config::value::{Check, Quality, Then, Type};
+use super::rule::{Check, Quality, Then};
+use crate::decode::Type;
 use crate::decode::members::{find, text};
 use crate::flow::record::{PayloadKind, Record};
 use std::collections::HashMap;

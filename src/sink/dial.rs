@@ -2,10 +2,10 @@
 //! with details shows how far a connection came, and `forebay send-test` prints it.
 
 use super::DeliverError;
-use crate::config::value::Place;
 use crate::platform::clock;
 use crate::platform::stream::Stream;
 use crate::platform::tls::{self, Trust};
+use crate::section::Place;
 use crate::telemetry::event;
 use crate::telemetry::seldom::Seldom;
 use std::sync::{Mutex, PoisonError};

@@ -1,7 +1,7 @@
 //! Where events go.
 //!
 //! A sink delivers a batch and says `Accepted` only when its target has it for good; it says its
-//! limits, and the courier cuts. A new kind is one folder and one arm in `open`.
+//! limits, and the courier cuts. A new kind is one folder and one row in `KINDS`.
 
 pub mod dial;
 pub mod directory;
@@ -10,15 +10,16 @@ pub mod eventhubs;
 pub mod kafka;
 pub mod link;
 pub mod pace;
+mod sending;
 mod slots;
 
-use crate::config::value::{Host, Place};
-
-pub use crate::config::value::{Limit, PartitionBy};
+pub use sending::{Limit, PartitionBy, Sending};
 
 use crate::flow::batch::Batch;
 use crate::flow::receipt::Accepted;
+use crate::section::{Claim, Same, Section};
 use crate::telemetry::Metrics;
+use std::fmt::{Debug, Display};
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -70,7 +71,7 @@ pub struct DeliverError {
 impl DeliverError {
     /// An error that passes.
     #[must_use]
-    pub fn transient(message: impl std::fmt::Display) -> Self {
+    pub fn transient(message: impl Display) -> Self {
         Self { class: Class::Transient, message: message.to_string() }
     }
 }
@@ -79,7 +80,7 @@ impl DeliverError {
 pub type Delivery<'a> = Pin<Box<dyn Future<Output = Result<Accepted, DeliverError>> + Send + 'a>>;
 
 /// A target.
-pub trait Sink: Send + Sync + std::fmt::Debug {
+pub trait Sink: Send + Sync + Debug {
     /// What it takes, as far as it is known now.
     fn limits(&self) -> Limits;
     /// Delivers a batch of one lane.
@@ -92,50 +93,29 @@ pub trait Sink: Send + Sync + std::fmt::Debug {
     fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
 
-/// The kinds of sink.
-#[derive(Debug, Clone)]
-pub enum Kind {
-    /// NDJSON files.
-    Directory(directory::Settings),
-    /// Azure Event Hubs.
-    EventHubs(eventhubs::Settings),
-    /// Any Kafka cluster.
-    Kafka(kafka::Settings),
-}
+/// The settings of a sink, which can open it. They say for people where the sink sends.
+pub trait SinkSettings: Same + Debug + Display + Send + Sync {
+    /// Makes the sink. Connecting is left to the first delivery.
+    fn open(&self, metrics: Arc<Metrics>) -> Arc<dyn Sink>;
 
-/// Where it sends, for people.
-impl std::fmt::Display for Kind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Directory(settings) => write!(f, "files in {}", settings.path.display()),
-            Self::EventHubs(settings) => {
-                let place = Place { host: settings.connection.endpoint.host.clone(), port: settings.port };
-                write!(f, "event hub `{}` at {place}, by {}", settings.path(), settings.transport)?;
-                match &settings.proxy {
-                    Some(proxy) => write!(f, " through the proxy {}:{}", Host(&proxy.host), proxy.port),
-                    None => Ok(()),
-                }
-            }
-            Self::Kafka(settings) => {
-                let brokers = settings.brokers.iter();
-                let brokers =
-                    brokers.map(|(host, port)| format!("{}:{port}", Host(host))).collect::<Vec<_>>().join(", ");
-                let security = if settings.tls.is_some() { "with TLS" } else { "without TLS" };
-                write!(f, "topic `{}` at {brokers}, {security}", settings.topic)
-            }
-        }
+    /// What no other part may have too.
+    fn claims(&self) -> Vec<Claim> {
+        Vec::new()
     }
 }
 
-/// Makes a sink. Connecting is left to the first delivery.
-#[must_use]
-pub fn open(kind: &Kind, metrics: Arc<Metrics>) -> Arc<dyn Sink> {
-    match kind {
-        Kind::Directory(settings) => Arc::new(directory::Directory::new(settings.clone(), metrics)),
-        Kind::EventHubs(settings) if settings.transport == eventhubs::Transport::Https => {
-            Arc::new(eventhubs::Https::new(settings.clone(), metrics))
-        }
-        Kind::EventHubs(settings) => Arc::new(eventhubs::EventHubs::new(settings.clone(), metrics)),
-        Kind::Kafka(settings) => Arc::new(kafka::Kafka::new(settings.clone(), metrics)),
-    }
+/// What a kind of sink reads: its own settings, and how it is sent to.
+pub type Settings = (Arc<dyn SinkSettings>, Sending);
+
+/// A kind of sink.
+pub struct Kind {
+    /// `kind = "NAME"`
+    pub name: &'static str,
+    /// A sentence for the reference.
+    pub doc: &'static str,
+    /// Reads the settings.
+    pub read: fn(&mut Section<'_>) -> Option<Settings>,
 }
+
+/// Every kind of sink there is.
+pub const KINDS: &[Kind] = &[eventhubs::KIND, kafka::KIND, directory::KIND];

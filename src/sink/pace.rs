@@ -4,10 +4,40 @@
 //! takes it would throttle every other device (event-hubs.md, section 1, "Throttling"). All lanes of a
 //! sink share one pace. What is slower than the pace never waits.
 
-pub use crate::config::value::Rate;
+use crate::section::Section;
 
 /// What Azure counts besides a body: properties and framing, about this many bytes an event.
 const EVENT_BYTES: u64 = 512;
+
+/// How fast a sink may send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// Bytes a second.
+    pub bytes: u64,
+    /// Events a second.
+    pub events: u64,
+}
+
+impl Rate {
+    /// So many throughput units: 1 MB or 1000 events a second each (Azure Event Hubs quotas, "throughput units").
+    #[must_use]
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // `read` bounds it
+    pub fn throughput_units(units: f64) -> Self {
+        Self { bytes: (units * 1e6) as u64, events: (units * 1e3) as u64 }
+    }
+
+    /// Reads `throughput_units`.
+    pub fn read(section: &mut Section<'_>) -> Option<Self> {
+        let units = section
+            .number("throughput_units")
+            .doc("This device's share of the namespace, in throughput units: 1 is 1 MB or 1000 events per second.")
+            .example("0.5")
+            .within(0.01..=1000.0)
+            .hint("this device's share: 0.5 is 500 kB or 500 events a second")
+            .get_or("as fast as the hub takes");
+        units.map(Self::throughput_units)
+    }
+}
 
 /// How long so much takes at a rate, in microseconds.
 #[must_use]

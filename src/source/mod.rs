@@ -1,7 +1,7 @@
 //! Where frames come from.
 //!
 //! A source reads its device, hands frames over and is told when they are safe. It knows
-//! nothing of streams, queries or sinks. A new kind is one folder and one arm in `run`.
+//! nothing of streams, queries or sinks. A new kind is one folder and one row in `KINDS`.
 
 pub mod file;
 pub mod http;
@@ -11,7 +11,10 @@ pub mod serial;
 
 use crate::flow::handover::Giver;
 use crate::flow::stop::Stop;
+use crate::section::{Claim, Same, Section};
 use crate::telemetry::Metrics;
+use std::fmt::Debug;
+use std::pin::Pin;
 use std::sync::Arc;
 
 /// Memory for unpacking zstd is bounded by windows of 8 MiB: what levels up to 19 use.
@@ -32,65 +35,64 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
 }
 
-/// The kinds of source.
-#[derive(Debug, Clone)]
-pub enum Kind {
-    /// Lines of files.
-    File(file::Settings),
-    /// Requests of devices that push.
-    Http(http::Settings),
-    /// Registers of Modbus devices.
-    Modbus(modbus::Settings),
-    /// Messages of an MQTT broker.
-    Mqtt(mqtt::Settings),
-    /// Frames from serial ports.
-    Serial(serial::Settings),
-}
+/// The future of a source.
+pub type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// The future of a probe: what was found, or what is in the way.
+pub type Probing<'a> = Pin<Box<dyn Future<Output = Result<String, String>> + Send + 'a>>;
 
-impl Kind {
-    /// Whether a source can be tried without its store, as a copy that disturbs nobody: `forebay tap`.
+/// The settings of a source, which can run it.
+pub trait Source: Same + Debug + Send + Sync {
+    /// Runs until it is asked to stop. It keeps trying whatever happens outside.
+    fn run(&self, context: Context) -> Running;
+
+    /// Tries to reach what the source reads; what was found, or what is in the way.
+    fn probe(&self) -> Probing<'_>;
+
+    /// A copy that can be tried without a store and disturbs nobody: `forebay tap`.
     ///
     /// # Errors
-    /// Why it cannot.
-    pub fn for_tap(mut self) -> Result<Self, &'static str> {
-        match &mut self {
-            Self::Mqtt(mqtt) => {
-                // A session of its own; the broker keeps nothing for it and waits for nothing.
-                mqtt.client_id.push_str("-tap");
-                mqtt.clean_session = true;
-                mqtt.status = None;
-                // A shared subscription would take messages away from the agents that share it.
-                mqtt.subscriptions.iter_mut().for_each(crate::config::value::Subscription::for_tap);
-            }
-            Self::File(file) => file.from_end = true,
-            Self::Http(_) => return Err("what devices push would be answered 202 and be lost; run the agent instead"),
-            Self::Serial(_) | Self::Modbus(_) => {}
-        }
-        Ok(self)
+    /// Why there is none.
+    fn for_tap(&self) -> Result<Arc<dyn Source>, &'static str>;
+
+    /// What no other part may have too.
+    fn claims(&self) -> Vec<Claim> {
+        Vec::new()
+    }
+
+    /// How many unacknowledged messages the peer allows, where the user says so.
+    fn window(&self) -> Option<usize> {
+        None
     }
 }
 
-/// Tries to reach what a source reads; what was found.
-///
-/// # Errors
-/// What is in the way.
-pub async fn probe(kind: &Kind) -> Result<String, String> {
-    match kind {
-        Kind::File(settings) => file::probe(settings),
-        Kind::Http(settings) => http::open(settings).await.map(|_| format!("{} can be listened on", settings.listen)),
-        Kind::Modbus(settings) => modbus::probe(settings).await,
-        Kind::Mqtt(settings) => mqtt::probe(settings).await,
-        Kind::Serial(settings) => serial::probe(settings),
-    }
+/// How a source's messages are read, as its settings say: a source knows no decoders.
+pub trait Routes {
+    /// Reads the keys of messages in a section; `usual` is the decoder where none is named.
+    fn read(&mut self, section: &mut Section<'_>, usual: &'static str) -> Message;
+    /// One more route like another, with another decoder.
+    fn like(&mut self, route: usize, decoder: &'static str);
 }
 
-/// Runs a source until it is asked to stop. It keeps trying whatever happens outside.
-pub async fn run(kind: Kind, context: Context) {
-    match kind {
-        Kind::File(settings) => file::run(settings, context).await,
-        Kind::Http(settings) => http::run(settings, context).await,
-        Kind::Modbus(settings) => modbus::run(settings, context).await,
-        Kind::Mqtt(settings) => mqtt::run(settings, context).await,
-        Kind::Serial(settings) => serial::run(settings, context).await,
-    }
+/// What a source must know of its messages.
+#[derive(Debug, Clone, Copy)]
+pub struct Message {
+    /// The route: frames say which one they take.
+    pub route: usize,
+    /// The name of the decoder.
+    pub format: &'static str,
+    /// The character between values, where the first line names the columns.
+    pub header: Option<u8>,
 }
+
+/// A kind of source.
+pub struct Kind {
+    /// `kind = "NAME"`
+    pub name: &'static str,
+    /// A sentence for the reference.
+    pub doc: &'static str,
+    /// Reads the settings.
+    pub read: fn(&mut Section<'_>, &mut dyn Routes) -> Option<Arc<dyn Source>>,
+}
+
+/// Every kind of source there is.
+pub const KINDS: &[Kind] = &[file::KIND, http::KIND, modbus::KIND, mqtt::KIND, serial::KIND];

@@ -5,15 +5,16 @@
 
 use super::rig::Running;
 use crate::cli::runtime;
-use crate::config::value::{ConnectionString, EventHubs, Rate, Target, Transport};
 use crate::courier::way::{Ended, Way};
 use crate::flow::batch::{Batch, Envelope, Event};
 use crate::flow::stop::{Stop, stop};
 use crate::hub::{Hub, Settings, fault};
 use crate::platform::clock::Clock;
 use crate::platform::random;
+use crate::sink::SinkSettings;
+use crate::sink::eventhubs::{ConnectionString, Settings as EventHubs, Target, Transport};
+use crate::sink::pace::Rate;
 use crate::sink::pace::cost_us;
-use crate::sink::{self, Kind};
 use crate::telemetry::Metrics;
 use bytes::Bytes;
 use std::fmt::Write as _;
@@ -230,7 +231,7 @@ async fn bench(arguments: &Arguments) -> Result<(), String> {
     let mut agents = tokio::task::JoinSet::new();
     for number in 0..fleet.phases.len() {
         let settings = settings(&hub.connection, number);
-        let sink = sink::open(&Kind::EventHubs(settings), metrics.clone());
+        let sink = settings.open(metrics.clone());
         let way = Way::new("hub".into(), sink, Some(rate), None, Clock::system(), metrics.clone());
         agents.spawn(agent(number, way, fleet.clone(), stop.clone()));
     }

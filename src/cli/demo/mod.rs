@@ -97,6 +97,10 @@ impl Environment for Local {
         System.file(path)
     }
 
+    fn files(&self, pattern: &str) -> Result<Vec<PathBuf>, String> {
+        System.files(pattern)
+    }
+
     fn host_name(&self) -> String {
         "demo-gateway".into()
     }

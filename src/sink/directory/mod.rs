@@ -9,13 +9,14 @@
 
 mod file;
 mod folder;
+mod settings;
 
 use super::{BODY_RAW, DeliverError, Delivery, Limits, Sink};
-pub use crate::config::value::Directory as Settings;
 use crate::flow::batch::Batch;
 use crate::flow::receipt::Accepted;
 use crate::telemetry::Metrics;
 use folder::Folder;
+pub use settings::{KIND, Settings};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};

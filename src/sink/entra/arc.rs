@@ -4,7 +4,7 @@
 //! refused and names the file, the second shows what is in it.
 
 use super::cause;
-use crate::config::value::Secret;
+use crate::section::Secret;
 use crate::sink::{Class, DeliverError};
 use reqwest::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use reqwest::{RequestBuilder, StatusCode};

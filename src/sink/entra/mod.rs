@@ -6,8 +6,10 @@
 
 mod arc;
 mod assertion;
+mod settings;
 
-use crate::config::value::{Application, Entra, Giver};
+pub use settings::{Application, Entra, Giver};
+
 use crate::platform::clock;
 use crate::platform::tls::{self, Trust};
 use crate::sink::dial::{clock_hint, step};

@@ -1,7 +1,7 @@
 //! Claims-based security: tokens over the `$cbs` link pair (event-hubs.md, section 2).
 
+use super::Settings as EventHubs;
 use super::token::{Renewal, Token};
-use crate::config::value::EventHubs;
 use crate::sink::DeliverError;
 use fe2o3_amqp::link::receiver::CreditMode;
 use fe2o3_amqp::session::SessionHandle;

@@ -3,15 +3,16 @@
 //! The library waits for ever where a peer falls silent, and spins where a close goes
 //! unanswered: every step has a time limit, and `kill` shuts the socket down underneath it.
 
+use super::Settings as EventHubs;
 use super::cbs::Cbs;
 use super::error::{self, Failed};
 use super::guard::Guard;
 use super::message::Encoded;
 use super::token::Renewal;
 use super::transport;
-use crate::config::value::{EventHubs, Host};
 use crate::platform::stream::{Cutter, Tcp};
 use crate::platform::{clock, random};
+use crate::section::Host;
 use crate::sink::DeliverError;
 use crate::sink::dial::step;
 use crate::telemetry::event;

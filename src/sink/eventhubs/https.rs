@@ -9,13 +9,14 @@
 //! batch takes text only, so that each event of packed readings has a request; bodies are larger for it.
 
 use super::Settings;
+use super::Target;
 use super::error::{BUSY, NOT_FOUND, QUOTA};
 use super::token::{Renewal, Token};
 use super::transport;
-use crate::config::value::{Host, Target};
 use crate::flow::batch::{Batch, Event};
 use crate::flow::receipt::Accepted;
 use crate::platform::clock;
+use crate::section::Host;
 use crate::sink::dial::{Connections, step};
 use crate::sink::slots::Slots;
 use crate::sink::{Class, DeliverError, Delivery, Limits, Sink};

@@ -6,19 +6,22 @@
 
 mod cbs;
 mod connection;
+mod connection_string;
 mod error;
 mod guard;
 mod https;
 mod message;
+mod read;
 mod sas;
+mod settings;
 mod token;
 mod transport;
 
-pub use crate::config::value::EventHubs as Settings;
-pub use crate::config::value::Transport;
-use crate::config::value::{Host, Target};
+use crate::section::Host;
+pub use connection_string::{ConnectionError, ConnectionString, Credential, Endpoint};
 pub use guard::is_sound;
 pub use https::Https;
+pub use settings::{KIND, Proxy, Settings, Target, Transport};
 
 use super::dial::Connections;
 use super::slots::Slots;

@@ -1,7 +1,7 @@
 //! Tokens for a hub: a signature that we make, one that was given, or one of Microsoft Entra.
 
 use super::sas;
-use crate::config::value::{Credential, EventHubs};
+use super::{Credential, Settings as EventHubs};
 use crate::platform::{clock, random};
 use crate::sink::{Class, DeliverError, entra};
 use std::time::{Duration, Instant};

@@ -1,9 +1,10 @@
 //! What a hub is spoken to over: TCP, through a proxy if there is one, TLS, a WebSocket where that is asked for.
 
-use crate::config::value::{Endpoint, EventHubs, Host, Proxy, Transport};
+use super::{Endpoint, Proxy, Settings as EventHubs, Transport};
 use crate::platform::stream::Stream;
 use crate::platform::tls::Trust;
 use crate::platform::websocket;
+use crate::section::Host;
 use crate::sink::dial::{self, step};
 use crate::sink::{Class, DeliverError};
 use base64::Engine;

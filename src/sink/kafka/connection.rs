@@ -6,11 +6,12 @@
 use super::answer::{self, Asks};
 use super::error::from_broker;
 use super::scram::{Hash, Scram};
-use crate::config::value::{Kafka, Login, Place, Sasl};
+use super::{Sasl, Settings as Kafka};
 use crate::flow::hex::hex;
 use crate::platform::stream::Stream;
 use crate::platform::tls::Trust;
 use crate::platform::{clock, random};
+use crate::section::{Login, Place};
 use crate::sink::dial::{self, step};
 use crate::sink::{Class, DeliverError, entra};
 use bytes::BytesMut;

@@ -10,20 +10,21 @@ mod connection;
 mod error;
 mod record;
 mod scram;
+mod settings;
 #[cfg(test)]
 mod tests;
 
-pub use crate::config::value::Kafka as Settings;
 pub use answer::read_all;
 pub use scram::{Hash, Scram};
+pub use settings::{Compression, KIND, Sasl, Settings};
 
 use super::dial::{Connections, step};
 use super::slots::Slots;
 use super::{BODY_RAW, Class, DeliverError, Delivery, Limits, Sink};
-use crate::config::value::{Host, Sasl};
 use crate::flow::batch::Batch;
 use crate::flow::receipt::Accepted;
 use crate::platform::clock;
+use crate::section::Host;
 use crate::telemetry::{Metric, Metrics};
 use bytes::Bytes;
 use connection::Connection;

@@ -1,6 +1,6 @@
 //! Events as Kafka records, and which partition they go to.
 
-use crate::config::value::Compression;
+use super::Compression;
 use crate::flow::batch::{Batch, Event};
 use bytes::{BufMut, Bytes, BytesMut};
 use flate2::write::GzEncoder;

@@ -1,7 +1,7 @@
 //! Brokers that lie: nothing is accepted that was not told of the batch that was sent.
 
+use super::Compression;
 use super::*;
-use crate::config::value::Compression;
 use crate::flow::batch::{Envelope, Event};
 use bytes::{Buf, BufMut, BytesMut};
 use kafka_protocol::messages::metadata_response::{

@@ -7,15 +7,16 @@
 mod content;
 mod rules;
 mod saved;
+mod settings;
 mod tail;
 #[cfg(test)]
 mod tests;
 mod track;
 
 use super::Context;
-pub use crate::config::value::File as Settings;
 use crate::platform::watch::Watch;
 use crate::telemetry::event;
+pub use settings::{KIND, Settings, WhenDone};
 use std::path::Path;
 use std::time::Duration;
 pub use tail::Tail;

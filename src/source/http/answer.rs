@@ -1,6 +1,7 @@
 //! What a request says of itself, and what is answered.
 
-use crate::config::value::{INFLUX_UNITS, Secret};
+use super::settings::INFLUX_UNITS;
+use crate::section::Secret;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{self, HeaderMap};

@@ -8,12 +8,12 @@ mod answer;
 mod body;
 mod clients;
 mod keys;
+mod settings;
 
-pub use crate::config::value::Http as Settings;
 pub use body::unpack;
+pub use settings::{KIND, Settings};
 
 use super::Context;
-use crate::config::value::CONTENT_TYPES;
 use crate::flow::frame::{Frame, Payload};
 use crate::platform::clock;
 use crate::platform::tls;
@@ -30,6 +30,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use keys::Keys;
+use settings::CONTENT_TYPES;
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::pin;
@@ -352,9 +353,12 @@ impl Shared {
         let essence = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         let essence = if essence == "application/ndjson" { "application/x-ndjson" } else { &essence };
         // What curl says of itself when nobody tells it.
-        let essence = if essence == "application/x-www-form-urlencoded" { CONTENT_TYPES[0] } else { essence };
-        CONTENT_TYPES.iter().position(|known| *known == essence).ok_or_else(|| {
-            let message = format!("content-type `{essence}` is not known here; use {}", CONTENT_TYPES.join(", "));
+        let essence = if essence == "application/x-www-form-urlencoded" { CONTENT_TYPES[0].0 } else { essence };
+        CONTENT_TYPES.iter().position(|(known, _)| *known == essence).ok_or_else(|| {
+            let message = format!(
+                "content-type `{essence}` is not known here; use {}",
+                CONTENT_TYPES.map(|(name, _)| name).join(", ")
+            );
             say(StatusCode::UNSUPPORTED_MEDIA_TYPE, &message)
         })
     }

@@ -1,6 +1,6 @@
 //! Registers into few requests, words into numbers; pure.
 
-use crate::config::value::{Number, Register, Table};
+use super::settings::{Number, Register, Table};
 
 /// The most that one request may ask for: words, bits (Modbus application protocol 1.1b3, 6.1 and 6.3).
 const MOST_WORDS: u16 = 125;

@@ -6,15 +6,16 @@
 //! its value.
 
 mod map;
+mod settings;
 
-pub use crate::config::value::Modbus as Settings;
 pub use map::{Request, number, requests};
+pub use settings::{KIND, Settings};
 
 use super::{Context, serial};
-use crate::config::value::{ModbusLink, Slave, Table};
 use crate::flow::frame::{Frame, Payload};
 use crate::platform::random;
 use crate::telemetry::{Metric, Metrics, event};
+use settings::{ModbusLink, Slave, Table};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
@@ -113,7 +114,7 @@ pub(super) async fn run(settings: Settings, context: Context) {
                 if std::mem::take(&mut next.silences) > 0 {
                     tracing::info!(event = event::SOURCE_UP, source = %name, slave = next.slave.name, "answers again");
                 }
-                let unit = |register: &crate::config::value::Register| {
+                let unit = |register: &settings::Register| {
                     Some((format!("unit.{}", register.name).into(), register.unit.as_deref()?.into()))
                 };
                 let attributes = next.slave.registers.iter().filter_map(unit).collect();

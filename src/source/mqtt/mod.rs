@@ -9,12 +9,16 @@ mod acks;
 mod connection;
 mod copies;
 mod open;
+mod read;
 mod session;
+mod settings;
 mod subscribing;
+mod subscription;
 mod topics;
 mod wire;
 
-pub use crate::config::value::Mqtt as Settings;
+pub use settings::{Broker, KIND, Settings};
+pub use subscription::Subscription;
 
 use super::Context;
 use crate::platform::{clock, random};

@@ -2,8 +2,9 @@
 
 use super::Settings;
 use super::wire::{Client, Events};
-use crate::config::value::Broker;
 use crate::platform::tls::{self, Trust};
+use crate::section::Login;
+use crate::source::mqtt::settings::Broker;
 use std::pin::Pin;
 
 /// MQTT's own limit: a message that is too large for us is set aside, never refused for ever.
@@ -49,7 +50,7 @@ fn open4(settings: &Settings, broker: &Broker) -> Result<(Client, Events), Strin
     options.try_set_clean_session(settings.clean_session).map_err(|error| error.to_string())?;
     options.set_keep_alive(settings.keep_alive);
     options.set_max_packet_size(MAX_PACKET, 1 << 20);
-    if let Some((user, password)) = &settings.login {
+    if let Some(Login { user, password }) = &settings.login {
         options.set_credentials(user.clone(), password.now().expose().as_bytes().to_vec());
     }
     if let Some(status) = &settings.status {
@@ -91,7 +92,7 @@ fn open5(settings: &Settings, broker: &Broker) -> Result<(Client, Events), Strin
     // Not announced: a broker drops what is larger without a word, and we set it aside.
     options.set_incoming_packet_size_limit(IncomingPacketSizeLimit::Unlimited);
     options.set_keep_alive(settings.keep_alive);
-    if let Some((user, password)) = &settings.login {
+    if let Some(Login { user, password }) = &settings.login {
         options.set_credentials(user.clone(), password.now().expose().as_bytes().to_vec());
     }
     if let Some(status) = &settings.status {

@@ -1,6 +1,6 @@
 //! What proves a frame.
 
-use crate::config::value::Checksum;
+use super::settings::Checksum;
 use crc::{CRC_16_IBM_3740, CRC_16_MODBUS, Crc};
 
 const MODBUS: Crc<u16> = Crc::<u16>::new(&CRC_16_MODBUS);

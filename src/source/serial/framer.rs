@@ -3,7 +3,7 @@
 //! Invariants: it holds no more than the longest frame; whatever comes, it finds the next good
 //! frame again; every byte is in a frame, in one that was too long, or counted as garbage.
 
-use crate::config::value::Framing;
+use super::settings::Framing;
 use crate::flow::record::DEAD_LETTER_KEEP;
 use std::time::Duration;
 

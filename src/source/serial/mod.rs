@@ -7,11 +7,14 @@
 mod checksum;
 mod framer;
 mod port;
+mod read;
+mod settings;
 
-pub use crate::config::value::Serial as Settings;
 pub use checksum::proven;
 pub use framer::{Found, Framer};
 pub use port::open;
+pub use read::BYTE_ORDERS;
+pub use settings::{Checksum, Flow, Framing, KIND, Line, Parity, Poll, Rs485, Settings};
 
 use super::Context;
 use crate::telemetry::event;

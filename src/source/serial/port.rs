@@ -3,7 +3,7 @@
 use super::Settings;
 use super::checksum::proven;
 use super::framer::{Found, Framer};
-use crate::config::value::{Flow, Line, Parity, Rs485};
+use super::settings::{Flow, Line, Parity, Rs485};
 use crate::flow::frame::{Frame, Payload};
 use crate::flow::stop::Stop;
 use crate::platform::random;

@@ -467,6 +467,8 @@ impl Committer {
                 // A segment that never took a frame is taken back, or retries would fill the disk.
                 if let Some(number) = self.writer.take_back() {
                     self.inner.lock().segments.remove(&number);
+                    // The index took the one before it for sealed: it goes on after a restart.
+                    self.save_index(&[], &[self.current()]);
                 }
                 Outcome::Failed(error)
             }

@@ -328,9 +328,13 @@ impl Scanner<'_> {
             }
             let next = known.range(number + 1..).next().map(|(_, next)| next);
             let from_next = || next.and_then(|next| self.checkpoint_of(next)?.sealed).filter(|s| s.number == *number);
-            let summary = match remembered.summaries.get(number).cloned().or_else(from_next) {
+            let end = next.and_then(|next| end_from(next, *number));
+            // The index may be older than the segment: a roll that it saw was taken back, and the segment went on.
+            let is_current = |summary: &&Summary| end.is_none_or(|end| summary.end == end);
+            let summary = remembered.summaries.get(number).filter(is_current).cloned().or_else(from_next);
+            let summary = match summary {
                 Some(summary) => summary,
-                None => self.summarise(file, next.and_then(|next| end_from(next, *number)).unwrap_or(file.size))?,
+                None => self.summarise(file, end.unwrap_or(file.size))?,
             };
             segments.insert(*number, Segment { path: file.path.clone(), summary });
         }

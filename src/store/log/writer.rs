@@ -73,10 +73,11 @@ impl Writer {
         self.store
     }
 
-    /// The lsn of the last durable frame.
+    /// The lsn of the last durable frame; a checkpoint counts when a frame follows it, for until then
+    /// its roll may be taken back.
     #[must_use]
     pub fn lsn(&self) -> u64 {
-        self.lsn
+        self.before.as_ref().map_or(self.lsn, |(_, lsn, _)| *lsn)
     }
 
     /// Whether a body of this length fits in the current segment; Forebay's own frames may use

@@ -1,8 +1,8 @@
 //! Which files there are: new ones, and those that we know under another name, cut, copied or packed.
 
 use super::{DONE, Tail};
-use crate::config::value::WhenDone;
 use crate::flow::frame::Frame;
+use crate::source::file::WhenDone;
 use crate::source::file::content::unpacks_to;
 use crate::source::file::saved::{FileId, Part, Saved, folder, has_folder};
 use crate::source::file::track::Track;

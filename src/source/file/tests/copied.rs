@@ -1,8 +1,8 @@
 //! Files that are copied, cut and packed.
 
 use super::Rig;
-use crate::config::value::WhenDone;
 use crate::flow::frame::Payload;
+use crate::source::file::WhenDone;
 use std::fmt::Write as _;
 use std::time::Duration;
 

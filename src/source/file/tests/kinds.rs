@@ -1,9 +1,9 @@
 //! Packed files, UTF-16, headers, messages of several lines, files that are messages.
 
 use super::Rig;
-use crate::config::value::WhenDone;
 use crate::flow::frame::Frame;
 use crate::flow::frame::Payload;
+use crate::source::file::WhenDone;
 use std::io::Write as _;
 use std::time::Duration;
 

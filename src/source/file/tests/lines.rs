@@ -1,9 +1,9 @@
 //! Lines of files that are only appended to.
 
 use super::Rig;
-use crate::config::value::WhenDone;
 use crate::flow::frame::Frame;
 use crate::flow::frame::Payload;
+use crate::source::file::WhenDone;
 use crate::source::file::saved::FileId;
 use crate::source::file::saved::Fingerprint;
 use crate::source::file::saved::Saved;

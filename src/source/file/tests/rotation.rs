@@ -1,7 +1,7 @@
 //! Files that are renamed, and removed.
 
 use super::Rig;
-use crate::config::value::WhenDone;
+use crate::source::file::WhenDone;
 use std::fmt::Write as _;
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! What is asked of the broker on a connection, and what it answers.
 
 use super::{Connection, End};
-use crate::config::value::Broker;
 use crate::platform::clock;
+use crate::source::mqtt::settings::Broker;
 use crate::telemetry::{Metric, event};
 use std::time::Duration;
 use tokio::time::Instant;

@@ -1,0 +1,88 @@
+//! Where the configuration is, said in the same way to every command.
+
+use super::fail;
+use crate::config::{self, Config, Options, System};
+use crate::section::{Report, redact};
+use crate::telemetry::event;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// The environment variable that names the configuration.
+const VARIABLE: &str = "FOREBAY_CONFIG";
+/// Where a configuration is looked for, in this order.
+const PLACES: [&str; 2] = ["/etc/forebay/forebay.toml", "forebay.toml"];
+
+/// The configuration of a command.
+#[derive(Debug, clap::Args)]
+pub(super) struct Place {
+    /// The configuration; else `FOREBAY_CONFIG`, /etc/forebay/forebay.toml, ./forebay.toml
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// The configuration, as an option
+    #[arg(long, value_name = "FILE", conflicts_with = "file")]
+    config: Option<PathBuf>,
+}
+
+impl Place {
+    /// The path of the configuration.
+    pub fn path(&self) -> Result<PathBuf, ExitCode> {
+        let given = self.file.clone().or_else(|| self.config.clone());
+        let named = || std::env::var_os(VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from);
+        let usual = || PLACES.iter().map(PathBuf::from).find(|path| path.exists());
+        given.or_else(named).or_else(usual).ok_or_else(|| {
+            fail(2, format_args!("no configuration: give its path, set {VARIABLE}, or write {}", PLACES[0]))
+        })
+    }
+
+    /// The configuration, or the exit code when it is not good.
+    pub fn load(&self) -> Result<Config, ExitCode> {
+        self.path().and_then(|path| load(&path))
+    }
+}
+
+/// Reads a configuration, or says what is wrong with it; the exit code then.
+pub(super) fn load(path: &Path) -> Result<Config, ExitCode> {
+    let (config, notes) = read(path, false)?.map_err(|report| {
+        complain!("{}:\n{report}", path.display());
+        ExitCode::from(1)
+    })?;
+    warn(&notes.warnings);
+    Ok(config)
+}
+
+/// The state directory: as it is given, or as a configuration says; the usual one where none is given.
+pub(super) fn state(given: Option<&PathBuf>) -> Result<PathBuf, ExitCode> {
+    let no_directory = |path: &Path| fail(2, format_args!("{} is not a directory", path.display()));
+    let dir = match given {
+        Some(path) if path.is_dir() => return Ok(path.clone()),
+        Some(path) if !path.is_file() => return Err(no_directory(path)),
+        _ => {
+            let path = Place { file: given.cloned(), config: None }.path()?;
+            let loaded = read(&path, true)?.map_err(|report| {
+                complain!("{}:\n{report}", path.display());
+                ExitCode::from(1)
+            });
+            loaded?.0.state
+        }
+    };
+    if dir.is_dir() { Ok(dir) } else { Err(no_directory(&dir)) }
+}
+
+/// What was read: the configuration and its notes, or all problems.
+type Loaded = Result<(Config, config::Notes), Report>;
+
+/// Reads a configuration; the exit code where the file cannot be read.
+pub(super) fn read(path: &Path, without_secrets: bool) -> Result<Loaded, ExitCode> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| fail(2, format_args!("cannot read {}: {error}", path.display())))?;
+    Ok(config::load_with(&text, &System, Options { path: Some(path), without_secrets }))
+}
+
+/// Logs what is allowed, and most often a mistake.
+pub(super) fn warn(warnings: &Report) {
+    for warning in warnings.problems() {
+        let (line, hint) = (warnings.position(warning).line, &warning.hint);
+        let (message, hint) = (redact::text(&warning.message), hint.as_deref().map(redact::text));
+        tracing::warn!(event = event::STARTED, file = warnings.file(warning), line, hint, "{message}");
+    }
+}

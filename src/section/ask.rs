@@ -1,0 +1,259 @@
+//! A question to a section: a key, its type, what is allowed, what it means.
+
+use super::catalog::{Entry, Shape};
+use super::read::read;
+use super::{At, Bytes, Data, Read, Section, Session, Value};
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// A list; every bad element is told.
+type Elements<T> = Vec<At<T>>;
+
+type Reader<T> = Box<dyn Fn(&Session<'_>, &Value) -> Option<T>>;
+type Show<T> = Box<dyn Fn(&T) -> String>;
+type Check<T> = Box<dyn Fn(&T) -> Option<(String, Option<String>)>>;
+
+/// A question that is being put together.
+pub struct Ask<'s, 'c, T> {
+    section: &'s mut Section<'c>,
+    entry: Entry,
+    read: Reader<T>,
+    show: Show<T>,
+    checks: Vec<Check<T>>,
+    hint: Option<&'static str>,
+}
+
+impl<'c> Section<'c> {
+    fn ask<T: Read + 'static>(&mut self, key: &'static str) -> Ask<'_, 'c, T> {
+        let read: Reader<T> = Box::new(|session, value| read(session, value, T::read, &T::wanted()));
+        self.question(key, *T::shape(), read, Box::new(T::show))
+    }
+
+    fn question<T>(&mut self, key: &'static str, shape: Shape, read: Reader<T>, show: Show<T>) -> Ask<'_, 'c, T> {
+        let entry = self.entry(key, shape, "");
+        Ask { section: self, entry, read, show, checks: Vec::new(), hint: None }
+    }
+
+    /// Asks for text.
+    pub fn text(&mut self, key: &'static str) -> Ask<'_, 'c, String> {
+        self.ask(key)
+    }
+
+    /// Asks for a duration.
+    pub fn duration(&mut self, key: &'static str) -> Ask<'_, 'c, Duration> {
+        self.ask(key)
+    }
+
+    /// Asks for a number of bytes.
+    pub fn bytes(&mut self, key: &'static str) -> Ask<'_, 'c, Bytes> {
+        self.ask(key)
+    }
+
+    /// Asks for a whole number.
+    pub fn whole<T: Read + 'static>(&mut self, key: &'static str) -> Ask<'_, 'c, T> {
+        self.ask(key)
+    }
+
+    /// Asks for a number.
+    pub fn number(&mut self, key: &'static str) -> Ask<'_, 'c, f64> {
+        self.ask(key)
+    }
+
+    /// Asks for `true` or `false`.
+    pub fn truth(&mut self, key: &'static str) -> Ask<'_, 'c, bool> {
+        self.ask(key)
+    }
+
+    /// Asks for a list of texts.
+    pub fn texts(&mut self, key: &'static str) -> Ask<'_, 'c, Elements<String>> {
+        let reader: Reader<Elements<String>> = Box::new(|session, value| {
+            let Data::List(list) = &value.data else {
+                let found = value.data.words(true);
+                let message = format!("{found} stands here, and a list in brackets is wanted");
+                session.problem(value.span.clone(), message, None);
+                return None;
+            };
+            let element = |value: &Value| {
+                let text = read(session, value, String::read, &String::wanted())?;
+                Some(At { span: value.span.clone(), value: text })
+            };
+            Some(list.iter().filter_map(element).collect())
+        });
+        let show = |list: &Elements<String>| format!("{:?}", list.iter().map(|at| &at.value).collect::<Vec<_>>());
+        self.question(key, Shape::List(Box::new(Shape::Text)), reader, Box::new(show))
+    }
+
+    /// Asks for one of some words: the word, its value, its meaning.
+    pub fn choice<T: Copy + PartialEq + 'static>(
+        &mut self,
+        key: &'static str,
+        choices: &[(&'static str, T, &'static str)],
+    ) -> Ask<'_, 'c, T> {
+        let shape = Shape::Choice(choices.iter().map(|(word, _, doc)| (*word, *doc)).collect());
+        let choices: Rc<[(&'static str, T, &'static str)]> = choices.into();
+        let known = choices.clone();
+        let what = if key == "kind" { key } else { "value" };
+        let reader: Reader<T> = Box::new(move |session, value| {
+            let words = || choices.iter().map(|(word, ..)| *word);
+            let word = read(session, value, String::read, &String::wanted())?;
+            let found = choices.iter().find(|(known, ..)| *known == word).map(|(_, value, _)| *value);
+            if found.is_none() {
+                let near = super::nearest(&word, words()).map(|near| format!("did you mean \"{near}\"? "));
+                let hint = format!("{}one of: {}", near.unwrap_or_default(), words().collect::<Vec<_>>().join(", "));
+                session.problem(value.span.clone(), format!("unknown {what} `{word}`"), Some(hint));
+            }
+            found
+        });
+        let word =
+            move |value: &T| known.iter().find(|(_, known, _)| known == value).map(|(word, ..)| format!("\"{word}\""));
+        self.question(key, shape, reader, Box::new(move |value| word(value).unwrap_or_default()))
+    }
+}
+
+impl<T: Clone + 'static> Ask<'_, '_, T> {
+    /// Sentences for the reference: what the key means, its unit, its consequence.
+    #[must_use]
+    pub fn doc(mut self, doc: &'static str) -> Self {
+        self.entry.doc = doc;
+        self
+    }
+
+    /// A value, as TOML.
+    #[must_use]
+    pub fn example(mut self, example: &'static str) -> Self {
+        self.entry.example = Some(example.into());
+        self
+    }
+
+    /// What to do when the value is not allowed.
+    #[must_use]
+    pub fn hint(mut self, hint: &'static str) -> Self {
+        self.hint = Some(hint);
+        self
+    }
+
+    /// What else must hold: the message, and what to do.
+    #[must_use]
+    pub fn check(mut self, check: impl Fn(&T) -> Option<(String, Option<String>)> + 'static) -> Self {
+        self.checks.push(Box::new(check));
+        self
+    }
+
+    fn bound(mut self, words: String, is_good: impl Fn(&T) -> bool + 'static) -> Self {
+        let message = format!("`{}` must be {words}", self.entry.key);
+        self.entry.range = Some(words);
+        self.checks.push(Box::new(move |value| (!is_good(value)).then(|| (message.clone(), None))));
+        self
+    }
+
+    fn answer(self) -> Option<T> {
+        let Self { section, entry, read, checks, hint, .. } = self;
+        let key = entry.key;
+        section.record(entry);
+        let value = section.take(key)?;
+        let read = read(section.session, &value)?;
+        match checks.iter().find_map(|check| check(&read)) {
+            None => Some(read),
+            Some((message, own)) => {
+                section.session.problem(value.span, message, own.or(hint.map(String::from)));
+                None
+            }
+        }
+    }
+
+    /// The value if it is there and good.
+    #[must_use]
+    pub fn get(self) -> Option<T> {
+        self.answer()
+    }
+
+    /// The value, or the default.
+    #[must_use]
+    pub fn or(mut self, default: T) -> T {
+        let shown = (self.show)(&default);
+        if !shown.is_empty() {
+            self.entry.default = Some(shown);
+        }
+        self.answer().unwrap_or(default)
+    }
+
+    /// The value, or the default, whose words stand in the reference.
+    #[must_use]
+    pub fn or_as(mut self, default: T, words: &str) -> T {
+        self.entry.default = Some(words.into());
+        self.answer().unwrap_or(default)
+    }
+
+    /// The value if it is there and good; the words say what holds without it.
+    #[must_use]
+    pub fn get_or(mut self, words: &str) -> Option<T> {
+        self.entry.default = Some(words.into());
+        self.answer()
+    }
+
+    /// The value, which must be there; without it nothing more is said of the section.
+    #[must_use]
+    pub fn or_missing(self) -> Option<T> {
+        let (span, session, key) = (self.section.span(), self.section.session(), self.entry.key);
+        let words = match &self.entry.shape {
+            Shape::Choice(choices) => choices.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", "),
+            _ => String::new(),
+        };
+        if !self.section.has(key) {
+            session.problem(span, format!("`{key}` is missing"), Some(format!("one of: {words}")));
+        }
+        self.answer()
+    }
+
+    /// The value, which must be there.
+    #[must_use]
+    pub fn need(mut self) -> Option<T> {
+        self.entry.is_required = true;
+        let key = self.entry.key;
+        if !self.section.has(key) {
+            let example = self.entry.example.clone().unwrap_or_default();
+            self.section.say_missing(key, &example);
+        }
+        self.answer()
+    }
+}
+
+impl<T: Read + PartialOrd + Display + 'static> Ask<'_, '_, T> {
+    /// One of these numbers.
+    #[must_use]
+    pub fn one_of(self, numbers: &'static [T]) -> Self {
+        let words: Vec<String> = numbers.iter().map(T::to_string).collect();
+        let (last, others) =
+            words.split_last().map_or((String::new(), &[][..]), |(last, others)| (last.clone(), others));
+        let words = if others.is_empty() { last } else { format!("{} or {last}", others.join(", ")) };
+        self.bound(words, |value| numbers.contains(value))
+    }
+}
+
+impl<T: Read + PartialOrd + 'static> Ask<'_, '_, T> {
+    /// From one value to another.
+    #[must_use]
+    pub fn within(self, range: RangeInclusive<T>) -> Self {
+        let words = format!("from {} to {}", bare(range.start()), bare(range.end()));
+        self.bound(words, move |value| range.contains(value))
+    }
+
+    /// This value, or more.
+    #[must_use]
+    pub fn at_least(self, least: T) -> Self {
+        self.bound(format!("at least {}", bare(&least)), move |value| *value >= least)
+    }
+
+    /// This value, or less.
+    #[must_use]
+    pub fn at_most(self, most: T) -> Self {
+        self.bound(format!("at most {}", bare(&most)), move |value| *value <= most)
+    }
+}
+
+/// A value without quotes.
+fn bare<T: Read>(value: &T) -> String {
+    value.show().trim_matches('"').to_string()
+}

@@ -1,0 +1,210 @@
+//! Types that a value may have, and values that stand elsewhere.
+
+use super::catalog::Shape;
+use super::{Bytes, Data, Session, Span, Value};
+use std::path::Path;
+use std::time::Duration;
+
+/// Keys of a table that stands for a value which is found elsewhere.
+const REFERENCE_KEYS: [&str; 3] = ["env", "file", "default"];
+
+/// A type that a value may have.
+pub trait Read: Sized + Clone {
+    /// The words for the type: `text in quotes`.
+    fn wanted() -> String;
+    /// Reads a value; what is wrong with it where its type is right.
+    ///
+    /// # Errors
+    /// `None`: it has another type.
+    fn read(data: &Data) -> Result<Self, Option<String>>;
+    /// Writes a value as TOML.
+    fn show(&self) -> String;
+    /// The type for the reference.
+    fn shape() -> Box<Shape>;
+}
+
+macro_rules! whole_numbers {
+    ($($type:ident $words:literal),*) => { $(
+        impl Read for $type {
+            fn wanted() -> String {
+                $words.into()
+            }
+            fn read(data: &Data) -> Result<Self, Option<String>> {
+                match data {
+                    Data::Integer(number) => Self::try_from(*number).map_err(|_| None),
+                    _ => Err(None),
+                }
+            }
+            fn show(&self) -> String {
+                self.to_string()
+            }
+            fn shape() -> Box<Shape> {
+                Box::new(Shape::Integer)
+            }
+        }
+    )* };
+}
+whole_numbers!(
+    u8 "a whole number from 0 to 255",
+    u16 "a whole number from 0 to 65535",
+    u32 "a whole number from 0 to 4294967295",
+    u64 "a whole number, 0 or more",
+    usize "a whole number, 0 or more"
+);
+
+impl Read for f64 {
+    fn wanted() -> String {
+        "a number".into()
+    }
+    fn read(data: &Data) -> Result<Self, Option<String>> {
+        match data {
+            Data::Integer(number) => Ok(*number as f64),
+            Data::Float(number) if number.is_finite() => Ok(*number),
+            Data::Float(_) => Err(Some("this must be a number".into())),
+            _ => Err(None),
+        }
+    }
+    fn show(&self) -> String {
+        self.to_string()
+    }
+    fn shape() -> Box<Shape> {
+        Box::new(Shape::Number)
+    }
+}
+
+impl Read for bool {
+    fn wanted() -> String {
+        "true or false".into()
+    }
+    fn read(data: &Data) -> Result<Self, Option<String>> {
+        match data {
+            Data::Bool(truth) => Ok(*truth),
+            _ => Err(None),
+        }
+    }
+    fn show(&self) -> String {
+        self.to_string()
+    }
+    fn shape() -> Box<Shape> {
+        Box::new(Shape::Bool)
+    }
+}
+
+impl Read for String {
+    fn wanted() -> String {
+        "text in quotes".into()
+    }
+    fn read(data: &Data) -> Result<Self, Option<String>> {
+        match data {
+            Data::Text(text) => Ok(text.clone()),
+            _ => Err(None),
+        }
+    }
+    fn show(&self) -> String {
+        format!("{self:?}")
+    }
+    fn shape() -> Box<Shape> {
+        Box::new(Shape::Text)
+    }
+}
+
+impl Read for Duration {
+    fn wanted() -> String {
+        "a duration such as \"5s\"".into()
+    }
+    fn read(data: &Data) -> Result<Self, Option<String>> {
+        match data {
+            Data::Text(text) => text.parse::<Span>().map(|span| span.0).map_err(Some),
+            _ => Err(None),
+        }
+    }
+    fn show(&self) -> String {
+        format!("\"{}\"", Span(*self))
+    }
+    fn shape() -> Box<Shape> {
+        Box::new(Shape::Span)
+    }
+}
+
+impl Read for Bytes {
+    fn wanted() -> String {
+        "a size such as \"64MiB\"".into()
+    }
+    fn read(data: &Data) -> Result<Self, Option<String>> {
+        match data {
+            Data::Text(text) => text.parse::<Self>().map_err(Some),
+            _ => Err(None),
+        }
+    }
+    fn show(&self) -> String {
+        format!("\"{self}\"")
+    }
+    fn shape() -> Box<Shape> {
+        Box::new(Shape::Bytes)
+    }
+}
+
+/// Reads one value, wherever it comes from; says what is wrong with it.
+pub(super) fn read<T>(
+    session: &Session<'_>,
+    value: &Value,
+    read: impl Fn(&Data) -> Result<T, Option<String>>,
+    wanted: &str,
+) -> Option<T> {
+    let referred = match referred(session, value) {
+        Ok(referred) => referred,
+        Err(message) => {
+            session.problem(value.span.clone(), message, None);
+            return None;
+        }
+    };
+    let data = referred.as_ref().unwrap_or(&value.data);
+    let error = match read(data) {
+        Ok(read) => return Some(read),
+        // A text from outside may stand for a number too, and a number for a text.
+        Err(None) if referred.is_some() => {
+            let Data::Text(text) = data else { return None };
+            match read(&Data::from_environment(text)) {
+                Ok(read) => return Some(read),
+                Err(error) => error,
+            }
+        }
+        Err(error) => error,
+    };
+    let found = if referred.is_some() { "another value".into() } else { data.words(true) };
+    let message = error.unwrap_or_else(|| format!("{found} stands here, and {wanted} is wanted"));
+    session.problem(value.span.clone(), message, None);
+    None
+}
+
+/// The text behind `{ env = "NAME", default = ".." }` or `{ file = "/path" }`.
+fn referred(session: &Session<'_>, value: &Value) -> Result<Option<Data>, String> {
+    let Data::Table(table) = &value.data else { return Ok(None) };
+    let text = |key: &str| {
+        table.iter().find(|(known, _)| known.name == key).and_then(|(_, value)| match &value.data {
+            Data::Text(text) => Some(text.as_str()),
+            _ => None,
+        })
+    };
+    let is_reference = table.iter().all(|(key, _)| REFERENCE_KEYS.contains(&key.name.as_str()));
+    let (env, file) = (text("env"), text("file"));
+    if !is_reference || (env.is_none() && file.is_none()) {
+        return Ok(None);
+    }
+    let default = table.iter().find(|(key, _)| key.name == "default").map(|(_, value)| value.data.clone());
+    match (env, file) {
+        (Some(name), None) => match (session.environment.variable(name), default) {
+            (Some(text), _) => Ok(Some(Data::Text(text))),
+            (None, Some(default)) => Ok(Some(default)),
+            (None, None) => {
+                Err(format!("the environment variable {name} is not set, and there is no `default` beside it"))
+            }
+        },
+        (None, Some(path)) => match (session.environment.file(Path::new(path)), default) {
+            (Ok(text), _) => Ok(Some(Data::Text(text.trim().into()))),
+            (Err(error), Some(default)) if error.kind() == std::io::ErrorKind::NotFound => Ok(Some(default)),
+            (Err(error), _) => Err(format!("cannot read {path}: {error}")),
+        },
+        _ => Err("give one of `env` and `file`".into()),
+    }
+}

@@ -1,0 +1,149 @@
+//! The reading of one configuration: what all its sections share, and what was found.
+
+use super::catalog::Entry;
+use super::{Held, Key, Problem, Section, Value};
+use crate::flow::record::is_own_stream;
+use std::cell::RefCell;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+/// Names go into event properties, whose size is reckoned with.
+const MOST_NAME_BYTES: usize = 128;
+
+/// Where secrets and other values from outside the file are looked up.
+pub trait Environment {
+    /// An environment variable.
+    fn variable(&self, name: &str) -> Option<String>;
+    /// A file's text.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn file(&self, path: &Path) -> std::io::Result<String>;
+    /// The files that match a pattern, in the order of their names.
+    ///
+    /// # Errors
+    /// What is wrong with the pattern.
+    fn files(&self, pattern: &str) -> Result<Vec<PathBuf>, String>;
+    /// The host's name.
+    fn host_name(&self) -> String;
+}
+
+/// The environment of this process.
+#[derive(Debug, Clone, Copy)]
+pub struct System;
+
+impl Environment for System {
+    fn variable(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+
+    fn file(&self, path: &Path) -> std::io::Result<String> {
+        std::fs::read_to_string(path)
+    }
+
+    fn files(&self, pattern: &str) -> Result<Vec<PathBuf>, String> {
+        let paths = glob::glob(pattern).map_err(|error| error.to_string())?;
+        Ok(paths.filter_map(Result::ok).collect())
+    }
+
+    fn host_name(&self) -> String {
+        crate::platform::machine::host_name()
+    }
+}
+
+/// What was found so far.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    problems: Vec<Problem>,
+    warnings: Vec<Problem>,
+    assumed: Vec<String>,
+    pub(super) catalog: Vec<Entry>,
+}
+
+/// The reading of one configuration; all its sections share it.
+pub struct Session<'e> {
+    pub(super) environment: &'e dyn Environment,
+    pub(super) found: RefCell<Found>,
+    pub(super) device: RefCell<String>,
+    pub(super) is_catalog: bool,
+    pub(super) without_secrets: bool,
+}
+
+impl<'e> Session<'e> {
+    /// Begins to read. `without_secrets` looks no secret up: for a check on another machine.
+    #[must_use]
+    pub fn new(environment: &'e dyn Environment, without_secrets: bool) -> Self {
+        let (found, device) = (RefCell::default(), RefCell::default());
+        Self { environment, found, device, is_catalog: false, without_secrets }
+    }
+
+    /// Records questions instead: every table and list is there, and every value is missing.
+    #[must_use]
+    pub fn for_catalog(environment: &'e dyn Environment) -> Self {
+        Self { is_catalog: true, ..Self::new(environment, true) }
+    }
+
+    /// The section for a table. `path` names it in the reference, `label` in messages.
+    pub fn section(&self, path: &str, label: &str, span: Range<usize>, table: Vec<(Key, Value)>) -> Section<'_> {
+        Section {
+            session: self,
+            path: path.into(),
+            label: label.into(),
+            span,
+            table: table.into_iter().map(|(key, value)| Held { key, value, is_asked: false }).collect(),
+            known: Vec::new(),
+            missing: Vec::new(),
+            group: None,
+        }
+    }
+
+    /// Says what must be changed.
+    pub fn problem(&self, span: Range<usize>, message: impl Into<String>, hint: Option<String>) {
+        self.found.borrow_mut().problems.push(Problem { span, message: message.into(), hint });
+    }
+
+    /// Says what is allowed and most often a mistake.
+    pub fn warn(&self, span: Range<usize>, message: impl Into<String>, hint: Option<String>) {
+        self.found.borrow_mut().warnings.push(Problem { span, message: message.into(), hint });
+    }
+
+    /// Says what is taken for something that the configuration leaves open.
+    pub fn assume(&self, what: impl Into<String>) {
+        self.found.borrow_mut().assumed.push(what.into());
+    }
+
+    /// Whether no problem was found so far.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.found.borrow().problems.is_empty()
+    }
+
+    /// Sets the device's name, which some settings are made of.
+    pub fn set_device(&self, name: &str) {
+        *self.device.borrow_mut() = name.into();
+    }
+
+    /// Checks a name that goes into file names, event properties and partition keys.
+    pub fn name(&self, span: Range<usize>, name: &str) {
+        let is_good = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        if name.is_empty() || name.len() > MOST_NAME_BYTES || !name.chars().all(is_good) {
+            let hint = "letters, digits, `.`, `_` and `-`; at most 128";
+            self.problem(span, format!("`{name}` cannot be a name"), Some(hint.into()));
+        } else if is_own_stream(name) {
+            self.problem(span, format!("`{name}`: names that begin with `forebay.` are Forebay's own"), None);
+        }
+    }
+
+    /// Problems, warnings and assumptions.
+    #[must_use]
+    pub fn end(self) -> (Vec<Problem>, Vec<Problem>, Vec<String>) {
+        let Found { problems, warnings, assumed, .. } = self.found.into_inner();
+        (problems, warnings, assumed)
+    }
+
+    /// The questions that were asked.
+    #[must_use]
+    pub fn into_catalog(self) -> Vec<Entry> {
+        self.found.into_inner().catalog
+    }
+}

@@ -1,0 +1,89 @@
+//! `[sink.NAME]` with `kind = "directory"`
+
+use crate::flow::codec::Codec;
+use crate::section::{Bytes, Claim, Section};
+use crate::sink::{Kind, Sending, Sink, SinkSettings};
+use crate::telemetry::Metrics;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The smallest `keep`: the file that is written, and one that is finished.
+const LEAST_KEEP: Bytes = Bytes(32 << 20);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// The row of this kind in the table of sinks.
+pub const KIND: Kind = Kind { name: "directory", doc: "Files of one JSON object a line, in a folder.", read };
+
+/// Files that records are written to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The folder; made if missing.
+    pub path: PathBuf,
+    /// A file is finished at this age.
+    pub roll: Duration,
+    /// Bytes of all files; the oldest finished ones are removed. `None`: nothing is removed.
+    pub keep: Option<u64>,
+    /// Rights of files (`0o600`); the folder may also be searched by whoever may read.
+    pub mode: u32,
+    /// Files are gzip.
+    pub packed: bool,
+}
+
+impl SinkSettings for Settings {
+    fn open(&self, metrics: Arc<Metrics>) -> Arc<dyn Sink> {
+        Arc::new(super::Directory::new(self.clone(), metrics))
+    }
+
+    fn claims(&self) -> Vec<Claim> {
+        vec![Claim::Writes(self.path.clone())]
+    }
+}
+
+/// Where it sends, for people.
+impl fmt::Display for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "files in {}", self.path.display())
+    }
+}
+
+fn read(section: &mut Section<'_>) -> Option<(Arc<dyn SinkSettings>, Sending)> {
+    let path = section
+        .text("path")
+        .doc("The folder. It is made if it is missing. No other sink and no source may use it.")
+        .example("\"/var/spool/forebay\"")
+        .check(|path| path.is_empty().then(|| ("`path` is empty".into(), None)))
+        .need();
+    let roll = section
+        .duration("roll")
+        .doc("A file is finished at this age, or when it has 16 MiB.")
+        .within(SECOND..=30 * 86_400 * SECOND)
+        .or(300 * SECOND);
+    let keep = section
+        .bytes("keep")
+        .doc("The folder holds at most this much. The oldest finished files are removed.")
+        .example("\"1GiB\"")
+        .at_least(LEAST_KEEP)
+        .hint("a file has up to 16MiB, and the newest finished one is kept beside it")
+        .get_or("nothing is removed");
+    let mode = section
+        .text("mode")
+        .doc("Rights of the files, in octal. The folder may also be searched by whoever may read the files.")
+        .check(|text| {
+            let hint = "for example \"0640\": the owner reads and writes, the group reads";
+            of_octal(text).is_none().then(|| (format!("`{text}` is no mode of files"), Some(hint.into())))
+        })
+        .or("0600".into());
+    let codec = Sending::read_codec(section, Codec::None);
+    let sending = Sending { codec, ..Sending::read(section) };
+    let (keep, packed) = (keep.map(|keep| keep.0), codec == Codec::Gzip);
+    let mode = of_octal(&mode)?;
+    Some((Arc::new(Settings { path: path?.into(), roll, keep, mode, packed }), sending))
+}
+
+/// Rights of files, as `chmod` takes them.
+fn of_octal(text: &str) -> Option<u32> {
+    let read = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777 && mode & 0o600 == 0o600);
+    read.filter(|_| !text.starts_with('+'))
+}

@@ -1,0 +1,260 @@
+//! `credential = { .. }`: how a token of Microsoft Entra is had.
+
+use crate::section::{At, Secret, Section};
+use std::path::PathBuf;
+
+/// Azure's public cloud.
+const AUTHORITY: &str = "https://login.microsoftonline.com";
+/// The instance metadata service of Azure's machines.
+const IMDS: &str = "http://169.254.169.254";
+const ID: &str = "\"00000000-0000-0000-0000-000000000000\"";
+
+/// Where tokens come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entra {
+    /// An application with a secret.
+    ClientSecret {
+        /// Where it asks.
+        application: Application,
+        /// Its secret.
+        secret: Secret,
+    },
+    /// An application with a certificate.
+    ClientCertificate {
+        /// Where it asks.
+        application: Application,
+        /// Its certificate, PEM.
+        certificate: PathBuf,
+        /// Its RSA key, PEM.
+        key: PathBuf,
+    },
+    /// An application that another issuer vouches for, by a token in a file that is written anew.
+    WorkloadIdentity {
+        /// Where it asks.
+        application: Application,
+        /// The other issuer's token.
+        token_file: PathBuf,
+    },
+    /// What Azure gives to its own machines.
+    ManagedIdentity {
+        /// Which of several.
+        client_id: Option<String>,
+        /// Who gives it.
+        giver: Giver,
+    },
+    /// What a program prints: a token, or JSON with `accessToken` or `access_token`.
+    Command(Vec<String>),
+}
+
+impl Entra {
+    /// Files that count with the next token.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        match self {
+            Self::ClientSecret { secret, .. } => secret.file().cloned().into_iter().collect(),
+            Self::ClientCertificate { certificate, key, .. } => vec![certificate.clone(), key.clone()],
+            Self::WorkloadIdentity { token_file, .. } => vec![token_file.clone()],
+            Self::ManagedIdentity { .. } | Self::Command(_) => Vec::new(),
+        }
+    }
+}
+
+/// An application in a directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Application {
+    /// `https://login.microsoftonline.com`, or that of another cloud.
+    pub authority: String,
+    /// The directory.
+    pub tenant: String,
+    /// The application.
+    pub client_id: String,
+}
+
+/// Who gives a managed identity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Giver {
+    /// The instance metadata service, at this address.
+    Imds(String),
+    /// App Service: its endpoint and the header that it wants.
+    AppService(String, Secret),
+    /// Azure Arc: its agent on this machine.
+    Arc(String),
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum EntraKind {
+    ClientSecret,
+    ClientCertificate,
+    WorkloadIdentity,
+    ManagedIdentity,
+    Command,
+}
+
+impl EntraKind {
+    /// The keys that it has.
+    fn keys(self) -> &'static [&'static str] {
+        match self {
+            Self::ClientSecret => &["tenant", "client_id", "secret", "authority"],
+            Self::ClientCertificate => &["tenant", "client_id", "certificate", "key", "authority"],
+            Self::WorkloadIdentity => &["tenant", "client_id", "token_file", "authority"],
+            Self::ManagedIdentity => &["client_id"],
+            Self::Command => &["command"],
+        }
+    }
+}
+
+/// All keys but `kind`.
+const KEYS: [&str; 8] = ["tenant", "client_id", "secret", "certificate", "key", "token_file", "command", "authority"];
+
+impl Entra {
+    /// Reads `credential`.
+    #[must_use]
+    pub fn read(mut section: Section<'_>) -> Option<Self> {
+        let kind = section
+            .choice(
+                "kind",
+                &[
+                    ("client-secret", EntraKind::ClientSecret, "An application with a secret."),
+                    ("client-certificate", EntraKind::ClientCertificate, "An application with a certificate."),
+                    (
+                        "workload-identity",
+                        EntraKind::WorkloadIdentity,
+                        "An application that another issuer vouches for (Kubernetes).",
+                    ),
+                    (
+                        "managed-identity",
+                        EntraKind::ManagedIdentity,
+                        "The identity of an Azure machine, App Service or Azure Arc.",
+                    ),
+                    ("command", EntraKind::Command, "The token that a program prints."),
+                ],
+            )
+            .doc("Where tokens come from.")
+            .example("\"managed-identity\"")
+            .need();
+        let is = |wanted: EntraKind| kind == Some(wanted);
+        let needs_id = is(EntraKind::ClientSecret) || is(EntraKind::ClientCertificate);
+        let tenant = section.text("tenant").doc("The directory (tenant) id.").example(ID);
+        let tenant = if needs_id { tenant.need() } else { tenant.get() };
+        let client_id = section
+            .text("client_id")
+            .doc("The application (client) id, or which of several managed identities.")
+            .example(ID);
+        let client_id = if needs_id { client_id.need() } else { client_id.get() };
+        let secret_doc = "The application's secret.";
+        let secret = if is(EntraKind::ClientSecret) {
+            section.need_secret("secret", secret_doc, "{ env = \"AZURE_CLIENT_SECRET\" }")
+        } else {
+            section.secret("secret", secret_doc)
+        };
+        let certificate = section.text("certificate").doc("PEM file of the application's certificate.");
+        let certificate = certificate.example("\"/etc/forebay/application.pem\"");
+        let certificate = if is(EntraKind::ClientCertificate) { certificate.need() } else { certificate.get() };
+        let key = section.text("key").doc("PEM file of the certificate's RSA key, where it is not in the same file.");
+        let key = key.example("\"/etc/forebay/application.key\"").get_or("the file of `certificate`");
+        let token_file = section.text("token_file").doc("File with the other issuer's token.");
+        let token_file = token_file
+            .example("\"/var/run/secrets/azure/tokens/azure-identity-token\"")
+            .get_or("`AZURE_FEDERATED_TOKEN_FILE`");
+        let command = section
+            .texts("command")
+            .doc("A program and its arguments. It prints a token, or JSON with `accessToken` or `access_token`.")
+            .example("[\"/usr/local/bin/token\"]")
+            .check(|command| {
+                let is_empty = command.first().is_none_or(|program| program.value.is_empty());
+                is_empty.then(|| ("`command` is empty".into(), None))
+            });
+        let command = if is(EntraKind::Command) { command.need() } else { command.get() };
+        let authority = section
+            .text("authority")
+            .doc("Address of another cloud's login.")
+            .check(|text| (!is_address(text)).then(|| ("`authority` is an https:// address".into(), None)))
+            .get_or("`\"https://login.microsoftonline.com\"`");
+        let read = kind.and_then(|kind| {
+            for key in KEYS.iter().filter(|key| section.has(key) && !kind.keys().contains(key)) {
+                let hint = format!("it has: {}", kind.keys().join(", "));
+                section.wrong_because(key, format!("`{key}` does not go with this kind of credential"), hint);
+            }
+            let certificate = certificate.map(|certificate| {
+                let key = key.unwrap_or_else(|| certificate.clone());
+                (PathBuf::from(certificate), PathBuf::from(key))
+            });
+            let given = Given { tenant, client_id, secret, certificate, token_file, command, authority };
+            given.of_kind(kind, &section)
+        });
+        section.end();
+        read
+    }
+}
+
+/// What a section says, whatever its kind.
+struct Given {
+    tenant: Option<String>,
+    client_id: Option<String>,
+    secret: Option<Secret>,
+    certificate: Option<(PathBuf, PathBuf)>,
+    token_file: Option<String>,
+    command: Option<Vec<At<String>>>,
+    authority: Option<String>,
+}
+
+impl Given {
+    fn of_kind(self, kind: EntraKind, section: &Section<'_>) -> Option<Entra> {
+        // What Kubernetes and others set for a workload identity.
+        let inherited = |name: &str| section.variable(name).filter(|_| kind == EntraKind::WorkloadIdentity);
+        let authority =
+            self.authority.or_else(|| inherited("AZURE_AUTHORITY_HOST")).unwrap_or_else(|| AUTHORITY.into());
+        let application = |tenant: Option<String>, client_id: Option<String>| {
+            Some(Application { authority, tenant: tenant?, client_id: client_id? })
+        };
+        match kind {
+            EntraKind::ManagedIdentity => {
+                Some(Entra::ManagedIdentity { client_id: self.client_id, giver: Giver::of(section) })
+            }
+            EntraKind::Command => Some(Entra::Command(self.command?.into_iter().map(|part| part.value).collect())),
+            EntraKind::ClientSecret => {
+                let application = application(self.tenant, self.client_id);
+                Some(Entra::ClientSecret { application: application?, secret: self.secret? })
+            }
+            EntraKind::ClientCertificate => {
+                let application = application(self.tenant, self.client_id);
+                let (certificate, key) = self.certificate?;
+                Some(Entra::ClientCertificate { application: application?, certificate, key })
+            }
+            EntraKind::WorkloadIdentity => {
+                let found = |given: Option<String>, name: &str, variable: &str| {
+                    let found = given.or_else(|| inherited(variable));
+                    if found.is_none() && !section.has(name) {
+                        let message = format!("`{name}` is missing, and {variable} is not set");
+                        section.session().problem(section.span(), message, None);
+                    }
+                    found
+                };
+                let tenant = found(self.tenant, "tenant", "AZURE_TENANT_ID");
+                let client_id = found(self.client_id, "client_id", "AZURE_CLIENT_ID");
+                let token_file = found(self.token_file, "token_file", "AZURE_FEDERATED_TOKEN_FILE");
+                let application = application(tenant, client_id);
+                Some(Entra::WorkloadIdentity { application: application?, token_file: token_file?.into() })
+            }
+        }
+    }
+}
+
+impl Giver {
+    /// Who gives an identity to this machine, as its environment says.
+    fn of(section: &Section<'_>) -> Self {
+        let endpoint = section.variable("IDENTITY_ENDPOINT");
+        match (endpoint, section.variable("IDENTITY_HEADER")) {
+            (Some(place), Some(header)) => Self::AppService(place, Secret::new(header)),
+            // Azure Arc's agent sets this for services.
+            (Some(place), None) if section.variable("IMDS_ENDPOINT").is_some() => Self::Arc(place),
+            _ => Self::Imds(section.variable("AZURE_POD_IDENTITY_AUTHORITY_HOST").unwrap_or_else(|| IMDS.into())),
+        }
+    }
+}
+
+/// Over TLS, or to this machine itself.
+fn is_address(text: &str) -> bool {
+    let local = ["http://127.0.0.1:", "http://localhost:"];
+    text.starts_with("https://") || local.iter().any(|place| text.starts_with(place))
+}

@@ -1,0 +1,137 @@
+//! `[source.NAME]` with `kind = "http"`: a listener for devices that push.
+
+use crate::section::{Bytes, Claim, Secret, Section};
+use crate::source::{Context, Kind, Probing, Routes, Running, Source};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Requests are held in memory until they are on disk.
+const MOST_BODY: Bytes = Bytes(8 << 20);
+
+/// The row of this kind in the table of sources.
+pub const KIND: Kind = Kind { name: "http", doc: "Requests of devices that push: POST of one or more readings.", read };
+
+/// How it listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Address and port.
+    pub listen: SocketAddr,
+    /// Requests go to this path or below it.
+    pub path: String,
+    /// A request must bear it.
+    pub token: Option<Secret>,
+    /// With TLS.
+    pub tls: Option<ServerTls>,
+    /// The largest body, decompressed, in bytes.
+    pub max_body: usize,
+    /// The route of each content type, where the configuration leaves the decoder open.
+    pub by_content_type: bool,
+    /// Bodies are Influx line protocol: the query may name the unit of their times.
+    pub influx: bool,
+}
+
+/// What a server shows, and whom it lets in. PEM files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerTls {
+    /// Its certificate, and those that lead to the root.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+    /// Clients must have a certificate of one of these.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// Units of times as clients of InfluxDB name them, version 2 and 1.
+pub const INFLUX_UNITS: [&str; 6] = ["ns", "n", "us", "u", "ms", "s"];
+
+/// Content types that are known, each with its decoder, in the order of their routes.
+pub const CONTENT_TYPES: [(&str, &str); 5] = [
+    ("application/json", "json"),
+    ("application/x-ndjson", "ndjson"),
+    ("text/csv", "csv"),
+    ("text/plain", "text"),
+    ("application/octet-stream", "bytes"),
+];
+
+impl Source for Settings {
+    fn run(&self, context: Context) -> Running {
+        Box::pin(super::run(self.clone(), context))
+    }
+
+    fn probe(&self) -> Probing<'_> {
+        Box::pin(async { super::open(self).await.map(|_| format!("{} can be listened on", self.listen)) })
+    }
+
+    fn for_tap(&self) -> Result<Arc<dyn Source>, &'static str> {
+        Err("what devices push would be answered 202 and be lost; run the agent instead")
+    }
+
+    fn claims(&self) -> Vec<Claim> {
+        vec![Claim::Listener(self.listen)]
+    }
+}
+
+fn read(section: &mut Section<'_>, routes: &mut dyn Routes) -> Option<Arc<dyn Source>> {
+    let listen = section
+        .text("listen")
+        .doc("Address and port to listen on. `0.0.0.0` is every address of the machine and needs `token` or `tls.client_ca`.")
+        .example("\"127.0.0.1:8080\"")
+        .need();
+    let path = section
+        .text("path")
+        .doc("Requests are taken at this path and below it.")
+        .check(|path| {
+            let is_bad = !path.starts_with('/') || path.contains(['?', '#', ' ']);
+            is_bad.then(|| ("`path` begins with `/` and has no `?`, `#` or space".into(), None))
+        })
+        .or("/".into());
+    if !section.has("path") {
+        section.assume("path = \"/\"");
+    }
+    let token = section.secret("token", "A request must bear this token: `Authorization: Bearer TOKEN`.");
+    let tls = section.table("tls", "Certificate and key of the listener.").and_then(read_tls);
+    let max_body = section
+        .bytes("max_body")
+        .doc("Largest body of a request, decompressed. A larger one is answered 413.")
+        .within(Bytes(1)..=MOST_BODY)
+        .or(Bytes(1 << 20));
+    let by_content_type = !section.has("decoder");
+    let message = routes.read(section, "json");
+    if by_content_type {
+        let known: Vec<&str> = CONTENT_TYPES.iter().map(|(name, _)| *name).collect();
+        section.assume(format_args!("decoder by content-type: {}", known.join(", ")));
+        CONTENT_TYPES[1..].iter().for_each(|(_, decoder)| routes.like(message.route, decoder));
+    }
+    let listen: Option<SocketAddr> = listen.and_then(|listen| {
+        let parsed = listen.parse().ok();
+        if parsed.is_none() {
+            let hint = "for example \"0.0.0.0:8080\" (every address), \"127.0.0.1:8080\" (this machine only)";
+            section.wrong_because("listen", format!("`{listen}` is not address:port"), hint);
+        }
+        parsed
+    });
+    let listen = listen?;
+    // A token that cannot be read is a problem of its own.
+    let proven = section.has("token") || tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+    if !listen.ip().is_loopback() && !proven {
+        let hint = "token = { file = \"..\" }, or tls = { .., client_ca = \"..\" }, or listen on 127.0.0.1";
+        section.wrong_because("listen", "anybody who reaches this address could write here", hint);
+    }
+    let max_body = usize::try_from(max_body.0).unwrap_or(usize::MAX);
+    let influx = message.format == "influx";
+    Some(Arc::new(Settings { listen, path, token, tls, max_body, by_content_type, influx }))
+}
+
+fn read_tls(mut section: Section<'_>) -> Option<ServerTls> {
+    let certificate =
+        section.text("certificate").doc("PEM file of the server's certificate and those that lead to the root.");
+    let certificate = certificate.example("\"/etc/forebay/server.pem\"").need();
+    let key = section.text("key").doc("PEM file of the server's private key.");
+    let key = key.example("\"/etc/forebay/server.key\"").need();
+    let client_ca =
+        section.text("client_ca").doc("PEM file of roots: a client must show a certificate of one of them.");
+    let client_ca = client_ca.example("\"/etc/forebay/devices.pem\"").get().map(PathBuf::from);
+    section.end();
+    Some(ServerTls { certificate: certificate?.into(), key: key?.into(), client_ca })
+}
