@@ -1,14 +1,22 @@
 //! Assembly: a checked configuration becomes running parts. No data passes through here.
 //!
-//! Upstream and downstream meet only in the store. At stop the sources end first, then what they
+//! A part is a source with its intake, or a sink with its courier; the `supervisor` keeps all of them running, and
+//! a change of the configuration (`plan`) touches only what changed. Upstream and downstream meet only in the
+//! store. At stop the sources end first, then what they
 //! handed over is committed, then the sinks get a short time for what is left.
 
 mod place;
+mod plan;
+mod supervisor;
+
+pub use plan::{Plan, plan};
+pub use supervisor::PartId;
 
 use crate::config::{Config, Sink, Source};
 use crate::courier;
 use crate::flow::handover::handover;
-use crate::flow::stop::{Stop, StopSender, stop};
+use crate::flow::health::{Reporter, Status};
+use crate::flow::stop::{Stop, reason};
 use crate::intake;
 use crate::platform::clock::{self, Clock};
 use crate::source;
@@ -17,14 +25,13 @@ use crate::telemetry::people;
 use crate::telemetry::{Metric, Metrics, event};
 use std::sync::Arc;
 use std::time::Duration;
+use supervisor::{Attempt, Begin, Supervisor};
 use tokio::task::JoinSet;
 
 /// How often all metrics are logged.
 const STATUS: Duration = Duration::from_secs(60);
 /// How often the machine's clock is looked at.
 const CLOCK: Duration = Duration::from_secs(1);
-/// A source that panicked starts again after this long.
-const RESTART: Duration = Duration::from_secs(1);
 /// Sources get this long to say good-bye to their peers.
 const SOURCES: Duration = Duration::from_secs(5);
 /// How often it is looked whether everything was delivered.
@@ -34,12 +41,18 @@ const DRAIN_POLL: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub struct Agent {
     config: Config,
-    store: Store,
-    metrics: Arc<Metrics>,
-    upstream: (StopSender, JoinSet<()>),
-    downstream: (StopSender, JoinSet<()>),
+    around: Around,
+    supervisor: Supervisor,
     /// What ends with the agent.
     status: [tokio::task::JoinHandle<()>; 2],
+}
+
+/// What every part is given.
+#[derive(Debug, Clone)]
+struct Around {
+    store: Store,
+    clock: Clock,
+    metrics: Arc<Metrics>,
 }
 
 /// What is left when an agent has stopped.
@@ -69,81 +82,88 @@ impl Agent {
         let (store, findings) = opened.map_err(|error| OpenError::Io(std::io::Error::other(error)))??;
         place::after(&config.state, config.store.cap);
         tell_store(&config, &store);
-        let (upstream_sender, upstream_stop) = stop();
-        let (downstream_sender, downstream_stop) = stop();
-        let mut upstream = JoinSet::new();
-        for source in &config.sources {
-            upstream.spawn(feed(
-                source.clone(),
-                &config,
-                store.clone(),
-                clock.clone(),
-                metrics.clone(),
-                upstream_stop.clone(),
-            ));
+        let around = Around { store, clock, metrics };
+        let mut supervisor = Supervisor::default();
+        for id in parts_of(&config) {
+            start_part(&mut supervisor, &id, &config, &around);
         }
-        let mut downstream = JoinSet::new();
-        for sink in &config.sinks {
-            downstream.spawn(deliver(
-                sink,
-                &config,
-                store.clone(),
-                clock.clone(),
-                metrics.clone(),
-                downstream_stop.clone(),
-            ));
-        }
-        let status =
-            [tokio::spawn(log_status(metrics.clone())), tokio::spawn(watch_clock(clock.clone(), store.clone()))];
+        let status = [
+            tokio::spawn(log_status(around.metrics.clone())),
+            tokio::spawn(watch_clock(around.clock.clone(), around.store.clone())),
+        ];
         let (sources, sinks) = (config.sources.len(), config.sinks.len());
-        tracing::info!(event = event::STARTED, device = config.device, sources, sinks, store = store.id(), "running");
-        let upstream = (upstream_sender, upstream);
-        let downstream = (downstream_sender, downstream);
-        Ok((Self { config, store, metrics, upstream, downstream, status }, findings))
+        let id = around.store.id();
+        tracing::info!(event = event::STARTED, device = config.device, sources, sinks, store = id, "running");
+        Ok((Self { config, around, supervisor, status }, findings))
+    }
+
+    /// Goes over to another configuration: parts that changed are stopped in order and started anew, all others
+    /// go on as if nothing had happened.
+    ///
+    /// # Errors
+    /// The keys that can only change at a restart; nothing was changed then.
+    pub async fn apply(&mut self, mut config: Config) -> Result<Plan, Vec<&'static str>> {
+        let plan = plan(&self.config, &config)?;
+        config.generation = self.config.generation + u64::from(!plan.is_empty());
+        self.stop_parts(|id| plan.stop.contains(id), Some(SOURCES)).await;
+        // The new readers are known before anything is written for them.
+        let readers = config.sinks.iter().map(|sink| sink.reader.clone()).collect();
+        self.around.store.configure(readers, options(&config, &self.around.clock, &self.around.metrics).rules());
+        self.config = config;
+        for id in &plan.start {
+            start_part(&mut self.supervisor, id, &self.config, &self.around);
+        }
+        Ok(plan)
+    }
+
+    /// How each part is, as it says itself.
+    #[must_use]
+    pub fn health(&self) -> Vec<(PartId, Status)> {
+        self.supervisor.status()
+    }
+
+    /// The configuration in force.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Returns when nothing can be stored any more: the process is to end and to be started anew.
+    pub async fn failed(&self) {
+        self.around.store.failed().await;
     }
 
     /// Its numbers.
     #[must_use]
     pub fn metrics(&self) -> &Arc<Metrics> {
-        &self.metrics
+        &self.around.metrics
     }
 
     /// What its slowest sink has not delivered.
     #[must_use]
     pub fn backlog(&self) -> Backlog {
-        slowest(&self.config, &self.store)
+        slowest(&self.config, &self.around.store)
     }
 
     /// Stops in order: sources, store, sinks; what can be delivered in `drain` is delivered.
-    pub async fn stop(self, drain: Duration) -> Left {
+    pub async fn stop(mut self, drain: Duration) -> Left {
         tracing::info!(event = event::STOPPING, "stopping");
-        let (sender, mut tasks) = self.upstream;
-        sender.stop();
-        let ended = tokio::time::timeout(SOURCES, async { while tasks.join_next().await.is_some() {} }).await;
-        if ended.is_err() {
-            tracing::warn!(
-                event = event::STOPPING,
-                "a source did not end in time; what it had not told safe comes again"
-            );
-            tasks.shutdown().await;
-        }
+        self.stop_parts(|id| matches!(id, PartId::Source(_)), Some(SOURCES)).await;
         let _ = tokio::time::timeout(drain, async {
-            while slowest(&self.config, &self.store).records > 0 {
+            while self.backlog().records > 0 {
                 tokio::time::sleep(DRAIN_POLL).await;
             }
         })
         .await;
-        let (sender, mut tasks) = self.downstream;
-        sender.stop();
-        while tasks.join_next().await.is_some() {}
+        self.stop_parts(|_| true, None).await;
         self.status.iter().for_each(tokio::task::JoinHandle::abort);
-        let backlog = slowest(&self.config, &self.store);
-        let store = self.store;
+        let backlog = self.backlog();
+        let Around { store, metrics, .. } = self.around;
         if tokio::task::spawn_blocking(move || store.close()).await.is_err() {
             tracing::warn!(event = event::STOPPED, "the store was not closed in order");
         }
-        let (durable, delivered) = (self.metrics.get(Metric::StoreRecords), self.metrics.get(Metric::SinkRecords));
-        tracing::info!(event = event::STATUS, "{}", self.metrics.line());
+        let (durable, delivered) = (metrics.get(Metric::StoreRecords), metrics.get(Metric::SinkRecords));
+        tracing::info!(event = event::STATUS, "{}", metrics.line());
         let left = backlog.records;
         if left == 0 {
             tracing::info!(event = event::STOPPED, left, "stopped; all that was stored is delivered");
@@ -151,6 +171,41 @@ impl Agent {
             tracing::info!(event = event::STOPPED, left, "stopped; what is left waits on disk");
         }
         Left { backlog, durable, delivered }
+    }
+
+    async fn stop_parts(&mut self, is_meant: impl Fn(&PartId) -> bool, patience: Option<Duration>) {
+        for part in self.supervisor.stop(is_meant, patience).await {
+            tracing::warn!(
+                event = event::STOPPING,
+                %part,
+                "did not end in time; a source's readings that were not told safe come again"
+            );
+        }
+    }
+}
+
+/// Every part that a configuration has.
+fn parts_of(config: &Config) -> Vec<PartId> {
+    let sources = config.sources.iter().map(|source| PartId::Source(source.name.clone()));
+    sources.chain(config.sinks.iter().map(|sink| PartId::Sink(sink.name.clone()))).collect()
+}
+
+fn start_part(supervisor: &mut Supervisor, id: &PartId, config: &Config, around: &Around) {
+    let begin = match id {
+        PartId::Source(name) => config.sources.iter().find(|source| source.name == *name).map(|source| {
+            let (source, around, generation) = (source.clone(), around.clone(), config.generation);
+            Box::new(move |stop, health| -> Attempt {
+                Box::pin(feed(source.clone(), generation, around.clone(), stop, health))
+            }) as Begin
+        }),
+        PartId::Sink(name) => config.sinks.iter().find(|sink| sink.name == *name).map(|sink| {
+            let (sink, around, device) = (sink.clone(), around.clone(), config.device.clone());
+            Box::new(move |stop, health| -> Attempt { Box::pin(deliver(&sink, &device, around.clone(), stop, health)) })
+                as Begin
+        }),
+    };
+    if let Some(begin) = begin {
+        supervisor.start(id.clone(), begin);
     }
 }
 
@@ -203,61 +258,42 @@ fn options(config: &Config, clock: &Clock, metrics: &Arc<Metrics>) -> Options {
     }
 }
 
-/// A source with its intake; both begin again after a panic of the source.
-fn feed(
-    source: Source,
-    config: &Config,
-    store: Store,
-    clock: Clock,
-    metrics: Arc<Metrics>,
-    stop: Stop,
-) -> impl Future<Output = ()> + Send + 'static {
+/// A source with its intake, until both have ended.
+async fn feed(source: Source, generation: u64, around: Around, stop: Stop, health: Reporter) -> Result<(), String> {
+    let Around { store, clock, metrics } = around;
     let rule = intake::Rule {
         source: source.name.as_str().into(),
-        routes: source.routes.clone(),
-        generation: config.generation,
+        routes: source.routes,
+        generation,
         window: source.settings.window(),
     };
-    async move {
-        loop {
-            let (giver, taker) = handover(source.held);
-            let context = source::Context {
-                name: source.name.as_str().into(),
-                giver,
-                positions: store.positions(&source.name),
-                stop: stop.clone(),
-                metrics: metrics.clone(),
-            };
-            let mut pair = JoinSet::new();
-            pair.spawn(source.settings.run(context));
-            pair.spawn(intake::run(rule.clone(), taker, store.clone(), clock.clone(), metrics.clone()));
-            let mut failed = false;
-            while let Some(ended) = pair.join_next().await {
-                if let Err(error) = ended {
-                    tracing::error!(event = event::SOURCE_DOWN, source = source.name, %error, "failed; starting again");
-                    failed = true;
-                }
-            }
-            if !failed || stop.is_requested() {
-                return;
-            }
-            tokio::time::sleep(RESTART).await;
-        }
+    let (giver, taker) = handover(source.held);
+    let positions = store.positions(&source.name);
+    let name = source.name.as_str().into();
+    let context = source::Context { name, giver, positions, stop, metrics: metrics.clone(), health };
+    let mut pair = JoinSet::new();
+    pair.spawn(source.settings.run(context));
+    pair.spawn(intake::run(rule, taker, store, clock, metrics));
+    let mut failed = Ok(());
+    while let Some(ended) = pair.join_next().await {
+        // The other one ends too: its half of the hand-over is gone.
+        failed = failed.and(ended.map_err(reason));
     }
+    failed
 }
 
+/// A sink with its courier.
 fn deliver(
     sink: &Sink,
-    config: &Config,
-    store: Store,
-    clock: Clock,
-    metrics: Arc<Metrics>,
+    device: &str,
+    around: Around,
     stop: Stop,
-) -> impl Future<Output = ()> + Send + 'static {
-    let rule =
-        courier::Rule { name: sink.name.clone(), device: config.device.as_str().into(), sending: sink.sending.clone() };
+    health: Reporter,
+) -> impl Future<Output = Result<(), String>> + Send + 'static {
+    let Around { store, clock, metrics } = around;
+    let rule = courier::Rule { name: sink.name.clone(), device: device.into(), sending: sink.sending.clone() };
     let target = sink.settings.open(metrics.clone());
-    courier::run(rule, store, target, clock, metrics, stop)
+    courier::run(rule, store, target, clock, metrics, health, stop)
 }
 
 /// Tells when the machine's clock is set.

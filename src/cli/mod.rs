@@ -27,6 +27,7 @@ mod hub;
 mod place;
 mod run;
 mod send_test;
+mod systemd;
 mod tap;
 
 use clap::{Parser, Subcommand};

@@ -1,12 +1,15 @@
 //! `forebay run`
 
 use super::place::{self, Place};
+use super::systemd::Systemd;
 use super::{fail, runtime};
-use crate::agent::Agent;
-use crate::platform::{clock, process, signals};
+use crate::agent::{Agent, PartId};
+use crate::config::{self, Config, Options, System, redact};
+use crate::platform::signals::{self, Reload};
+use crate::platform::{clock, process};
 use crate::telemetry::event;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -50,32 +53,87 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     if let Some(state) = &arguments.state {
         config.state.clone_from(state);
     }
-    let done = runtime().map_err(|error| error.to_string()).and_then(|runtime| {
-        runtime.block_on(async {
-            // Before anything is opened: a stop during a long start is one in order, too.
-            let stop = signals::stop_requested().map_err(|error| error.to_string())?;
-            signals::ignore_others(|name| {
-                tracing::warn!(
-                    event = event::STARTED,
-                    signal = name,
-                    "ignored: a configuration is read at the start only; restart to take a changed one"
-                );
-            })
-            .map_err(|error| error.to_string())?;
-            let (version, shown) = (env!("CARGO_PKG_VERSION"), path.display().to_string());
-            tracing::info!(event = event::STARTED, version, config = shown, "forebay starts");
-            if !clock::is_credible(clock::wall_ms()) {
-                let now = clock::utc(clock::wall_ms());
-                tracing::warn!(event = event::STARTED, now, "the clock is not set: times are marked until it is");
-            }
-            let (agent, _) = Agent::start(config).await.map_err(|error| error.to_string())?;
-            stop.await;
-            agent.stop(DRAIN).await;
-            Ok(())
-        })
-    });
+    let done = runtime()
+        .map_err(|error| error.to_string())
+        .and_then(|runtime| runtime.block_on(serve(config, &path, arguments.state.as_deref())));
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        // Nothing more can be stored: whoever keeps services running starts us anew.
+        Ok(false) => ExitCode::from(70),
         Err(error) => fail(1, error),
+    }
+}
+
+/// Runs the agent until a stop is asked for; false when the store has failed.
+async fn serve(config: Config, path: &Path, state: Option<&Path>) -> Result<bool, String> {
+    let text = |error: std::io::Error| error.to_string();
+    // Before anything is opened: a stop during a long start is one in order, too.
+    let mut stop = std::pin::pin!(signals::stop_requested().map_err(text)?);
+    let mut reload = Reload::new().map_err(text)?;
+    signals::ignore_others().map_err(text)?;
+    let (version, shown) = (env!("CARGO_PKG_VERSION"), path.display().to_string());
+    tracing::info!(event = event::STARTED, version, config = shown, "forebay starts");
+    if !clock::is_credible(clock::wall_ms()) {
+        let now = clock::utc(clock::wall_ms());
+        tracing::warn!(event = event::STARTED, now, "the clock is not set: times are marked until it is");
+    }
+    let (mut agent, _) = Agent::start(config).await.map_err(|error| error.to_string())?;
+    let systemd = Systemd::new();
+    Systemd::ready(&agent);
+    let mut look = tokio::time::interval(systemd.interval());
+    let is_sound = loop {
+        tokio::select! {
+            () = &mut stop => break true,
+            () = agent.failed() => break false,
+            () = reload.requested() => {
+                Systemd::reloading();
+                change(&mut agent, path, state).await;
+                Systemd::ready(&agent);
+            }
+            _ = look.tick() => systemd.alive(&agent),
+        }
+    };
+    Systemd::stopping();
+    if is_sound {
+        agent.stop(DRAIN).await;
+    }
+    Ok(is_sound)
+}
+
+/// Reads the configuration again. One that is not good changes nothing.
+async fn change(agent: &mut Agent, path: &Path, state: Option<&Path>) {
+    let config = path.display().to_string();
+    let refused = |line: Option<usize>, problem: &str| {
+        tracing::error!(event = event::CONFIG_REFUSED, config, line, problem, "the running configuration stays");
+    };
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) => return refused(None, &format!("cannot be read: {error}")),
+    };
+    let options = Options { path: Some(path), ..Options::default() };
+    let (mut new, notes) = match config::load_with(&text, &System, options) {
+        Ok(loaded) => loaded,
+        Err(report) => {
+            for problem in report.problems() {
+                refused(Some(report.position(problem).line), &redact::text(&problem.message));
+            }
+            return;
+        }
+    };
+    if let Some(state) = state {
+        new.state = state.into();
+    }
+    place::warn(&notes.warnings);
+    match agent.apply(new).await {
+        Ok(plan) => {
+            let names = |parts: &[PartId]| parts.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+            let (stopped, started, kept) = (names(&plan.stop), names(&plan.start), plan.keep.len());
+            let generation = agent.config().generation;
+            tracing::info!(event = event::CONFIG_APPLIED, config, generation, stopped, started, kept, "in force");
+        }
+        Err(keys) => {
+            let keys = keys.join(", ");
+            refused(None, &format!("{keys} can only change at a restart"));
+        }
     }
 }

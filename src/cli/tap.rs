@@ -4,6 +4,7 @@ use super::place::Place;
 use super::{fail, runtime};
 use crate::encode::{Reading, ndjson};
 use crate::flow::handover::handover;
+use crate::flow::health::Reporter;
 use crate::flow::stop::stop;
 use crate::intake::{Preview, Rule};
 use crate::platform::clock::Clock;
@@ -65,7 +66,8 @@ async fn tap(tapped: &dyn source::Source, rule: Rule, limit: Option<u64>) -> std
     let (giver, mut taker) = handover(HELD);
     let name = rule.source.clone();
     let mut preview = Preview::new(rule, metrics.clone());
-    let context = source::Context { name, giver, positions: Vec::new(), stop: stopped, metrics };
+    let context =
+        source::Context { name, giver, positions: Vec::new(), stop: stopped, metrics, health: Reporter::default() };
     let running = tokio::spawn(tapped.run(context));
     let mut shown = 0;
     'all: while limit.is_none_or(|limit| shown < limit) {

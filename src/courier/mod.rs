@@ -13,20 +13,18 @@ mod too_far;
 pub mod way;
 
 use crate::encode::Origin;
-use crate::flow::stop::Stop;
+use crate::flow;
+use crate::flow::health::Reporter;
+use crate::flow::stop::{Stop, reason};
 use crate::platform::clock::Clock;
 use crate::sink::{Sending, Sink};
 use crate::store::Store;
-use crate::telemetry::{Metrics, event};
-use std::collections::{BTreeSet, HashMap};
+use crate::telemetry::Metrics;
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::task::JoinSet;
 use too_far::TooFar;
 use way::Way;
-
-/// A lane that failed begins again after this long.
-const BEGIN_AGAIN: Duration = Duration::from_secs(1);
 
 /// What the courier knows of a sink.
 #[derive(Debug, Clone)]
@@ -48,49 +46,48 @@ struct Shared {
     metrics: Arc<Metrics>,
 }
 
-/// Runs until asked to stop: then every lane ends after the batch that it has in flight, or, with
-/// `drain`, after what is durable was delivered once.
-pub async fn run(rule: Rule, store: Store, sink: Arc<dyn Sink>, clock: Clock, metrics: Arc<Metrics>, mut stop: Stop) {
-    let way = Way::new(
-        rule.name.clone(),
-        sink.clone(),
-        rule.sending.rate,
-        Some(store.clone()),
-        clock.clone(),
-        metrics.clone(),
-    );
-    let shared = Arc::new(Shared { rule, store: store.clone(), way, metrics });
+/// Runs until asked to stop: then every lane ends after the batch that it has in flight.
+///
+/// # Errors
+/// Why a lane failed; the others have ended in order then.
+pub async fn run(
+    rule: Rule,
+    store: Store,
+    sink: Arc<dyn Sink>,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    health: Reporter,
+    mut stop: Stop,
+) -> Result<(), String> {
+    let rate = rule.sending.rate;
+    let way = Way::new(rule.name.clone(), sink.clone(), rate, Some(store.clone()), clock.clone(), metrics.clone());
+    let shared = Arc::new(Shared { rule, store: store.clone(), way: way.reporting(health), metrics });
     let mut durable = store.durable();
     let mut known = BTreeSet::new();
     let mut lanes = JoinSet::new();
-    let mut tasks = HashMap::new();
+    // Lanes end with the sink, and also when one of them has failed.
+    let (ending, end) = flow::stop::stop();
     let mut too_far = TooFar::new(shared.rule.sending.limit, clock);
-    loop {
+    let ended = loop {
         for (id, name) in store.streams_of(&shared.rule.name) {
             if known.insert(id) {
                 let origin =
                     Origin { device: shared.rule.device.clone(), store: store.id().into(), stream: name.into() };
-                let task = lanes.spawn(lane::run(shared.clone(), id, origin, stop.clone()));
-                tasks.insert(task.id(), id);
+                lanes.spawn(lane::run(shared.clone(), id, origin, end.clone()));
             }
         }
         tokio::select! {
-            changed = durable.changed() => if changed.is_err() { break },
-            Some(ended) = lanes.join_next_with_id() => {
-                // A lane ends only when it is asked to: this one failed, and begins again.
-                let task = ended.as_ref().map_or_else(tokio::task::JoinError::id, |(task, ())| *task);
-                if !stop.is_requested() && let Some(id) = tasks.remove(&task) {
-                    tracing::error!(event = event::SINK_DOWN, sink = shared.rule.name, stream = id, "a lane failed; beginning again");
-                    tokio::time::sleep(BEGIN_AGAIN).await;
-                    known.remove(&id);
-                }
-            }
+            changed = durable.changed() => if changed.is_err() { break Ok(()) },
+            // A lane ends only when it is asked to.
+            Some(ended) = lanes.join_next() => break Err(ended.map_or_else(reason, |()| "a lane ended by itself".into())),
             behind = too_far.look() => {
                 too_far.tell(&shared.rule.name, shared.store.give_up(&shared.rule.name, behind));
             }
-            () = stop.requested() => break,
+            () = stop.requested() => break Ok(()),
         }
-    }
+    };
+    ending.stop();
     while lanes.join_next().await.is_some() {}
     sink.close().await;
+    ended
 }

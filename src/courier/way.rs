@@ -1,6 +1,7 @@
 //! The way to a sink: when a batch may go, sending it, and what its fate says of the link.
 
 use crate::flow::batch::{Batch, Unset};
+use crate::flow::health::Reporter;
 use crate::flow::receipt::Accepted;
 use crate::flow::stop::Stop;
 use crate::platform::clock::{self, Clock};
@@ -57,6 +58,7 @@ pub struct Way {
     store: Option<Store>,
     clock: Clock,
     metrics: Arc<Metrics>,
+    health: Reporter,
 }
 
 impl Way {
@@ -72,7 +74,14 @@ impl Way {
     ) -> Self {
         let pace = rate.map(|rate| Mutex::new(Pace::new(rate)));
         let (link, probed, outage) = (Mutex::default(), Notify::new(), Mutex::default());
-        Self { name, sink, link, pace, probed, used: Mutex::default(), outage, store, clock, metrics }
+        let (used, health) = (Mutex::default(), Reporter::default());
+        Self { name, sink, link, pace, probed, used, outage, store, clock, metrics, health }
+    }
+
+    /// Says how the sink is.
+    #[must_use]
+    pub fn reporting(self, health: Reporter) -> Self {
+        Self { health, ..self }
     }
 
     /// The sink.
@@ -123,6 +132,7 @@ impl Way {
                         self.over();
                         self.probed.notify_waiters();
                     }
+                    self.health.up();
                     return Ended::Accepted(proof);
                 }
                 Err(error) => error,
@@ -130,6 +140,7 @@ impl Way {
             match error.class {
                 Class::TooLarge | Class::Refused => {
                     // The target answered: the link is fine.
+                    self.health.up();
                     if link.succeeded() {
                         self.over();
                     }
@@ -183,6 +194,7 @@ impl Way {
 
     fn complain(&self, error: &DeliverError, wait_ms: u64) {
         self.metrics.add(Metric::SinkRetries, 1);
+        self.health.waiting(error);
         let sink = &self.name;
         let tell = self.outage().failed(&error.message, self.clock.monotonic_ms());
         let waits = || {

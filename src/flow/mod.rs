@@ -7,6 +7,7 @@ pub mod batch;
 pub mod codec;
 pub mod frame;
 pub mod handover;
+pub mod health;
 pub mod hex;
 pub mod receipt;
 pub mod record;

@@ -1,6 +1,7 @@
-//! Asking the parts to stop.
+//! Asking the parts to stop, and why one has ended.
 
 use tokio::sync::watch;
+use tokio::task::JoinError;
 
 /// Held by whoever may ask for the stop.
 #[derive(Debug)]
@@ -36,4 +37,12 @@ impl Stop {
     pub fn is_requested(&self) -> bool {
         *self.0.borrow()
     }
+}
+
+/// Why a task did not end by itself: the text of its panic.
+#[must_use]
+pub fn reason(error: JoinError) -> String {
+    let Ok(panic) = error.try_into_panic() else { return "it was cancelled".into() };
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_else(|| "it panicked".into())
 }

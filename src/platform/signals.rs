@@ -1,6 +1,6 @@
-//! The signals that ask the agent to stop, and those that must not end it.
+//! The signals that ask the agent for something, and those that must not end it.
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// From the call on, SIGINT and SIGTERM no longer end the process; what is returned waits for the first of them.
 ///
@@ -17,25 +17,34 @@ pub fn stop_requested() -> std::io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// From the call on, SIGHUP, SIGUSR1, SIGUSR2 and SIGALRM do not end the process any more; `told` is called with
-/// the name of each that comes and that somebody may have meant for us.
+/// From the call on, SIGHUP does not end the process: it asks for the configuration to be read again.
+#[derive(Debug)]
+pub struct Reload(Signal);
+
+impl Reload {
+    /// Installs the handler.
+    ///
+    /// # Errors
+    /// When it cannot be installed.
+    pub fn new() -> std::io::Result<Self> {
+        signal(SignalKind::hangup()).map(Self)
+    }
+
+    /// Waits for the next SIGHUP; several that come at once are one.
+    pub async fn requested(&mut self) {
+        // The stream ends with the process.
+        let _ = self.0.recv().await;
+    }
+}
+
+/// From the call on, SIGUSR1, SIGUSR2 and SIGALRM do not end the process any more.
 ///
 /// # Errors
 /// When the handlers cannot be installed.
-pub fn ignore_others(told: fn(&'static str)) -> std::io::Result<()> {
-    let others = [
-        (SignalKind::hangup(), Some("SIGHUP")),
-        (SignalKind::user_defined1(), None),
-        (SignalKind::user_defined2(), None),
-        (SignalKind::alarm(), None),
-    ];
-    for (kind, name) in others {
+pub fn ignore_others() -> std::io::Result<()> {
+    for kind in [SignalKind::user_defined1(), SignalKind::user_defined2(), SignalKind::alarm()] {
         let mut signal = signal(kind)?;
-        tokio::spawn(async move {
-            while signal.recv().await.is_some() {
-                name.into_iter().for_each(told);
-            }
-        });
+        tokio::spawn(async move { while signal.recv().await.is_some() {} });
     }
     Ok(())
 }

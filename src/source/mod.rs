@@ -10,6 +10,7 @@ pub mod mqtt;
 pub mod serial;
 
 use crate::flow::handover::Giver;
+use crate::flow::health::Reporter;
 use crate::flow::stop::Stop;
 use crate::section::{Claim, Same, Section};
 use crate::telemetry::Metrics;
@@ -33,6 +34,8 @@ pub struct Context {
     pub stop: Stop,
     /// Where numbers go.
     pub metrics: Arc<Metrics>,
+    /// Where it says how it is.
+    pub health: Reporter,
 }
 
 /// The future of a source.

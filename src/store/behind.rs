@@ -53,7 +53,7 @@ impl Inner {
             given.push(GivenUp { stream: name, from, to: next - 1 });
         }
         if !given.is_empty() {
-            shared.refresh_full(&self.options);
+            shared.refresh_full();
             self.room.send_modify(|n| *n += 1);
             self.wake.notify_one();
         }

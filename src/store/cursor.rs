@@ -2,7 +2,7 @@
 
 use super::log::body::{CursorEntry, Stamp, StreamId};
 use super::reader::Position;
-use super::shared::{Live, Shared};
+use super::shared::{Live, Shared, reads};
 
 /// Cursor progress is saved at the latest after this many milliseconds.
 const CURSOR_MS: u64 = 5000;
@@ -28,6 +28,30 @@ impl Shared {
     pub fn bytes_from(&self, stream: StreamId, next: u64) -> u64 {
         let holdings = self.segments.values().filter_map(|segment| segment.summary.of(stream));
         holdings.filter(|holding| holding.last >= next).map(|holding| holding.bytes_from(next)).sum()
+    }
+
+    /// Gives each reader that is new to a stream its place there.
+    pub fn place_readers(&mut self, wall_ms: i64) {
+        let rules = self.readers.clone();
+        let streams: Vec<_> = self.state.streams.values().map(|s| (s.id, s.name.clone(), s.next)).collect();
+        for rule in rules {
+            for (id, name, next) in &streams {
+                let key = (rule.name.clone(), *id);
+                if !reads(&rule, name) || self.cursors.contains_key(&key) {
+                    continue;
+                }
+                let is_known = self.state.cursors.contains_key(&key);
+                self.ensure_cursor(&rule.name, *id, wall_ms);
+                if let Some(live) = self.cursors.get_mut(&key)
+                    && !is_known
+                    && rule.newest
+                {
+                    live.entry.next = *next;
+                    // Saved with the next frame: a restart before the first delivery must not skip anything.
+                    live.since_ms = Some(0);
+                }
+            }
+        }
     }
 
     /// Gives a reader that is new to a stream its first cursor.

@@ -19,6 +19,7 @@ pub mod lock;
 pub mod log;
 mod mark;
 mod open;
+mod options;
 pub mod reader;
 mod report;
 mod shared;
@@ -33,14 +34,12 @@ pub use group::{Atom, Part};
 pub use log::body::{LaneMark, StreamId};
 pub use log::recover::Finding;
 pub use open::OpenError;
+pub use options::{Options, ReaderRule, Rules, Selection};
 pub use reader::{Backlog, Gap, GapReason, Item, Position, ReadError, Reader, Release, Span};
 pub use space::{Keep, StreamRule, WhenFull};
 
 use crate::flow::hex::hex;
 use crate::flow::receipt::{Durable, Ticket};
-use crate::platform::clock::Clock;
-use crate::platform::disk::{Disk, RealDisk};
-use crate::telemetry::Metrics;
 use shared::Inner;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -53,83 +52,6 @@ pub const GROUP_BYTES: usize = 256 << 10;
 pub const PENDING_BYTES: usize = 1 << 20;
 /// The largest atom, in bytes; with what waits it stays below a frame's 4 MiB.
 pub const MAX_ATOM: usize = 2 << 20;
-
-/// How a store behaves.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// Segments together are no larger, in bytes; at least four segments.
-    pub cap: u64,
-    /// Held by files allocated in advance, in bytes.
-    pub reserve: u64,
-    /// A group waits this long for more, in milliseconds.
-    pub linger_ms: u64,
-    /// At most this many early commits a second for stalled sources.
-    pub max_commits_per_second: u32,
-    /// The size of new segments, in bytes.
-    pub segment: u64,
-    /// What streams may take, by name.
-    pub streams: Vec<(String, StreamRule)>,
-    /// What happens to all other streams when the store is full.
-    pub when_full: WhenFull,
-    /// Where time comes from.
-    pub clock: Clock,
-    /// Where the files are.
-    pub disk: Arc<dyn Disk>,
-    /// Where numbers go.
-    pub metrics: Arc<Metrics>,
-}
-
-impl Options {
-    /// Nothing more is taken in while this many bytes wait, so that any group fits in a segment.
-    #[must_use]
-    pub fn pending_limit(&self) -> usize {
-        PENDING_BYTES.min(usize::try_from(self.segment / 4).unwrap_or(PENDING_BYTES))
-    }
-
-    /// What a stream may take.
-    #[must_use]
-    pub fn rule(&self, stream: &str) -> StreamRule {
-        let own = self.streams.iter().find(|(name, _)| name == stream).map(|(_, rule)| *rule);
-        own.unwrap_or(StreamRule { when_full: self.when_full, ..StreamRule::default() })
-    }
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            cap: 1 << 30,
-            reserve: 64 << 20,
-            linger_ms: 1000,
-            max_commits_per_second: 50,
-            segment: log::layout::SEGMENT_BYTES,
-            streams: Vec::new(),
-            when_full: WhenFull::Block,
-            clock: Clock::system(),
-            disk: Arc::new(RealDisk),
-            metrics: Metrics::new(),
-        }
-    }
-}
-
-/// Which streams a reader reads.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Selection {
-    /// All but Forebay's own.
-    All,
-    /// These.
-    Named(Vec<String>),
-}
-
-/// A reader as configured.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReaderRule {
-    /// Its name; cursors are kept under it.
-    pub name: String,
-    /// What it reads.
-    pub streams: Selection,
-    /// Where it begins when it has no cursor: the newest record, or the oldest.
-    pub newest: bool,
-}
 
 /// Why an atom was not taken in.
 #[derive(Debug, thiserror::Error)]
@@ -161,14 +83,14 @@ impl Store {
         let opened = open::open(dir, options, readers)?;
         let inner = opened.inner.clone();
         let committer = opened.committer;
+        let failed = inner.failed.clone();
         let thread = std::thread::Builder::new()
             .name("committer".into())
             .spawn(move || {
                 let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| committer.run()));
                 if ended.is_err() {
-                    // Without a committer nothing would ever be safe again: the supervisor starts us anew.
-                    tracing::error!(event = crate::telemetry::event::STORE_BLOCKED, "the committer failed: ending");
-                    std::process::exit(70);
+                    tracing::error!(event = crate::telemetry::event::STORE_FAILED, "the committer failed");
+                    failed.send_replace(true);
                 }
             })
             .map_err(OpenError::Io)?;
@@ -357,6 +279,19 @@ impl Store {
     pub fn close(&self) {
         self.inner.ask_to_close(false);
         self.join();
+    }
+
+    /// Changes who reads the store, and its rules, while it is open. A new reader begins where its rule says; one
+    /// that is gone keeps its place for the time that `forget` and the clock give it, and holds nothing back.
+    pub fn configure(&self, readers: Vec<ReaderRule>, rules: Rules) {
+        self.inner.configure(readers, rules);
+    }
+
+    /// Returns when the committer has failed: nothing would ever be safe again.
+    pub async fn failed(&self) {
+        let mut failed = self.inner.failed.subscribe();
+        // The sender lives as long as this store.
+        let _ = failed.wait_for(|failed| *failed).await;
     }
 
     /// Stops the committer as a crash would: nothing more is written.

@@ -95,6 +95,7 @@ pub(super) fn open(dir: &Path, options: &Options, readers: Vec<ReaderRule>) -> R
         state,
         segments,
         readers,
+        rules: options.rules(),
         cursors: BTreeMap::new(),
         unborn: BTreeMap::new(),
         pending: Group::new(1),
@@ -105,7 +106,7 @@ pub(super) fn open(dir: &Path, options: &Options, readers: Vec<ReaderRule>) -> R
         closing: false,
         abandoned: false,
     };
-    place_readers(&mut shared, now.wall_ms);
+    shared.place_readers(now.wall_ms);
     if scan.tail.is_some_and(|tail| !tail.clean) {
         tell_drops(&mut shared, options, now.monotonic_ms);
     }
@@ -121,6 +122,7 @@ pub(super) fn open(dir: &Path, options: &Options, readers: Vec<ReaderRule>) -> R
         durable: watch::Sender::new(Durable::synced(0)),
         room: watch::Sender::new(0),
         saved: watch::Sender::new(0),
+        failed: watch::Sender::new(false),
     });
     let committer = Committer::new(inner.clone(), folders, writer, index, lock)?;
     Ok(Opened { inner, committer, findings })
@@ -272,28 +274,6 @@ fn tell_drops(shared: &mut Shared, options: &Options, now_ms: u64) {
         let next = cursors.map(|cursor| cursor.next).min().unwrap_or(1);
         if next < floor {
             shared.reports.given_up((id, &name), (next, floor - 1), Cause::DropOldest, &options.metrics, now_ms);
-        }
-    }
-}
-
-fn place_readers(shared: &mut Shared, now: i64) {
-    let rules = shared.readers.clone();
-    let streams: Vec<_> = shared.state.streams.values().map(|s| (s.id, s.name.clone(), s.next)).collect();
-    for rule in rules {
-        for (id, name, next) in &streams {
-            if !super::shared::reads(&rule, name) {
-                continue;
-            }
-            let known = shared.state.cursors.contains_key(&(rule.name.clone(), *id));
-            shared.ensure_cursor(&rule.name, *id, now);
-            if let Some(live) = shared.cursors.get_mut(&(rule.name.clone(), *id))
-                && !known
-                && rule.newest
-            {
-                live.entry.next = *next;
-                // Saved with the first frame: a restart before the first delivery must not skip anything.
-                live.since_ms = Some(0);
-            }
         }
     }
 }

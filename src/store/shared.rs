@@ -4,11 +4,12 @@ use super::group::{Atom, Group};
 use super::log::body::{CursorEntry, FloorEntry, StreamId, StreamName};
 use super::log::layout::Heat;
 use super::log::segment::{Folders, Segment};
+use super::options::{Options, ReaderRule, Rules, Selection};
 use super::reader::{Backlog, Position, Release};
 use super::report::{Cause, Reports};
 use super::space::{Hold, Snapshot, StreamRule, WhenFull};
 use super::state::{State, new_stream};
-use super::{GROUP_BYTES, MAX_ATOM, OfferError, Options, ReaderRule, Selection};
+use super::{GROUP_BYTES, MAX_ATOM, OfferError};
 use crate::flow::receipt::{Durable, Ticket};
 use crate::flow::record::is_own_stream;
 use crate::platform::clock;
@@ -38,6 +39,7 @@ pub(super) struct Shared {
     /// As durable; the last one is appended to.
     pub segments: BTreeMap<u64, Segment>,
     pub readers: Vec<ReaderRule>,
+    pub rules: Rules,
     pub cursors: BTreeMap<(String, StreamId), Live>,
     /// Streams that have a number and no record yet.
     pub unborn: BTreeMap<StreamId, String>,
@@ -67,6 +69,8 @@ pub(super) struct Inner {
     pub durable: watch::Sender<Durable>,
     pub room: watch::Sender<u64>,
     pub saved: watch::Sender<u64>,
+    /// The committer has failed.
+    pub failed: watch::Sender<bool>,
 }
 
 impl Inner {
@@ -146,7 +150,7 @@ impl Inner {
             live.since_ms.get_or_insert(now.monotonic_ms);
         }
         // A stream that was full at its own cap has room at once, not when its cursor is saved.
-        if shared.full.contains_key(&stream) && shared.refresh_full(&self.options) {
+        if shared.full.contains_key(&stream) && shared.refresh_full() {
             self.room.send_modify(|n| *n += 1);
         }
         // The committer decides whether it is worth a frame; it sleeps until the next deadline.
@@ -219,8 +223,20 @@ impl Inner {
 
     /// The rule of a stream that may have no record yet.
     pub fn rule_of_unborn(&self, stream: StreamId) -> StreamRule {
-        let name = self.lock().name(stream);
-        self.options.rule(&name)
+        let shared = self.lock();
+        shared.rules.rule(&shared.name(stream))
+    }
+
+    pub fn configure(&self, readers: Vec<ReaderRule>, rules: Rules) {
+        let now = self.options.clock.now();
+        let mut shared = self.lock();
+        (shared.readers, shared.rules) = (readers, rules);
+        shared.place_readers(now.wall_ms);
+        shared.refresh_full();
+        drop(shared);
+        // Who waited for room may have it now, and what was to be freed may be wanted.
+        self.room.send_modify(|n| *n += 1);
+        self.wake.notify_all();
     }
 
     pub fn ask_to_close(&self, abandon: bool) {
@@ -242,14 +258,14 @@ impl Shared {
     }
 
     /// All that decisions about space depend on.
-    pub fn snapshot(&self, options: &Options, current: u64) -> Snapshot<'_> {
+    pub fn snapshot(&self, current: u64) -> Snapshot<'_> {
         let streams = || self.state.streams.values();
         Snapshot {
             state: &self.state,
             segments: &self.segments,
             current,
             holds: streams().map(|stream| (stream.id, self.hold(stream.id))).collect(),
-            rules: streams().map(|stream| (stream.id, options.rule(&stream.name))).collect(),
+            rules: streams().map(|stream| (stream.id, self.rules.rule(&stream.name))).collect(),
             stiff: self.stiff.iter().filter(|(n, floors)| self.floors_of(**n) == **floors).map(|(n, _)| *n).collect(),
         }
     }
@@ -261,8 +277,8 @@ impl Shared {
     }
 
     /// Looks which streams are over their own cap; whether that has changed.
-    pub fn refresh_full(&mut self, options: &Options) -> bool {
-        let full = self.snapshot(options, 0).full_streams();
+    pub fn refresh_full(&mut self) -> bool {
+        let full = self.snapshot(0).full_streams();
         let changed = full != self.full;
         self.full = full;
         changed

@@ -129,6 +129,12 @@ pub mod event {
     pub const CLOCK_SET: &str = "clock_set";
     /// All metrics.
     pub const STATUS: &str = "status";
+    /// A source or sink ended or panicked without being asked; it is started again.
+    pub const PART_FAILED: &str = "part_failed";
+    /// A changed configuration is in force.
+    pub const CONFIG_APPLIED: &str = "config_applied";
+    /// A changed configuration is refused: the one before stays in force.
+    pub const CONFIG_REFUSED: &str = "config_refused";
     /// A store was opened.
     pub const STORE_OPENED: &str = "store_opened";
     /// Something about the store that the user is told of.
@@ -137,6 +143,8 @@ pub mod event {
     pub const STORE_BLOCKED: &str = "store_blocked";
     /// The store can be written again.
     pub const STORE_UNBLOCKED: &str = "store_unblocked";
+    /// The thread that writes the store has failed: the process ends and is started anew.
+    pub const STORE_FAILED: &str = "store_failed";
     /// Records were given up because a stream or the store was full.
     pub const STORE_DROPPED: &str = "store_dropped";
     /// What is still wanted was copied out of an old segment.

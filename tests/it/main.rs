@@ -19,6 +19,7 @@ mod kill;
 mod modbus;
 mod mqtt;
 mod mqtt_more;
+mod reload;
 mod rig;
 mod serial;
 mod sessions;

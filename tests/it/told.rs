@@ -226,7 +226,7 @@ fn a_start_says_what_there_is_and_signals_that_are_not_meant_do_not_end_it() {
     for signal in ["-HUP", "-USR1", "-USR2", "-ALRM"] {
         assert!(Command::new("kill").args([signal, &agent.pid().to_string()]).status().unwrap().success());
     }
-    until("it is told", || agent.log().contains("signal=\"SIGHUP\""));
+    until("the configuration is read again", || agent.log().contains("in force"));
     assert!(agent.is_running());
     let log = agent.log();
     let version = format!("version=\"{}\"", env!("CARGO_PKG_VERSION"));

@@ -49,12 +49,13 @@ async fn changed(watch: Option<&Watch>, not_before: Instant) -> std::io::Result<
 }
 
 pub(super) async fn run(settings: Settings, context: Context) {
-    let Context { name, mut giver, positions, mut stop, metrics } = context;
+    let Context { name, mut giver, positions, mut stop, metrics, health } = context;
     let poll = settings.poll;
     let mut watch = Watch::new().ok();
     let folder = saved::folder(Path::new(&settings.path)).to_path_buf();
     let mut tail = Tail::new(settings, &positions, metrics);
     tracing::info!(event = event::SOURCE_UP, source = %name, "reading files");
+    health.up();
     loop {
         let looked = Instant::now();
         // What changes from here on wakes.

@@ -15,6 +15,7 @@ pub use settings::{KIND, Settings};
 
 use super::Context;
 use crate::flow::frame::{Frame, Payload};
+use crate::flow::health::Reporter;
 use crate::platform::clock;
 use crate::platform::tls;
 use crate::telemetry::{Metric, Metrics, event};
@@ -88,7 +89,7 @@ struct Shared {
 }
 
 pub(super) async fn run(settings: Settings, context: Context) {
-    let Context { name, mut giver, positions, mut stop, metrics } = context;
+    let Context { name, mut giver, positions, mut stop, metrics, health } = context;
     let mut keys = Keys::load(&positions, clock::boot_ms());
     let (pushed, mut requests) = mpsc::channel::<Pushed>(CONNECTIONS);
     let bodies = Arc::new(Semaphore::new(BODIES * settings.max_body));
@@ -103,7 +104,7 @@ pub(super) async fn run(settings: Settings, context: Context) {
     });
     // Ends with this function, however that ends: its port is free when the source starts again.
     let mut listening = JoinSet::new();
-    listening.spawn(listen(name.clone(), shared, stop.clone()));
+    listening.spawn(listen(name.clone(), shared, health, stop.clone()));
     // In the order in which they settle.
     let mut waiting: VecDeque<(u64, oneshot::Sender<Fate>)> = VecDeque::new();
     loop {
@@ -164,12 +165,13 @@ pub(super) async fn run(settings: Settings, context: Context) {
 }
 
 /// Accepts connections until the stop.
-async fn listen(name: Arc<str>, shared: Arc<Shared>, mut stop: crate::flow::stop::Stop) {
+async fn listen(name: Arc<str>, shared: Arc<Shared>, health: Reporter, mut stop: crate::flow::stop::Stop) {
     loop {
         let opened = match open(&shared.settings).await {
             Ok(opened) => opened,
             Err(error) => {
                 tracing::error!(event = event::SOURCE_DOWN, source = %name, error, "cannot listen; trying again");
+                health.waiting(error);
                 tokio::select! {
                     () = tokio::time::sleep(RETRY) => continue,
                     () = stop.requested() => return,
@@ -178,6 +180,7 @@ async fn listen(name: Arc<str>, shared: Arc<Shared>, mut stop: crate::flow::stop
         };
         let (listener, acceptor) = opened;
         tracing::info!(event = event::SOURCE_UP, source = %name, listen = %shared.settings.listen, "listening");
+        health.up();
         loop {
             let (stream, from) = tokio::select! {
                 accepted = listener.accept() => match accepted {

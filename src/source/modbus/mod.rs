@@ -85,7 +85,7 @@ pub(super) async fn probe(settings: &Settings) -> Result<String, String> {
 }
 
 pub(super) async fn run(settings: Settings, context: Context) {
-    let Context { name, mut giver, mut stop, metrics, .. } = context;
+    let Context { name, mut giver, mut stop, metrics, health, .. } = context;
     let mut asked: Vec<Asked<'_>> = settings.slaves.iter().map(|slave| Asked::new(slave, &settings)).collect();
     let mut wire = Wire::new(&settings);
     let mut failures = 0;
@@ -123,6 +123,9 @@ pub(super) async fn run(settings: Settings, context: Context) {
                     pushed = giver.push(frame) => if pushed.is_none() { return },
                     () = stop.requested() => return,
                 }
+                if asked.iter().all(|asked| asked.silences == 0) {
+                    health.up();
+                }
                 if is_back {
                     // The others waited for the line, not for themselves.
                     for waiting in asked.iter_mut().filter(|asked| asked.silences == 0) {
@@ -135,11 +138,15 @@ pub(super) async fn run(settings: Settings, context: Context) {
                 if next.silences == 0 {
                     tracing::warn!(event = event::SOURCE_DOWN, source = %name, slave = next.slave.name, "does not answer");
                 }
+                health.waiting(format_args!("`{}` does not answer", next.slave.name));
                 let wait = settings.every.saturating_mul(1 << next.silences.min(10)).min(SILENT_LIMIT);
                 next.silences += 1;
                 next.due = Instant::now() + wait.max(settings.every);
             }
-            Err(Failure::Lost(error)) => lost(&name, &metrics, &error, &mut failures, next),
+            Err(Failure::Lost(error)) => {
+                health.waiting(&error);
+                lost(&name, &metrics, &error, &mut failures, next);
+            }
         }
     }
 }

@@ -12,6 +12,7 @@ use super::topics::Topics;
 use super::wire::{Ack, Client, Events, Incoming, Message, kept};
 use crate::flow::frame::{Frame, Payload};
 use crate::flow::handover::Giver;
+use crate::flow::health::Reporter;
 use crate::flow::record::{REDELIVERED, RETAINED};
 use crate::flow::stop::Stop;
 use crate::source::mqtt::settings::Broker;
@@ -52,6 +53,7 @@ struct Connection<'a> {
     session: &'a mut Session,
     outage: &'a mut Outage,
     metrics: &'a Metrics,
+    health: &'a Reporter,
     client: Client,
     acks: Acks,
     /// The frame that was handed over last.
@@ -73,7 +75,7 @@ pub async fn run(
     giver: &mut Giver,
     session: &mut Session,
     outage: &mut Outage,
-    metrics: &Metrics,
+    (metrics, health): (&Metrics, &Reporter),
     stop: &mut Stop,
 ) -> End {
     let (client, mut events) = match open(settings, broker) {
@@ -87,6 +89,7 @@ pub async fn run(
         session,
         outage,
         metrics,
+        health,
         client,
         acks: Acks::default(),
         last: 0,

@@ -63,15 +63,23 @@ pub(super) async fn probe(settings: &Settings) -> Result<String, String> {
 }
 
 pub(super) async fn run(settings: Settings, context: Context) {
-    let Context { name, mut giver, positions, mut stop, metrics } = context;
+    let Context { name, mut giver, positions, mut stop, metrics, health } = context;
     let mut session = Session::load(&settings.client_id, &positions);
     let mut failures = 0;
     let mut turn = 0;
     let mut outage = Outage::default();
     loop {
         let Some(broker) = settings.brokers.get(turn % settings.brokers.len().max(1)) else { return };
-        let ended =
-            connection::run(&settings, broker, &name, &mut giver, &mut session, &mut outage, &metrics, &mut stop);
+        let ended = connection::run(
+            &settings,
+            broker,
+            &name,
+            &mut giver,
+            &mut session,
+            &mut outage,
+            (&metrics, &health),
+            &mut stop,
+        );
         let ended = ended.await;
         let wait = match &ended {
             End::Stopped => return,
@@ -82,6 +90,7 @@ pub(super) async fn run(settings: Settings, context: Context) {
                     "more is held than allowed while the store is blocked: disconnected until there is room; \
                      the broker keeps QoS 1 and 2"
                 );
+                health.waiting("the store takes no more at the moment");
                 failures = 0;
                 Duration::ZERO
             }
@@ -91,6 +100,7 @@ pub(super) async fn run(settings: Settings, context: Context) {
                 if settings.brokers.len() > 1 && !was_up {
                     turn += 1;
                 }
+                health.waiting(error);
                 tell(&name, &mut outage, error);
                 random::backoff(BACKOFF_MS, BACKOFF_LIMIT_MS, failures)
             }

@@ -43,7 +43,7 @@ pub(super) fn probe(settings: &Settings) -> Result<String, String> {
 }
 
 pub(super) async fn run(settings: Settings, context: Context) {
-    let Context { name, mut giver, mut stop, metrics, .. } = context;
+    let Context { name, mut giver, mut stop, metrics, health, .. } = context;
     let settings = Arc::new(settings);
     let (told, mut frames) = mpsc::channel(WAITING);
     let mut ports = JoinSet::new();
@@ -57,11 +57,13 @@ pub(super) async fn run(settings: Settings, context: Context) {
                 if paths.is_empty() && !std::mem::replace(&mut missed, true) {
                     let path = &settings.path;
                     tracing::warn!(event = event::SOURCE_DOWN, source = %name, path, "no such port yet; waiting for it");
+                    health.waiting(format_args!("no port matches {path}"));
                 }
                 for path in paths {
                     if known.insert(path.clone()) {
                         let (settings, told, metrics) = (settings.clone(), told.clone(), metrics.clone());
-                        ports.spawn(Port { path: path.into(), settings, told, metrics, lost: 0 }.run(stop.clone()));
+                        let health = health.clone();
+                        ports.spawn(Port { path: path.into(), settings, told, metrics, health, lost: 0 }.run(stop.clone()));
                     }
                 }
             }

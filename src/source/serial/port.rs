@@ -5,6 +5,7 @@ use super::checksum::proven;
 use super::framer::{Found, Framer};
 use super::settings::{Flow, Line, Parity, Rs485};
 use crate::flow::frame::{Frame, Payload};
+use crate::flow::health::Reporter;
 use crate::flow::stop::Stop;
 use crate::platform::random;
 use crate::telemetry::{Metric, Metrics, event};
@@ -97,6 +98,8 @@ pub struct Port {
     pub told: Told,
     /// Where numbers go.
     pub metrics: Arc<Metrics>,
+    /// Where it says how it is.
+    pub health: Reporter,
     /// Bytes that were lost since the last frame that was handed over.
     pub lost: u64,
 }
@@ -110,6 +113,7 @@ impl Port {
                 Ok(opened) => {
                     failures = 0;
                     tracing::info!(event = event::SOURCE_UP, port = %self.path, "reading the port");
+                    self.health.up();
                     tokio::select! {
                         error = self.read(opened) => error,
                         () = stop.requested() => return,
@@ -117,6 +121,7 @@ impl Port {
                 }
                 Err(error) => error,
             };
+            self.health.waiting(format_args!("{}: {ended}", self.path));
             failures += 1;
             self.metrics.add(Metric::SourceReconnects, 1);
             let wait = random::backoff(BACKOFF_MS, BACKOFF_LIMIT_MS, failures);

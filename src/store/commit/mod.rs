@@ -217,7 +217,7 @@ impl Committer {
             return Next::Abandon;
         }
         let now = self.inner.options.clock.monotonic_ms();
-        let snapshot = shared.snapshot(&self.inner.options, self.current());
+        let snapshot = shared.snapshot(self.current());
         let mut floors = snapshot.released();
         if snapshot.freeable(&floors).is_empty() {
             floors.clear();
@@ -238,16 +238,15 @@ impl Committer {
 
     /// When the pending group is to be written, monotonic milliseconds.
     fn group_due(&self, shared: &Shared) -> Option<u64> {
-        let options = &self.inner.options;
         let since = shared.pending.since_ms.filter(|_| self.stuck.is_none())?;
         if shared.pending.weight >= super::GROUP_BYTES {
             return Some(since);
         }
-        let lingered = since + options.linger_ms;
+        let lingered = since + shared.rules.linger_ms;
         if !shared.pending.urgent {
             return Some(lingered);
         }
-        let gap = 1000 / u64::from(options.max_commits_per_second.max(1));
+        let gap = 1000 / u64::from(shared.rules.max_commits_per_second.max(1));
         Some(lingered.min(self.committed_at.map_or(since, |at| at + gap)))
     }
 
@@ -262,7 +261,7 @@ impl Committer {
             self.inner.room.send_modify(|n| *n += 1);
         }
         // A stream over its own cap loses its oldest with a frame that is written anyway.
-        floors.extend(shared.snapshot(&self.inner.options, self.current()).over_cap());
+        floors.extend(shared.snapshot(self.current()).over_cap());
         let reports = shared.reports.take(now, shared.closing);
         let group = group.map(|group| {
             let streams = group.sections.iter().map(|section| section.stream).collect();

@@ -15,8 +15,11 @@ impl Committer {
     /// Sees to it that a frame has a place; false when the store is full.
     pub(super) fn place(&mut self, length: usize, data: bool) -> io::Result<bool> {
         let options = &self.inner.options;
-        let cap = options.cap.max(options.segment * 4);
-        let used: u64 = self.inner.lock().segments.values().map(|segment| segment.summary.size).sum();
+        let (cap, used) = {
+            let shared = self.inner.lock();
+            let used: u64 = shared.segments.values().map(|segment| segment.summary.size).sum();
+            (shared.rules.cap.max(options.segment * 4), used)
+        };
         if self.writer.fits(length, !data) && (!data || used <= cap) {
             return Ok(true);
         }
@@ -60,7 +63,7 @@ impl Committer {
     pub(super) fn make_room(&mut self, built: &mut Built) -> io::Result<bool> {
         let (room, rules, cursors) = {
             let mut shared = self.inner.lock();
-            let snapshot = shared.snapshot(&self.inner.options, self.current());
+            let snapshot = shared.snapshot(self.current());
             let (room, rules) = (snapshot.room(), snapshot.rules);
             // A floor never stands above the cursor that it follows.
             (room, rules, shared.dirty())
@@ -97,7 +100,7 @@ impl Committer {
 
     /// Whether there is a step that `make_room` could take.
     pub(super) fn room_now(&self) -> bool {
-        self.inner.lock().snapshot(&self.inner.options, self.current()).room() != Room::None
+        self.inner.lock().snapshot(self.current()).room() != Room::None
     }
 
     fn give_up_newest(&self, built: &mut Built, rules: &BTreeMap<StreamId, StreamRule>, up_to: u8) -> bool {
@@ -162,12 +165,12 @@ impl Committer {
     pub(super) fn free(&mut self) {
         let inner = self.inner.clone();
         let mut shared = inner.lock();
-        let snapshot = shared.snapshot(&inner.options, self.current());
+        let snapshot = shared.snapshot(self.current());
         let freed = snapshot.freeable(&BTreeMap::new());
         let files: Vec<Segment> = freed.iter().filter_map(|number| shared.segments.remove(number)).collect();
         let segments = std::mem::take(&mut shared.stiff);
         shared.stiff = segments.into_iter().filter(|(number, _)| shared.segments.contains_key(number)).collect();
-        if shared.refresh_full(&inner.options) {
+        if shared.refresh_full() {
             inner.room.send_modify(|n| *n += 1);
         }
         inner.options.metrics.set(Metric::StoreSegments, shared.segments.len() as u64);

@@ -94,3 +94,33 @@ fn a_clock_that_is_set_is_an_event_and_ages_stay_what_they_were() {
     assert!(event["monotonic_ms"].is_u64() && event["wall_ms"].is_i64());
     store.close();
 }
+
+#[test]
+fn readers_and_rules_change_while_the_store_is_open() {
+    let disk = SimDisk::new(11);
+    let (store, _) = open(&disk).unwrap();
+    let stream = store.stream("readings");
+    assert!(put(&store, &disk, atom(stream, 0..10, 50)));
+    release(&store, stream, 6);
+    let reader = |name: &str, newest| ReaderRule { name: name.into(), streams: Selection::All, newest };
+    let unchanged = options(&disk).rules();
+    store.configure(vec![reader("sink", false), reader("new", false), reader("late", true)], unchanged.clone());
+    let next = |name: &str| store.reader(name, stream).next_sequence();
+    assert_eq!((next("sink"), next("new"), next("late")), (6, 1, 11));
+    assert_eq!(store.backlog("new").records, 10);
+    assert!(put(&store, &disk, atom(stream, 10..12, 50)));
+    // Configured again, a reader that began at the newest skips nothing of what came since.
+    store.configure(vec![reader("sink", false), reader("late", true)], unchanged.clone());
+    assert_eq!((next("late"), store.backlog("late").records), (11, 2));
+    assert_eq!(store.backlog("new"), Backlog::default(), "nobody waits for it any more");
+    store.configure(vec![reader("sink", false), reader("new", false)], unchanged.clone());
+    assert_eq!(next("new"), 1, "it goes on where it was, as far as that is kept");
+    // A stream gets a rule: it is full, and is not any more.
+    let capped = StreamRule { cap: Some(1), ..StreamRule::default() };
+    let rules = Rules { streams: vec![("readings".into(), capped)], ..unchanged.clone() };
+    store.configure(vec![reader("sink", false)], rules);
+    assert!(matches!(store.offer(atom(stream, 12..13, 10)), Err(OfferError::Full(_))));
+    store.configure(vec![reader("sink", false)], unchanged);
+    assert!(put(&store, &disk, atom(stream, 12..13, 10)));
+    store.close();
+}

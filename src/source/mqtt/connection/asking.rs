@@ -23,6 +23,7 @@ impl Connection<'_> {
         } else {
             tracing::debug!(event = event::SOURCE_UP, source = self.name, %broker, session_present, "connected");
         }
+        self.health.up();
         self.client.announce(self.settings, true);
         if !session_present {
             self.session.clear();

@@ -1,0 +1,198 @@
+//! Keeps the parts running: one mechanism for every source and sink.
+//!
+//! Invariants: a part that ends or panics without being asked is started again, later each time; each of its
+//! changes is known by its health; a stop is never delayed by a restart that waits.
+
+use crate::flow::health::{Health, Reporter, Status};
+use crate::flow::stop::{Stop, StopSender, reason, stop};
+use crate::platform::random;
+use crate::telemetry::event;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::pin::Pin;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// A part that failed starts again after this long, in milliseconds; doubled up to the limit.
+const RESTART_MS: u64 = 1000;
+const RESTART_LIMIT_MS: u64 = 60_000;
+/// A part that ran for this long is no part that fails at once.
+const STEADY: Duration = Duration::from_secs(60);
+
+/// A source or a sink.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PartId {
+    /// The source of this name.
+    Source(String),
+    /// The sink of this name.
+    Sink(String),
+}
+
+impl fmt::Display for PartId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Source(name) => write!(f, "source.{name}"),
+            Self::Sink(name) => write!(f, "sink.{name}"),
+        }
+    }
+}
+
+/// One run of a part: it ends when it is asked to, or says why it failed.
+pub(super) type Attempt = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
+/// Begins a run of a part.
+pub(super) type Begin = Box<dyn Fn(Stop, Reporter) -> Attempt + Send + Sync>;
+
+/// A part that is kept running.
+#[derive(Debug)]
+struct Part {
+    stop: StopSender,
+    task: JoinSet<()>,
+    status: watch::Receiver<Status>,
+}
+
+/// All parts.
+#[derive(Debug, Default)]
+pub(super) struct Supervisor {
+    parts: BTreeMap<PartId, Part>,
+}
+
+impl Supervisor {
+    /// Starts a part and keeps it running.
+    pub fn start(&mut self, id: PartId, begin: Begin) {
+        let (sender, stop) = stop();
+        let reporter = Reporter::default();
+        let status = reporter.watch();
+        let mut task = JoinSet::new();
+        task.spawn(keep_running(id.clone(), begin, stop, reporter));
+        self.parts.insert(id, Part { stop: sender, task, status });
+    }
+
+    /// Asks parts to stop and waits for them; those that did not end within `patience`.
+    pub async fn stop(&mut self, is_meant: impl Fn(&PartId) -> bool, patience: Option<Duration>) -> Vec<PartId> {
+        let meant: Vec<PartId> = self.parts.keys().filter(|id| is_meant(id)).cloned().collect();
+        let mut stopping: Vec<(PartId, Part)> =
+            meant.into_iter().filter_map(|id| self.parts.remove(&id).map(|part| (id, part))).collect();
+        for (_, part) in &stopping {
+            part.stop.stop();
+        }
+        let until = patience.map(|patience| tokio::time::Instant::now() + patience);
+        let mut late = Vec::new();
+        for (id, part) in &mut stopping {
+            let ended = async { while part.task.join_next().await.is_some() {} };
+            let in_time = match until {
+                Some(until) => tokio::time::timeout_at(until, ended).await.is_ok(),
+                None => {
+                    ended.await;
+                    true
+                }
+            };
+            if !in_time {
+                part.task.shutdown().await;
+                late.push(id.clone());
+            }
+        }
+        late
+    }
+
+    /// How each part is.
+    pub fn status(&self) -> Vec<(PartId, Status)> {
+        self.parts.iter().map(|(id, part)| (id.clone(), part.status.borrow().clone())).collect()
+    }
+}
+
+async fn keep_running(id: PartId, begin: Begin, mut stop: Stop, reporter: Reporter) {
+    let mut failures = 0;
+    loop {
+        let started = Instant::now();
+        // Aborted with this task, when a stop takes too long.
+        let mut attempt = JoinSet::new();
+        attempt.spawn(begin(stop.clone(), reporter.clone()));
+        let ended = attempt.join_next().await;
+        if stop.is_requested() {
+            return;
+        }
+        let why = match ended {
+            Some(Ok(Err(why))) => why,
+            Some(Err(error)) => reason(error),
+            Some(Ok(Ok(()))) | None => "it ended by itself".into(),
+        };
+        if started.elapsed() >= STEADY {
+            failures = 0;
+        }
+        let wait = random::backoff(RESTART_MS, RESTART_LIMIT_MS, failures);
+        failures += 1;
+        let again_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        tracing::error!(event = event::PART_FAILED, part = %id, why, again_ms, "failed; it is started again");
+        reporter.set(Health::Failed(why, wait));
+        tokio::select! {
+            () = tokio::time::sleep(wait) => reporter.set(Health::Starting),
+            () = stop.requested() => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+
+    fn id(name: &str) -> PartId {
+        PartId::Source(name.into())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_part_that_panics_or_ends_is_started_again_later_each_time() {
+        let mut supervisor = Supervisor::default();
+        let runs = Arc::new(AtomicU32::new(0));
+        let counted = runs.clone();
+        let begin: Begin = Box::new(move |mut stop, reporter| {
+            let run = counted.fetch_add(1, SeqCst);
+            Box::pin(async move {
+                match run {
+                    0 => panic!("the first time"),
+                    1 => Ok(()),
+                    2 => Err("the third time".into()),
+                    _ => {
+                        reporter.up();
+                        stop.requested().await;
+                        Ok(())
+                    }
+                }
+            })
+        });
+        supervisor.start(id("a"), begin);
+        let mut seen = Vec::new();
+        let mut status = supervisor.parts[&id("a")].status.clone();
+        while seen.len() < 4 {
+            status.changed().await.unwrap();
+            match status.borrow_and_update().health.clone() {
+                Health::Failed(why, wait) => seen.push((why, wait.as_millis())),
+                Health::Up => seen.push(("up".into(), 0)),
+                _ => {}
+            }
+        }
+        let words: Vec<&str> = seen.iter().map(|(why, _)| why.as_str()).collect();
+        assert_eq!(words, ["the first time", "it ended by itself", "the third time", "up"]);
+        assert!((500..=1000).contains(&seen[0].1) && (2000..=4000).contains(&seen[2].1), "{seen:?}");
+        assert!(supervisor.stop(|_| true, None).await.is_empty());
+        assert_eq!(runs.load(SeqCst), 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_restart_that_waits_delays_no_stop_and_one_that_never_ends_is_cut_off() {
+        let mut supervisor = Supervisor::default();
+        supervisor.start(id("fails"), Box::new(|_, _| Box::pin(async { Err("always".into()) })));
+        supervisor.start(id("hangs"), Box::new(|_, _| Box::pin(std::future::pending())));
+        let mut status = supervisor.parts[&id("fails")].status.clone();
+        let half = Duration::from_secs(30);
+        let waits_long = |status: &Status| matches!(&status.health, Health::Failed(_, wait) if *wait >= half);
+        status.wait_for(waits_long).await.unwrap();
+        let asked = tokio::time::Instant::now();
+        assert!(supervisor.stop(|part| *part == id("fails"), None).await.is_empty());
+        assert_eq!(asked.elapsed(), Duration::ZERO, "the wait of up to a minute was not waited for");
+        assert_eq!(supervisor.stop(|_| true, Some(Duration::from_secs(5))).await, [id("hangs")]);
+        assert!(supervisor.status().is_empty());
+    }
+}
