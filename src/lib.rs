@@ -30,6 +30,7 @@ pub mod section;
 
 pub mod agent;
 
+#[cfg(feature = "lab")]
 pub mod hub;
 
 pub mod cli;

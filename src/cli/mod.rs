@@ -16,13 +16,16 @@ macro_rules! complain {
     };
 }
 
+#[cfg(feature = "lab")]
 mod bench;
 mod buffer;
 mod check;
 mod config;
+#[cfg(feature = "lab")]
 mod consumer;
-#[cfg(feature = "demo")]
+#[cfg(feature = "lab")]
 mod demo;
+#[cfg(feature = "lab")]
 mod hub;
 mod place;
 mod run;
@@ -68,11 +71,13 @@ enum Command {
     SendTest(send_test::Arguments),
     /// Look into a store, also while an agent runs: ls, show, export, verify; mend it: repair, trim
     Buffer(buffer::Arguments),
+    #[cfg(feature = "lab")]
     /// A local stand-in for Event Hubs, for development and tests; keeps everything in memory
     Hub(hub::Arguments),
     /// Broker, devices, agent and hub on this machine, with no account anywhere
-    #[cfg(feature = "demo")]
+    #[cfg(feature = "lab")]
     Demo(demo::Arguments),
+    #[cfg(feature = "lab")]
     /// Measure: cost per reading as counts and ratios; fill a store
     Bench(bench::Arguments),
 }
@@ -89,8 +94,9 @@ pub fn main() -> ExitCode {
     };
     // What goes wrong there goes wrong on purpose.
     let prints = match arguments.command {
-        #[cfg(feature = "demo")]
+        #[cfg(feature = "lab")]
         Command::Demo(_) => true,
+        #[cfg(feature = "lab")]
         Command::Bench(_) => true,
         _ => false,
     };
@@ -107,9 +113,11 @@ pub fn main() -> ExitCode {
         Command::Tap(arguments) => tap::run(&arguments),
         Command::SendTest(arguments) => send_test::run(&arguments),
         Command::Buffer(arguments) => buffer::run(&arguments),
+        #[cfg(feature = "lab")]
         Command::Hub(arguments) => hub::run(&arguments),
-        #[cfg(feature = "demo")]
+        #[cfg(feature = "lab")]
         Command::Demo(arguments) => demo::run(&arguments),
+        #[cfg(feature = "lab")]
         Command::Bench(arguments) => bench::run(&arguments),
     }
 }

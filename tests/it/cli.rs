@@ -130,7 +130,7 @@ fn check_of_what_cannot_be_read_ends_with_2_and_of_no_toml_with_1() {
     assert!(text(&output.stdout).contains("line 1"), "{}", text(&output.stdout));
 }
 
-#[cfg(feature = "demo")]
+#[cfg(feature = "lab")]
 #[test]
 fn the_demo_loses_nothing_over_an_outage() {
     let output = forebay(&["demo", "--for", "6s", "--outage", "2s..4s", "--summary", "json"]);
