@@ -28,8 +28,11 @@ use std::time::Duration;
 use supervisor::{Attempt, Begin, Supervisor};
 use tokio::task::JoinSet;
 
+/// Labels of numbers that belong to parts.
+const SOURCE: &str = "source";
+const SINK: &str = "sink";
 /// How often all metrics are logged.
-const STATUS: Duration = Duration::from_secs(60);
+pub const STATUS: Duration = Duration::from_secs(60);
 /// How often the machine's clock is looked at.
 const CLOCK: Duration = Duration::from_secs(1);
 /// Sources get this long to say good-bye to their peers.
@@ -43,8 +46,8 @@ pub struct Agent {
     config: Config,
     around: Around,
     supervisor: Supervisor,
-    /// What ends with the agent.
-    status: [tokio::task::JoinHandle<()>; 2],
+    /// Looks at the clock; ends with the agent.
+    watching: tokio::task::JoinHandle<()>,
 }
 
 /// What every part is given.
@@ -87,14 +90,11 @@ impl Agent {
         for id in parts_of(&config) {
             start_part(&mut supervisor, &id, &config, &around);
         }
-        let status = [
-            tokio::spawn(log_status(around.metrics.clone())),
-            tokio::spawn(watch_clock(around.clock.clone(), around.store.clone())),
-        ];
+        let watching = tokio::spawn(watch_clock(around.clock.clone(), around.store.clone()));
         let (sources, sinks) = (config.sources.len(), config.sinks.len());
         let id = around.store.id();
         tracing::info!(event = event::STARTED, device = config.device, sources, sinks, store = id, "running");
-        Ok((Self { config, around, supervisor, status }, findings))
+        Ok((Self { config, around, supervisor, watching }, findings))
     }
 
     /// Goes over to another configuration: parts that changed are stopped in order and started anew, all others
@@ -110,6 +110,12 @@ impl Agent {
         let readers = config.sinks.iter().map(|sink| sink.reader.clone()).collect();
         self.around.store.configure(readers, options(&config, &self.around.clock, &self.around.metrics).rules());
         self.config = config;
+        for part in plan.stop.iter().filter(|part| !plan.start.contains(part)) {
+            match part {
+                PartId::Source(name) => self.around.metrics.forget(SOURCE, name),
+                PartId::Sink(name) => self.around.metrics.forget(SINK, name),
+            }
+        }
         for id in &plan.start {
             start_part(&mut self.supervisor, id, &self.config, &self.around);
         }
@@ -120,6 +126,32 @@ impl Agent {
     #[must_use]
     pub fn health(&self) -> Vec<(PartId, Status)> {
         self.supervisor.status()
+    }
+
+    /// Logs all numbers: of the agent, and of each part with its health and what waits for it.
+    pub fn log_status(&self) {
+        tracing::info!(event = event::STATUS, "{}", self.around.metrics.line());
+        let now_ms = self.around.clock.now().wall_ms;
+        for (part, status) in self.health() {
+            let since = people::span(u64::try_from(status.since.elapsed().as_millis()).unwrap_or(u64::MAX));
+            let health = status.health.to_string();
+            match &part {
+                PartId::Source(name) => {
+                    let numbers = self.around.metrics.part(SOURCE, name);
+                    let last = i64::try_from(numbers.get(Metric::SourceLastFrame)).unwrap_or(i64::MAX);
+                    let last = if last == 0 { "none".into() } else { people::age(now_ms.saturating_sub(last)) };
+                    let numbers = numbers.line();
+                    tracing::info!(event = event::STATUS, %part, health, since, last_reading = last, "{numbers}");
+                }
+                PartId::Sink(name) => {
+                    let numbers = self.around.metrics.part(SINK, name).line();
+                    let Backlog { records, bytes, oldest_ms } = self.around.store.backlog(name);
+                    let oldest = oldest_ms.map(|at| people::age(now_ms.saturating_sub(at))).unwrap_or_default();
+                    let waits = people::size(bytes);
+                    tracing::info!(event = event::STATUS, %part, health, since, records, waits, oldest, "{numbers}");
+                }
+            }
+        }
     }
 
     /// The configuration in force.
@@ -148,6 +180,7 @@ impl Agent {
     /// Stops in order: sources, store, sinks; what can be delivered in `drain` is delivered.
     pub async fn stop(mut self, drain: Duration) -> Left {
         tracing::info!(event = event::STOPPING, "stopping");
+        self.log_status();
         self.stop_parts(|id| matches!(id, PartId::Source(_)), Some(SOURCES)).await;
         let _ = tokio::time::timeout(drain, async {
             while self.backlog().records > 0 {
@@ -156,7 +189,7 @@ impl Agent {
         })
         .await;
         self.stop_parts(|_| true, None).await;
-        self.status.iter().for_each(tokio::task::JoinHandle::abort);
+        self.watching.abort();
         let backlog = self.backlog();
         let Around { store, metrics, .. } = self.around;
         if tokio::task::spawn_blocking(move || store.close()).await.is_err() {
@@ -261,6 +294,7 @@ fn options(config: &Config, clock: &Clock, metrics: &Arc<Metrics>) -> Options {
 /// A source with its intake, until both have ended.
 async fn feed(source: Source, generation: u64, around: Around, stop: Stop, health: Reporter) -> Result<(), String> {
     let Around { store, clock, metrics } = around;
+    let metrics = metrics.part(SOURCE, &source.name);
     let rule = intake::Rule {
         source: source.name.as_str().into(),
         routes: source.routes,
@@ -291,6 +325,7 @@ fn deliver(
     health: Reporter,
 ) -> impl Future<Output = Result<(), String>> + Send + 'static {
     let Around { store, clock, metrics } = around;
+    let metrics = metrics.part(SINK, &sink.name);
     let rule = courier::Rule { name: sink.name.clone(), device: device.into(), sending: sink.sending.clone() };
     let target = sink.settings.open(metrics.clone());
     courier::run(rule, store, target, clock, metrics, health, stop)
@@ -307,12 +342,5 @@ async fn watch_clock(clock: Clock, store: Store) {
         }
         // What is less is how clocks are kept right: it adds up to nothing.
         offset = now;
-    }
-}
-
-async fn log_status(metrics: Arc<Metrics>) {
-    loop {
-        tokio::time::sleep(STATUS).await;
-        tracing::info!(event = event::STATUS, "{}", metrics.line());
     }
 }

@@ -3,7 +3,7 @@
 use super::place::{self, Place};
 use super::systemd::Systemd;
 use super::{fail, runtime};
-use crate::agent::{Agent, PartId};
+use crate::agent::{Agent, PartId, STATUS};
 use crate::config::{self, Config, Options, System, redact};
 use crate::platform::signals::{self, Reload};
 use crate::platform::{clock, process};
@@ -81,6 +81,7 @@ async fn serve(config: Config, path: &Path, state: Option<&Path>) -> Result<bool
     let systemd = Systemd::new();
     Systemd::ready(&agent);
     let mut look = tokio::time::interval(systemd.interval());
+    let mut status = tokio::time::interval_at(tokio::time::Instant::now() + STATUS, STATUS);
     let is_sound = loop {
         tokio::select! {
             () = &mut stop => break true,
@@ -91,6 +92,7 @@ async fn serve(config: Config, path: &Path, state: Option<&Path>) -> Result<bool
                 Systemd::ready(&agent);
             }
             _ = look.tick() => systemd.alive(&agent),
+            _ = status.tick() => agent.log_status(),
         }
     };
     Systemd::stopping();

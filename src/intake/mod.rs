@@ -181,8 +181,8 @@ impl Intake {
     fn take(&mut self, held: Held) {
         let Held { id, frame, permit } = held;
         self.taken = id;
-        self.count(&frame);
         let now = self.clock.now();
+        self.count(&frame, now.wall_ms);
         let mut atoms = self.builder.build(frame, now);
         let last = atoms.pop().unwrap_or_default();
         self.waiting.extend(atoms.into_iter().map(|atom| (atom, None)));
@@ -190,7 +190,8 @@ impl Intake {
         self.stall.arrived(now.monotonic_ms);
     }
 
-    fn count(&self, frame: &Frame) {
+    fn count(&self, frame: &Frame, wall_ms: i64) {
+        self.metrics.set(Metric::SourceLastFrame, u64::try_from(wall_ms).unwrap_or(0));
         self.metrics.add(Metric::SourceFrames, 1);
         if frame.flags & REDELIVERED != 0 {
             self.metrics.add(Metric::SourceRedelivered, 1);

@@ -146,6 +146,33 @@ fn the_demo_loses_nothing_over_an_outage() {
     assert!(number("repeated_on_wire") <= number("sent") && shown.contains("uplink CUT"));
 }
 
+/// Lines of the log, in the formats that programs read.
+#[test]
+fn logs_are_written_in_the_format_that_is_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("c.toml");
+    let text = "[source.a]\nkind = \"file\"\npath = \"/a\"\n[sink.d]\nkind = \"directory\"\npath = \"/proc/nowhere\"\n";
+    std::fs::write(&path, text).unwrap();
+    let log = |format: &str| {
+        let state = dir.path().join(format);
+        let ended = Command::new("timeout")
+            .args(["-s", "TERM", "2", env!("CARGO_BIN_EXE_forebay"), "--log-format", format, "run"])
+            .args([path.to_str().unwrap(), "--state", state.to_str().unwrap()])
+            .output()
+            .unwrap();
+        String::from_utf8(ended.stderr).unwrap()
+    };
+    for line in log("json").lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(line["timestamp"].is_string() && line["level"].is_string() && line["event"].is_string(), "{line}");
+    }
+    let logfmt = log("logfmt");
+    assert!(logfmt.contains("event=started") && logfmt.contains("version="), "{logfmt}");
+    for line in logfmt.lines() {
+        assert!(line.starts_with("ts=") && line.contains(" level=") && line.contains(" event="), "{line}");
+    }
+}
+
 #[test]
 fn help_lists_every_command() {
     let shown = text(&forebay(&["--help"]).stdout);

@@ -1,0 +1,214 @@
+//! Numbers that Forebay keeps of itself and of each of its parts, in one table.
+//!
+//! Counters only rise while the process runs; gauges are set. A part counts in `Metrics` of its own, which add
+//! to those of the agent: a number and the sum of the parts' numbers never differ. Names follow Prometheus: the unit
+//! is at the end (`_bytes`, `_ms`), counters end in `_total`.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// What a number does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// It only rises while the process runs.
+    Counter,
+    /// It is set, and may fall.
+    Gauge,
+}
+
+macro_rules! metrics {
+    ($($variant:ident $kind:ident $name:literal $help:literal)*) => {
+        /// A number that Forebay keeps.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[repr(usize)]
+        pub enum Metric { $(#[doc = $help] $variant),* }
+
+        /// Every metric: what it does, its name, its meaning, in order.
+        pub const METRICS: &[(Metric, Kind, &str, &str)] = &[$((Metric::$variant, Kind::$kind, $name, $help)),*];
+    };
+}
+
+metrics! {
+    SourceFrames Counter "source_frames_total" "Frames that sources handed over."
+    SourceBytes Counter "source_bytes_total" "Payload bytes that sources handed over."
+    SourceRedelivered Counter "source_redelivered_total" "Frames that the source marked as handed over before."
+    SourceRepeatsSkipped Counter "source_repeats_skipped_total" "MQTT QoS 2 repeats that were stored before and not stored again."
+    SourceUnwanted Counter "source_unwanted_total" "MQTT messages that no configured topic asks for: acknowledged and not stored."
+    SourceCopiesSkipped Counter "source_copies_skipped_total" "MQTT 5 messages that a broker sent once more for an overlapping filter."
+    SourceDropped Counter "source_dropped_total" "Messages without acknowledgement (MQTT QoS 0, serial) dropped because the held-bytes limit was reached."
+    SourceSettled Counter "source_settled_total" "Frames that were told to be safe."
+    SourceLastFrame Gauge "source_last_frame_ms" "When the source brought its last frame, in milliseconds since 1970 by the clock of this machine; 0: none since the start."
+    SourceReconnects Counter "source_reconnects_total" "Connections to brokers that ended and were made again."
+    SourceSubscribed Counter "source_subscribed_total" "Subscriptions that brokers confirmed."
+    SourceStalls Counter "source_stalls_total" "Commits made early because a source had stopped until an acknowledgement."
+    HttpRefused Counter "http_refused_total" "Requests that were not answered 202."
+    SourceTimeouts Counter "source_timeouts_total" "Devices that did not answer in time."
+    SerialBadFrames Counter "serial_bad_frames_total" "Serial frames that were too long, or whose checksum or beginning was wrong."
+    SerialGarbageBytes Counter "serial_garbage_bytes_total" "Serial bytes that belong to no frame."
+    SerialLostBytes Counter "serial_lost_bytes_total" "Serial bytes that were lost because the store was blocked and there is no flow control."
+    FileTruncated Counter "file_truncated_total" "Files found shorter than read before, and read again from their start."
+    FileDamaged Counter "file_damaged_total" "Packed files that are damaged or cut: read as far as they unpack."
+    FileDone Counter "file_done_total" "Files that were moved or removed after their records were safe."
+    QualityTagged Counter "quality_tagged_total" "Records that failed a check and went on with a tag."
+    QualitySetAside Counter "quality_dead_letters_total" "Records that failed a check and were set aside."
+    QualityDropped Counter "quality_dropped_total" "Records that failed a check and were dropped, as the rule says."
+    QualityStale Counter "quality_stale_total" "Times that a device was silent for longer than its rule allows."
+    DeadLetters Counter "dead_letters_total" "Records set aside because they could not be decoded or delivered."
+    StoreRecords Counter "store_records_total" "Records made durable."
+    StorePayloadBytes Counter "store_payload_bytes_total" "Payload bytes made durable."
+    StoreCommits Counter "store_commits_total" "Commit frames written."
+    StoreSyncs Counter "store_syncs_total" "Flushes asked of the device by the store, its index included."
+    StoreWrittenBytes Counter "store_written_bytes_total" "Bytes handed to the device by the store, its index included."
+    StoreWrittenPerRecord Gauge "store_written_bytes_per_record" "Bytes handed to the device for each record made durable, since the start."
+    StoreReadBytes Counter "store_read_bytes_total" "Bytes of the store's files that were read."
+    StoreDropped Counter "store_dropped_total" "Records given up because a stream or the store was full, as its rule says."
+    StoreCarriedBytes Counter "store_carried_bytes_total" "Bytes written to copy what is still wanted out of old segments."
+    StoreWriteErrors Counter "store_write_errors_total" "Writes or flushes of the log that failed."
+    StoreFull Counter "store_full_total" "Times that the store was full and blocked its sources."
+    StoreSegments Gauge "store_segments" "Segments in use."
+    StoreScrubbedBytes Counter "store_scrubbed_bytes_total" "Bytes of sealed segments that were read back to find rot."
+    StoreDamage Counter "store_damage_total" "Damaged places and missing ranges that were found."
+    SinkRecords Counter "sink_records_total" "Records that a target accepted."
+    SinkEvents Counter "sink_events_total" "Events that a target accepted."
+    SinkBodyBytes Counter "sink_body_bytes_total" "Bytes of event bodies that a target accepted."
+    SinkWireBytes Counter "sink_wire_bytes_total" "Bytes of sent messages, event properties included; retries count again."
+    SinkRetries Counter "sink_retries_total" "Deliveries that failed and were tried again."
+    SinkSplits Counter "sink_splits_total" "Batches cut because the target found them too large, or refused them."
+    SinkPacedMs Counter "sink_paced_ms_total" "Milliseconds that batches waited so as not to exceed `throughput_units`."
+    SinkThrottles Counter "sink_throttles_total" "Times that a target asked for a pause after it had accepted."
+    SinkConnects Counter "sink_connects_total" "Connections made to the target."
+    SinkGivenUp Counter "sink_given_up_total" "Records that a sink gave up because it was further behind than `max_behind` or `give_up_after` allow."
+    DirectoryRemoved Counter "directory_removed_total" "Files that a directory sink removed because its folder had more bytes than `keep`."
+    SinkGaps Counter "sink_gaps_total" "Ranges of sequences that a reader found missing and reported."
+}
+
+/// The part that numbers belong to: a label and its value.
+pub type Label = (&'static str, String);
+
+/// The numbers of the agent, or of one of its parts.
+#[derive(Debug)]
+pub struct Metrics {
+    values: Vec<AtomicU64>,
+    /// The agent, for a part.
+    whole: Option<Arc<Metrics>>,
+    parts: Mutex<BTreeMap<Label, Arc<Metrics>>>,
+}
+
+impl Metrics {
+    /// The numbers of an agent: all zero.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self::below(None))
+    }
+
+    fn below(whole: Option<Arc<Self>>) -> Self {
+        Self { values: METRICS.iter().map(|_| AtomicU64::new(0)).collect(), whole, parts: Mutex::default() }
+    }
+
+    fn parts(&self) -> MutexGuard<'_, BTreeMap<Label, Arc<Self>>> {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The numbers of a part, which count here too; of a part that was there before, those that it had.
+    #[must_use]
+    pub fn part(self: &Arc<Self>, label: &'static str, name: &str) -> Arc<Self> {
+        let mut parts = self.parts();
+        let part = parts.entry((label, name.into())).or_insert_with(|| Arc::new(Self::below(Some(self.clone()))));
+        part.clone()
+    }
+
+    /// Forgets a part that is not configured any more; the agent's own numbers stay.
+    pub fn forget(&self, label: &'static str, name: &str) {
+        self.parts().remove(&(label, name.to_string()));
+    }
+
+    /// Adds to a counter.
+    pub fn add(&self, metric: Metric, amount: u64) {
+        self.values[metric as usize].fetch_add(amount, Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.add(metric, amount);
+        }
+    }
+
+    /// Sets a gauge. A part's gauge is its own.
+    pub fn set(&self, metric: Metric, value: u64) {
+        self.values[metric as usize].store(value, Relaxed);
+    }
+
+    /// Reads one.
+    #[must_use]
+    pub fn get(&self, metric: Metric) -> u64 {
+        self.values[metric as usize].load(Relaxed)
+    }
+
+    /// Every part that there is, with its numbers.
+    #[must_use]
+    pub fn by_part(&self) -> Vec<(Label, Arc<Self>)> {
+        self.parts().iter().map(|(label, part)| (label.clone(), part.clone())).collect()
+    }
+
+    /// `name=value` of all that are not zero.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let parts: Vec<String> = METRICS
+            .iter()
+            .map(|(metric, _, name, _)| (name, self.get(*metric)))
+            .filter(|(_, value)| *value > 0)
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        parts.join(" ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_has_its_place_a_name_and_a_meaning() {
+        for (i, (metric, kind, name, help)) in METRICS.iter().enumerate() {
+            assert_eq!(*metric as usize, i);
+            assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') && help.ends_with('.'), "{name}");
+            assert_eq!(name.ends_with("_total"), *kind == Kind::Counter, "{name}");
+        }
+    }
+
+    #[test]
+    fn parts_add_up_to_the_whole_and_keep_their_numbers() {
+        let whole = Metrics::new();
+        whole.part("source", "a").add(Metric::SourceFrames, 3);
+        whole.part("source", "b").add(Metric::SourceFrames, 4);
+        whole.part("source", "a").add(Metric::SourceFrames, 1);
+        whole.part("source", "a").set(Metric::SourceLastFrame, 99);
+        assert_eq!((whole.get(Metric::SourceFrames), whole.get(Metric::SourceLastFrame)), (8, 0));
+        let parts = whole.by_part();
+        let numbers: Vec<_> = parts.iter().map(|((_, name), part)| (&**name, part.get(Metric::SourceFrames))).collect();
+        assert_eq!(numbers, [("a", 4), ("b", 4)]);
+        whole.forget("source", "a");
+        assert_eq!((whole.by_part().len(), whole.get(Metric::SourceFrames)), (1, 8));
+        assert_eq!(whole.line(), "source_frames_total=8");
+    }
+
+    /// `docs/metrics.md` is made of the table; `FOREBAY_BLESS=1` makes it again.
+    #[test]
+    fn the_page_of_metrics_is_the_one_that_the_table_gives() {
+        let mut page = String::from(
+            "# Metrics\n\nNumbers that an agent keeps of itself. The log has them once a minute and at the stop (event \
+             `status`): those of the agent in one line, and one line for each source and sink with its own. This page is \
+             made of the table in the code (`src/telemetry/numbers.rs`).\n\n| name | kind | meaning |\n|---|---|---|\n",
+        );
+        for (_, kind, name, help) in METRICS {
+            page.push_str("| `");
+            page.push_str(name);
+            page.push_str(if *kind == Kind::Counter { "` | counter | " } else { "` | gauge | " });
+            page.push_str(&help.replace('|', "\\|"));
+            page.push_str(" |\n");
+        }
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md");
+        if std::env::var_os("FOREBAY_BLESS").is_some() {
+            std::fs::write(&path, &page).unwrap();
+        }
+        assert!(std::fs::read_to_string(&path).unwrap_or_default() == page, "run again with FOREBAY_BLESS=1");
+    }
+}
