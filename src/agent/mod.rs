@@ -15,7 +15,7 @@ pub use supervisor::PartId;
 use crate::config::{Config, Sink, Source};
 use crate::courier;
 use crate::flow::handover::handover;
-use crate::flow::health::{Reporter, Status};
+use crate::flow::health::{Health, Reporter, Status};
 use crate::flow::stop::{Stop, reason};
 use crate::intake;
 use crate::platform::clock::{self, Clock};
@@ -37,6 +37,8 @@ pub const STATUS: Duration = Duration::from_secs(60);
 const CLOCK: Duration = Duration::from_secs(1);
 /// Sources get this long to say good-bye to their peers.
 const SOURCES: Duration = Duration::from_secs(5);
+/// Sinks get this long for a batch under way and for closing their files and connections.
+const SINKS: Duration = Duration::from_secs(20);
 /// How often it is looked whether everything was delivered.
 const DRAIN_POLL: Duration = Duration::from_millis(20);
 
@@ -67,6 +69,8 @@ pub struct Left {
     pub durable: u64,
     /// Records that were delivered while it ran.
     pub delivered: u64,
+    /// The store took everything that it was given to the end.
+    pub is_sound: bool,
 }
 
 impl Agent {
@@ -105,7 +109,8 @@ impl Agent {
     pub async fn apply(&mut self, mut config: Config) -> Result<Plan, Vec<&'static str>> {
         let plan = plan(&self.config, &config)?;
         config.generation = self.config.generation + u64::from(!plan.is_empty());
-        self.stop_parts(|id| plan.stop.contains(id), Some(SOURCES)).await;
+        self.stop_parts(|id| plan.stop.contains(id) && matches!(id, PartId::Source(_)), SOURCES).await;
+        self.stop_parts(|id| plan.stop.contains(id), SINKS).await;
         // The new readers are known before anything is written for them.
         let readers = config.sinks.iter().map(|sink| sink.reader.clone()).collect();
         self.around.store.configure(readers, options(&config, &self.around.clock, &self.around.metrics).rules());
@@ -117,6 +122,11 @@ impl Agent {
             }
         }
         for id in &plan.start {
+            if let PartId::Sink(name) = id
+                && let Some(sink) = self.config.sinks.iter().find(|sink| sink.name == *name)
+            {
+                tell_sink(sink, &self.around.store);
+            }
             start_part(&mut self.supervisor, id, &self.config, &self.around);
         }
         Ok(plan)
@@ -181,18 +191,23 @@ impl Agent {
     pub async fn stop(mut self, drain: Duration) -> Left {
         tracing::info!(event = event::STOPPING, "stopping");
         self.log_status();
-        self.stop_parts(|id| matches!(id, PartId::Source(_)), Some(SOURCES)).await;
+        self.stop_parts(|id| matches!(id, PartId::Source(_)), SOURCES).await;
         let _ = tokio::time::timeout(drain, async {
             while self.backlog().records > 0 {
                 tokio::time::sleep(DRAIN_POLL).await;
             }
         })
         .await;
-        self.stop_parts(|_| true, None).await;
+        self.stop_parts(|_| true, SINKS).await;
         self.watching.abort();
         let backlog = self.backlog();
         let Around { store, metrics, .. } = self.around;
-        if tokio::task::spawn_blocking(move || store.close()).await.is_err() {
+        let closed = tokio::task::spawn_blocking(move || {
+            store.close();
+            !store.has_failed()
+        });
+        let is_sound = closed.await.unwrap_or(false);
+        if !is_sound {
             tracing::warn!(event = event::STOPPED, "the store was not closed in order");
         }
         let (durable, delivered) = (metrics.get(Metric::StoreRecords), metrics.get(Metric::SinkRecords));
@@ -203,10 +218,10 @@ impl Agent {
         } else {
             tracing::info!(event = event::STOPPED, left, "stopped; what is left waits on disk");
         }
-        Left { backlog, durable, delivered }
+        Left { backlog, durable, delivered, is_sound }
     }
 
-    async fn stop_parts(&mut self, is_meant: impl Fn(&PartId) -> bool, patience: Option<Duration>) {
+    async fn stop_parts(&mut self, is_meant: impl Fn(&PartId) -> bool, patience: Duration) {
         for part in self.supervisor.stop(is_meant, patience).await {
             tracing::warn!(
                 event = event::STOPPING,
@@ -227,13 +242,13 @@ fn start_part(supervisor: &mut Supervisor, id: &PartId, config: &Config, around:
     let begin = match id {
         PartId::Source(name) => config.sources.iter().find(|source| source.name == *name).map(|source| {
             let (source, around, generation) = (source.clone(), around.clone(), config.generation);
-            Box::new(move |stop, health| -> Attempt {
+            Arc::new(move |stop, health| -> Attempt {
                 Box::pin(feed(source.clone(), generation, around.clone(), stop, health))
             }) as Begin
         }),
         PartId::Sink(name) => config.sinks.iter().find(|sink| sink.name == *name).map(|sink| {
             let (sink, around, device) = (sink.clone(), around.clone(), config.device.clone());
-            Box::new(move |stop, health| -> Attempt { Box::pin(deliver(&sink, &device, around.clone(), stop, health)) })
+            Arc::new(move |stop, health| -> Attempt { Box::pin(deliver(&sink, &device, around.clone(), stop, health)) })
                 as Begin
         }),
     };
@@ -250,24 +265,28 @@ fn tell_store(config: &Config, store: &Store) {
     if store.is_new() {
         return;
     }
-    let unknown = store.unknown_readers();
     for sink in &config.sinks {
-        let Backlog { records, bytes, .. } = store.backlog(&sink.name);
-        let waits = people::size(bytes);
-        tracing::info!(event = event::STORE_OPENED, sink = sink.name, records, waits, "waits for delivery");
-        let streams = store.streams_of(&sink.name);
-        let is_known = streams.iter().any(|(stream, _)| store.saved_position(&sink.name, *stream).is_some());
-        if !is_known && records > 0 {
-            let unknown = unknown.join(", ");
-            tracing::warn!(
-                event = event::STORE_OPENED,
-                sink = sink.name,
-                records,
-                unknown,
-                "this sink has no place in the store yet: all that is kept goes to it. If it was renamed, that was \
-                 delivered under its old name"
-            );
-        }
+        tell_sink(sink, store);
+    }
+}
+
+/// Says what waits for a sink, and when it is new to a store that has something.
+fn tell_sink(sink: &Sink, store: &Store) {
+    let Backlog { records, bytes, .. } = store.backlog(&sink.name);
+    let waits = people::size(bytes);
+    tracing::info!(event = event::STORE_OPENED, sink = sink.name, records, waits, "waits for delivery");
+    let streams = store.streams_of(&sink.name);
+    let is_known = streams.iter().any(|(stream, _)| store.saved_position(&sink.name, *stream).is_some());
+    if !is_known && records > 0 {
+        let unknown = store.unknown_readers().join(", ");
+        tracing::warn!(
+            event = event::STORE_OPENED,
+            sink = sink.name,
+            records,
+            unknown,
+            "this sink has no place in the store yet: all that is kept goes to it. If it was renamed, that was \
+             delivered under its old name"
+        );
     }
 }
 
@@ -292,8 +311,14 @@ fn options(config: &Config, clock: &Clock, metrics: &Arc<Metrics>) -> Options {
 }
 
 /// A source with its intake, until both have ended.
-async fn feed(source: Source, generation: u64, around: Around, stop: Stop, health: Reporter) -> Result<(), String> {
+async fn feed(source: Source, generation: u64, around: Around, mut stop: Stop, health: Reporter) -> Result<(), String> {
     let Around { store, clock, metrics } = around;
+    // What a run before handed over may still be on its way: to begin before it is safe would read it again.
+    health.waiting("the store takes no more at the moment");
+    tokio::select! {
+        () = store.caught_up() => health.set(Health::Starting),
+        () = stop.requested() => return Ok(()),
+    }
     let metrics = metrics.part(SOURCE, &source.name);
     let rule = intake::Rule {
         source: source.name.as_str().into(),
@@ -304,14 +329,18 @@ async fn feed(source: Source, generation: u64, around: Around, stop: Stop, healt
     let (giver, taker) = handover(source.held);
     let positions = store.positions(&source.name);
     let name = source.name.as_str().into();
-    let context = source::Context { name, giver, positions, stop, metrics: metrics.clone(), health };
+    let context = source::Context { name, giver, positions, stop, metrics: metrics.clone(), health: health.clone() };
     let mut pair = JoinSet::new();
     pair.spawn(source.settings.run(context));
     pair.spawn(intake::run(rule, taker, store, clock, metrics));
     let mut failed = Ok(());
     while let Some(ended) = pair.join_next().await {
         // The other one ends too: its half of the hand-over is gone.
-        failed = failed.and(ended.map_err(reason));
+        if let Err(error) = ended {
+            let why = reason(error);
+            health.waiting(format_args!("it failed ({why}), and ends in order"));
+            failed = failed.and(Err(why));
+        }
     }
     failed
 }

@@ -10,6 +10,7 @@ use crate::telemetry::event;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -41,7 +42,7 @@ impl fmt::Display for PartId {
 /// One run of a part: it ends when it is asked to, or says why it failed.
 pub(super) type Attempt = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 /// Begins a run of a part.
-pub(super) type Begin = Box<dyn Fn(Stop, Reporter) -> Attempt + Send + Sync>;
+pub(super) type Begin = Arc<dyn Fn(Stop, Reporter) -> Attempt + Send + Sync>;
 
 /// A part that is kept running.
 #[derive(Debug)]
@@ -69,24 +70,18 @@ impl Supervisor {
     }
 
     /// Asks parts to stop and waits for them; those that did not end within `patience`.
-    pub async fn stop(&mut self, is_meant: impl Fn(&PartId) -> bool, patience: Option<Duration>) -> Vec<PartId> {
+    pub async fn stop(&mut self, is_meant: impl Fn(&PartId) -> bool, patience: Duration) -> Vec<PartId> {
         let meant: Vec<PartId> = self.parts.keys().filter(|id| is_meant(id)).cloned().collect();
         let mut stopping: Vec<(PartId, Part)> =
             meant.into_iter().filter_map(|id| self.parts.remove(&id).map(|part| (id, part))).collect();
         for (_, part) in &stopping {
             part.stop.stop();
         }
-        let until = patience.map(|patience| tokio::time::Instant::now() + patience);
+        let until = tokio::time::Instant::now() + patience;
         let mut late = Vec::new();
         for (id, part) in &mut stopping {
             let ended = async { while part.task.join_next().await.is_some() {} };
-            let in_time = match until {
-                Some(until) => tokio::time::timeout_at(until, ended).await.is_ok(),
-                None => {
-                    ended.await;
-                    true
-                }
-            };
+            let in_time = tokio::time::timeout_at(until, ended).await.is_ok();
             if !in_time {
                 part.task.shutdown().await;
                 late.push(id.clone());
@@ -107,7 +102,9 @@ async fn keep_running(id: PartId, begin: Begin, mut stop: Stop, reporter: Report
         let started = Instant::now();
         // Aborted with this task, when a stop takes too long.
         let mut attempt = JoinSet::new();
-        attempt.spawn(begin(stop.clone(), reporter.clone()));
+        // Also what panics before there is a future is an end that is told.
+        let (begin, stop_it, health) = (begin.clone(), stop.clone(), reporter.clone());
+        attempt.spawn(async move { begin(stop_it, health).await });
         let ended = attempt.join_next().await;
         if stop.is_requested() {
             return;
@@ -135,7 +132,6 @@ async fn keep_running(id: PartId, begin: Begin, mut stop: Stop, reporter: Report
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
     fn id(name: &str) -> PartId {
@@ -147,13 +143,14 @@ mod tests {
         let mut supervisor = Supervisor::default();
         let runs = Arc::new(AtomicU32::new(0));
         let counted = runs.clone();
-        let begin: Begin = Box::new(move |mut stop, reporter| {
+        let begin: Begin = Arc::new(move |mut stop, reporter| {
             let run = counted.fetch_add(1, SeqCst);
+            assert!(run > 0, "before there is a future");
             Box::pin(async move {
                 match run {
-                    0 => panic!("the first time"),
-                    1 => Ok(()),
-                    2 => Err("the third time".into()),
+                    1 => panic!("the first time"),
+                    2 => Ok(()),
+                    3 => Err("the third time".into()),
                     _ => {
                         reporter.up();
                         stop.requested().await;
@@ -165,7 +162,7 @@ mod tests {
         supervisor.start(id("a"), begin);
         let mut seen = Vec::new();
         let mut status = supervisor.parts[&id("a")].status.clone();
-        while seen.len() < 4 {
+        while seen.len() < 5 {
             status.changed().await.unwrap();
             match status.borrow_and_update().health.clone() {
                 Health::Failed(why, wait) => seen.push((why, wait.as_millis())),
@@ -174,25 +171,26 @@ mod tests {
             }
         }
         let words: Vec<&str> = seen.iter().map(|(why, _)| why.as_str()).collect();
-        assert_eq!(words, ["the first time", "it ended by itself", "the third time", "up"]);
-        assert!((500..=1000).contains(&seen[0].1) && (2000..=4000).contains(&seen[2].1), "{seen:?}");
-        assert!(supervisor.stop(|_| true, None).await.is_empty());
-        assert_eq!(runs.load(SeqCst), 4);
+        let expected = ["before there is a future", "the first time", "it ended by itself", "the third time", "up"];
+        assert_eq!(words, expected);
+        assert!((500..=1000).contains(&seen[0].1) && (4000..=8000).contains(&seen[3].1), "{seen:?}");
+        assert!(supervisor.stop(|_| true, STEADY).await.is_empty());
+        assert_eq!(runs.load(SeqCst), 5);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_restart_that_waits_delays_no_stop_and_one_that_never_ends_is_cut_off() {
         let mut supervisor = Supervisor::default();
-        supervisor.start(id("fails"), Box::new(|_, _| Box::pin(async { Err("always".into()) })));
-        supervisor.start(id("hangs"), Box::new(|_, _| Box::pin(std::future::pending())));
+        supervisor.start(id("fails"), Arc::new(|_, _| Box::pin(async { Err("always".into()) })));
+        supervisor.start(id("hangs"), Arc::new(|_, _| Box::pin(std::future::pending())));
         let mut status = supervisor.parts[&id("fails")].status.clone();
         let half = Duration::from_secs(30);
         let waits_long = |status: &Status| matches!(&status.health, Health::Failed(_, wait) if *wait >= half);
         status.wait_for(waits_long).await.unwrap();
         let asked = tokio::time::Instant::now();
-        assert!(supervisor.stop(|part| *part == id("fails"), None).await.is_empty());
+        assert!(supervisor.stop(|part| *part == id("fails"), STEADY).await.is_empty());
         assert_eq!(asked.elapsed(), Duration::ZERO, "the wait of up to a minute was not waited for");
-        assert_eq!(supervisor.stop(|_| true, Some(Duration::from_secs(5))).await, [id("hangs")]);
+        assert_eq!(supervisor.stop(|_| true, Duration::from_secs(5)).await, [id("hangs")]);
         assert!(supervisor.status().is_empty());
     }
 }

@@ -15,6 +15,8 @@ use std::time::Duration;
 
 /// What is left at stop is delivered if it takes no longer.
 const DRAIN: Duration = Duration::from_secs(5);
+/// Work on files that is under way at the very end is waited for no longer.
+const LAST_WORK: Duration = Duration::from_secs(5);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -53,9 +55,12 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     if let Some(state) = &arguments.state {
         config.state.clone_from(state);
     }
-    let done = runtime()
-        .map_err(|error| error.to_string())
-        .and_then(|runtime| runtime.block_on(serve(config, &path, arguments.state.as_deref())));
+    let done = runtime().map_err(|error| error.to_string()).and_then(|runtime| {
+        let done = runtime.block_on(serve(config, &path, arguments.state.as_deref()));
+        // A read of a file system that hangs is not waited for.
+        runtime.shutdown_timeout(LAST_WORK);
+        done
+    });
     match done {
         Ok(true) => ExitCode::SUCCESS,
         // Nothing more can be stored: whoever keeps services running starts us anew.
@@ -88,7 +93,7 @@ async fn serve(config: Config, path: &Path, state: Option<&Path>) -> Result<bool
             () = agent.failed() => break false,
             () = reload.requested() => {
                 Systemd::reloading();
-                change(&mut agent, path, state).await;
+                systemd.alive_while(change(&mut agent, path, state)).await;
                 Systemd::ready(&agent);
             }
             _ = look.tick() => systemd.alive(&agent),
@@ -96,10 +101,7 @@ async fn serve(config: Config, path: &Path, state: Option<&Path>) -> Result<bool
         }
     };
     Systemd::stopping();
-    if is_sound {
-        agent.stop(DRAIN).await;
-    }
-    Ok(is_sound)
+    Ok(is_sound && systemd.alive_while(agent.stop(DRAIN)).await.is_sound)
 }
 
 /// Reads the configuration again. One that is not good changes nothing.

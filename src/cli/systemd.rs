@@ -2,7 +2,7 @@
 //! own health. Outside of systemd nothing is sent.
 
 use crate::agent::{Agent, PartId};
-use crate::flow::health::{Health, Status};
+use crate::flow::health::Status;
 use sd_notify::NotifyState;
 use std::time::Duration;
 
@@ -43,6 +43,20 @@ impl Systemd {
         }
     }
 
+    /// Gives signs of life while something takes its time.
+    pub async fn alive_while<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = std::pin::pin!(work);
+        let mut tick = tokio::time::interval(self.interval());
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                _ = tick.tick() => if self.watchdog.is_some() {
+                    send(&[NotifyState::Watchdog]);
+                },
+            }
+        }
+    }
+
     pub fn reloading() {
         // The manager wants to know when it began, by the clock that it has too.
         match NotifyState::monotonic_usec_now() {
@@ -63,11 +77,11 @@ fn send(states: &[NotifyState<'_>]) {
     }
 }
 
-/// `3 up; sink.hub waiting: connection refused`.
+/// `2 of 3 up; sink.hub waiting: connection refused`.
 fn line(parts: &[(PartId, Status)]) -> String {
-    let up = parts.iter().filter(|(_, status)| status.health == Health::Up).count();
+    let up = parts.iter().filter(|(_, status)| status.health.is_good()).count();
     let mut line = format!("{up} of {} up", parts.len());
-    for (part, status) in parts.iter().filter(|(_, status)| status.health != Health::Up) {
+    for (part, status) in parts.iter().filter(|(_, status)| !status.health.is_good()) {
         line.push_str(&format!("; {part} {}", status.health).replace('\n', " "));
     }
     let mut end = line.len().min(MOST_STATUS_BYTES);

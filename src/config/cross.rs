@@ -72,6 +72,7 @@ impl Cross<'_, '_> {
     fn shared(&self) {
         let mut sessions: BTreeMap<(String, String), &str> = BTreeMap::new();
         let mut lines: BTreeMap<PathBuf, &str> = BTreeMap::new();
+        let mut clashing: BTreeSet<(&str, &str)> = BTreeSet::new();
         let mut listeners: Vec<(SocketAddr, &str)> = Vec::new();
         for source in &self.config.sources {
             let at = self.place(&format!("source.{}", source.name));
@@ -80,8 +81,9 @@ impl Cross<'_, '_> {
             for claim in source.settings.claims() {
                 match claim {
                     Claim::Session { broker, client_id } => {
-                        // One source may name a broker twice.
-                        if sessions.insert((broker, client_id), name).is_some_and(|other| other != name) {
+                        // One source may name a broker twice, and two may have several in common.
+                        let other = sessions.insert((broker, client_id), name).filter(|other| *other != name);
+                        if other.is_some_and(|other| clashing.insert((other, name))) {
                             let hint =
                                 "a broker ends the older of two connections with one id; set client_id in one of them";
                             problem(

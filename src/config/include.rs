@@ -3,7 +3,8 @@
 use super::Environment;
 use crate::section::value::parse;
 use crate::section::{Data, Key, Problem, Texts, Value};
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 /// Tables whose members may stand in any of the files.
 const SHARED: [&str; 3] = ["source", "sink", "stream"];
@@ -22,13 +23,16 @@ pub(super) fn gather(
     let Some(at) = root.iter().position(|(key, _)| key.name == INCLUDE) else { return Ok(root) };
     let (_, include) = root.remove(at);
     let mut problems = Vec::new();
+    let mut read: BTreeSet<PathBuf> = path.map(whole).into_iter().collect();
     for (pattern, span) in patterns(&include, &mut problems) {
         let folder = path.and_then(Path::parent).unwrap_or(Path::new(""));
         let problem = |message: String| Problem { span: span.clone(), message, hint: None };
-        let files = match environment.files(&folder.join(&pattern).to_string_lossy()) {
+        // Only what is written in the configuration is a pattern.
+        let escaped = glob::Pattern::escape(&folder.to_string_lossy());
+        let files = match environment.files(&Path::new(&escaped).join(&pattern).to_string_lossy()) {
             Ok(files) => files,
             Err(error) => {
-                problems.push(problem(format!("`{pattern}` is no path or pattern: {error}")));
+                problems.push(problem(format!("`{pattern}` cannot be read: {error}")));
                 continue;
             }
         };
@@ -37,6 +41,9 @@ pub(super) fn gather(
             problems.push(problem(format!("there is no file {}", folder.join(&pattern).display())));
         }
         for file in files {
+            if !read.insert(whole(&file)) {
+                continue;
+            }
             let included = match environment.file(&file) {
                 Ok(included) => included,
                 Err(error) => {
@@ -52,6 +59,11 @@ pub(super) fn gather(
         }
     }
     if problems.is_empty() { Ok(root) } else { Err((problems, false)) }
+}
+
+/// A path by which a file is known, however it is written.
+fn whole(path: &Path) -> PathBuf {
+    std::fs::canonicalize(path).unwrap_or_else(|_| path.into())
 }
 
 fn patterns(include: &Value, problems: &mut Vec<Problem>) -> Vec<(String, std::ops::Range<usize>)> {

@@ -67,9 +67,10 @@ pub(super) fn read_root(mut section: Section<'_>, environment: &dyn Environment)
     }
     let mut store = StoreConfig::read(&mut section);
     let mut places = BTreeMap::new();
-    let mut sources = Vec::new();
+    let (mut sources, mut of) = (Vec::new(), 0);
     for (name, at, table) in named(&mut section, "source", "A source: where readings come from.") {
         places.insert(format!("source.{name}"), at);
+        of += 1;
         sources.extend(read_source(&name, table));
     }
     let mut sinks = Vec::new();
@@ -78,7 +79,8 @@ pub(super) fn read_root(mut section: Section<'_>, environment: &dyn Environment)
         sinks.extend(read_sink(&name, table));
     }
     let streams = named(&mut section, "stream", "Rules of one stream: what is kept, and what gives way.");
-    store.read_streams(streams, &sources);
+    store.read_streams(streams, &sources, sources.len() == of);
+    section.end();
     let kinds = |names: Vec<&str>| names.join("\", \"");
     if sources.is_empty() && session.is_good() {
         let kinds = kinds(source::KINDS.iter().map(|kind| kind.name).collect());
@@ -90,7 +92,6 @@ pub(super) fn read_root(mut section: Section<'_>, environment: &dyn Environment)
         let hint = format!("add a [sink.NAME] with kind = one of \"{kinds}\"");
         session.problem(0..0, "there is no sink", Some(hint));
     }
-    section.end();
     let config = Config { device, state: PathBuf::from(state), store, sources, sinks, generation: 1 };
     if session.is_good() {
         Cross { session, config: &config, places: &places }.check();

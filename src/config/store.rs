@@ -34,6 +34,8 @@ impl StoreConfig {
                 (*cap < LEAST_CAP).then(|| ("`cap` is too small".into(), hint))
             })
             .or(CAP);
+        // What is measured by a bad `cap` is not told besides.
+        let cap = if section.is_bad("cap") { Bytes(u64::MAX) } else { cap };
         let reserve = section
             .bytes("reserve")
             .doc("This much space is allocated at the start and kept, so that a disk which other programs fill does not stop Forebay.")
@@ -71,12 +73,17 @@ impl StoreConfig {
     }
 
     /// Reads all `[stream.NAME]`.
-    pub(super) fn read_streams(&mut self, tables: Vec<(String, Range<usize>, Section<'_>)>, sources: &[Source]) {
+    pub(super) fn read_streams(
+        &mut self,
+        tables: Vec<(String, Range<usize>, Section<'_>)>,
+        sources: &[Source],
+        are_all: bool,
+    ) {
         let produced: BTreeSet<&str> =
             sources.iter().flat_map(|source| &source.routes).map(|route| &*route.stream).collect();
         for (name, at, section) in tables {
-            // A source that could not be read may write to it.
-            if !is_own_stream(&name) && !produced.contains(&*name) && section.session().is_good() {
+            // A source that could not be read may write to it too.
+            if !is_own_stream(&name) && !produced.contains(&*name) && are_all {
                 let hint = nearest(&name, produced.iter().copied()).map(|near| format!("did you mean `{near}`?"));
                 section.session().problem(at, format!("no source writes to the stream `{name}`"), hint);
             }

@@ -61,12 +61,16 @@ pub async fn run(
 ) -> Result<(), String> {
     let rate = rule.sending.rate;
     let way = Way::new(rule.name.clone(), sink.clone(), rate, Some(store.clone()), clock.clone(), metrics.clone());
-    let shared = Arc::new(Shared { rule, store: store.clone(), way: way.reporting(health), metrics });
+    let shared = Arc::new(Shared { rule, store: store.clone(), way: way.reporting(health.clone()), metrics });
     let mut durable = store.durable();
     let mut known = BTreeSet::new();
     let mut lanes = JoinSet::new();
     // Lanes end with the sink, and also when one of them has failed.
     let (ending, end) = flow::stop::stop();
+    let is_idle = || store.backlog(&shared.rule.name).records == 0;
+    if is_idle() {
+        health.idle();
+    }
     let mut too_far = TooFar::new(shared.rule.sending.limit, clock);
     let ended = loop {
         for (id, name) in store.streams_of(&shared.rule.name) {
@@ -82,6 +86,9 @@ pub async fn run(
             Some(ended) = lanes.join_next() => break Err(ended.map_or_else(reason, |()| "a lane ended by itself".into())),
             behind = too_far.look() => {
                 too_far.tell(&shared.rule.name, shared.store.give_up(&shared.rule.name, behind));
+                if is_idle() {
+                    health.idle();
+                }
             }
             () = stop.requested() => break Ok(()),
         }

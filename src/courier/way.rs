@@ -140,11 +140,13 @@ impl Way {
             match error.class {
                 Class::TooLarge | Class::Refused => {
                     // The target answered: the link is fine.
-                    self.health.up();
                     if link.succeeded() {
                         self.over();
                     }
                     self.probed.notify_waiters();
+                    if error.class == Class::Refused {
+                        self.health.waiting(format_args!("events are refused and set aside: {error}"));
+                    }
                     return if error.class == Class::TooLarge {
                         Ended::TooLarge(error.message)
                     } else {

@@ -72,6 +72,9 @@ fn read(section: &mut Section<'_>) -> Arc<dyn Format> {
             .check(|columns| columns.is_empty().then(|| ("`columns` is empty".into(), None)))
             .get_or("the first line of a file or message names them");
         csv.columns = columns.map(|columns| columns.into_iter().map(|column| column.value).collect());
+        if table.is_bad("columns") {
+            csv.columns = Some(Vec::new());
+        }
         table.end();
     }
     Arc::new(csv)

@@ -59,8 +59,8 @@ impl Decoder {
     pub fn read(section: &mut Section<'_>, usual: &'static str) -> Self {
         let index = |name: &str| KINDS.iter().position(|kind| kind.name == name).unwrap_or_default();
         let choices: Vec<_> = KINDS.iter().enumerate().map(|(at, kind)| (kind.name, at, kind.doc)).collect();
-        let chosen = section.choice("decoder", &choices).doc("What a message is.");
-        let chosen = chosen.or_as(index(usual), "by the kind of source");
+        let chosen = section.choice("decoder", &choices).doc("What a message is.").example_of(format!("\"{usual}\""));
+        let chosen = chosen.or_as(index(usual), "text for file and serial, json for the others");
         if !section.has("decoder") {
             section.assume(format_args!("decoder = \"{usual}\""));
         }
@@ -69,7 +69,7 @@ impl Decoder {
             let read = (kind.read)(section);
             if at == chosen {
                 format = Some(read);
-            } else {
+            } else if !section.is_bad("decoder") {
                 section.only_for(kind.keys, &format!("decoder = \"{}\"", kind.name));
             }
         }
@@ -88,7 +88,7 @@ impl Decoder {
             member(section, field.span.clone(), &field.value);
         }
         decoder.fields = fields.into_iter().flatten().map(|field| field.value).collect();
-        let types = section.map::<Type>("types", "Types that members are made to have: `{ count = \"int\" }`. Types: int, float, bool, string. A message whose member cannot be converted becomes a dead letter.");
+        let types = section.map::<Type>("types", "Types that members are made to have: `{ count = \"int\" }`. Types: int, float, bool (1 and 0 are taken for true and false), string. A message whose member cannot be converted becomes a dead letter.");
         for (name, kind) in types.into_iter().flatten() {
             member(section, name.span.clone(), &name.value);
             if !decoder.fields.is_empty() && !decoder.fields.contains(&name.value) {
@@ -112,7 +112,7 @@ impl Decoder {
             .truth("keep_raw")
             .doc("A record that was converted to JSON carries its message as the member `raw`.")
             .or(false);
-        if !decoder.format.has_members() {
+        if !decoder.format.has_members() && !section.is_bad("decoder") {
             for key in ["fields", "types", "attributes", "time", "keep_raw"].into_iter().filter(|key| section.has(key))
             {
                 let name = decoder.format.name();
@@ -208,7 +208,7 @@ impl Read for Type {
 pub const TYPES: [(&str, Type, &str); 4] = [
     ("int", Type::Int, "A whole number."),
     ("float", Type::Float, "A number."),
-    ("bool", Type::Bool, "`true` or `false`; 1 and 0 are taken for them."),
+    ("bool", Type::Bool, "`true` or `false`."),
     ("string", Type::String, "Text."),
 ];
 

@@ -11,6 +11,8 @@ use tokio::sync::watch;
 pub enum Health {
     /// It has begun, and nothing is known yet.
     Starting,
+    /// It has nothing to do yet: nothing was tried.
+    Idle,
     /// It works.
     Up,
     /// It tries again by itself: the other side is away, or refuses.
@@ -20,11 +22,18 @@ pub enum Health {
 }
 
 impl Health {
+    /// Whether nobody needs to look at it.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        matches!(self, Self::Idle | Self::Up)
+    }
+
     /// The word for it.
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
             Self::Starting => "starting",
+            Self::Idle => "idle",
             Self::Up => "up",
             Self::Waiting(_) => "waiting",
             Self::Failed(..) => "failed",
@@ -36,7 +45,7 @@ impl fmt::Display for Health {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.word())?;
         match self {
-            Self::Starting | Self::Up => Ok(()),
+            Self::Starting | Self::Idle | Self::Up => Ok(()),
             Self::Waiting(why) => write!(f, ": {why}"),
             Self::Failed(why, again) => write!(f, ": {why}; again in {} s", again.as_secs_f32().ceil()),
         }
@@ -71,6 +80,11 @@ impl Reporter {
     /// The part waits for the other side.
     pub fn waiting(&self, why: impl fmt::Display) {
         self.set(Health::Waiting(why.to_string()));
+    }
+
+    /// The part has nothing to do.
+    pub fn idle(&self) {
+        self.set(Health::Idle);
     }
 
     /// Says it in full.

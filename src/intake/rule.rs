@@ -103,8 +103,9 @@ impl Route {
 impl Quality {
     fn read(section: &mut Section<'_>, decoder: &Decoder) -> Self {
         let mut quality = Self::default();
+        let is_known = !section.is_bad("decoder");
         for table in section.tables("check", "A check of one member of each record.").into_iter().flatten() {
-            quality.checks.extend(Check::read(table, decoder));
+            quality.checks.extend(Check::read(table, decoder, is_known));
         }
         if quality.checks.len() > MOST_CHECKS {
             section.session().problem(section.span(), format!("more than {MOST_CHECKS} checks"), None);
@@ -128,7 +129,7 @@ impl Quality {
 }
 
 impl Check {
-    fn read(mut section: Section<'_>, decoder: &Decoder) -> Option<Self> {
+    fn read(mut section: Section<'_>, decoder: &Decoder, is_known: bool) -> Option<Self> {
         let field = section.text("field").doc("The member that is checked.").example("\"temperature\"").need();
         let required = section.truth("required").doc("The member must be there, and not null.").or(false);
         let kind = section.choice("type", &TYPES).doc("The member must be of this type.").get();
@@ -139,7 +140,7 @@ impl Check {
         let stuck = stuck.example("\"1h\"").get();
         let then = section.choice("then", &THENS).doc("What becomes of a record that fails.").or(Then::Tag);
         let session = section.session();
-        if !decoder.format.has_members() {
+        if is_known && !decoder.format.has_members() {
             let message = format!("decoder \"{}\" has no members to check", decoder.format.name());
             session.problem(section.span(), message, None);
         }

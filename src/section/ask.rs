@@ -79,7 +79,9 @@ impl<'c> Section<'c> {
                 let text = read(session, value, String::read, &String::wanted())?;
                 Some(At { span: value.span.clone(), value: text })
             };
-            Some(list.iter().filter_map(element).collect())
+            // All bad ones are told; what is left of the list is not what was meant.
+            let elements: Vec<Option<At<String>>> = list.iter().map(element).collect();
+            elements.into_iter().collect()
         });
         let show = |list: &Elements<String>| format!("{:?}", list.iter().map(|at| &at.value).collect::<Vec<_>>());
         self.question(key, Shape::List(Box::new(Shape::Text)), reader, Box::new(show))
@@ -127,6 +129,13 @@ impl<T: Clone + 'static> Ask<'_, '_, T> {
         self
     }
 
+    /// A value that is known only here, as TOML.
+    #[must_use]
+    pub fn example_of(mut self, example: String) -> Self {
+        self.entry.example = Some(example);
+        self
+    }
+
     /// What to do when the value is not allowed.
     #[must_use]
     pub fn hint(mut self, hint: &'static str) -> Self {
@@ -153,14 +162,17 @@ impl<T: Clone + 'static> Ask<'_, '_, T> {
         let key = entry.key;
         section.record(entry);
         let value = section.take(key)?;
-        let read = read(section.session, &value)?;
-        match checks.iter().find_map(|check| check(&read)) {
-            None => Some(read),
+        let read = read(section.session, &value).filter(|read| match checks.iter().find_map(|check| check(read)) {
+            None => true,
             Some((message, own)) => {
-                section.session.problem(value.span, message, own.or(hint.map(String::from)));
-                None
+                section.session.problem(value.span.clone(), message, own.or(hint.map(String::from)));
+                false
             }
+        });
+        if read.is_none() {
+            section.bad.push(key);
         }
+        read
     }
 
     /// The value if it is there and good.
@@ -214,7 +226,8 @@ impl<T: Clone + 'static> Ask<'_, '_, T> {
         let key = self.entry.key;
         if !self.section.has(key) {
             let example = self.entry.example.clone().unwrap_or_default();
-            self.section.say_missing(key, &example);
+            let hint = format!("for example: {key} = {example}");
+            self.section.missing(key, format!("`{key}` is missing"), hint);
         }
         self.answer()
     }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 pub enum Claim {
     /// A session of this id at this broker.
     Session {
-        /// The broker's address.
+        /// All that tells the broker from others; it may hold a token and is never shown.
         broker: String,
         /// The client id.
         client_id: String,

@@ -64,8 +64,10 @@ pub struct Section<'c> {
     table: Vec<Held>,
     /// Every key that was asked for.
     known: Vec<&'static str>,
+    /// Keys that are there and could not be read: rules that depend on them say nothing.
+    bad: Vec<&'static str>,
     /// Problems of keys that must be there: an unknown key that looks like one of them says it already.
-    missing: Vec<(&'static str, Problem)>,
+    absent: Vec<(&'static str, Problem)>,
     group: Option<&'static str>,
 }
 
@@ -103,7 +105,7 @@ impl<'c> Section<'c> {
     /// An environment variable that is not empty.
     #[must_use]
     pub fn variable(&self, name: &str) -> Option<String> {
-        self.session.environment.variable(name).filter(|value| !value.is_empty())
+        self.session.variable(name)
     }
 
     /// Whether a key stands in the section.
@@ -156,10 +158,29 @@ impl<'c> Section<'c> {
         Some(held.value.clone())
     }
 
-    /// Says that a key is missing, unless an unknown key turns out to be meant for it.
-    fn say_missing(&mut self, key: &'static str, example: &str) {
-        let hint = Some(format!("for example: {key} = {example}"));
-        self.missing.push((key, Problem { span: self.span(), message: format!("`{key}` is missing"), hint }));
+    /// Whether a key is there and could not be read.
+    #[must_use]
+    pub fn is_bad(&self, key: &str) -> bool {
+        self.bad.contains(&key)
+    }
+
+    /// Says that a key must be there, unless an unknown key turns out to be meant for it.
+    pub fn missing(&mut self, key: &'static str, message: impl Into<String>, hint: impl Into<String>) {
+        let hint = Some(hint.into()).filter(|hint| !hint.is_empty());
+        self.absent.push((key, Problem { span: self.span(), message: message.into(), hint }));
+    }
+
+    /// Says for the reference when a key must be there.
+    pub fn note_needed(&self, key: &str, when: &str) {
+        let mut found = self.session.found.borrow_mut();
+        if let Some(entry) = found.catalog.iter_mut().rfind(|entry| entry.key == key && entry.path == self.path) {
+            (entry.is_required, entry.default) = (true, Some(when.into()));
+        }
+    }
+
+    /// A key that is not read here; whoever refuses it says why.
+    pub fn not_read(&mut self, key: &'static str) {
+        self.take(key);
     }
 
     fn record(&self, entry: Entry) {
@@ -187,6 +208,7 @@ impl<'c> Section<'c> {
             None => None,
             Some(Value { span, data: Data::Table(table) }) => Some(self.sub(key, &label, span, table)),
             Some(value) => {
+                self.bad.push(key);
                 let found = value.data.words(true);
                 self.session.problem(value.span, format!("{found} stands here, and a table is wanted"), None);
                 None
@@ -230,6 +252,7 @@ impl<'c> Section<'c> {
         };
         let Data::List(list) = value.data else {
             let hint = format!("write it as [[{}.{key}]] on a line of its own", self.label);
+            self.bad.push(key);
             self.session.problem(value.span, format!("`{key}` must be a list of tables"), Some(hint));
             return Some(Vec::new());
         };
@@ -239,6 +262,7 @@ impl<'c> Section<'c> {
             match value.data {
                 Data::Table(table) => sections.push(self.sub(key, &label, value.span, table)),
                 other => {
+                    self.bad.push(key);
                     let found = other.words(true);
                     self.session.problem(value.span, format!("{found} stands here, and a table is wanted"), None);
                 }
@@ -278,7 +302,7 @@ impl<'c> Section<'c> {
             let hint = near.map_or_else(all, |word| format!("did you mean `{word}`?"));
             self.session.problem(held.key.span.clone(), format!("unknown key `{name}`"), Some(hint));
         }
-        for (key, problem) in self.missing {
+        for (key, problem) in self.absent {
             if !explained.contains(&key) {
                 self.session.problem(problem.span, problem.message, problem.hint);
             }

@@ -151,34 +151,47 @@ pub(super) fn read<T>(
     read: impl Fn(&Data) -> Result<T, Option<String>>,
     wanted: &str,
 ) -> Option<T> {
-    let referred = match referred(session, value) {
-        Ok(referred) => referred,
+    let found = match elsewhere(session, value) {
+        Ok(found) => found,
         Err(message) => {
             session.problem(value.span.clone(), message, None);
             return None;
         }
     };
-    let data = referred.as_ref().unwrap_or(&value.data);
-    let error = match read(data) {
+    let data = match &found {
+        Some(Elsewhere::Outside(text)) => &Data::Text(text.clone()),
+        Some(Elsewhere::Default(data)) => data,
+        None => &value.data,
+    };
+    let mut done = read(data);
+    if let (Err(None), Some(Elsewhere::Outside(text))) = (&done, &found) {
+        // A text from outside may stand for a number too.
+        done = read(&Data::from_environment(text));
+    }
+    let error = match done {
         Ok(read) => return Some(read),
-        // A text from outside may stand for a number too, and a number for a text.
-        Err(None) if referred.is_some() => {
-            let Data::Text(text) = data else { return None };
-            match read(&Data::from_environment(text)) {
-                Ok(read) => return Some(read),
-                Err(error) => error,
-            }
-        }
         Err(error) => error,
     };
-    let found = if referred.is_some() { "another value".into() } else { data.words(true) };
-    let message = error.unwrap_or_else(|| format!("{found} stands here, and {wanted} is wanted"));
+    let words = match &found {
+        Some(Elsewhere::Outside(_)) => "another value stands here".into(),
+        Some(Elsewhere::Default(_)) => format!("the `default` is {}", data.words(true)),
+        None => format!("{} stands here", data.words(true)),
+    };
+    let message = error.unwrap_or_else(|| format!("{words}, and {wanted} is wanted"));
     session.problem(value.span.clone(), message, None);
     None
 }
 
-/// The text behind `{ env = "NAME", default = ".." }` or `{ file = "/path" }`.
-fn referred(session: &Session<'_>, value: &Value) -> Result<Option<Data>, String> {
+/// A value that does not stand in the file itself.
+enum Elsewhere {
+    /// The text of a variable or file.
+    Outside(String),
+    /// The `default` beside it.
+    Default(Data),
+}
+
+/// The value behind `{ env = "NAME", default = ".." }` or `{ file = "/path" }`.
+fn elsewhere(session: &Session<'_>, value: &Value) -> Result<Option<Elsewhere>, String> {
     let Data::Table(table) = &value.data else { return Ok(None) };
     let text = |key: &str| {
         table.iter().find(|(known, _)| known.name == key).and_then(|(_, value)| match &value.data {
@@ -186,23 +199,35 @@ fn referred(session: &Session<'_>, value: &Value) -> Result<Option<Data>, String
             _ => None,
         })
     };
-    let is_reference = table.iter().all(|(key, _)| REFERENCE_KEYS.contains(&key.name.as_str()));
     let (env, file) = (text("env"), text("file"));
-    if !is_reference || (env.is_none() && file.is_none()) {
+    if env.is_none() && file.is_none() {
         return Ok(None);
     }
+    if let Some((key, _)) = table.iter().find(|(key, _)| !REFERENCE_KEYS.contains(&key.name.as_str())) {
+        return Err(format!(
+            "unknown key `{}` beside `env` or `file`; known here: {}",
+            key.name,
+            REFERENCE_KEYS.join(", ")
+        ));
+    }
     let default = table.iter().find(|(key, _)| key.name == "default").map(|(_, value)| value.data.clone());
+    let outside = |text: String| {
+        session.hide(&text);
+        Ok(Some(Elsewhere::Outside(text)))
+    };
     match (env, file) {
         (Some(name), None) => match (session.environment.variable(name), default) {
-            (Some(text), _) => Ok(Some(Data::Text(text))),
-            (None, Some(default)) => Ok(Some(default)),
+            (Some(text), _) => outside(text),
+            (None, Some(default)) => Ok(Some(Elsewhere::Default(default))),
             (None, None) => {
                 Err(format!("the environment variable {name} is not set, and there is no `default` beside it"))
             }
         },
         (None, Some(path)) => match (session.environment.file(Path::new(path)), default) {
-            (Ok(text), _) => Ok(Some(Data::Text(text.trim().into()))),
-            (Err(error), Some(default)) if error.kind() == std::io::ErrorKind::NotFound => Ok(Some(default)),
+            (Ok(text), _) => outside(text.trim().into()),
+            (Err(error), Some(default)) if error.kind() == std::io::ErrorKind::NotFound => {
+                Ok(Some(Elsewhere::Default(default)))
+            }
             (Err(error), _) => Err(format!("cannot read {path}: {error}")),
         },
         _ => Err("give one of `env` and `file`".into()),

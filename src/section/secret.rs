@@ -77,7 +77,7 @@ impl Section<'_> {
         match self.take(key) {
             Some(value) => find(self.session(), &value),
             None => {
-                self.say_missing(key, example);
+                self.missing(key, format!("`{key}` is missing"), format!("for example: {key} = {example}"));
                 None
             }
         }
@@ -107,7 +107,7 @@ fn find(session: &Session<'_>, value: &Value) -> Option<Secret> {
             Some(folder) => file(session, Path::new(&folder).join(name)),
             None => Err("systemd gave no credentials; set LoadCredential= in the unit".into()),
         },
-        _ => Err("give exactly one of `env`, `file`, `credential`".into()),
+        _ => Err("give exactly one of `env`, `file`, `credential`, as text; a secret has no `default`".into()),
     };
     match found.map(|(text, file)| (Zeroizing::new(text.trim().to_string()), file)) {
         Ok((text, _)) if text.is_empty() => {

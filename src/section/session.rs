@@ -43,7 +43,7 @@ impl Environment for System {
 
     fn files(&self, pattern: &str) -> Result<Vec<PathBuf>, String> {
         let paths = glob::glob(pattern).map_err(|error| error.to_string())?;
-        Ok(paths.filter_map(Result::ok).collect())
+        paths.map(|path| path.map_err(|error| error.to_string())).collect()
     }
 
     fn host_name(&self) -> String {
@@ -58,6 +58,8 @@ pub(super) struct Found {
     warnings: Vec<Problem>,
     assumed: Vec<String>,
     pub(super) catalog: Vec<Entry>,
+    /// Values that came from outside the file: they may be secrets, and are not repeated.
+    outside: Vec<String>,
 }
 
 /// The reading of one configuration; all its sections share it.
@@ -92,14 +94,29 @@ impl<'e> Session<'e> {
             span,
             table: table.into_iter().map(|(key, value)| Held { key, value, is_asked: false }).collect(),
             known: Vec::new(),
-            missing: Vec::new(),
+            bad: Vec::new(),
+            absent: Vec::new(),
             group: None,
         }
     }
 
     /// Says what must be changed.
     pub fn problem(&self, span: Range<usize>, message: impl Into<String>, hint: Option<String>) {
-        self.found.borrow_mut().problems.push(Problem { span, message: message.into(), hint });
+        let message = self.without_outside(message.into());
+        let hint = hint.map(|hint| self.without_outside(hint));
+        self.found.borrow_mut().problems.push(Problem { span, message, hint });
+    }
+
+    /// A value came from outside the file: no message repeats it.
+    pub(super) fn hide(&self, text: &str) {
+        self.found.borrow_mut().outside.push(text.into());
+    }
+
+    fn without_outside(&self, mut message: String) -> String {
+        for text in &self.found.borrow().outside {
+            message = message.replace(&format!("`{text}`"), "`…`");
+        }
+        message
     }
 
     /// Says what is allowed and most often a mistake.
@@ -110,6 +127,12 @@ impl<'e> Session<'e> {
     /// Says what is taken for something that the configuration leaves open.
     pub fn assume(&self, what: impl Into<String>) {
         self.found.borrow_mut().assumed.push(what.into());
+    }
+
+    /// An environment variable that is not empty.
+    #[must_use]
+    pub fn variable(&self, name: &str) -> Option<String> {
+        self.environment.variable(name).filter(|value| !value.is_empty())
     }
 
     /// Whether no problem was found so far.

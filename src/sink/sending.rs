@@ -151,6 +151,9 @@ impl PartitionBy {
             let hint = "give one of `partition`, `publisher`, `partition_by`";
             section.wrong_because(key, "the partition is decided twice", hint);
         }
+        if section.is_bad("partition_by") || section.is_bad("partition_attribute") {
+            return Self::Stream;
+        }
         match (by, attribute) {
             (By::Attribute, Some(name)) => Self::Attribute(name),
             (By::Device, None) => Self::Device,

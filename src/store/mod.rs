@@ -287,6 +287,21 @@ impl Store {
         self.inner.configure(readers, rules);
     }
 
+    /// Returns when all that was offered so far is durable or given up, or when the store is closed. A source that
+    /// begins again must not begin behind what is still on its way.
+    pub async fn caught_up(&self) {
+        let last = self.inner.last_offered();
+        self.hurry();
+        // The sender is gone only with the store.
+        let _ = self.durable().wait_for(|durable| durable.covers(last)).await;
+    }
+
+    /// Whether the committer has failed.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        *self.inner.failed.borrow()
+    }
+
     /// Returns when the committer has failed: nothing would ever be safe again.
     pub async fn failed(&self) {
         let mut failed = self.inner.failed.subscribe();

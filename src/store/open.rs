@@ -96,6 +96,7 @@ pub(super) fn open(dir: &Path, options: &Options, readers: Vec<ReaderRule>) -> R
         segments,
         readers,
         rules: options.rules(),
+        retry: false,
         cursors: BTreeMap::new(),
         unborn: BTreeMap::new(),
         pending: Group::new(1),
@@ -228,7 +229,11 @@ fn open_frame(
         }
         if let Some((_, frame)) = last.filter(|_| rewritten.is_err()) {
             // Where it is it may not be durable: it goes along.
-            copy_frame(writer, &frame)?;
+            if let Err(error) = copy_frame(writer, &frame) {
+                // Its checkpoint counts the frame in: without the frame it must not stand.
+                writer.take_back();
+                return Err(error);
+            }
         }
         writer.append(Kind::Open, &bytes)?;
     }

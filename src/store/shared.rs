@@ -40,6 +40,8 @@ pub(super) struct Shared {
     pub segments: BTreeMap<u64, Segment>,
     pub readers: Vec<ReaderRule>,
     pub rules: Rules,
+    /// The rules have changed: a group that had no room is tried again.
+    pub retry: bool,
     pub cursors: BTreeMap<(String, StreamId), Live>,
     /// Streams that have a number and no record yet.
     pub unborn: BTreeMap<StreamId, String>,
@@ -120,6 +122,12 @@ impl Inner {
             shared.pending.urgent = true;
             self.wake.notify_one();
         }
+    }
+
+    /// The last group that something was offered for.
+    pub fn last_offered(&self) -> Ticket {
+        let pending = &self.lock().pending;
+        Ticket::new(if pending.is_empty() { pending.number - 1 } else { pending.number })
     }
 
     pub fn positions(&self, source: &str) -> Vec<(String, Vec<u8>)> {
@@ -231,6 +239,7 @@ impl Inner {
         let now = self.options.clock.now();
         let mut shared = self.lock();
         (shared.readers, shared.rules) = (readers, rules);
+        shared.retry = true;
         shared.place_readers(now.wall_ms);
         shared.refresh_full();
         drop(shared);

@@ -1,6 +1,6 @@
 //! A running agent takes a changed configuration: what changed restarts, nothing else notices.
 
-use crate::rig::{Agent, Mosquitto, Reading, append, append_lines, files, free_port, until, without_repeats};
+use crate::rig::{Agent, Mosquitto, Reading, append, append_lines, files, free_port, noise, until, without_repeats};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
@@ -174,6 +174,33 @@ path = \"{}\"
     assert!(lines == expected, "in order, each once");
     let plant = files(&dir.path().join("out"), "plant");
     assert_eq!(plant.len(), without_repeats(&plant).len(), "no record is delivered twice");
+}
+
+/// A source that is changed while nothing more can be stored waits until what it handed over is safe.
+#[test]
+fn a_change_at_a_full_store_repeats_nothing_and_more_room_is_used_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path().display();
+    let store =
+        |cap: &str| format!("device = \"d\"\n[store]\nlinger = \"20ms\"\nreserve = \"16MiB\"\ncap = \"{cap}\"\n");
+    let source = |poll: u32| format!("[source.log]\nkind = \"file\"\npath = \"{here}/*.log\"\npoll = \"{poll}ms\"\n");
+    let nowhere = format!("[sink.out]\nkind = \"kafka\"\nbrokers = [\"127.0.0.1:{}\"]\ntopic = \"t\"\n", free_port());
+    let agent = Agent::start(dir.path(), &format!("{}{}{nowhere}", store("32MiB"), source(20)), "");
+    // Words that do not compress: 40 MiB of them are more than the store takes.
+    let lines = 40_000;
+    append_lines(&dir.path().join("a.log"), (0..lines).map(|n| noise(n, 128)));
+    until("the store is full", || agent.log().contains("the store is full"));
+    reload(&agent, dir.path(), &format!("{}{}{nowhere}", store("32MiB"), source(25)));
+    assert!(agent.log().contains("did not end in time"), "{}", agent.log());
+    reload(&agent, dir.path(), &format!("{}{}{nowhere}", store("256MiB"), source(25)));
+    until("there is room", || agent.log().contains("takes data again"));
+    let folder = format!("[sink.out]\nkind = \"directory\"\npath = \"{here}/out\"\nlinger = \"0s\"\n");
+    reload(&agent, dir.path(), &format!("{}{}{folder}", store("256MiB"), source(25)));
+    let count = || values(dir.path(), "readings").len() as u64;
+    until("every line is there", || count() >= lines);
+    assert!(agent.stop().success());
+    let expected: Vec<String> = (0..lines).map(|n| noise(n, 128)).collect();
+    assert!(values(dir.path(), "readings") == expected, "{} lines: in order, each once", count());
 }
 
 /// What systemd would see on its socket.

@@ -81,6 +81,7 @@ fn rows(out: &mut String, table: &Table) {
     out.push_str("\n| key | type | default | meaning |\n|---|---|---|---|\n");
     for entry in &table.entries {
         let default = match (&entry.default, entry.is_required) {
+            (Some(when), true) if !when.is_empty() => format!("**needed**{}", when.trim_start_matches("needed")),
             (_, true) => "**needed**".to_string(),
             (Some(default), _) if default.starts_with(['"', '[']) || default.parse::<f64>().is_ok() => {
                 format!("`{default}`")

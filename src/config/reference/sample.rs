@@ -118,7 +118,8 @@ fn key(out: &mut String, entry: &Entry, comment: &str) {
             || matches!(text.as_str(), "true" | "false")
             || text.parse::<f64>().is_ok()
     };
-    let value = entry.default.as_ref().filter(is_toml).or(entry.example.as_ref());
+    let default = entry.default.as_ref().filter(|_| !entry.is_required);
+    let value = default.filter(is_toml).or(entry.example.as_ref());
     let value = value.cloned().unwrap_or_else(|| example(&entry.shape));
     let comment = if entry.is_required { comment } else { "# " };
     let _ = writeln!(out, "{comment}{} = {value}", entry.key);

@@ -23,7 +23,7 @@ impl Reference {
                 let name = table.place.trim_matches(['[', ']']);
                 let keys =
                     table.entries.iter().map(|entry| (entry.key.into(), self.entry(&kind.tables, &table.place, entry)));
-                definitions.entry(name).or_insert_with(|| Value::Object(keys.collect()));
+                definitions.entry(name).or_insert_with(|| json!({ "properties": keys.collect::<Map<_, _>>() }));
             }
         }
         let schema = json!({
@@ -63,7 +63,7 @@ impl Reference {
             for entry in entries {
                 properties.insert(
                     entry.key.into(),
-                    json!({ "$ref": format!("#/definitions/{}/{}", group.replace(' ', "%20"), entry.key) }),
+                    json!({ "$ref": format!("#/definitions/{}/properties/{}", group.replace(' ', "%20"), entry.key) }),
                 );
             }
         }
@@ -108,7 +108,8 @@ fn object(properties: Map<String, Value>, required: Vec<&'static str>) -> Value 
 fn needed(tables: &[Table], place: &str) -> Vec<&'static str> {
     let entries = tables.iter().filter(|table| table.place == place).flat_map(|table| &table.entries);
     // With `credential` an event hub needs no `connection`: a check says it better.
-    let always = |entry: &&Entry| entry.is_required && !matches!(entry.key, "connection" | "topics");
+    let always =
+        |entry: &&Entry| entry.is_required && !entry.default.as_deref().is_some_and(|when| when.contains(" or "));
     entries.filter(always).map(|entry| entry.key).collect()
 }
 

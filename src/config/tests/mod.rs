@@ -68,7 +68,7 @@ fn values_come_from_the_environment_and_from_files() {
         ("{ env = \"SITE\" }", "another value stands here, and a whole number, 0 or more is wanted"),
         ("{ file = \"/nowhere\" }", "cannot read /nowhere"),
         ("{ env = \"SITE\", file = \"/etc/site\" }", "give one of `env` and `file`"),
-        ("{ env = \"OPEN\", colour = 1 }", "a table stands here"),
+        ("{ env = \"OPEN\", colour = 1 }", "unknown key `colour` beside `env`"),
     ] {
         let shown = problems(&format!("{SOURCE}max_open = {bad}\n{SINK}"), &around);
         assert!(shown.contains(message), "{message:?} is not in\n{shown}");
@@ -116,6 +116,44 @@ fn one_wrong_value_gives_one_problem() {
         format!("{SOURCE}[sink.h]\nkind = \"eventhubs\"\nconnection = {{ env = \"NOT_SET\" }}\n"),
         format!("{SOURCE}[sink.h]\nkind = \"eventhubs\"\nnamespace = \"n\"\ncredential = 5\n"),
         format!("device = 5\n{SOURCE}{SINK}"),
+        format!("{SOURCE}poll = {{ env = \"NOT_SET\", default = 5 }}\n{SINK}"),
+        format!("{SOURCE}poll = {{ env = \"NOT_SET\", defalt = \"5s\" }}\n{SINK}"),
+        format!("{SINK}[source.b]\nkind = \"modbus\"\ntcp = \"10.0.0.1\"\nslave = []\n"),
+        format!("{SINK}[source.b]\nkind = \"modbus\"\ntcp = \"10.0.0.1\"\n[[source.b.slaves]]\nunit = 1\n"),
+        format!(
+            "{SINK}[source.b]\nkind = \"modbus\"\ntpc = \"10.0.0.1\"\n[[source.b.slave]]\nunit = 1\nregisters = [{{ name = \"t\", address = 1 }}]\n"
+        ),
+        format!(
+            "{SINK}[source.b]\nkind = \"modbus\"\ntcp = \"h\"\n[[source.b.slave]]\nunit = 1\nregisters = [{{ name = \"t\", address = 1, table = \"coill\", type = \"bool\" }}]\n"
+        ),
+        format!("{SINK}[source.m]\nkind = \"mqtt\"\nurl = \"mqtt://h\"\ntopics = [5]\n"),
+        format!("{SINK}[source.m]\nkind = \"mqtt\"\nurl = \"mqtt://h\"\nsubscription = []\n"),
+        format!(
+            "{SINK}[source.m]\nkind = \"mqtt\"\nurl = \"mqtt://h\"\ntopics = [\"a\"]\nprotocol = \"6\"\nreceive_maximum = 5\n"
+        ),
+        format!("{SINK}[source.s]\nkind = \"serial\"\npath = \"/dev/x\"\nframing = \"delimeter\"\ndelimiter = \"x\"\n"),
+        format!(
+            "{SINK}[source.s]\nkind = \"serial\"\npath = \"/dev/x\"\ndecoder = \"csv\"\ncsv = {{ columns = [] }}\n"
+        ),
+        format!(
+            "{SINK}[source.s]\nkind = \"serial\"\npath = \"/dev/x\"\nframing = \"fixed\"\nlength = 5000\nmax_frame = 5000\n"
+        ),
+        format!("{SOURCE}decoder = \"jsn\"\nfields = [\"a\"]\n[[source.a.check]]\nfield = \"a\"\nmax = 1\n{SINK}"),
+        format!("{SOURCE}decoder = \"cvs\"\ncsv = {{ delimiter = \";\" }}\n{SINK}"),
+        format!(
+            "{SOURCE}[sink.k]\nkind = \"kafka\"\nbrokers = [\"b\"]\ntopic = \"t\"\npartition_by = \"atribute\"\npartition_attribute = \"l\"\n"
+        ),
+        format!(
+            "{SOURCE}[sink.h]\nkind = \"eventhubs\"\nnamespace = \"n\"\nevent_hub = \"e\"\ncredentail = {{ kind = \"managed-identity\" }}\n"
+        ),
+        format!(
+            "{SOURCE}[sink.h]\nkind = \"eventhubs\"\nnamespace = \"n\"\nevent_hub = \"e\"\ncredential = {{ kind = \"managed-identity\" }}\nconnection = {{ env = \"NOT_SET\" }}\n"
+        ),
+        format!(
+            "{SINK}[source.a]\nkind = \"http\"\nlisten = \"0.0.0.0:80\"\ntls = {{ certificate = \"/x\", client_ca = \"/y\" }}\n"
+        ),
+        format!("[store]\ncap = 3000000000\nreserve = \"2GiB\"\n[stream.readings]\nkeep = \"700MiB\"\n{SOURCE}{SINK}"),
+        format!("[sourc.a]\nkind = \"file\"\npath = \"/a\"\n{SINK}"),
         format!("stat = \"/s\"\n{SOURCE}{SINK}"),
     ] {
         let report = load(&text, &Around::default()).unwrap_err();
@@ -136,6 +174,37 @@ fn secrets_are_not_looked_up_where_they_are_not_wanted() {
     // What is no secret is still checked.
     let text = text.replace("\"p:1\"", "\"p\"");
     assert_eq!(load_with(&text, &Around::default(), options).unwrap_err().problems().len(), 1);
+}
+
+/// A value from outside may be a secret that is in the wrong place.
+#[test]
+fn what_comes_from_outside_is_never_repeated() {
+    let mut around = Around::default();
+    around.variables.insert("PW", "hunter2");
+    around.files.insert("/pw".into(), "correct horse\n");
+    for wrong in [
+        "start = { env = \"PW\" }",
+        "when_done = { file = \"/pw\" }",
+        "message_start = { env = \"PW\" }\nstart = { env = \"PW\" }",
+        "stream = { file = \"/pw\" }",
+    ] {
+        let shown = problems(&format!("{SOURCE}{wrong}\n{SINK}"), &around);
+        assert!(!shown.is_empty() && !shown.contains("hunter2") && !shown.contains("horse"), "{shown}");
+    }
+}
+
+#[test]
+fn includes_are_read_once_and_folders_are_no_patterns() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("we[i]rd");
+    std::fs::create_dir(&folder).unwrap();
+    let main = folder.join("forebay.toml");
+    std::fs::write(&main, format!("include = [\"*.toml\", \"m*.toml\"]\n{SINK}")).unwrap();
+    std::fs::write(folder.join("more.toml"), SOURCE).unwrap();
+    let text = std::fs::read_to_string(&main).unwrap();
+    let options = Options { path: Some(&main), ..Options::default() };
+    let (config, _) = load_with(&text, &super::System, options).unwrap();
+    assert_eq!((config.sources.len(), config.sinks.len()), (1, 1));
 }
 
 #[test]

@@ -180,7 +180,7 @@ impl Entra {
                 (PathBuf::from(certificate), PathBuf::from(key))
             });
             let given = Given { tenant, client_id, secret, certificate, token_file, command, authority };
-            given.of_kind(kind, &section)
+            given.of_kind(kind, &mut section)
         });
         section.end();
         read
@@ -199,9 +199,10 @@ struct Given {
 }
 
 impl Given {
-    fn of_kind(self, kind: EntraKind, section: &Section<'_>) -> Option<Entra> {
+    fn of_kind(self, kind: EntraKind, section: &mut Section<'_>) -> Option<Entra> {
         // What Kubernetes and others set for a workload identity.
-        let inherited = |name: &str| section.variable(name).filter(|_| kind == EntraKind::WorkloadIdentity);
+        let session = section.session();
+        let inherited = |name: &str| session.variable(name).filter(|_| kind == EntraKind::WorkloadIdentity);
         let authority =
             self.authority.or_else(|| inherited("AZURE_AUTHORITY_HOST")).unwrap_or_else(|| AUTHORITY.into());
         let application = |tenant: Option<String>, client_id: Option<String>| {
@@ -222,11 +223,10 @@ impl Given {
                 Some(Entra::ClientCertificate { application: application?, certificate, key })
             }
             EntraKind::WorkloadIdentity => {
-                let found = |given: Option<String>, name: &str, variable: &str| {
+                let mut found = |given: Option<String>, name: &'static str, variable: &str| {
                     let found = given.or_else(|| inherited(variable));
                     if found.is_none() && !section.has(name) {
-                        let message = format!("`{name}` is missing, and {variable} is not set");
-                        section.session().problem(section.span(), message, None);
+                        section.missing(name, format!("`{name}` is missing, and {variable} is not set"), "");
                     }
                     found
                 };

@@ -13,8 +13,7 @@ use std::sync::Arc;
 /// Where Event Hubs speaks Kafka.
 const KAFKA_PORT: u16 = 9093;
 /// Stands for a connection string that is not looked up.
-const NOT_READ: &str =
-    "Endpoint=sb://not-read.servicebus.windows.net/;SharedAccessKeyName=-;SharedAccessKey=-;EntityPath=not-read";
+const NOT_READ: &str = "Endpoint=sb://not-read.invalid/;SharedAccessKeyName=-;SharedAccessKey=-;EntityPath=not-read";
 
 /// A transport as it is asked for.
 #[derive(Clone, Copy, PartialEq)]
@@ -109,10 +108,12 @@ fn read_connection(section: &mut Section<'_>) -> Option<ConnectionString> {
     let by_name = section.has("namespace") || section.has("credential");
     let doc = "Place of the connection string. Give it, or `namespace` and `credential`.";
     let secret = if by_name {
-        section.secret("connection", doc)
+        section.not_read("connection");
+        None
     } else {
         section.need_secret("connection", doc, "{ env = \"EVENTHUB_CONNECTION\" }")
     };
+    section.note_needed("connection", "needed, or `namespace` and `credential`");
     let namespace = section
         .text("namespace")
         .doc("Host name of the Event Hubs namespace. Use it with `credential`, instead of `connection`.")
@@ -131,7 +132,7 @@ fn read_connection(section: &mut Section<'_>) -> Option<ConnectionString> {
         }
         if !section.has("credential") {
             let hint = "for example: credential = { kind = \"managed-identity\" }";
-            section.session().problem(section.span(), "`credential` is missing", Some(hint.into()));
+            section.missing("credential", "`credential` is missing", hint);
         }
         return Some(ConnectionString::of(&namespace?, credential?));
     }

@@ -125,6 +125,9 @@ impl SinkSettings for Settings {
 /// Where it sends, for people.
 impl fmt::Display for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.connection.endpoint.host == "not-read.invalid" {
+            return write!(f, "the event hub of a connection string that was not read, by {}", self.transport);
+        }
         let place = Place { host: self.connection.endpoint.host.clone(), port: self.port };
         write!(f, "event hub `{}` at {place}, by {}", self.path(), self.transport)?;
         match &self.proxy {

@@ -177,10 +177,11 @@ impl Sasl {
             section.wrong("token", "`token` is for oauthbearer");
         }
         let login = user.zip(password).map(|(user, password)| Login { user, password });
-        if matches!(mechanism, Some(Mechanism::ScramSha256 | Mechanism::ScramSha512))
-            && login.as_ref().is_some_and(|login| !login.password.expose().is_ascii() || !login.user.is_ascii())
-        {
-            section.wrong("password", "SCRAM takes ASCII only here: SASLprep is not built in");
+        if let (Some(Mechanism::ScramSha256 | Mechanism::ScramSha512), Some(login)) = (mechanism, &login) {
+            let (user, password) = (login.user.is_ascii(), login.password.expose().is_ascii());
+            for (key, _) in [("username", user), ("password", password)].into_iter().filter(|(_, is_good)| !is_good) {
+                section.wrong(key, "SCRAM takes ASCII only here: SASLprep is not built in");
+            }
         }
         if mechanism == Some(Mechanism::Plain) && !has_tls {
             section.session().assume("sasl: plain without `tls` sends the password in the open");

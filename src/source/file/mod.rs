@@ -53,9 +53,9 @@ pub(super) async fn run(settings: Settings, context: Context) {
     let poll = settings.poll;
     let mut watch = Watch::new().ok();
     let folder = saved::folder(Path::new(&settings.path)).to_path_buf();
+    let pattern = settings.path.clone();
     let mut tail = Tail::new(settings, &positions, metrics);
     tracing::info!(event = event::SOURCE_UP, source = %name, "reading files");
-    health.up();
     loop {
         let looked = Instant::now();
         // What changes from here on wakes.
@@ -75,6 +75,11 @@ pub(super) async fn run(settings: Settings, context: Context) {
                 Err(_) => return,
             },
         };
+        if tail.has_files() {
+            health.up();
+        } else {
+            health.waiting(format_args!("no file matches {pattern} yet"));
+        }
         let idle = frames.is_empty();
         for frame in frames {
             tokio::select! {

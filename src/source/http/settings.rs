@@ -90,7 +90,11 @@ fn read(section: &mut Section<'_>, routes: &mut dyn Routes) -> Option<Arc<dyn So
         section.assume("path = \"/\"");
     }
     let token = section.secret("token", "A request must bear this token: `Authorization: Bearer TOKEN`.");
-    let tls = section.table("tls", "Certificate and key of the listener.").and_then(read_tls);
+    let mut asks_for_certificates = false;
+    let tls = section.table("tls", "Certificate and key of the listener.").and_then(|tls| {
+        asks_for_certificates = tls.has("client_ca");
+        read_tls(tls)
+    });
     let max_body = section
         .bytes("max_body")
         .doc("Largest body of a request, decompressed. A larger one is answered 413.")
@@ -113,7 +117,7 @@ fn read(section: &mut Section<'_>, routes: &mut dyn Routes) -> Option<Arc<dyn So
     });
     let listen = listen?;
     // A token that cannot be read is a problem of its own.
-    let proven = section.has("token") || tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+    let proven = section.has("token") || asks_for_certificates || section.is_bad("tls");
     if !listen.ip().is_loopback() && !proven {
         let hint = "token = { file = \"..\" }, or tls = { .., client_ca = \"..\" }, or listen on 127.0.0.1";
         section.wrong_because("listen", "anybody who reaches this address could write here", hint);

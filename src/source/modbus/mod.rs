@@ -13,6 +13,7 @@ pub use settings::{KIND, Settings};
 
 use super::{Context, serial};
 use crate::flow::frame::{Frame, Payload};
+use crate::flow::health::Reporter;
 use crate::platform::random;
 use crate::telemetry::{Metric, Metrics, event};
 use settings::{ModbusLink, Slave, Table};
@@ -123,9 +124,7 @@ pub(super) async fn run(settings: Settings, context: Context) {
                     pushed = giver.push(frame) => if pushed.is_none() { return },
                     () = stop.requested() => return,
                 }
-                if asked.iter().all(|asked| asked.silences == 0) {
-                    health.up();
-                }
+                say(&health, &asked);
                 if is_back {
                     // The others waited for the line, not for themselves.
                     for waiting in asked.iter_mut().filter(|asked| asked.silences == 0) {
@@ -138,16 +137,26 @@ pub(super) async fn run(settings: Settings, context: Context) {
                 if next.silences == 0 {
                     tracing::warn!(event = event::SOURCE_DOWN, source = %name, slave = next.slave.name, "does not answer");
                 }
-                health.waiting(format_args!("`{}` does not answer", next.slave.name));
                 let wait = settings.every.saturating_mul(1 << next.silences.min(10)).min(SILENT_LIMIT);
                 next.silences += 1;
                 next.due = Instant::now() + wait.max(settings.every);
+                say(&health, &asked);
             }
             Err(Failure::Lost(error)) => {
                 health.waiting(&error);
                 lost(&name, &metrics, &error, &mut failures, next);
             }
         }
+    }
+}
+
+/// Says which devices are silent, if any is.
+fn say(health: &Reporter, asked: &[Asked<'_>]) {
+    let silent: Vec<&str> = asked.iter().filter(|a| a.silences > 0).map(|a| a.slave.name.as_str()).collect();
+    if silent.is_empty() {
+        health.up();
+    } else {
+        health.waiting(format_args!("no answer from {}", silent.join(", ")));
     }
 }
 

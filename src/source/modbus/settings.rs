@@ -163,7 +163,7 @@ fn read(section: &mut Section<'_>, routes: &mut dyn Routes) -> Option<Arc<dyn So
         .example("\"/dev/ttyUSB0\"")
         .get();
     let line = Line::read(section);
-    if !section.has("baud") {
+    if section.has("path") && !section.has("baud") {
         section.assume(format_args!("baud = {}, 8 data bits, no parity, 1 stop bit", line.baud));
     }
     let every = section.duration("every").doc("Time between two rounds over all registers.");
@@ -193,15 +193,20 @@ fn read(section: &mut Section<'_>, routes: &mut dyn Routes) -> Option<Arc<dyn So
         (false, true) => path.map(|path| ModbusLink::Rtu(path, line)),
         _ => {
             let hint = "tcp = \"10.0.0.5:502\", or path = \"/dev/ttyUSB0\" with baud and so on";
-            section.session().problem(section.span(), "give `tcp` or `path`, one of them", Some(hint.into()));
+            let message = "give `tcp` or `path`, one of them";
+            if is_serial {
+                section.wrong_because("path", message, hint);
+            } else {
+                section.missing("tcp", message, hint);
+            }
             None
         }
     };
     let tables =
         section.tables("slave", "A device: one address on the line or behind the gateway.").unwrap_or_default();
-    if tables.is_empty() && !section.has("slave") {
-        let hint = "[[source.NAME.slave]] with name, unit, registers";
-        section.session().problem(section.span(), "there is no slave", Some(hint.into()));
+    section.note_needed("slave", "");
+    if tables.is_empty() && !section.is_bad("slave") {
+        section.missing("slave", "there is no slave", "[[source.NAME.slave]] with name, unit, registers");
     }
     let mut names = BTreeSet::new();
     let mut slaves = Vec::new();
@@ -230,10 +235,11 @@ fn read_slave(mut section: Section<'_>, is_serial: bool) -> Option<Slave> {
     let is_given = section.has("registers");
     let tables =
         section.tables("registers", "Values that are read: a list of `{ name, address, .. }`.").unwrap_or_default();
+    section.note_needed("registers", "");
     if !is_given {
         let hint = "for example: registers = [{ name = \"t\", address = 100, type = \"i16\" }]";
-        section.session().problem(section.span(), "`registers` is missing", Some(hint.into()));
-    } else if tables.is_empty() && section.session().is_good() {
+        section.missing("registers", "`registers` is missing", hint);
+    } else if tables.is_empty() && !section.is_bad("registers") {
         section.wrong("registers", "`registers` is empty");
     }
     if let Some(name) = &name {
@@ -307,7 +313,7 @@ fn read_register(mut section: Section<'_>) -> Option<Register> {
         section.text("unit").doc("Unit of measurement. It becomes an attribute of the record.").example("\"°C\"").get();
     let kind =
         kind.or_else(|| (!section.has("type")).then_some(if table.has_bits() { Number::Bool } else { Number::U16 }));
-    if kind.is_some_and(|kind| (kind == Number::Bool) != table.has_bits()) {
+    if !section.is_bad("table") && kind.is_some_and(|kind| (kind == Number::Bool) != table.has_bits()) {
         section.wrong("type", "coils and discrete inputs are `bool`, and only they");
     }
     let at = section.at("address");

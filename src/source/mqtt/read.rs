@@ -12,8 +12,8 @@ use std::time::Duration;
 const MOST_FILTERS: usize = 100;
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
-/// A broker may keep a session for at most this long (MQTT 5.0, section 3.1.2.11.2).
-const MOST_EXPIRY: Duration = Duration::from_secs(u32::MAX as u64);
+/// A broker may keep a session for at most 2^32 - 1 seconds (MQTT 5.0, section 3.1.2.11.2): whole days of that.
+const MOST_EXPIRY: Duration = Duration::from_secs(49_710 * 86_400);
 
 pub fn read(section: &mut Section<'_>, routes: &mut dyn Routes) -> Option<Arc<dyn Source>> {
     let url = section
@@ -80,7 +80,7 @@ pub fn read(section: &mut Section<'_>, routes: &mut dyn Routes) -> Option<Arc<dy
         .map(|url| (url_at.clone(), url))
         .chain(fallback.iter().flatten().map(|at| (at.span.clone(), &at.value)));
     let brokers: Vec<Broker> = urls.filter_map(|(at, url)| broker(section, at, url)).collect();
-    if !v5 {
+    if !v5 && !section.is_bad("protocol") {
         section.only_for(&["session_expiry", "receive_maximum"], "protocol = \"5\"");
     }
     if section.has("tls") && !brokers.is_empty() && !brokers.iter().any(|broker| broker.tls) {
@@ -115,11 +115,13 @@ fn read_subscriptions(section: &mut Section<'_>, routes: &mut dyn Routes) -> Vec
         "subscription",
         "Topics with a stream, a decoder and checks of their own. All keys of messages are allowed here.",
     );
+    // An empty list asks for nothing.
+    let more = more.filter(|list| !list.is_empty() || section.is_bad("subscription"));
     let mut subscriptions = Vec::new();
     if section.has("topics") || more.is_none() || section.is_catalog() {
         subscribe(section, routes, &mut subscriptions);
     }
-    let more_at = section.at("subscription");
+    let more_at = section.at(if section.has("subscription") { "subscription" } else { "topics" });
     for mut table in more.into_iter().flatten() {
         subscribe(&mut table, routes, &mut subscriptions);
         table.end();
@@ -154,6 +156,7 @@ fn subscribe(section: &mut Section<'_>, routes: &mut dyn Routes, wanted: &mut Ve
         .example("[\"plant/#\"]")
         .check(|topics| topics.is_empty().then(|| ("`topics` is empty".into(), Some("use [\"#\"] for everything".into()))))
         .need();
+    section.note_needed("topics", "needed, or `subscription`");
     let qos = section
         .whole::<u8>("qos")
         .doc("Quality of service of the subscription. With 1 and 2 a message is acknowledged when it is on disk. With 0 a message may be lost.")

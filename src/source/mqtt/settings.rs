@@ -142,7 +142,8 @@ impl Source for Settings {
     }
 
     fn claims(&self) -> Vec<Claim> {
-        let claim = |broker: &Broker| Claim::Session { broker: broker.to_string(), client_id: self.client_id.clone() };
+        let claim =
+            |broker: &Broker| Claim::Session { broker: format!("{broker:?}"), client_id: self.client_id.clone() };
         self.brokers.iter().map(claim).collect()
     }
 

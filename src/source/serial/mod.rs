@@ -17,10 +17,11 @@ pub use read::BYTE_ORDERS;
 pub use settings::{Checksum, Flow, Framing, KIND, Line, Parity, Poll, Rs485, Settings};
 
 use super::Context;
+use crate::flow::health::Reporter;
 use crate::telemetry::event;
 use port::Port;
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -45,6 +46,7 @@ pub(super) fn probe(settings: &Settings) -> Result<String, String> {
 pub(super) async fn run(settings: Settings, context: Context) {
     let Context { name, mut giver, mut stop, metrics, health, .. } = context;
     let settings = Arc::new(settings);
+    let ports_health = PortsHealth::new(health.clone());
     let (told, mut frames) = mpsc::channel(WAITING);
     let mut ports = JoinSet::new();
     let mut known = BTreeSet::new();
@@ -62,7 +64,7 @@ pub(super) async fn run(settings: Settings, context: Context) {
                 for path in paths {
                     if known.insert(path.clone()) {
                         let (settings, told, metrics) = (settings.clone(), told.clone(), metrics.clone());
-                        let health = health.clone();
+                        let health = ports_health.clone();
                         ports.spawn(Port { path: path.into(), settings, told, metrics, health, lost: 0 }.run(stop.clone()));
                     }
                 }
@@ -86,6 +88,33 @@ pub(super) async fn run(settings: Settings, context: Context) {
     while let Ok(frame) = frames.try_recv() {
         if giver.try_push(frame).is_err() {
             return;
+        }
+    }
+}
+
+/// How several ports are, as one word of their source.
+#[derive(Debug, Clone)]
+struct PortsHealth {
+    source: Reporter,
+    /// By path: what is wrong, if anything is.
+    ports: Arc<Mutex<BTreeMap<Arc<str>, Option<String>>>>,
+}
+
+impl PortsHealth {
+    fn new(source: Reporter) -> Self {
+        Self { source, ports: Arc::default() }
+    }
+
+    /// A port is read, or this is wrong with it.
+    fn set(&self, port: &Arc<str>, wrong: Option<String>) {
+        let mut ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
+        ports.insert(port.clone(), wrong);
+        let bad: Vec<String> =
+            ports.iter().filter_map(|(path, why)| Some(format!("{path}: {}", why.as_ref()?))).collect();
+        if bad.is_empty() {
+            self.source.up();
+        } else {
+            self.source.waiting(format_args!("{} of {} ports: {}", bad.len(), ports.len(), bad.join("; ")));
         }
     }
 }

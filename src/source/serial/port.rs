@@ -1,11 +1,11 @@
 //! One port: opened, read, asked, opened again when it was unplugged.
 
+use super::PortsHealth;
 use super::Settings;
 use super::checksum::proven;
 use super::framer::{Found, Framer};
 use super::settings::{Flow, Line, Parity, Rs485};
 use crate::flow::frame::{Frame, Payload};
-use crate::flow::health::Reporter;
 use crate::flow::stop::Stop;
 use crate::platform::random;
 use crate::telemetry::{Metric, Metrics, event};
@@ -89,7 +89,7 @@ fn explain(error: &io::Error) -> String {
 pub type Told = mpsc::Sender<Frame>;
 
 /// A port's work.
-pub struct Port {
+pub(super) struct Port {
     /// Its path.
     pub path: Arc<str>,
     /// How it is read.
@@ -99,7 +99,7 @@ pub struct Port {
     /// Where numbers go.
     pub metrics: Arc<Metrics>,
     /// Where it says how it is.
-    pub health: Reporter,
+    pub health: PortsHealth,
     /// Bytes that were lost since the last frame that was handed over.
     pub lost: u64,
 }
@@ -113,7 +113,7 @@ impl Port {
                 Ok(opened) => {
                     failures = 0;
                     tracing::info!(event = event::SOURCE_UP, port = %self.path, "reading the port");
-                    self.health.up();
+                    self.health.set(&self.path, None);
                     tokio::select! {
                         error = self.read(opened) => error,
                         () = stop.requested() => return,
@@ -121,7 +121,7 @@ impl Port {
                 }
                 Err(error) => error,
             };
-            self.health.waiting(format_args!("{}: {ended}", self.path));
+            self.health.set(&self.path, Some(ended.clone()));
             failures += 1;
             self.metrics.add(Metric::SourceReconnects, 1);
             let wait = random::backoff(BACKOFF_MS, BACKOFF_LIMIT_MS, failures);

@@ -95,7 +95,9 @@ pub fn read(section: &mut Section<'_>, routes: &mut dyn Routes) -> Option<Arc<dy
         .doc("Longest frame. A longer one is dropped, counted and told.")
         .within(Bytes(1)..=Bytes(MAX_RECORD as u64))
         .or(Bytes(4096));
-    let max_frame = usize::try_from(max_frame.0).unwrap_or(MAX_RECORD);
+    // A bad limit is told once.
+    let max_frame =
+        if section.is_bad("max_frame") { MAX_RECORD } else { usize::try_from(max_frame.0).unwrap_or(MAX_RECORD) };
     let framing = read_framing(section, max_frame);
     let checksum = section
         .choice(
@@ -172,7 +174,7 @@ fn read_framing(section: &mut Section<'_>, max_frame: usize) -> Option<Framing> 
         (&["start", "end", "escape"], Framed::Markers, "markers"),
         (&["idle"], Framed::Idle, "idle"),
     ] {
-        if kind != belongs {
+        if kind != belongs && !section.is_bad("framing") {
             section.only_for(keys, &format!("framing = \"{name}\""));
         }
     }

@@ -224,7 +224,8 @@ impl Committer {
         }
         let room = self.stuck.is_some() && snapshot.room() != Room::None;
         // After a failure nothing is tried before its time, or the disk would be hammered.
-        let data = self.group_due(shared).or(self.data_retry.at).or(room.then_some(now));
+        let is_changed = std::mem::take(&mut shared.retry) && self.stuck.is_some();
+        let data = self.group_due(shared).or(self.data_retry.at).or((room || is_changed).then_some(now));
         let owed = self.owed.since_ms().map(|since| since + OWED_MS);
         let own = [shared.cursors_due(), shared.reports.due(), owed, (!floors.is_empty()).then_some(now)];
         let own = own.into_iter().flatten().min().map(|at| at.max(self.own_retry.at.unwrap_or(0)));

@@ -193,8 +193,13 @@ impl Writer {
         let (old, lsn, crc) = self.before.take()?;
         let gone = self.current.replace(old)?;
         (self.lsn, self.crc) = (lsn, crc);
-        // Should it stay: it holds a checkpoint only, and its number is not used again.
-        let _ = self.disk.remove(&gone.path);
+        // Were it there again after a power cut, it would say where the one before it ended, and hide what that one
+        // took since: unless it is gone for certain, that one takes nothing more.
+        let removed = self.disk.remove(&gone.path).and_then(|()| self.disk.sync_dir(&self.folders.log));
+        if let (Err(_), Some(current)) = (removed, &mut self.current) {
+            current.failed = true;
+            self.failed.insert(current.summary.number);
+        }
         Some(gone.summary.number)
     }
 

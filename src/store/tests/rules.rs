@@ -124,3 +124,22 @@ fn readers_and_rules_change_while_the_store_is_open() {
     assert!(put(&store, &disk, atom(stream, 12..13, 10)));
     store.close();
 }
+
+#[test]
+fn a_group_that_had_no_room_is_tried_again_when_the_rules_change() {
+    let disk = SimDisk::new(12);
+    let options = options(&disk);
+    let mut stepped = Stepped::open(&options, rules()).unwrap();
+    let stream = stepped.store.stream("readings");
+    let taken = stepped.press(stream, 10);
+    let durable = stepped.store.durable();
+    let before = *durable.borrow();
+    stepped.pass(60_000);
+    assert_eq!(*durable.borrow(), before, "full: nothing more is taken");
+    let larger = Rules { cap: options.cap * 4, ..options.rules() };
+    stepped.store.configure(rules(), larger);
+    stepped.pass(0);
+    assert!(*durable.borrow() > before, "what waited is written at once");
+    assert!(stepped.store.offer(atom(stream, taken..taken + 1, 10)).is_ok());
+    stepped.close();
+}

@@ -123,6 +123,12 @@ impl Tail {
         frames
     }
 
+    /// Whether there is any file to read.
+    #[must_use]
+    pub fn has_files(&self) -> bool {
+        !self.tracks.is_empty()
+    }
+
     /// Whether nothing is to be done before something changes.
     #[must_use]
     pub fn is_at_rest(&self) -> bool {

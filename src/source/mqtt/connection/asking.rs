@@ -55,6 +55,7 @@ impl Connection<'_> {
         let (has, refused) = self.subscribing.answered(packet, refused, self.session.subscribed().to_vec());
         for topic in refused {
             tracing::error!(event = event::SOURCE_DOWN, source = self.name, topic, "the broker refuses the topic");
+            self.health.waiting(format_args!("the broker refuses the topic `{topic}`"));
         }
         self.session.set_subscribed(has);
         self.session.pay(self.giver);
