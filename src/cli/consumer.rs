@@ -23,12 +23,13 @@ pub(super) struct Seen {
 }
 
 impl Consumer {
-    /// What is new.
-    pub fn take(&mut self, hub: &Hub, name: &str) -> Vec<Arc<Stored>> {
+    /// What is new, with its partition.
+    pub fn take(&mut self, hub: &Hub, name: &str) -> Vec<(u16, Arc<Stored>)> {
         let mut new = Vec::new();
         for partition in 0..hub.partitions() {
             let from = self.0.entry(partition).or_insert(0);
-            new.extend(hub.events_from(name, partition, *from).into_iter().inspect(|event| *from = event.sequence + 1));
+            let events = hub.events_from(name, partition, *from).into_iter();
+            new.extend(events.inspect(|event| *from = event.sequence + 1).map(|event| (partition, event)));
         }
         new
     }

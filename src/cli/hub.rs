@@ -1,12 +1,17 @@
 //! `forebay hub`
 
+use super::consumer::{Consumer, Seen};
 use super::{fail, runtime};
 use crate::hub::fault::{self, Fault};
 use crate::hub::{Hub, Settings};
 use crate::platform::signals;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
+
+/// What has come is printed this often.
+const LOOK: Duration = Duration::from_millis(200);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -22,6 +27,9 @@ pub(super) struct Arguments {
     /// The key of the policy RootManageSharedAccessKey
     #[arg(long, default_value = "SAS_KEY_VALUE")]
     key: String,
+    /// Print each record that comes: hub, partition, stream, then the record as JSON
+    #[arg(long)]
+    print: bool,
     /// The largest message in bytes (Azure: 1048576, Basic tier 262144)
     #[arg(long, default_value_t = 1 << 20)]
     max_message_size: u64,
@@ -87,7 +95,15 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
             say!("listening on {}", hub.address());
             say!("status page: {}", hub.page());
             say!("EVENTHUB_CONNECTION='{}'", hub.connection_string(&first));
-            stop.await;
+            let mut stop = std::pin::pin!(stop);
+            let mut printer = Printer::default();
+            let mut look = tokio::time::interval(LOOK);
+            loop {
+                tokio::select! {
+                    () = &mut stop => break,
+                    _ = look.tick(), if arguments.print => printer.print(&hub, &arguments.hubs),
+                }
+            }
             hub.stop().await;
             Ok(())
         })
@@ -95,5 +111,26 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(1, format_args!("the hub cannot listen on {}: {error}", arguments.listen)),
+    }
+}
+
+/// Prints what comes.
+#[derive(Default)]
+struct Printer(BTreeMap<String, Consumer>);
+
+impl Printer {
+    fn print(&mut self, hub: &Hub, names: &[String]) {
+        for name in names {
+            for (partition, event) in self.0.entry(name.clone()).or_default().take(hub, name) {
+                let Some((seen, records)) = Seen::of(&event).and_then(|seen| seen.records().map(|r| (seen, r))) else {
+                    say!("{name}/{partition} an event of {} bytes that is none of Forebay's", event.message.len());
+                    continue;
+                };
+                let stream = seen.text("stream").unwrap_or("?");
+                for record in records {
+                    say!("{name}/{partition} {stream} {record}");
+                }
+            }
+        }
     }
 }

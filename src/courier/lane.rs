@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// A backlog of this many stored bytes is not waited on.
+/// Send at once, without waiting for `linger`, when at least this many stored bytes of the stream wait.
 const WORTH_SENDING: u64 = 32 << 10;
 /// Where live data goes first, a backlog of this many stored bytes is not waited for.
 const WORTH_SPLITTING: u64 = 1 << 20;
@@ -75,7 +75,7 @@ pub(super) async fn run(shared: Arc<Shared>, stream: StreamId, origin: Origin, s
     lanes.spawn(lane(WHOLE).run(stop.clone()));
     while let Some(ended) = lanes.join_next().await {
         if let Err(Ok(panic)) = ended.map_err(tokio::task::JoinError::try_into_panic) {
-            // The courier begins both again.
+            // The sink is started again as a whole.
             std::panic::resume_unwind(panic);
         }
     }
@@ -241,7 +241,9 @@ impl Lane {
         let mut durable = self.shared.store.durable();
         let deadline = tokio::time::sleep(self.shared.rule.sending.linger);
         tokio::pin!(deadline);
-        while self.shared.store.backlog(&self.shared.rule.name).bytes < WORTH_SENDING {
+        // Only this stream's own backlog counts: beside a busy stream a slow one would send an event a commit.
+        let waits = || self.shared.store.bytes_from(self.stream, self.tracks.progress().live);
+        while waits() < WORTH_SENDING {
             tokio::select! {
                 () = &mut deadline => return,
                 changed = durable.changed() => if changed.is_err() { return },

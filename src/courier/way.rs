@@ -196,7 +196,7 @@ impl Way {
 
     fn complain(&self, error: &DeliverError, wait_ms: u64) {
         self.metrics.add(Metric::SinkRetries, 1);
-        self.health.waiting(error);
+        self.health.waiting_for(error, Duration::from_millis(wait_ms));
         let sink = &self.name;
         let tell = self.outage().failed(&error.message, self.clock.monotonic_ms());
         let waits = || {

@@ -15,8 +15,8 @@ pub enum Health {
     Idle,
     /// It works.
     Up,
-    /// It tries again by itself: the other side is away, or refuses.
-    Waiting(String),
+    /// It tries again by itself, at this time where it is known: the other side is away, or refuses.
+    Waiting(String, Option<Instant>),
     /// It failed and is started again after this long.
     Failed(String, Duration),
 }
@@ -35,7 +35,7 @@ impl Health {
             Self::Starting => "starting",
             Self::Idle => "idle",
             Self::Up => "up",
-            Self::Waiting(_) => "waiting",
+            Self::Waiting(..) => "waiting",
             Self::Failed(..) => "failed",
         }
     }
@@ -46,7 +46,11 @@ impl fmt::Display for Health {
         f.write_str(self.word())?;
         match self {
             Self::Starting | Self::Idle | Self::Up => Ok(()),
-            Self::Waiting(why) => write!(f, ": {why}"),
+            Self::Waiting(why, None) => write!(f, ": {why}"),
+            Self::Waiting(why, Some(again)) => {
+                let left = again.saturating_duration_since(Instant::now());
+                write!(f, ": {why}; again in {} s", left.as_secs_f32().ceil())
+            }
             Self::Failed(why, again) => write!(f, ": {why}; again in {} s", again.as_secs_f32().ceil()),
         }
     }
@@ -79,7 +83,12 @@ impl Reporter {
 
     /// The part waits for the other side.
     pub fn waiting(&self, why: impl fmt::Display) {
-        self.set(Health::Waiting(why.to_string()));
+        self.set(Health::Waiting(why.to_string(), None));
+    }
+
+    /// The part waits, and tries again after this long.
+    pub fn waiting_for(&self, why: impl fmt::Display, wait: Duration) {
+        self.set(Health::Waiting(why.to_string(), Some(Instant::now() + wait)));
     }
 
     /// The part has nothing to do.

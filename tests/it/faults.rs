@@ -1,7 +1,9 @@
 //! The hub goes, refuses, answers garbage.
 
 use crate::rig::{Agent, append_lines, free_port, readings, runtime, until, without_repeats};
+use forebay::hub::fault::Fault;
 use forebay::hub::{Hub, Settings};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::path::Path;
@@ -204,4 +206,35 @@ fn a_backlog_that_keeps_to_its_throughput_units_is_never_throttled_and_one_that_
         assert_eq!(hub.throttled() == 0, keeps, "throttled {} times", hub.throttled());
         assert!(agent.stop().success());
     }
+}
+
+#[test]
+fn a_slow_stream_lingers_beside_a_busy_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let faults = vec![Fault::parse("every 1 delay 50ms").unwrap()];
+    let (_runtime, hub) = hub(Settings { faults, ..anywhere() });
+    let text = config(dir.path(), "").replace("linger = \"0s\"", "linger = \"60s\"")
+        + &format!(
+            "[source.busy]\nkind = \"file\"\npath = \"{}/busy.txt\"\npoll = \"20ms\"\nstream = \"busy\"\n",
+            dir.path().display()
+        );
+    let agent = Agent::start(dir.path(), &text, &hub.connection_string("readings"));
+    let events = |stream: &str| {
+        let all = readings(&hub, "readings");
+        let of = all.iter().filter(|reading| reading.lane.1 == stream);
+        of.map(|reading| (reading.lane.clone(), reading.after)).collect::<BTreeSet<_>>().len()
+    };
+    let (mut slow, mut busy) = (0, 0);
+    // More than 32 KiB at a time, over and over: the busy stream is always worth sending.
+    while events("busy") < 12 {
+        append_lines(&dir.path().join("busy.txt"), (busy..busy + 100).map(|n| crate::rig::noise(n, 128)));
+        append_lines(&dir.path().join("a.log"), [slow]);
+        (busy, slow) = (busy + 100, slow + 1);
+        std::thread::sleep(Duration::from_millis(60));
+    }
+    assert!(slow >= 10, "{slow}");
+    // What a new lane finds goes at once: one event. All later lines wait for more.
+    assert!(events("readings") <= 1, "{} events for {slow} lines", events("readings"));
+    assert!(agent.stop().success());
+    assert!(events("readings") <= 2, "at the stop they go in one event");
 }

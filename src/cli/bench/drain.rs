@@ -65,7 +65,7 @@ struct Found {
 
 impl Found {
     fn take(&mut self, wanted: u64, consumer: &mut Consumer, hub: &Hub) -> Option<()> {
-        let mut new = consumer.take(hub, "readings");
+        let mut new: Vec<_> = consumer.take(hub, "readings").into_iter().map(|(_, event)| event).collect();
         new.sort_by_key(|event| event.enqueued_ms);
         for event in new {
             let seen = Seen::of(&event)?;

@@ -36,7 +36,7 @@ pub struct Judge {
 impl Judge {
     /// Takes in what is new at the hub.
     pub fn look(&mut self, hub: &Hub, name: &str) {
-        for event in self.consumer.take(hub, name) {
+        for (_, event) in self.consumer.take(hub, name) {
             if self.event(&event).is_none() {
                 self.wrong += 1;
             }

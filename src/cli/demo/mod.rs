@@ -9,8 +9,9 @@ mod judge;
 mod screen;
 
 use super::{fail, runtime};
-use crate::agent::Agent;
+use crate::agent::{Agent, PartId};
 use crate::config::{self, Environment, System};
+use crate::flow::health::Health;
 use crate::hub::{Hub, Settings};
 use crate::platform::{process, signals};
 use crate::telemetry::{Metric, Metrics};
@@ -104,6 +105,16 @@ impl Environment for Local {
     fn host_name(&self) -> String {
         "demo-gateway".into()
     }
+}
+
+/// In how many seconds the sink tries again, when it waits.
+fn reconnecting(agent: &Agent) -> Option<u64> {
+    agent.health().into_iter().find_map(|(part, status)| match (part, status.health) {
+        (PartId::Sink(_), Health::Waiting(_, Some(again))) => {
+            Some(again.saturating_duration_since(Instant::now()).as_secs() + 1)
+        }
+        _ => None,
+    })
 }
 
 /// A folder that goes when the demo ends.
@@ -236,6 +247,7 @@ impl Show<'_> {
             backlog: agent.backlog(),
             bytes_per_reading: per_reading(metrics),
             cut: self.cut,
+            reconnecting: reconnecting(agent),
         }
     }
 

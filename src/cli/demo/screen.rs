@@ -34,6 +34,8 @@ pub struct Snapshot {
     pub bytes_per_reading: f64,
     /// The uplink is cut.
     pub cut: bool,
+    /// The uplink is back, and the agent tries again within so many seconds.
+    pub reconnecting: Option<u64>,
 }
 
 /// See the module.
@@ -76,17 +78,27 @@ impl Screen {
         }
         let oldest = now.backlog.oldest_ms.filter(|_| now.backlog.records > 0);
         let oldest = oldest.map_or("-".into(), |oldest| age(clock::wall_ms() - oldest));
-        let link = if now.cut { "CUT" } else { "up" };
-        let text = format!(
-            "{:>5} uplink {link:<3}  sent {:>8}  safe {:>8}  delivered {:>8}  backlog {:>7} ({}, oldest {oldest})  {:.1} B/reading",
-            age(i64::try_from(now.elapsed.as_millis()).unwrap_or(0)),
-            now.sent,
-            now.safe,
-            now.delivered,
-            now.backlog.records,
-            size(now.backlog.bytes),
-            now.bytes_per_reading,
-        );
+        let link = match (now.cut, &now.reconnecting) {
+            (true, _) => "uplink CUT".to_string(),
+            (false, Some(seconds)) => format!("reconnecting in {seconds} s"),
+            (false, None) => "uplink up".into(),
+        };
+        let elapsed = age(i64::try_from(now.elapsed.as_millis()).unwrap_or(0));
+        let Snapshot { sent, safe, delivered, backlog, .. } = now;
+        let waits = size(backlog.bytes);
+        // Two short parts: a terminal of 80 columns shows the line as a whole.
+        let text = if self.terminal {
+            format!(
+                "{elapsed:>4} {link} | sent {sent} safe {safe} at hub {delivered} | waits {} ({waits})",
+                backlog.records
+            )
+        } else {
+            format!(
+                "{elapsed:>5} {link}  sent {sent:>8}  safe {safe:>8}  delivered {delivered:>8}  backlog {:>7} ({waits}, \
+                 oldest {oldest})  {:.1} B/reading",
+                backlog.records, now.bytes_per_reading,
+            )
+        };
         if self.terminal {
             // A terminal that is gone shows nothing; the demo goes on.
             let _ = write!(std::io::stdout(), "\r\x1b[2K{text}").and_then(|()| std::io::stdout().flush());
