@@ -102,6 +102,12 @@ impl Giver {
         Some(*self.settled.borrow_and_update())
     }
 
+    /// Waits until the intake is gone. Cancel safe.
+    pub fn gone(&self) -> impl Future<Output = ()> + Send + use<> {
+        let frames = self.frames.clone();
+        async move { frames.closed().await }
+    }
+
     /// Whether at least half of the budget is free.
     #[must_use]
     pub fn is_roomy(&self) -> bool {

@@ -1,25 +1,24 @@
 //! One client: SASL, sessions, links.
 
 use super::Shared;
-use super::address::{Address, hub_of};
+use super::address::Address;
 use super::consumer::{self, Start};
 use super::epoch::Taken;
 use super::node::{self, Pairs};
 use super::producer;
-use crate::platform::clock;
+use super::refusal::{Grants, about_us, error};
 use crate::platform::stream::{Cutter, Stream};
 use fe2o3_amqp::acceptor::{
     ConnectionAcceptor, LinkAcceptor, LinkEndpoint, ListenerSessionHandle, SaslAnonymousMechanism, SessionAcceptor,
     SupportedReceiverSettleModes, SupportedSenderSettleModes,
 };
 use fe2o3_amqp_types::definitions::{
-    AmqpError, Error, ErrorCondition, Fields, LinkError, ReceiverSettleMode, Role, SenderSettleMode,
+    AmqpError, Error, ErrorCondition, LinkError, ReceiverSettleMode, Role, SenderSettleMode,
 };
 use fe2o3_amqp_types::messaging::TargetArchetype;
 use fe2o3_amqp_types::performatives::Attach;
 use fe2o3_amqp_types::primitives::{Symbol, Value};
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -27,35 +26,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const FRAME_BYTES: u32 = 64 << 10;
 const IDLE_TIME_OUT_MS: u32 = 240_000;
 const QUEUE: usize = 256;
-
-/// What tokens of this connection allow: event hub (`None`: all), and until when.
-#[derive(Debug, Default)]
-pub struct Grants(Mutex<HashMap<Option<String>, u64>>);
-
-impl Grants {
-    /// A token was put.
-    pub fn allow(&self, resource: &str, expiry_s: u64) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(hub_of(resource), expiry_s);
-    }
-
-    fn allows(&self, hub: &str) -> bool {
-        let grants = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = clock::wall_s();
-        [None, Some(hub.to_string())].iter().any(|who| grants.get(who).is_some_and(|expiry| *expiry > now))
-    }
-}
-
-/// Not empty: Microsoft's Python client reads the field by its place (event-hubs.md, section 8).
-pub fn about_us() -> Fields {
-    let mut fields = Fields::new();
-    fields.insert(Symbol::from("product"), Value::from("forebay-hub"));
-    fields
-}
-
-/// An error in the form that Microsoft's Python client can read: no part left out.
-pub fn error(condition: impl Into<ErrorCondition>, description: impl Into<String>) -> Error {
-    Error::new(condition, Some(description.into()), Some(about_us()))
-}
 
 /// Serves a client until it goes.
 pub async fn serve(stream: Box<dyn Stream>, shared: Arc<Shared>, socket: Cutter) {

@@ -1,9 +1,10 @@
 //! A link that a client receives events on: one partition, from a position on.
 
 use super::Shared;
-use super::connection::error;
 use super::epoch::Place;
-use super::memory::{Memory, Stored};
+use super::memory::Memory;
+use super::refusal::error;
+use super::stored::Stored;
 use fe2o3_amqp::{Sendable, Sender};
 use fe2o3_amqp_types::definitions::LinkError;
 use fe2o3_amqp_types::messaging::message::DecodeIntoMessage;

@@ -3,7 +3,7 @@
 //! A file a partition: length, time, key and message of each event, with a CRC32C of them. For development:
 //! nothing is synced, and what is torn at the end is cut.
 
-use super::memory::Stored;
+use super::stored::Stored;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::Path;

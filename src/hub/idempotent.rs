@@ -3,7 +3,7 @@
 //! Source: event-hubs.md, section 2, "Idempotent publishing"; what Microsoft's JavaScript client does.
 
 use super::address::Address;
-use super::connection::about_us;
+use super::refusal::about_us;
 use crate::platform::random;
 use fe2o3_amqp_types::definitions::Fields;
 use fe2o3_amqp_types::performatives::Attach;

@@ -3,6 +3,7 @@
 use super::bucket::Bucket;
 use super::disk;
 use super::partition;
+use super::stored::Stored;
 use crate::platform::clock;
 use crate::telemetry::event;
 use std::collections::VecDeque;
@@ -13,21 +14,6 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
-
-/// An event as it came.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stored {
-    /// From 0.
-    pub sequence: u64,
-    /// Bytes of all events before it in the partition.
-    pub offset: u64,
-    /// Milliseconds since the Unix epoch.
-    pub enqueued_ms: i64,
-    /// The partition key.
-    pub key: Option<String>,
-    /// The AMQP message, encoded.
-    pub message: Vec<u8>,
-}
 
 #[derive(Debug, Default)]
 struct Partition {

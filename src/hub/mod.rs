@@ -19,13 +19,15 @@ mod memory;
 mod node;
 pub mod partition;
 mod producer;
+mod refusal;
 mod sas;
 mod settings;
+mod stored;
 mod wire;
 
 pub use http::batch as json_batch;
-pub use memory::Stored;
 pub use settings::Settings;
+pub use stored::Stored;
 
 use crate::platform::stream::{Cutter, Tcp};
 use crate::platform::{clock, tls};

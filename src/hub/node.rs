@@ -2,7 +2,7 @@
 
 use super::Shared;
 use super::address::Address;
-use super::connection::Grants;
+use super::refusal::Grants;
 use super::{jwt, sas};
 use crate::platform::clock;
 use fe2o3_amqp::{Delivery, Receiver, Sendable, Sender};

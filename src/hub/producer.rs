@@ -1,10 +1,10 @@
 //! A link that a client sends events on.
 
 use super::Shared;
-use super::connection::error;
 use super::fault::Action;
 use super::idempotent::{PRODUCER_SEQUENCE, Producer};
 use super::memory::Memory;
+use super::refusal::error;
 use crate::platform::stream::Cutter;
 use fe2o3_amqp::link::RecvError;
 use fe2o3_amqp::{Delivery, Receiver};

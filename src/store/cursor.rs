@@ -1,7 +1,7 @@
 //! Where readers stand: cursors as they are now, and what of them is in the log.
 
 use super::log::body::{CursorEntry, Stamp, StreamId};
-use super::reader::Position;
+use super::position::Position;
 use super::shared::{Live, Shared, reads};
 
 /// Cursor progress is saved at the latest after this many milliseconds.

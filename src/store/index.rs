@@ -106,7 +106,7 @@ impl Index {
             if let Some(table) = present(read.open_table(NUMBERS))?
                 && let Some(lsn) = table.get("lsn")?
             {
-                remembered.lsn = lsn.value();
+                (remembered.lsn, remembered.index_lsn) = (lsn.value(), lsn.value());
             }
             if let Some(table) = present(read.open_table(SEGMENTS))? {
                 for entry in table.iter()? {

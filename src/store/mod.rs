@@ -20,6 +20,7 @@ pub mod log;
 mod mark;
 mod open;
 mod options;
+mod position;
 pub mod reader;
 mod report;
 mod shared;
@@ -35,7 +36,8 @@ pub use log::body::{LaneMark, StreamId};
 pub use log::recover::Finding;
 pub use open::OpenError;
 pub use options::{Options, ReaderRule, Rules, Selection};
-pub use reader::{Backlog, Gap, GapReason, Item, Position, ReadError, Reader, Release, Span};
+pub use position::{Backlog, Position, Release};
+pub use reader::{Gap, GapReason, Item, ReadError, Reader, Span};
 pub use space::{Keep, StreamRule, WhenFull};
 
 use crate::flow::hex::hex;

@@ -5,7 +5,7 @@ use super::log::body::{CursorEntry, FloorEntry, StreamId, StreamName};
 use super::log::layout::Heat;
 use super::log::segment::{Folders, Segment};
 use super::options::{Options, ReaderRule, Rules, Selection};
-use super::reader::{Backlog, Position, Release};
+use super::position::{Backlog, Position, Release};
 use super::report::{Cause, Reports};
 use super::space::{Hold, Snapshot, StreamRule, WhenFull};
 use super::state::{State, new_stream};

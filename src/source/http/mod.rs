@@ -108,6 +108,7 @@ pub(super) async fn run(settings: Settings, context: Context) {
     // In the order in which they settle.
     let mut waiting: VecDeque<(u64, oneshot::Sender<Fate>)> = VecDeque::new();
     loop {
+        let gone = giver.gone();
         tokio::select! {
             request = requests.recv() => {
                 let Some(Pushed { mut frame, part, answer, room }) = request else { break };
@@ -139,6 +140,7 @@ pub(super) async fn run(settings: Settings, context: Context) {
             // Whoever could still send before the commit has sent.
             () = clients.changed(), if !waiting.is_empty() => {}
             settled = giver.more_settled(), if !waiting.is_empty() => if settled.is_none() { return },
+            () = gone => return,
             // At the stop it ends, and what is under way is still answered.
             Some(ended) = listening.join_next() => {
                 if let Err(Ok(panic)) = ended.map_err(JoinError::try_into_panic) {
@@ -167,7 +169,7 @@ pub(super) async fn run(settings: Settings, context: Context) {
 /// Accepts connections until the stop.
 async fn listen(name: Arc<str>, shared: Arc<Shared>, health: Reporter, mut stop: crate::flow::stop::Stop) {
     loop {
-        let opened = match open(&shared.settings).await {
+        let (listener, acceptor) = match open(&shared.settings).await {
             Ok(opened) => opened,
             Err(error) => {
                 tracing::error!(event = event::SOURCE_DOWN, source = %name, error, "cannot listen; trying again");
@@ -178,7 +180,6 @@ async fn listen(name: Arc<str>, shared: Arc<Shared>, health: Reporter, mut stop:
                 }
             }
         };
-        let (listener, acceptor) = opened;
         tracing::info!(event = event::SOURCE_UP, source = %name, listen = %shared.settings.listen, "listening");
         health.up();
         loop {

@@ -6,9 +6,9 @@
 //! identity; while both are there, readers take the copy.
 
 use super::body::{self, Commit, Summary};
+use super::frame::frame;
 use super::layout::{Heat, Kind, SEGMENT_HEADER, SegmentHeader};
 use super::segment::{Folders, Segment};
-use super::writer::frame;
 use crate::platform::disk::{Disk, DiskFile};
 use std::io;
 use std::path::PathBuf;

@@ -9,6 +9,7 @@
 
 pub mod body;
 pub mod cold;
+mod frame;
 pub mod layout;
 pub mod place;
 pub mod recover;

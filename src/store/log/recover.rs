@@ -167,6 +167,8 @@ pub struct Remembered {
     pub summaries: BTreeMap<u64, Summary>,
     /// The last frame when it was written.
     pub lsn: u64,
+    /// The last frame that the index itself has seen.
+    pub index_lsn: u64,
     /// How far streams had come, as the mark says.
     pub streams: Vec<StreamMark>,
 }
@@ -330,7 +332,12 @@ impl Scanner<'_> {
             let from_next = || next.and_then(|next| self.checkpoint_of(next)?.sealed).filter(|s| s.number == *number);
             let end = next.and_then(|next| end_from(next, *number));
             // The index may be older than the segment: a roll that it saw was taken back, and the segment went on.
-            let is_current = |summary: &&Summary| end.is_none_or(|end| summary.end == end);
+            // What follows says where it ended; else the index must have seen what follows.
+            let follows = next.and_then(|next| next.header).map_or(0, |header| header.first_lsn);
+            let is_current = |summary: &&Summary| match end {
+                Some(end) => summary.end == end,
+                None => summary.heat == Heat::Cold || remembered.index_lsn >= follows,
+            };
             let summary = remembered.summaries.get(number).filter(is_current).cloned().or_else(from_next);
             let summary = match summary {
                 Some(summary) => summary,
