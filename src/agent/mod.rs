@@ -9,6 +9,7 @@ mod place;
 mod plan;
 mod supervisor;
 
+use plan::parts_of;
 pub use plan::{Plan, plan};
 pub use supervisor::PartId;
 
@@ -230,12 +231,6 @@ impl Agent {
             );
         }
     }
-}
-
-/// Every part that a configuration has.
-fn parts_of(config: &Config) -> Vec<PartId> {
-    let sources = config.sources.iter().map(|source| PartId::Source(source.name.clone()));
-    sources.chain(config.sinks.iter().map(|sink| PartId::Sink(sink.name.clone()))).collect()
 }
 
 fn start_part(supervisor: &mut Supervisor, id: &PartId, config: &Config, around: &Around) {

@@ -24,6 +24,12 @@ impl Plan {
     }
 }
 
+/// Every part that a configuration has.
+pub(super) fn parts_of(config: &Config) -> Vec<PartId> {
+    let sources = config.sources.iter().map(|source| PartId::Source(source.name.clone()));
+    sources.chain(config.sinks.iter().map(|sink| PartId::Sink(sink.name.clone()))).collect()
+}
+
 /// Compares two configurations.
 ///
 /// # Errors
@@ -35,11 +41,6 @@ pub fn plan(old: &Config, new: &Config) -> Result<Plan, Vec<&'static str>> {
         return Err(fixed);
     }
     let mut plan = Plan::default();
-    let sources = |config: &Config| -> Vec<PartId> {
-        config.sources.iter().map(|source| PartId::Source(source.name.clone())).collect()
-    };
-    let sinks =
-        |config: &Config| -> Vec<PartId> { config.sinks.iter().map(|sink| PartId::Sink(sink.name.clone())).collect() };
     let is_same = |id: &PartId| match id {
         PartId::Source(name) => {
             let find = |config: &'_ Config| config.sources.iter().find(|source| source.name == *name).cloned();
@@ -51,7 +52,7 @@ pub fn plan(old: &Config, new: &Config) -> Result<Plan, Vec<&'static str>> {
             find(old) == find(new) && old.device == new.device
         }
     };
-    let (before, after) = ([sources(old), sinks(old)].concat(), [sources(new), sinks(new)].concat());
+    let (before, after) = (parts_of(old), parts_of(new));
     for id in &after {
         if before.contains(id) && is_same(id) {
             plan.keep.push(id.clone());

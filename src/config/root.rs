@@ -82,12 +82,13 @@ pub(super) fn read_root(mut section: Section<'_>, environment: &dyn Environment)
     store.read_streams(streams, &sources, sources.len() == of);
     section.end();
     let kinds = |names: Vec<&str>| names.join("\", \"");
-    if sources.is_empty() && session.is_good() {
+    let are_read = session.is_good();
+    if sources.is_empty() && are_read {
         let kinds = kinds(source::KINDS.iter().map(|kind| kind.name).collect());
         let hint = format!("add a [source.NAME] with kind = one of \"{kinds}\"");
         session.problem(0..0, "there is no source", Some(hint));
     }
-    if sinks.is_empty() && session.is_good() {
+    if sinks.is_empty() && are_read {
         let kinds = kinds(sink::KINDS.iter().map(|kind| kind.name).collect());
         let hint = format!("add a [sink.NAME] with kind = one of \"{kinds}\"");
         session.problem(0..0, "there is no sink", Some(hint));

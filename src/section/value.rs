@@ -82,13 +82,30 @@ pub fn parse(text: &str, base: usize) -> Result<Vec<(Key, Value)>, Vec<Problem>>
     }
     let problem = |error: &toml::de::Error| {
         let span = error.span().unwrap_or(0..0);
-        Problem {
-            span: span.start + base..span.end + base,
-            message: error.message().to_string(),
-            hint: Some("this is not TOML; text needs quotes, and each [table] stands once".into()),
-        }
+        let hint = hint(text, span.start).into();
+        let message = error.message().to_string();
+        Problem { span: span.start + base..span.end + base, message, hint: Some(hint) }
     };
-    Err(errors.iter().map(problem).collect())
+    let mut problems: Vec<Problem> = errors.iter().map(problem).collect();
+    // A table that stands twice has every key twice: it is told once.
+    problems.dedup_by(|later, first| later.message == first.message);
+    Err(problems)
+}
+
+/// What to do, by what stands at the place.
+fn hint(text: &str, at: usize) -> &'static str {
+    let start = text.get(..at).and_then(|before| before.rfind('\n')).map_or(0, |end| end + 1);
+    let line = text.get(start..).unwrap_or_default().lines().next().unwrap_or_default();
+    let value = line.split_once('=').map(|(_, value)| value.trim_start());
+    match value.and_then(|value| value.chars().next()) {
+        _ if line.trim_start().starts_with('[') => "this is not TOML: each [table] stands once, and ends with ]",
+        Some('"') if line.contains('\\') => "this is not TOML: write text with a \\ in single quotes, as in '^\\d+'",
+        Some(first) if first.is_alphabetic() || "“”‘’/".contains(first) => {
+            "this is not TOML: text needs straight quotes, as in \"file\""
+        }
+        Some(_) => "this is not TOML: quotes and brackets come in pairs, and each key stands once",
+        None => "this is not TOML: a line is `key = value` or [table]",
+    }
 }
 
 fn table(table: DeTable<'_>, base: usize) -> Vec<(Key, Value)> {
@@ -133,6 +150,22 @@ mod tests {
         assert_eq!(inner[0].0.name, "c");
         let problems = parse("a = [\nb = nope\n", 7).unwrap_err();
         assert!(problems.iter().all(|problem| problem.span.start >= 7) && !problems.is_empty());
+    }
+
+    #[test]
+    fn what_is_no_toml_gets_a_hint_for_what_stands_there() {
+        for (text, hint, count) in [
+            ("[a]\nx = 1\ny = 2\n[a]\nx = 1\ny = 2\n", "each [table] stands once", 1),
+            ("x = file\n", "straight quotes", 1),
+            ("x = “file”\n", "straight quotes", 1),
+            ("x = \"^\\d\"\n", "single quotes", 1),
+            ("x = [1,\n", "in pairs", 1),
+            ("oops\n", "`key = value`", 1),
+        ] {
+            let problems = parse(text, 0).unwrap_err();
+            assert!(problems[0].hint.as_ref().unwrap().contains(hint), "{text}: {problems:?}");
+            assert_eq!(problems.len(), count, "{text}: {problems:?}");
+        }
     }
 
     #[test]

@@ -69,6 +69,11 @@ pub enum ConnectionError {
     /// Something that must be there is not.
     #[error("the connection string has no `{0}`")]
     Missing(&'static str),
+    /// That of an IoT hub's devices or services.
+    #[error(
+        "this connection string is for an IoT Hub; take the one of its Event Hub-compatible endpoint, or of an Event Hubs namespace"
+    )]
+    IotHub,
     /// Not an `sb://` address.
     #[error("`Endpoint={0}` is not an address like sb://NAMESPACE.servicebus.windows.net/")]
     Endpoint(String),
@@ -88,7 +93,11 @@ impl ConnectionString {
     /// When it is not one.
     pub fn parse(text: &str) -> Result<Self, ConnectionError> {
         let mut parts = Vec::new();
-        for (i, part) in text.trim().split(';').enumerate().filter(|(_, part)| !part.trim().is_empty()) {
+        // Files of variables keep the quotes that a shell would take away.
+        let text = text.trim();
+        let bare = |quote: char| text.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
+        let text = bare('"').or(bare('\'')).unwrap_or(text);
+        for (i, part) in text.split(';').enumerate().filter(|(_, part)| !part.trim().is_empty()) {
             let (name, value) = part.split_once('=').ok_or(ConnectionError::Part(i + 1))?;
             parts.push((name.trim(), value.trim()));
         }
@@ -96,6 +105,9 @@ impl ConnectionString {
             |wanted: &str| parts.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| *value);
         let need =
             |wanted: &'static str| find(wanted).filter(|v| !v.is_empty()).ok_or(ConnectionError::Missing(wanted));
+        if find("HostName").is_some() && find("Endpoint").is_none() {
+            return Err(ConnectionError::IotHub);
+        }
         let emulator = find("UseDevelopmentEmulator").is_some_and(|value| value.eq_ignore_ascii_case("true"));
         let credential = match find("SharedAccessSignature") {
             Some(token) => Credential::Signature(Secret::new(token.into())),
@@ -176,6 +188,10 @@ mod tests {
     fn what_is_wrong_is_said_without_the_secret() {
         let error = |text: &str| ConnectionString::parse(text).unwrap_err().to_string();
         assert!(error("hunter2").contains("part 1"));
+        let iot = "HostName=h.azure-devices.net;SharedAccessKeyName=a;SharedAccessKey=hunter2";
+        assert!(error(iot).contains("IoT Hub") && !error(iot).contains("hunter2"));
+        let quoted = "\"Endpoint=sb://x/;SharedAccessKeyName=k;SharedAccessKey=s\"";
+        assert_eq!(ConnectionString::parse(quoted).unwrap().endpoint.host, "x");
         assert!(error("Endpoint=sb://x/;SharedAccessKeyName=k").contains("SharedAccessKey"));
         assert!(error("Endpoint=http://x/;SharedAccessKeyName=k;SharedAccessKey=hunter2").contains("sb://"));
         let shown =
