@@ -7,7 +7,7 @@ use crate::platform::clock;
 use crate::section::Span;
 use crate::store::inspect::{self, Section, View};
 use crate::store::{OpenError, Store};
-use crate::telemetry::people::{age, size};
+use crate::telemetry::people::{age, size, visible};
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -213,7 +213,7 @@ fn show(dir: &Path, view: &View, stream: Option<&str>, from: u64, limit: u64) ->
                     write!(out, ", {attribute}={value}")?;
                 }
                 match std::str::from_utf8(record.payload) {
-                    Ok(text) => writeln!(out, "\n    {}", text.trim_end().escape_debug())?,
+                    Ok(text) => writeln!(out, "\n    {}", visible(text.trim_end()))?,
                     Err(_) => writeln!(out, "\n    {} bytes: {}", record.payload.len(), hex(first(record.payload)))?,
                 }
             }

@@ -32,9 +32,21 @@ pub fn span(ms: u64) -> String {
     age(i64::try_from(ms).unwrap_or(i64::MAX))
 }
 
+/// A text as it is, with control characters made visible: they would move a terminal's cursor, or more.
+#[must_use]
+pub fn visible(text: &str) -> String {
+    let show = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(show).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_would_move_the_cursor_is_made_visible() {
+        assert_eq!(visible("{\"a\":\"°\"}\t\u{1b}[2J"), "{\"a\":\"°\"}\\t\\u{1b}[2J");
+    }
 
     #[test]
     fn sizes_and_ages_are_for_people() {
