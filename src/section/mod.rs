@@ -5,7 +5,7 @@
 //! question is recorded when a reference is made (`catalog`), so that the reference page, the JSON
 //! Schema and the full example come from the same calls that read the settings.
 //!
-//!     let keep_alive = section.span("keep_alive").doc("..").within(5 s..=1 h).or(60 s);
+//!     let keep_alive = section.duration("keep_alive").doc("..").within(5 s..=1 h).or(60 s);
 
 mod ask;
 pub mod catalog;
