@@ -1,10 +1,11 @@
 //! Assembly: a checked configuration becomes running parts. No data passes through here.
 //!
-//! A part is a source with its intake, or a sink with its courier; the `supervisor` keeps all of them running, and
+//! A `part` is a source with its intake, or a sink with its courier; the `supervisor` keeps all of them running, and
 //! a change of the configuration (`plan`) touches only what changed. Upstream and downstream meet only in the
-//! store. At stop the sources end first, then what they
-//! handed over is committed, then the sinks get a short time for what is left.
+//! store. At stop the sources end first, then what they handed over is committed, then the sinks get a short time
+//! for what is left.
 
+mod part;
 mod place;
 mod plan;
 mod supervisor;
@@ -13,21 +14,15 @@ use plan::parts_of;
 pub use plan::{Plan, plan};
 pub use supervisor::PartId;
 
-use crate::config::{Config, Sink, Source};
-use crate::courier;
-use crate::flow::handover::handover;
-use crate::flow::health::{Health, Reporter, Status};
-use crate::flow::stop::{Stop, reason};
-use crate::intake;
+use crate::config::{Config, Sink};
+use crate::flow::health::Status;
 use crate::platform::clock::{self, Clock};
-use crate::source;
 use crate::store::{Backlog, Finding, OpenError, Options, Store};
 use crate::telemetry::people;
 use crate::telemetry::{Metric, Metrics, event};
 use std::sync::Arc;
 use std::time::Duration;
-use supervisor::{Attempt, Begin, Supervisor};
-use tokio::task::JoinSet;
+use supervisor::Supervisor;
 
 /// Labels of numbers that belong to parts.
 const SOURCE: &str = "source";
@@ -93,7 +88,7 @@ impl Agent {
         let around = Around { store, clock, metrics };
         let mut supervisor = Supervisor::default();
         for id in parts_of(&config) {
-            start_part(&mut supervisor, &id, &config, &around);
+            part::begin(&mut supervisor, &id, &config, &around);
         }
         let watching = tokio::spawn(watch_clock(around.clock.clone(), around.store.clone()));
         let (sources, sinks) = (config.sources.len(), config.sinks.len());
@@ -128,7 +123,7 @@ impl Agent {
             {
                 tell_sink(sink, &self.around.store);
             }
-            start_part(&mut self.supervisor, id, &self.config, &self.around);
+            part::begin(&mut self.supervisor, id, &self.config, &self.around);
         }
         Ok(plan)
     }
@@ -213,6 +208,7 @@ impl Agent {
         }
         let (durable, delivered) = (metrics.get(Metric::StoreRecords), metrics.get(Metric::SinkRecords));
         tracing::info!(event = event::STATUS, "{}", metrics.line());
+        metrics.forget_parts();
         let left = backlog.records;
         if left == 0 {
             tracing::info!(event = event::STOPPED, left, "stopped; all that was stored is delivered");
@@ -230,25 +226,6 @@ impl Agent {
                 "did not end in time; a source's readings that were not told safe come again"
             );
         }
-    }
-}
-
-fn start_part(supervisor: &mut Supervisor, id: &PartId, config: &Config, around: &Around) {
-    let begin = match id {
-        PartId::Source(name) => config.sources.iter().find(|source| source.name == *name).map(|source| {
-            let (source, around, generation) = (source.clone(), around.clone(), config.generation);
-            Arc::new(move |stop, health| -> Attempt {
-                Box::pin(feed(source.clone(), generation, around.clone(), stop, health))
-            }) as Begin
-        }),
-        PartId::Sink(name) => config.sinks.iter().find(|sink| sink.name == *name).map(|sink| {
-            let (sink, around, device) = (sink.clone(), around.clone(), config.device.clone());
-            Arc::new(move |stop, health| -> Attempt { Box::pin(deliver(&sink, &device, around.clone(), stop, health)) })
-                as Begin
-        }),
-    };
-    if let Some(begin) = begin {
-        supervisor.start(id.clone(), begin);
     }
 }
 
@@ -303,56 +280,6 @@ fn options(config: &Config, clock: &Clock, metrics: &Arc<Metrics>) -> Options {
         metrics: metrics.clone(),
         ..Options::default()
     }
-}
-
-/// A source with its intake, until both have ended.
-async fn feed(source: Source, generation: u64, around: Around, mut stop: Stop, health: Reporter) -> Result<(), String> {
-    let Around { store, clock, metrics } = around;
-    // What a run before handed over may still be on its way: to begin before it is safe would read it again.
-    health.waiting("the store takes no more at the moment");
-    tokio::select! {
-        () = store.caught_up() => health.set(Health::Starting),
-        () = stop.requested() => return Ok(()),
-    }
-    let metrics = metrics.part(SOURCE, &source.name);
-    let rule = intake::Rule {
-        source: source.name.as_str().into(),
-        routes: source.routes,
-        generation,
-        window: source.settings.window(),
-    };
-    let (giver, taker) = handover(source.held);
-    let positions = store.positions(&source.name);
-    let name = source.name.as_str().into();
-    let context = source::Context { name, giver, positions, stop, metrics: metrics.clone(), health: health.clone() };
-    let mut pair = JoinSet::new();
-    pair.spawn(source.settings.run(context));
-    pair.spawn(intake::run(rule, taker, store, clock, metrics));
-    let mut failed = Ok(());
-    while let Some(ended) = pair.join_next().await {
-        // The other one ends too: its half of the hand-over is gone.
-        if let Err(error) = ended {
-            let why = reason(error);
-            health.waiting(format_args!("it failed ({why}), and ends in order"));
-            failed = failed.and(Err(why));
-        }
-    }
-    failed
-}
-
-/// A sink with its courier.
-fn deliver(
-    sink: &Sink,
-    device: &str,
-    around: Around,
-    stop: Stop,
-    health: Reporter,
-) -> impl Future<Output = Result<(), String>> + Send + 'static {
-    let Around { store, clock, metrics } = around;
-    let metrics = metrics.part(SINK, &sink.name);
-    let rule = courier::Rule { name: sink.name.clone(), device: device.into(), sending: sink.sending.clone() };
-    let target = sink.settings.open(metrics.clone());
-    courier::run(rule, store, target, clock, metrics, health, stop)
 }
 
 /// Tells when the machine's clock is set.

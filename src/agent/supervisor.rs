@@ -18,6 +18,8 @@ use tokio::task::JoinSet;
 /// A part that failed starts again after this long, in milliseconds; doubled up to the limit.
 const RESTART_MS: u64 = 1000;
 const RESTART_LIMIT_MS: u64 = 60_000;
+/// What was cut off is gone after this long at most.
+const GONE: Duration = Duration::from_secs(2);
 /// A part that ran for this long is no part that fails at once.
 const STEADY: Duration = Duration::from_secs(60);
 
@@ -84,6 +86,9 @@ impl Supervisor {
             let in_time = tokio::time::timeout_at(until, ended).await.is_ok();
             if !in_time {
                 part.task.shutdown().await;
+                // Its tasks are gone when nobody can report for it any more.
+                let gone = async { while part.status.changed().await.is_ok() {} };
+                let _ = tokio::time::timeout(GONE, gone).await;
                 late.push(id.clone());
             }
         }

@@ -86,7 +86,7 @@ enum Command {
     /// Look into a store, also while an agent runs: ls, show, export, verify; mend it: repair, trim
     Buffer(buffer::Arguments),
     #[cfg(feature = "lab")]
-    /// A local stand-in for Event Hubs, for development and tests; keeps everything in memory
+    /// A local stand-in for Event Hubs, for development and tests; keeps everything in memory, or with --data on disk
     Hub(hub::Arguments),
     /// Broker, devices, agent and hub on this machine, with no account anywhere
     #[cfg(feature = "lab")]

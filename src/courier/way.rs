@@ -144,7 +144,9 @@ impl Way {
                         self.over();
                     }
                     self.probed.notify_waiters();
-                    if error.class == Class::Refused {
+                    if error.class == Class::TooLarge {
+                        self.health.up();
+                    } else {
                         self.health.waiting(format_args!("events are refused and set aside: {error}"));
                     }
                     return if error.class == Class::TooLarge {

@@ -31,7 +31,7 @@ impl ClientTls {
         let key = tls.text("key").doc("PEM file of the client's private key. It goes with `certificate`.");
         let key = key.example("\"/etc/forebay/client.key\"").get();
         let alpn = tls.texts("alpn").doc("Application protocols that are offered (ALPN).");
-        let alpn = alpn.example("[\"mqtt\"]").get().unwrap_or_default();
+        let alpn = alpn.get().unwrap_or_default();
         let pins = read_pins(&mut tls);
         if tls.has("certificate") != tls.has("key") {
             tls.session().problem(tls.span(), "`certificate` and `key` go together", None);

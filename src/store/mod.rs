@@ -289,7 +289,7 @@ impl Store {
         self.inner.configure(readers, rules);
     }
 
-    /// Returns when all that was offered so far is durable or given up, or when the store is closed. A source that
+    /// Returns when all that was offered so far is durable or given up. A source that
     /// begins again must not begin behind what is still on its way.
     pub async fn caught_up(&self) {
         let last = self.inner.last_offered();

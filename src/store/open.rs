@@ -231,6 +231,9 @@ fn open_frame(
             // Where it is it may not be durable: it goes along.
             if let Err(error) = copy_frame(writer, &frame) {
                 // Its checkpoint counts the frame in: without the frame it must not stand.
+                if let Some(current) = &mut writer.current {
+                    current.failed = true;
+                }
                 writer.take_back();
                 return Err(error);
             }

@@ -1,7 +1,7 @@
 //! Numbers that Forebay keeps of itself and of each of its parts, in one table.
 //!
 //! Counters only rise while the process runs; gauges are set. A part counts in `Metrics` of its own, which add
-//! to those of the agent: a number and the sum of the parts' numbers never differ. Names follow Prometheus: the unit
+//! to those of the agent: a counter of the agent is the sum over all parts that there ever were. Names follow Prometheus: the unit
 //! is at the end (`_bytes`, `_ms`), counters end in `_total`.
 
 use std::collections::BTreeMap;
@@ -121,6 +121,11 @@ impl Metrics {
     /// Forgets a part that is not configured any more; the agent's own numbers stay.
     pub fn forget(&self, label: &'static str, name: &str) {
         self.parts().remove(&(label, name.to_string()));
+    }
+
+    /// Forgets all parts, at the end of an agent: each of them holds on to the agent's numbers.
+    pub fn forget_parts(&self) {
+        self.parts().clear();
     }
 
     /// Adds to a counter.

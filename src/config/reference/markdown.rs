@@ -12,7 +12,7 @@ prints the same as a JSON Schema, `forebay sample-config [KIND...]` an example.
 
 - **Durations** are text with a unit: `\"250ms\"`, `\"5s\"`, `\"10m\"`, `\"2h\"`, `\"30d\"`. **Sizes** are text with a unit: `\"512B\"`, `\"64KiB\"`, `\"64MiB\"`, `\"2GiB\"`, `\"1MB\"`.
 - **Secrets** never stand in the file. `{ env = \"NAME\" }` takes an environment variable, `{ file = \"/path\" }` a file, `{ credential = \"NAME\" }` a credential of systemd. A file is read again when a connection is made: a rotated key counts without a restart.
-- **Other values** may come from outside too, so that many gateways share one file: `{ env = \"SITE\", default = \"lab\" }` or `{ file = \"/etc/site\" }` in place of any text, number, duration or size.
+- **Other values** may come from outside too, so that many gateways share one file: `{ env = \"SITE\", default = \"lab\" }` or `{ file = \"/etc/site\" }` in place of any single value; lists and tables have to stand here.
 - **Several files**: `include = [\"conf.d/*.toml\"]` at the top adds the sources, sinks and streams of other files. Paths count from the folder of the first file. Each name stands once in all of them.
 - **Names** of devices, sources, sinks and streams have letters, digits, `.`, `_` and `-`, at most 128.
 ";

@@ -54,6 +54,7 @@ pub(super) async fn run(settings: Settings, context: Context) {
     let mut watch = Watch::new().ok();
     let folder = saved::folder(Path::new(&settings.path)).to_path_buf();
     let pattern = settings.path.clone();
+    let mut had_files = settings.when_done != WhenDone::Keep;
     let mut tail = Tail::new(settings, &positions, metrics);
     tracing::info!(event = event::SOURCE_UP, source = %name, "reading files");
     loop {
@@ -75,10 +76,12 @@ pub(super) async fn run(settings: Settings, context: Context) {
                 Err(_) => return,
             },
         };
-        if tail.has_files() {
-            health.up();
-        } else {
-            health.waiting(format_args!("no file matches {pattern} yet"));
+        had_files |= tail.has_files();
+        match (tail.has_files(), had_files) {
+            (true, _) => health.up(),
+            // What was there was read and put away.
+            (false, true) => health.idle(),
+            (false, false) => health.waiting(format_args!("no file matches {pattern} yet")),
         }
         let idle = frames.is_empty();
         for frame in frames {

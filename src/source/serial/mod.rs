@@ -61,6 +61,7 @@ pub(super) async fn run(settings: Settings, context: Context) {
                     tracing::warn!(event = event::SOURCE_DOWN, source = %name, path, "no such port yet; waiting for it");
                     health.waiting(format_args!("no port matches {path}"));
                 }
+                ports_health.matching(&paths);
                 for path in paths {
                     if known.insert(path.clone()) {
                         let (settings, told, metrics) = (settings.clone(), told.clone(), metrics.clone());
@@ -105,10 +106,24 @@ impl PortsHealth {
         Self { source, ports: Arc::default() }
     }
 
+    /// What the pattern matches now. An adapter that came back under another name is not missed under its old one,
+    /// as long as some port is read.
+    fn matching(&self, paths: &[String]) {
+        let mut ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
+        if ports.values().any(Option::is_none) {
+            ports.retain(|path, wrong| wrong.is_none() || paths.iter().any(|now| **now == **path));
+            self.say(&ports);
+        }
+    }
+
     /// A port is read, or this is wrong with it.
     fn set(&self, port: &Arc<str>, wrong: Option<String>) {
         let mut ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
         ports.insert(port.clone(), wrong);
+        self.say(&ports);
+    }
+
+    fn say(&self, ports: &BTreeMap<Arc<str>, Option<String>>) {
         let bad: Vec<String> =
             ports.iter().filter_map(|(path, why)| Some(format!("{path}: {}", why.as_ref()?))).collect();
         if bad.is_empty() {

@@ -334,9 +334,10 @@ impl Scanner<'_> {
             // The index may be older than the segment: a roll that it saw was taken back, and the segment went on.
             // What follows says where it ended; else the index must have seen what follows.
             let follows = next.and_then(|next| next.header).map_or(0, |header| header.first_lsn);
+            let says_so = next.is_none_or(|next| next.header.is_some());
             let is_current = |summary: &&Summary| match end {
                 Some(end) => summary.end == end,
-                None => summary.heat == Heat::Cold || remembered.index_lsn >= follows,
+                None => summary.heat == Heat::Cold || (says_so && remembered.index_lsn >= follows),
             };
             let summary = remembered.summaries.get(number).filter(is_current).cloned().or_else(from_next);
             let summary = match summary {

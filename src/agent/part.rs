@@ -1,0 +1,101 @@
+//! What a part is: a source with its intake, or a sink with its courier, as the supervisor begins and ends them.
+
+use super::supervisor::{Attempt, Begin, PartId, Supervisor};
+use super::{Around, SINK, SOURCE};
+use crate::config::{Config, Sink, Source};
+use crate::flow::handover::handover;
+use crate::flow::health::{Health, Reporter};
+use crate::flow::stop::{Stop, reason};
+use crate::{courier, intake, source};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+
+/// A source that waits for the store for longer says so.
+const SOON: Duration = Duration::from_secs(1);
+
+/// Begins a part that the configuration names.
+pub fn begin(supervisor: &mut Supervisor, id: &PartId, config: &Config, around: &Around) {
+    let begin = match id {
+        PartId::Source(name) => config.sources.iter().find(|source| source.name == *name).map(|source| {
+            let (source, around, generation) = (source.clone(), around.clone(), config.generation);
+            Arc::new(move |stop, health| -> Attempt {
+                Box::pin(feed(source.clone(), generation, around.clone(), stop, health))
+            }) as Begin
+        }),
+        PartId::Sink(name) => config.sinks.iter().find(|sink| sink.name == *name).map(|sink| {
+            let (sink, around, device) = (sink.clone(), around.clone(), config.device.clone());
+            Arc::new(move |stop, health| -> Attempt { Box::pin(deliver(&sink, &device, around.clone(), stop, health)) })
+                as Begin
+        }),
+    };
+    if let Some(begin) = begin {
+        supervisor.start(id.clone(), begin);
+    }
+}
+
+/// A source with its intake, until both have ended.
+async fn feed(source: Source, generation: u64, around: Around, mut stop: Stop, health: Reporter) -> Result<(), String> {
+    let Around { store, clock, metrics } = around;
+    // What a run before handed over may still be on its way: to begin before it is safe would read it again.
+    let mut caught_up = std::pin::pin!(store.caught_up());
+    tokio::select! {
+        () = &mut caught_up => {}
+        () = tokio::time::sleep(SOON) => {
+            health.waiting("the store takes no more at the moment");
+            tokio::select! {
+                () = caught_up => health.set(Health::Starting),
+                () = stop.requested() => return Ok(()),
+            }
+        }
+        () = stop.requested() => return Ok(()),
+    }
+    let metrics = metrics.part(SOURCE, &source.name);
+    let rule = intake::Rule {
+        source: source.name.as_str().into(),
+        routes: source.routes,
+        generation,
+        window: source.settings.window(),
+    };
+    let (giver, taker) = handover(source.held);
+    let positions = store.positions(&source.name);
+    let name = source.name.as_str().into();
+    let context = source::Context { name, giver, positions, stop, metrics: metrics.clone(), health: health.clone() };
+    let mut pair = JoinSet::new();
+    let running = pair.spawn(source.settings.run(context));
+    // Whoever stops this part waits until nobody can report for it any more.
+    let alive = health.clone();
+    let intake = intake::run(rule, taker, store.clone(), clock, metrics);
+    pair.spawn(async move {
+        intake.await;
+        drop(alive);
+    });
+    let mut failed = Ok(());
+    while let Some(ended) = pair.join_next().await {
+        // A source at rest would not notice that its intake is gone; the intake settles what it has.
+        if let Err(error) = ended
+            && failed.is_ok()
+        {
+            let why = reason(error);
+            running.abort();
+            health.waiting(format_args!("it failed ({why}), and ends in order"));
+            failed = Err(why);
+        }
+    }
+    failed
+}
+
+/// A sink with its courier.
+fn deliver(
+    sink: &Sink,
+    device: &str,
+    around: Around,
+    stop: Stop,
+    health: Reporter,
+) -> impl Future<Output = Result<(), String>> + Send + 'static {
+    let Around { store, clock, metrics } = around;
+    let metrics = metrics.part(SINK, &sink.name);
+    let rule = courier::Rule { name: sink.name.clone(), device: device.into(), sending: sink.sending.clone() };
+    let target = sink.settings.open(metrics.clone());
+    courier::run(rule, store, target, clock, metrics, health, stop)
+}
