@@ -232,3 +232,41 @@ fn kinds_are_named_in_one_row() {
         }
     }
 }
+
+/// A link in a document, and a document that a comment names, exist.
+#[test]
+fn what_is_pointed_at_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut documents: Vec<PathBuf> =
+        ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(|name| root.join(name)).into();
+    let mut folders = vec![root.join("docs")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if entry.is_dir() {
+                folders.push(entry);
+            } else if entry.extension().is_some_and(|ending| ending == "md") {
+                documents.push(entry);
+            }
+        }
+    }
+    assert!(documents.len() > 30, "{documents:?}");
+    let mut wrong = Vec::new();
+    for document in documents {
+        let text = fs::read_to_string(&document).unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split([')', '#', ' ']).next()) {
+            let inside = !link.is_empty() && !link.contains("://") && !link.starts_with("mailto:");
+            if inside && !document.parent().unwrap().join(link).exists() {
+                wrong.push(format!("{}: {link}", document.display()));
+            }
+        }
+    }
+    for (path, text) in sources() {
+        let is_name = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+        for name in text.split(|c| !is_name(c)).filter(|word| Path::new(word).extension().is_some_and(|e| e == "md")) {
+            if !root.join(name).exists() {
+                wrong.push(format!("{}: {name}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}

@@ -1,7 +1,7 @@
 //! Throughput units as Azure counts them: what comes within a second, in bytes and in events.
 //!
 //! Azure's windows are not documented; one second, filled anew all the time, is the shortest that
-//! its own figure names (event-hubs.md, section 1, "Throttling").
+//! its own figure names (`docs/reference/event-hubs.md`, "Throttling").
 
 /// Bytes that a unit takes in a second.
 const BYTES: f64 = 1_048_576.0;

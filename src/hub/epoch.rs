@@ -1,5 +1,5 @@
 //! Who receives from a partition: one receiver with an epoch, or up to five without
-//! (event-hubs.md, sections 1 and 2).
+//! (`docs/reference/event-hubs.md`, "Limits" and "Connection").
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

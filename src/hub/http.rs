@@ -1,6 +1,6 @@
 //! HTTP: sending as Azure's REST interface takes it, and a page that shows what the hub holds.
 //!
-//! Sources: event-hubs.md, section 1 (paths, headers, JSON batches, answers).
+//! Sources: `docs/reference/event-hubs.md`, "HTTPS".
 
 use super::fault::Action;
 use super::node::covers;

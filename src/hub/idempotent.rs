@@ -1,6 +1,6 @@
 //! Producers that number what they send to a partition, so that a repeat is known, also over another link.
 //!
-//! Source: event-hubs.md, section 2, "Idempotent publishing"; what Microsoft's JavaScript client does.
+//! Source: `docs/reference/event-hubs.md`, "Idempotent publishing"; what Microsoft's JavaScript client does.
 
 use super::address::Address;
 use super::refusal::about_us;

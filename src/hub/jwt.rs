@@ -5,7 +5,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::hmac;
 use serde_json::Value;
 
-/// Whom tokens must be for; one slash more or less is what clients make of it (event-hubs.md, section 1).
+/// Whom tokens must be for; one slash more or less is what clients make of it
+/// (`docs/reference/event-hubs.md`, "Microsoft Entra").
 const AUDIENCE: &str = "https://eventhubs.azure.net";
 
 /// Checks a token; until when it is good.

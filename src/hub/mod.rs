@@ -2,7 +2,7 @@
 //!
 //! For development and tests. It shares no code with the agent's encoding and sink; Microsoft's
 //! own clients must be able to send to it and receive from it, which sets the forms of its
-//! answers (reference: event-hubs.md, section 8). `docs/hub.md` has what it does and does not do.
+//! answers (`docs/reference/event-hubs.md`). `docs/hub.md` has what it does and does not do.
 
 mod address;
 mod bucket;

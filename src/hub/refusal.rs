@@ -25,7 +25,7 @@ impl Grants {
     }
 }
 
-/// Not empty: Microsoft's Python client reads the field by its place (event-hubs.md, section 8).
+/// Not empty: Microsoft's Python client reads the field by its place (`docs/reference/event-hubs.md`).
 pub fn about_us() -> Fields {
     let mut fields = Fields::new();
     fields.insert(Symbol::from("product"), Value::from("forebay-hub"));

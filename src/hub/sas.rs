@@ -1,4 +1,4 @@
-//! Checking shared access signatures (reference: event-hubs.md, section 1).
+//! Checking shared access signatures (`docs/reference/event-hubs.md`).
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

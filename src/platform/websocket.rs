@@ -1,4 +1,4 @@
-//! Bytes over a WebSocket: AMQP through port 443 and through proxies (event-hubs.md, section 2).
+//! Bytes over a WebSocket: AMQP through port 443 and through proxies (`docs/reference/event-hubs.md`, "Connection").
 
 use async_tungstenite::bytes::{ByteReader, ByteWriter};
 use async_tungstenite::tokio::{TokioAdapter, accept_hdr_async, client_async_with_config};

@@ -1,7 +1,7 @@
 //! How fast a sink may send: bytes and events a second, whichever is reached first. Pure: time comes in.
 //!
 //! Event Hubs counts over short windows, for the whole namespace: a backlog sent as fast as the link
-//! takes it would throttle every other device (event-hubs.md, section 1, "Throttling"). All lanes of a
+//! takes it would throttle every other device (`docs/reference/event-hubs.md`, "Throttling"). All lanes of a
 //! sink share one pace. What is slower than the pace never waits.
 
 use crate::section::Section;

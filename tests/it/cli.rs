@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 
-/// DESIGN.md, section 2; README's first screen has the same text.
+/// README's first screen has the same text.
 const MINIMAL: &str = r#"[source.plant]
 kind   = "mqtt"
 url    = "mqtt://localhost"

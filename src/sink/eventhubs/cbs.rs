@@ -1,4 +1,4 @@
-//! Claims-based security: tokens over the `$cbs` link pair (event-hubs.md, section 2).
+//! Claims-based security: tokens over the `$cbs` link pair (`docs/reference/event-hubs.md`, "CBS").
 
 use super::Settings as EventHubs;
 use super::token::{Renewal, Token};

@@ -2,7 +2,7 @@
 //!
 //! `Endpoint=sb://NAMESPACE/;SharedAccessKeyName=..;SharedAccessKey=..;EntityPath=..`; also
 //! `SharedAccessSignature=` instead of a key. `UseDevelopmentEmulator=true` means plain TCP and lets
-//! the endpoint have a port (event-hubs.md, sections 7 and 8).
+//! the endpoint have a port (`docs/reference/event-hubs.md`, "What Microsoft's clients need of a server").
 
 use crate::section::{Host, Place, Secret};
 use crate::sink::entra::Entra;

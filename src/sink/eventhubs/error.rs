@@ -1,4 +1,4 @@
-//! What AMQP says, as a class (event-hubs.md, section 2, "Errors").
+//! What AMQP says, as a class (`docs/reference/event-hubs.md`, "Errors").
 
 use crate::sink::{Class, DeliverError};
 use fe2o3_amqp::connection::ConnectionStopReason;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// What the service asks for after server-busy (pyamqp waits the same).
 pub const BUSY: Duration = Duration::from_secs(4);
-/// What pyamqp waits after a timeout of the service (event-hubs.md, section 1, "Throttling").
+/// What pyamqp waits after a timeout of the service (`docs/reference/event-hubs.md`, "Throttling").
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// A quota is not free again at once.
 pub const QUOTA: Duration = Duration::from_secs(10);

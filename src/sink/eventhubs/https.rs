@@ -1,4 +1,4 @@
-//! Azure Event Hubs over HTTPS: one event a request (event-hubs.md, section 1).
+//! Azure Event Hubs over HTTPS: one event a request (`docs/reference/event-hubs.md`, "HTTPS").
 //!
 //! Invariants: `Accepted` is said only when each event of a batch was answered 201, as
 //! Event Hubs does (<https://learn.microsoft.com/rest/api/eventhub/send-event>); every wait has an end;
@@ -125,7 +125,7 @@ impl Https {
         let endpoint = &self.settings.connection.endpoint;
         let path = match &self.settings.target {
             Target::Hub => self.settings.entity.clone(),
-            // As the reference writes them (event-hubs.md, section 1, "URLs").
+            // As the reference writes them (`docs/reference/event-hubs.md`, "URLs").
             Target::Partition(partition) => format!("{}/partitions/{partition}", self.settings.entity),
             Target::Publisher(publisher) => format!("{}/publishers/{publisher}", self.settings.entity),
         };
@@ -168,7 +168,7 @@ impl Https {
         slot.as_ref().map(|(token, _)| token.authorization()).ok_or_else(|| DeliverError::transient("no token"))
     }
 
-    /// What an answer means (event-hubs.md, section 1, "Status codes").
+    /// What an answer means (`docs/reference/event-hubs.md`, "Status codes").
     async fn refused(&self, status: StatusCode, wait: Option<Duration>, told: &str) -> DeliverError {
         if status == StatusCode::UNAUTHORIZED {
             // The next request comes with a new one.

@@ -1,5 +1,5 @@
 //! Events as AMQP messages; a batch is one message of format 0x80013700 whose data sections are
-//! whole messages (event-hubs.md, section 2).
+//! whole messages (`docs/reference/event-hubs.md`, "Links and messages").
 
 use crate::flow::batch::{Batch, Event, Property};
 use crate::sink::DeliverError;

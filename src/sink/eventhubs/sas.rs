@@ -1,4 +1,4 @@
-//! Shared access signatures (event-hubs.md, section 1, "SAS token").
+//! Shared access signatures (`docs/reference/event-hubs.md`).
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

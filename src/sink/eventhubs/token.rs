@@ -6,11 +6,11 @@ use crate::platform::{clock, random};
 use crate::sink::{Class, DeliverError, entra};
 use std::time::{Duration, Instant};
 
-/// What a shared access signature is called (event-hubs.md, section 2, "CBS").
+/// What a shared access signature is called (`docs/reference/event-hubs.md`, "CBS").
 const SAS: &str = "servicebus.windows.net:sastoken";
 /// What a token of Entra is called.
 const JWT: &str = "jwt";
-/// What it is for: any namespace that its owner may send to (event-hubs.md, section 1, "Entra").
+/// What it is for: any namespace that its owner may send to (`docs/reference/event-hubs.md`, "Microsoft Entra").
 const RESOURCE: &str = "https://eventhubs.azure.net";
 
 /// A token is not relied on for its last seconds.

@@ -3,7 +3,7 @@
 //! Invariants: PUBACK (QoS 1) and PUBREC (QoS 2) are sent after the commit, in order of arrival;
 //! an acknowledgement belongs to its connection and is never sent on another; the connection is
 //! polled whatever the store does, so pings go out; held messages are bounded in bytes. One client
-//! and event loop per connection, both dropped on any error (reference: mqtt.md, sections 3 and 4).
+//! and event loop per connection, both dropped on any error (`docs/reference/mqtt.md`).
 
 mod acks;
 mod connection;
