@@ -233,7 +233,12 @@ fn kinds_are_named_in_one_row() {
     }
 }
 
-/// A link in a document, and a document that a comment names, exist.
+/// Decisions and changes tell of files that may be gone.
+fn text_is_of_the_past(document: &Path) -> bool {
+    document.components().any(|part| part.as_os_str() == "decisions") || document.ends_with("CHANGELOG.md")
+}
+
+/// A link or a path in a document, and a document that a comment names, exist.
 #[test]
 fn what_is_pointed_at_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -257,6 +262,12 @@ fn what_is_pointed_at_exists() {
             let inside = !link.is_empty() && !link.contains("://") && !link.starts_with("mailto:");
             if inside && !document.parent().unwrap().join(link).exists() {
                 wrong.push(format!("{}: {link}", document.display()));
+            }
+        }
+        for name in text.split('`').filter(|span| ["src/", "tests/", "configs/"].iter().any(|f| span.starts_with(f))) {
+            let is_path = !name.contains(['*', ' ', '<', '\n']);
+            if is_path && !root.join(name).exists() && !text_is_of_the_past(&document) {
+                wrong.push(format!("{}: {name}", document.display()));
             }
         }
     }
