@@ -112,14 +112,12 @@ impl Agent {
         self.around.store.configure(readers, options(&config, &self.around.clock, &self.around.metrics).rules());
         self.config = config;
         for part in plan.stop.iter().filter(|part| !plan.start.contains(part)) {
-            match part {
-                PartId::Source(name) => self.around.metrics.forget(SOURCE, name),
-                PartId::Sink(name) => self.around.metrics.forget(SINK, name),
-            }
+            let (kind, name) = part.label();
+            self.around.metrics.forget(kind, name);
         }
         for id in &plan.start {
             if let PartId::Sink(name) = id
-                && let Some(sink) = self.config.sinks.iter().find(|sink| sink.name == *name)
+                && let Some(sink) = self.config.sink(name)
             {
                 tell_sink(sink, &self.around.store);
             }
@@ -141,16 +139,17 @@ impl Agent {
         for (part, status) in self.health() {
             let since = people::span(u64::try_from(status.since.elapsed().as_millis()).unwrap_or(u64::MAX));
             let health = status.health.to_string();
+            let (kind, name) = part.label();
+            let numbers = self.around.metrics.part(kind, name);
             match &part {
-                PartId::Source(name) => {
-                    let numbers = self.around.metrics.part(SOURCE, name);
+                PartId::Source(_) => {
                     let last = i64::try_from(numbers.get(Metric::SourceLastFrame)).unwrap_or(i64::MAX);
                     let last = if last == 0 { "none".into() } else { people::age(now_ms.saturating_sub(last)) };
                     let numbers = numbers.line();
                     tracing::info!(event = event::STATUS, %part, health, since, last_reading = last, "{numbers}");
                 }
-                PartId::Sink(name) => {
-                    let numbers = self.around.metrics.part(SINK, name).line();
+                PartId::Sink(_) => {
+                    let numbers = numbers.line();
                     let Backlog { records, bytes, oldest_ms } = self.around.store.backlog(name);
                     let oldest = oldest_ms.map(|at| people::age(now_ms.saturating_sub(at))).unwrap_or_default();
                     let waits = people::size(bytes);

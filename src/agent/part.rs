@@ -17,13 +17,13 @@ const SOON: Duration = Duration::from_secs(1);
 /// Begins a part that the configuration names.
 pub fn begin(supervisor: &mut Supervisor, id: &PartId, config: &Config, around: &Around) {
     let begin = match id {
-        PartId::Source(name) => config.sources.iter().find(|source| source.name == *name).map(|source| {
+        PartId::Source(name) => config.source(name).map(|source| {
             let (source, around, generation) = (source.clone(), around.clone(), config.generation);
             Arc::new(move |stop, health| -> Attempt {
                 Box::pin(feed(source.clone(), generation, around.clone(), stop, health))
             }) as Begin
         }),
-        PartId::Sink(name) => config.sinks.iter().find(|sink| sink.name == *name).map(|sink| {
+        PartId::Sink(name) => config.sink(name).map(|sink| {
             let (sink, around, device) = (sink.clone(), around.clone(), config.device.clone());
             Arc::new(move |stop, health| -> Attempt { Box::pin(deliver(&sink, &device, around.clone(), stop, health)) })
                 as Begin

@@ -42,15 +42,9 @@ pub fn plan(old: &Config, new: &Config) -> Result<Plan, Vec<&'static str>> {
     }
     let mut plan = Plan::default();
     let is_same = |id: &PartId| match id {
-        PartId::Source(name) => {
-            let find = |config: &'_ Config| config.sources.iter().find(|source| source.name == *name).cloned();
-            find(old) == find(new)
-        }
+        PartId::Source(name) => old.source(name) == new.source(name),
         // Every event says which device it comes from.
-        PartId::Sink(name) => {
-            let find = |config: &'_ Config| config.sinks.iter().find(|sink| sink.name == *name).cloned();
-            find(old) == find(new) && old.device == new.device
-        }
+        PartId::Sink(name) => old.sink(name) == new.sink(name) && old.device == new.device,
     };
     let (before, after) = (parts_of(old), parts_of(new));
     for id in &after {

@@ -3,6 +3,7 @@
 //! Invariants: a part that ends or panics without being asked is started again, later each time; each of its
 //! changes is known by its health; a stop is never delayed by a restart that waits.
 
+use super::{SINK, SOURCE};
 use crate::flow::health::{Health, Reporter, Status};
 use crate::flow::stop::{Stop, StopSender, reason, stop};
 use crate::platform::random;
@@ -32,12 +33,20 @@ pub enum PartId {
     Sink(String),
 }
 
+impl PartId {
+    /// The label of its numbers, and its value: `source` and the source's name, for example.
+    pub(super) fn label(&self) -> (&'static str, &str) {
+        match self {
+            Self::Source(name) => (SOURCE, name),
+            Self::Sink(name) => (SINK, name),
+        }
+    }
+}
+
 impl fmt::Display for PartId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Source(name) => write!(f, "source.{name}"),
-            Self::Sink(name) => write!(f, "sink.{name}"),
-        }
+        let (kind, name) = self.label();
+        write!(f, "{kind}.{name}")
     }
 }
 

@@ -88,7 +88,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     let names: Vec<&str> = config.sinks.iter().map(|sink| sink.name.as_str()).collect();
     let found = match (&arguments.sink, &config.sinks[..]) {
         (None, [only]) => Some(only),
-        (Some(name), sinks) => sinks.iter().find(|sink| sink.name == *name),
+        (Some(name), _) => config.sink(name),
         (None, _) => None,
     };
     let Some(found) = found else {

@@ -33,7 +33,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
-    let Some(found) = config.sources.iter().find(|source| source.name == arguments.source) else {
+    let Some(found) = config.source(&arguments.source) else {
         let names: Vec<&str> = config.sources.iter().map(|source| source.name.as_str()).collect();
         return fail(2, format_args!("there is no source `{}`; there are: {}", arguments.source, names.join(", ")));
     };

@@ -39,6 +39,20 @@ pub struct Config {
     pub generation: u64,
 }
 
+impl Config {
+    /// The source of this name.
+    #[must_use]
+    pub fn source(&self, name: &str) -> Option<&Source> {
+        self.sources.iter().find(|source| source.name == name)
+    }
+
+    /// The sink of this name.
+    #[must_use]
+    pub fn sink(&self, name: &str) -> Option<&Sink> {
+        self.sinks.iter().find(|sink| sink.name == name)
+    }
+}
+
 /// The rules of the store.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoreConfig {

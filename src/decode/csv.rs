@@ -69,7 +69,7 @@ fn read(section: &mut Section<'_>) -> Arc<dyn Format> {
             .texts("columns")
             .doc("Names of the columns, where there is no header line.")
             .example("[\"time\", \"temperature\"]")
-            .check(|columns| columns.is_empty().then(|| ("`columns` is empty".into(), None)))
+            .not_empty()
             .get_or("the first line of a file or message names them");
         csv.columns = columns.map(|columns| columns.into_iter().map(|column| column.value).collect());
         if table.is_bad("columns") {

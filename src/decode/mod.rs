@@ -156,6 +156,14 @@ pub struct Kind {
     pub usual: fn() -> Arc<dyn Format>,
 }
 
+impl Kind {
+    /// A kind that has no settings.
+    const fn without_keys<F: Format + Default + 'static>(name: &'static str, doc: &'static str) -> Self {
+        let usual = || Arc::new(F::default()) as Arc<dyn Format>;
+        Self { name, doc, keys: &[], read: |_| Arc::new(F::default()), usual }
+    }
+}
+
 /// Every kind of decoder there is.
 pub const KINDS: &[Kind] =
     &[plain::JSON, plain::NDJSON, csv::KIND, nmea::KIND, key_value::KIND, influx::KIND, plain::TEXT, plain::BYTES];

@@ -7,19 +7,12 @@ use super::members::{Members, is_number, quoted};
 use super::{Content, DecodeError, Format, Kind, Utf8};
 use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
-use std::sync::Arc;
 
 /// The row of this format in the table of decoders.
-pub const KIND: Kind = Kind {
-    name: "nmea",
-    doc: "NMEA 0183 sentences, one a line.",
-    keys: &[],
-    read: |_| Arc::new(Nmea),
-    usual: || Arc::new(Nmea),
-};
+pub const KIND: Kind = Kind::without_keys::<Nmea>("nmea", "NMEA 0183 sentences, one a line.");
 
 /// NMEA 0183.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Nmea;
 
 impl Format for Nmea {

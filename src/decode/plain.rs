@@ -3,52 +3,27 @@
 use super::{Content, DecodeError, Format, Kind, Utf8, strict};
 use crate::flow::record::PayloadKind;
 use serde::de::IgnoredAny;
-use std::sync::Arc;
 
 /// The row of `json` in the table of decoders.
-pub const JSON: Kind = Kind {
-    name: "json",
-    doc: "One JSON value, kept as it is.",
-    keys: &[],
-    read: |_| Arc::new(Json),
-    usual: || Arc::new(Json),
-};
+pub const JSON: Kind = Kind::without_keys::<Json>("json", "One JSON value, kept as it is.");
 /// The row of `ndjson` in the table of decoders.
-pub const NDJSON: Kind = Kind {
-    name: "ndjson",
-    doc: "A JSON value a line, each kept as it is.",
-    keys: &[],
-    read: |_| Arc::new(Ndjson),
-    usual: || Arc::new(Ndjson),
-};
+pub const NDJSON: Kind = Kind::without_keys::<Ndjson>("ndjson", "A JSON value a line, each kept as it is.");
 /// The row of `text` in the table of decoders.
-pub const TEXT: Kind = Kind {
-    name: "text",
-    doc: "UTF-8 text, kept as it is.",
-    keys: &[],
-    read: |_| Arc::new(Text),
-    usual: || Arc::new(Text),
-};
+pub const TEXT: Kind = Kind::without_keys::<Text>("text", "UTF-8 text, kept as it is.");
 /// The row of `bytes` in the table of decoders.
-pub const BYTES: Kind = Kind {
-    name: "bytes",
-    doc: "Any bytes, kept as they are; base64 in JSON output.",
-    keys: &[],
-    read: |_| Arc::new(Binary),
-    usual: || Arc::new(Binary),
-};
+pub const BYTES: Kind = Kind::without_keys::<Binary>("bytes", "Any bytes, kept as they are; base64 in JSON output.");
 
 /// One JSON value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Json;
 /// A JSON value a line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Ndjson;
 /// UTF-8 text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Text;
 /// Any bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Binary;
 
 impl Format for Json {

@@ -233,6 +233,24 @@ impl<T: Clone + 'static> Ask<'_, '_, T> {
     }
 }
 
+impl Ask<'_, '_, String> {
+    /// An empty text is a problem.
+    #[must_use]
+    pub fn not_empty(self) -> Self {
+        let key = self.entry.key;
+        self.check(move |text| text.is_empty().then(|| (format!("`{key}` is empty"), None)))
+    }
+}
+
+impl<T: Clone + 'static> Ask<'_, '_, Elements<T>> {
+    /// An empty list is a problem.
+    #[must_use]
+    pub fn not_empty(self) -> Self {
+        let key = self.entry.key;
+        self.check(move |list| list.is_empty().then(|| (format!("`{key}` is empty"), None)))
+    }
+}
+
 impl<T: Read + PartialOrd + Display + 'static> Ask<'_, '_, T> {
     /// One of these numbers.
     #[must_use]

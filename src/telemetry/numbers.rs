@@ -1,8 +1,8 @@
 //! Numbers that Forebay keeps of itself and of each of its parts, in one table.
 //!
 //! Counters only rise while the process runs; gauges are set. A part counts in `Metrics` of its own, which add
-//! to those of the agent: a counter of the agent is the sum over all parts that there ever were. Names follow Prometheus: the unit
-//! is at the end (`_bytes`, `_ms`), counters end in `_total`.
+//! to those of the agent: a counter of the agent is the sum over all parts that there ever were. Names follow
+//! Prometheus: the unit is at the end (`_bytes`, `_ms`), counters end in `_total`.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

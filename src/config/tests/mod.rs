@@ -105,6 +105,25 @@ fn several_files_are_read_as_one_and_problems_name_theirs() {
 }
 
 #[test]
+fn texts_and_lists_that_must_not_be_empty_say_so() {
+    for (key, text) in [
+        ("path", format!("{SINK}[source.a]\nkind = \"file\"\npath = \"\"\n")),
+        ("path", format!("{SINK}[source.a]\nkind = \"serial\"\npath = \"\"\nframing = \"line\"\n")),
+        ("path", format!("{SOURCE}[sink.d]\nkind = \"directory\"\npath = \"\"\n")),
+        (
+            "client_id",
+            format!("{SINK}[source.a]\nkind = \"mqtt\"\nurl = \"mqtt://h\"\ntopics = [\"t\"]\nclient_id = \"\"\n"),
+        ),
+        ("columns", format!("{SINK}{SOURCE}decoder = \"csv\"\ncsv = {{ columns = [] }}\n")),
+        ("brokers", format!("{SOURCE}[sink.k]\nkind = \"kafka\"\ntopic = \"t\"\nbrokers = []\n")),
+    ] {
+        let shown = problems(&text, &Around::default());
+        assert!(shown.contains(&format!("`{key}` is empty")), "{shown}");
+        assert_eq!(shown.matches("column ").count(), 1, "{shown}");
+    }
+}
+
+#[test]
 fn one_wrong_value_gives_one_problem() {
     for text in [
         format!("{SINK}[source.a]\nkind = \"file\"\npath = 5\n"),

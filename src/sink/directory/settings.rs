@@ -53,7 +53,7 @@ fn read(section: &mut Section<'_>) -> Option<(Arc<dyn SinkSettings>, Sending)> {
         .text("path")
         .doc("The folder. It is made if it is missing. No other sink and no source may use it.")
         .example("\"/var/spool/forebay\"")
-        .check(|path| path.is_empty().then(|| ("`path` is empty".into(), None)))
+        .not_empty()
         .need();
     let roll = section
         .duration("roll")

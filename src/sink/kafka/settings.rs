@@ -83,7 +83,7 @@ fn read(section: &mut Section<'_>) -> Option<(Arc<dyn SinkSettings>, Sending)> {
         .texts("brokers")
         .doc("Host and port of brokers to begin with; the cluster names the others. The usual port is 9092.")
         .example("[\"kafka.example.com:9092\"]")
-        .check(|brokers| brokers.is_empty().then(|| ("`brokers` is empty".into(), None)))
+        .not_empty()
         .need();
     let topic = section
         .text("topic")

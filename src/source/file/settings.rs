@@ -101,7 +101,7 @@ fn read(section: &mut Section<'_>, routes: &mut dyn Routes) -> Option<Arc<dyn So
         .text("path")
         .doc("Path of a file, or a pattern with `*`, `?`, `[..]`, `**`.")
         .example("\"/var/log/plant/*.log\"")
-        .check(|path| path.is_empty().then(|| ("`path` is empty".into(), None)))
+        .not_empty()
         .check(|path| {
             let error = glob::Pattern::new(path).err()?;
             Some((format!("`{path}` is not a path or pattern: {error}"), None))

@@ -265,7 +265,7 @@ fn read_register(mut section: Section<'_>) -> Option<Register> {
         .text("name")
         .doc("Name of the value: a member of the record.")
         .example("\"temperature\"")
-        .check(|name| name.is_empty().then(|| ("`name` is empty".into(), None)))
+        .not_empty()
         .need();
     let table = section
         .choice(

@@ -137,7 +137,7 @@ fn read_client_id(section: &mut Section<'_>) -> String {
         .text("client_id")
         .doc("Client id. It must stay the same, so that the broker keeps the session and the messages in it.")
         .example("\"forebay-hall-3\"")
-        .check(|id| id.is_empty().then(|| ("`client_id` is empty".into(), None)))
+        .not_empty()
         .get_or("`forebay-` and the device's name");
     given.unwrap_or_else(|| {
         let id = format!("forebay-{}", section.device());

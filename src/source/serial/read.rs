@@ -80,7 +80,7 @@ pub fn read(section: &mut Section<'_>, routes: &mut dyn Routes) -> Option<Arc<dy
         .text("path")
         .doc("Path of the port, or a pattern for several. `/dev/serial/by-id/..` stays the same when devices are replugged.")
         .example("\"/dev/serial/by-id/usb-..\"")
-        .check(|path| path.is_empty().then(|| ("`path` is empty".into(), None)))
+        .not_empty()
         .check(|path| {
             let error = glob::Pattern::new(path).err()?;
             Some((format!("`{path}` is not a path or pattern: {error}"), None))
