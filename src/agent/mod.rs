@@ -19,7 +19,7 @@ use crate::flow::health::Status;
 use crate::platform::clock::{self, Clock};
 use crate::store::{Backlog, Finding, OpenError, Options, Store};
 use crate::telemetry::people;
-use crate::telemetry::{Metric, Metrics, event};
+use crate::telemetry::{Event, Metric, Metrics, event};
 use std::sync::Arc;
 use std::time::Duration;
 use supervisor::Supervisor;
@@ -56,6 +56,14 @@ struct Around {
     metrics: Arc<Metrics>,
 }
 
+impl Around {
+    /// Tells the user of an event of a part.
+    fn tell(&self, id: &PartId, event: &Event) {
+        let (kind, name) = id.label();
+        self.store.tell(event, &self.metrics.part(kind, name));
+    }
+}
+
 /// What is left when an agent has stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Left {
@@ -86,7 +94,7 @@ impl Agent {
         place::after(&config.state, config.store.cap);
         tell_store(&config, &store);
         let around = Around { store, clock, metrics };
-        let mut supervisor = Supervisor::default();
+        let mut supervisor = Supervisor::new(around.clone());
         for id in parts_of(&config) {
             part::begin(&mut supervisor, &id, &config, &around);
         }
@@ -150,13 +158,18 @@ impl Agent {
                 }
                 PartId::Sink(_) => {
                     let numbers = numbers.line();
-                    let Backlog { records, bytes, oldest_ms } = self.around.store.backlog(name);
+                    let Backlog { records, bytes, oldest_ms } = self.around.store.reader(name).backlog();
                     let oldest = oldest_ms.map(|at| people::age(now_ms.saturating_sub(at))).unwrap_or_default();
                     let waits = people::size(bytes);
                     tracing::info!(event = event::STATUS, %part, health, since, records, waits, oldest, "{numbers}");
                 }
             }
         }
+    }
+
+    /// Tells the user of an event: log line, count, and a record in `forebay.events`.
+    pub fn tell(&self, event: &Event) {
+        self.around.store.tell(event, &self.around.metrics);
     }
 
     /// The configuration in force.
@@ -243,11 +256,12 @@ fn tell_store(config: &Config, store: &Store) {
 
 /// Says what waits for a sink, and when it is new to a store that has something.
 fn tell_sink(sink: &Sink, store: &Store) {
-    let Backlog { records, bytes, .. } = store.backlog(&sink.name);
+    let Backlog { records, bytes, .. } = store.reader(&sink.name).backlog();
     let waits = people::size(bytes);
     tracing::info!(event = event::STORE_OPENED, sink = sink.name, records, waits, "waits for delivery");
-    let streams = store.streams_of(&sink.name);
-    let is_known = streams.iter().any(|(stream, _)| store.saved_position(&sink.name, *stream).is_some());
+    let reader = store.reader(&sink.name);
+    let streams = reader.streams();
+    let is_known = streams.iter().any(|(stream, _)| reader.saved_position(*stream).is_some());
     if !is_known && records > 0 {
         let unknown = store.unknown_readers().join(", ");
         tracing::warn!(
@@ -263,7 +277,7 @@ fn tell_sink(sink: &Sink, store: &Store) {
 
 /// What the sink that is furthest behind has not delivered.
 fn slowest(config: &Config, store: &Store) -> Backlog {
-    let all = config.sinks.iter().map(|sink| store.backlog(&sink.name));
+    let all = config.sinks.iter().map(|sink| store.reader(&sink.name).backlog());
     all.max_by_key(|backlog| backlog.records).unwrap_or_default()
 }
 

@@ -3,11 +3,11 @@
 //! Invariants: a part that ends or panics without being asked is started again, later each time; each of its
 //! changes is known by its health; a stop is never delayed by a restart that waits.
 
-use super::{SINK, SOURCE};
+use super::{Around, SINK, SOURCE};
 use crate::flow::health::{Health, Reporter, Status};
 use crate::flow::stop::{Stop, StopSender, reason, stop};
 use crate::platform::random;
-use crate::telemetry::event;
+use crate::telemetry::{Event, Metrics};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::pin::Pin;
@@ -67,16 +67,23 @@ struct Part {
 #[derive(Debug, Default)]
 pub(super) struct Supervisor {
     parts: BTreeMap<PartId, Part>,
+    /// Where failures are told; only in the log without it.
+    around: Option<Around>,
 }
 
 impl Supervisor {
+    /// Without parts; failures are told to the user of this agent.
+    pub fn new(around: Around) -> Self {
+        Self { parts: BTreeMap::new(), around: Some(around) }
+    }
+
     /// Starts a part and keeps it running.
     pub fn start(&mut self, id: PartId, begin: Begin) {
         let (sender, stop) = stop();
         let reporter = Reporter::default();
         let status = reporter.watch();
         let mut task = JoinSet::new();
-        task.spawn(keep_running(id.clone(), begin, stop, reporter));
+        task.spawn(keep_running(id.clone(), begin, stop, reporter, self.around.clone()));
         self.parts.insert(id, Part { stop: sender, task, status });
     }
 
@@ -110,7 +117,7 @@ impl Supervisor {
     }
 }
 
-async fn keep_running(id: PartId, begin: Begin, mut stop: Stop, reporter: Reporter) {
+async fn keep_running(id: PartId, begin: Begin, mut stop: Stop, reporter: Reporter, around: Option<Around>) {
     let mut failures = 0;
     loop {
         let started = Instant::now();
@@ -134,7 +141,11 @@ async fn keep_running(id: PartId, begin: Begin, mut stop: Stop, reporter: Report
         let wait = random::backoff(RESTART_MS, RESTART_LIMIT_MS, failures);
         failures += 1;
         let again_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        tracing::error!(event = event::PART_FAILED, part = %id, why, again_ms, "failed; it is started again");
+        let event = Event::PartFailed { part: id.to_string(), why: why.clone(), again_ms };
+        match &around {
+            Some(around) => around.tell(&id, &event),
+            None => event.log(&Metrics::new()),
+        }
         reporter.set(Health::Failed(why, wait));
         tokio::select! {
             () = tokio::time::sleep(wait) => reporter.set(Health::Starting),

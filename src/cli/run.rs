@@ -7,7 +7,7 @@ use crate::agent::{Agent, PartId, STATUS};
 use crate::config::{self, Config, Options, System, redact};
 use crate::platform::signals::{self, Reload};
 use crate::platform::{clock, process};
-use crate::telemetry::event;
+use crate::telemetry::{Event, event};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -93,7 +93,9 @@ async fn serve(config: Config, path: &Path, state: Option<&Path>) -> Result<bool
             () = agent.failed() => break false,
             () = reload.requested() => {
                 Systemd::reloading();
-                systemd.alive_while(change(&mut agent, path, state)).await;
+                for event in systemd.alive_while(change(&mut agent, path, state)).await {
+                    agent.tell(&event);
+                }
                 Systemd::ready(&agent);
             }
             _ = look.tick() => systemd.alive(&agent),
@@ -104,24 +106,20 @@ async fn serve(config: Config, path: &Path, state: Option<&Path>) -> Result<bool
     Ok(is_sound && systemd.alive_while(agent.stop(DRAIN)).await.is_sound)
 }
 
-/// Reads the configuration again. One that is not good changes nothing.
-async fn change(agent: &mut Agent, path: &Path, state: Option<&Path>) {
+/// Reads the configuration again; what the user is told of it. One that is not good changes nothing.
+async fn change(agent: &mut Agent, path: &Path, state: Option<&Path>) -> Vec<Event> {
     let config = path.display().to_string();
-    let refused = |line: Option<usize>, problem: &str| {
-        tracing::error!(event = event::CONFIG_REFUSED, config, line, problem, "the running configuration stays");
-    };
+    let refused = |line: Option<usize>, problem: String| Event::ConfigRefused { config: config.clone(), line, problem };
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
-        Err(error) => return refused(None, &format!("cannot be read: {error}")),
+        Err(error) => return vec![refused(None, format!("cannot be read: {error}"))],
     };
     let options = Options { path: Some(path), ..Options::default() };
     let (mut new, notes) = match config::load_with(&text, &System, options) {
         Ok(loaded) => loaded,
         Err(report) => {
-            for problem in report.problems() {
-                refused(Some(report.position(problem).line), &redact::text(&problem.message));
-            }
-            return;
+            let told = |problem| refused(Some(report.position(problem).line), redact::text(&problem.message));
+            return report.problems().iter().map(told).collect();
         }
     };
     if let Some(state) = state {
@@ -133,11 +131,8 @@ async fn change(agent: &mut Agent, path: &Path, state: Option<&Path>) {
             let names = |parts: &[PartId]| parts.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
             let (stopped, started, kept) = (names(&plan.stop), names(&plan.start), plan.keep.len());
             let generation = agent.config().generation;
-            tracing::info!(event = event::CONFIG_APPLIED, config, generation, stopped, started, kept, "in force");
+            vec![Event::ConfigApplied { config, generation, stopped, started, kept }]
         }
-        Err(keys) => {
-            let keys = keys.join(", ");
-            refused(None, &format!("{keys} can only change at a restart"));
-        }
+        Err(keys) => vec![refused(None, format!("{} can only change at a restart", keys.join(", ")))],
     }
 }

@@ -7,7 +7,7 @@ use crate::intake::Route;
 use crate::section::{Bytes, Data, Key, Report, Section, Session, Texts, Value};
 use crate::sink;
 use crate::source::{self, Message, Routes};
-use crate::store::{ReaderRule, Selection};
+use crate::store::{Begin, ReaderRule, Role, Selection};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -192,16 +192,19 @@ pub(super) fn read_sink_of(kind: &sink::Kind, name: &str, mut section: Section<'
         if !section.has("from") {
             section.assume("from = every stream that is not Forebay's own");
         }
-        let newest = section
+        let begin = section
             .choice(
                 "begin",
-                &[("oldest", false, "All that the store still has."), ("newest", true, "What arrives from now on.")],
+                &[
+                    ("oldest", Begin::Oldest, "All that the store still has."),
+                    ("newest", Begin::Newest, "What arrives from now on."),
+                ],
             )
             .doc("Where a new sink begins to read.")
-            .or(false);
+            .or(Begin::Oldest);
         let streams =
             from.map_or(Selection::All, |from| Selection::Named(from.into_iter().map(|stream| stream.value).collect()));
-        ReaderRule { name: name.into(), streams, newest }
+        ReaderRule { name: name.into(), streams, begin, role: Role::Sink }
     });
     let settings = (kind.read)(&mut section);
     section.end();

@@ -49,7 +49,7 @@ pub(super) struct Lane {
 
 /// Delivers a stream until asked to stop.
 pub(super) async fn run(shared: Arc<Shared>, stream: StreamId, origin: Origin, stop: Stop) {
-    let position = shared.store.position(&shared.rule.name, stream);
+    let position = shared.reader.position(stream);
     let progress = Progress::new(&position, shared.rule.sending.live_first, shared.store.end(stream));
     let tracks = Arc::new(Tracks {
         split: watch::Sender::new(progress.old.is_some()),
@@ -82,7 +82,7 @@ pub(super) async fn run(shared: Arc<Shared>, stream: StreamId, origin: Origin, s
     if shared.rule.sending.live_first {
         let mut progress = tracks.progress();
         progress.settle();
-        shared.store.mark(&shared.rule.name, stream, progress.position());
+        shared.reader.mark(stream, progress.position());
     }
 }
 
@@ -177,7 +177,7 @@ impl Lane {
 
     /// Goes on behind what was given up (`max_behind`).
     async fn skip_given_up(&self, rounds: &mut Rounds) {
-        let given = self.shared.store.position(&self.shared.rule.name, self.stream).next;
+        let given = self.shared.reader.position(self.stream).next;
         if given > self.tracks.progress().live {
             self.release(given, 0, Accepted::nothing_left());
             rounds.rewind(given).await;
@@ -210,7 +210,7 @@ impl Lane {
     /// Has a position written soon; whoever calls holds the lock, so that no older one comes after it.
     fn mark(&self, progress: &Progress) -> Position {
         let position = progress.position();
-        self.shared.store.mark(&self.shared.rule.name, self.stream, position.clone());
+        self.shared.reader.mark(self.stream, position.clone());
         position
     }
 
@@ -223,7 +223,7 @@ impl Lane {
             |there: &Position| claim(there) >= claim(position) && (there.split.is_some() || position.split.is_none());
         loop {
             saved.mark_unchanged();
-            if store.saved_position(&self.shared.rule.name, self.stream).as_ref().is_some_and(wanted) {
+            if self.shared.reader.saved_position(self.stream).as_ref().is_some_and(wanted) {
                 return true;
             }
             tokio::select! {
@@ -271,7 +271,7 @@ impl Lane {
         let (mut done, mut bytes) = (0, 0);
         for (batch, cursor) in batches {
             let last = batch.events.iter().map(|event| event.envelope.last).max().unwrap_or(0);
-            let stands = || self.shared.store.position(&self.shared.rule.name, self.stream).next;
+            let stands = || self.shared.reader.position(self.stream).next;
             let is_wanted = || self.course.lane == OLD || self.shared.rule.sending.live_first || stands() <= last;
             match self.shared.way.deliver(&batch, is_wanted, stop).await {
                 Ended::Accepted(proof) => {
@@ -335,13 +335,7 @@ impl Lane {
                 false
             }
         };
-        self.shared.store.release(Release {
-            reader: self.shared.rule.name.clone(),
-            stream: self.stream,
-            position: progress.position(),
-            bytes,
-            proof,
-        });
+        self.shared.reader.release(Release { stream: self.stream, position: progress.position(), bytes, proof });
         if is_done {
             self.tracks.split.send_replace(false);
         }

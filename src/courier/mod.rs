@@ -18,7 +18,7 @@ use crate::flow::health::Reporter;
 use crate::flow::stop::{Stop, reason};
 use crate::platform::clock::Clock;
 use crate::sink::{Sending, Sink};
-use crate::store::Store;
+use crate::store::{ReaderHandle, Store};
 use crate::telemetry::Metrics;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -42,6 +42,7 @@ pub struct Rule {
 struct Shared {
     rule: Rule,
     store: Store,
+    reader: ReaderHandle,
     way: Way,
     metrics: Arc<Metrics>,
 }
@@ -60,20 +61,21 @@ pub async fn run(
     mut stop: Stop,
 ) -> Result<(), String> {
     let rate = rule.sending.rate;
-    let way = Way::new(rule.name.clone(), sink.clone(), rate, Some(store.clone()), clock.clone(), metrics.clone());
-    let shared = Arc::new(Shared { rule, store: store.clone(), way: way.reporting(health.clone()), metrics });
+    let reader = store.reader(&rule.name);
+    let way = Way::new(rule.name.clone(), sink.clone(), rate, Some(reader.clone()), clock.clone(), metrics.clone());
+    let shared = Arc::new(Shared { rule, store: store.clone(), reader, way: way.reporting(health.clone()), metrics });
     let mut durable = store.durable();
     let mut known = BTreeSet::new();
     let mut lanes = JoinSet::new();
     // Lanes end with the sink, and also when one of them has failed.
     let (ending, end) = flow::stop::stop();
-    let is_idle = || store.backlog(&shared.rule.name).records == 0;
+    let is_idle = || shared.reader.backlog().records == 0;
     if is_idle() {
         health.idle();
     }
     let mut too_far = TooFar::new(shared.rule.sending.limit, clock);
     let ended = loop {
-        for (id, name) in store.streams_of(&shared.rule.name) {
+        for (id, name) in shared.reader.streams() {
             if known.insert(id) {
                 let origin =
                     Origin { device: shared.rule.device.clone(), store: store.id().into(), stream: name.into() };
@@ -85,7 +87,7 @@ pub async fn run(
             // A lane ends only when it is asked to.
             Some(ended) = lanes.join_next() => break Err(ended.map_or_else(reason, |()| "a lane ended by itself".into())),
             behind = too_far.look() => {
-                too_far.tell(&shared.rule.name, shared.store.give_up(&shared.rule.name, behind));
+                too_far.tell(&shared.rule.name, shared.reader.give_up(behind));
                 if is_idle() {
                     health.idle();
                 }

@@ -9,7 +9,7 @@ use crate::platform::random;
 use crate::sink::link::{Link, Permit};
 use crate::sink::pace::{Pace, Rate};
 use crate::sink::{Class, DeliverError, Sink};
-use crate::store::Store;
+use crate::store::ReaderHandle;
 use crate::telemetry::outage::{Outage, Tell};
 use crate::telemetry::people;
 use crate::telemetry::{Metric, Metrics, event};
@@ -55,7 +55,7 @@ pub struct Way {
     used: Mutex<HashMap<Arc<str>, u64>>,
     outage: Mutex<Outage>,
     /// Where what waits is counted.
-    store: Option<Store>,
+    reader: Option<ReaderHandle>,
     clock: Clock,
     metrics: Arc<Metrics>,
     health: Reporter,
@@ -68,14 +68,14 @@ impl Way {
         name: String,
         sink: Arc<dyn Sink>,
         rate: Option<Rate>,
-        store: Option<Store>,
+        reader: Option<ReaderHandle>,
         clock: Clock,
         metrics: Arc<Metrics>,
     ) -> Self {
         let pace = rate.map(|rate| Mutex::new(Pace::new(rate)));
         let (link, probed, outage) = (Mutex::default(), Notify::new(), Mutex::default());
         let (used, health) = (Mutex::default(), Reporter::default());
-        Self { name, sink, link, pace, probed, used, outage, store, clock, metrics, health }
+        Self { name, sink, link, pace, probed, used, outage, reader, clock, metrics, health }
     }
 
     /// Says how the sink is.
@@ -202,7 +202,7 @@ impl Way {
         let sink = &self.name;
         let tell = self.outage().failed(&error.message, self.clock.monotonic_ms());
         let waits = || {
-            let backlog = self.store.as_ref().map(|store| store.backlog(&self.name)).unwrap_or_default();
+            let backlog = self.reader.as_ref().map(ReaderHandle::backlog).unwrap_or_default();
             format!("{} records ({})", backlog.records, people::size(backlog.bytes))
         };
         match tell {

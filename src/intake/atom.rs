@@ -152,7 +152,7 @@ impl Builder {
         let positions = positions.map(|position| (self.source.to_string(), position.part, position.value)).collect();
         let part = |stream, records| Part { stream, generation: self.generation, in_flight: false, records };
         let parts = vec![part(*stream, parts.good), part(self.dead, parts.bad)];
-        cut(Atom { parts, positions, ..Atom::default() })
+        cut(Atom { parts, positions })
     }
 }
 

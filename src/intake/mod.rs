@@ -15,14 +15,14 @@ pub use rule::{Check, Quality, Route, Then};
 use crate::flow::frame::Frame;
 use crate::flow::handover::{Held, Taker};
 use crate::flow::receipt::{Durable, Ticket};
-use crate::flow::record::{CLOCK_UNSET, DEAD_LETTERS, EVENTS, PayloadKind, REDELIVERED, Record};
+use crate::flow::record::{DEAD_LETTERS, REDELIVERED, Record};
 use crate::platform::clock::Clock;
 use crate::store::{Atom, OfferError, Part, Store, StreamId};
 use crate::telemetry::seldom::Seldom;
-use crate::telemetry::{Metric, Metrics, event};
+use crate::telemetry::{Event, Metric, Metrics, event};
 use atom::{Builder, Lane};
 use doubt::Doubts;
-use quality::Judge;
+use quality::{Judge, millis};
 use stall::Stall;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -70,7 +70,6 @@ pub async fn run(rule: Rule, mut taker: Taker, store: Store, clock: Clock, metri
     let mut stale = tokio::time::interval(STALE_LOOK);
     let watches = builder.lanes.iter().any(|lane| lane.judge.watches());
     let mut intake = Intake {
-        events: store.stream(EVENTS),
         stall: Stall::new(rule.window),
         waiting: VecDeque::new(),
         offered: VecDeque::new(),
@@ -158,7 +157,6 @@ struct Intake {
     store: Store,
     clock: Clock,
     metrics: Arc<Metrics>,
-    events: StreamId,
     stall: Stall,
     /// Decoded, not yet taken in by the store; the last atom of a frame has its number and permit.
     waiting: VecDeque<(Atom, Option<Paid>)>,
@@ -205,24 +203,12 @@ impl Intake {
         let source = self.builder.source.clone();
         let told: Vec<_> = self.builder.lanes.iter_mut().flat_map(|lane| lane.judge.stale(now.monotonic_ms)).collect();
         for (key, silent) in told {
-            let name = if silent.is_some() { event::SENSOR_STALE } else { event::SENSOR_BACK };
-            let silent_ms = silent.map(|span| u64::try_from(span.as_millis()).unwrap_or(u64::MAX));
-            self.metrics.add(Metric::QualityStale, u64::from(silent.is_some()));
-            tracing::warn!(event = name, source = %source, key = %key, silent_ms, "a device's silence");
-            let payload =
-                serde_json::json!({ "event": name, "source": &*source, "key": &*key, "silent_ms": silent_ms });
-            let record = Record {
-                arrival_ms: now.wall_ms,
-                device_time_us: None,
-                key: name.into(),
-                flags: if now.trusted { 0 } else { CLOCK_UNSET },
-                attributes: now.marks(),
-                kind: PayloadKind::Json,
-                payload: payload.to_string().into(),
+            let (source, key) = (source.to_string(), key.to_string());
+            let event = match silent {
+                Some(span) => Event::SensorStale { source, key, silent_ms: millis(span) },
+                None => Event::SensorBack { source, key },
             };
-            let generation = self.builder.generation;
-            let part = Part { stream: self.events, generation, in_flight: false, records: vec![record] };
-            self.waiting.push_back((Atom { parts: vec![part], ..Atom::default() }, None));
+            self.store.tell(&event, &self.metrics);
         }
     }
 
@@ -236,6 +222,10 @@ impl Intake {
                     return true;
                 }
                 Err(OfferError::Closed) => return false,
+                Err(error @ OfferError::OtherWriter(_)) => {
+                    tracing::error!(event = event::SOURCE_DOWN, source = %self.builder.source, %error, "cannot go on");
+                    return false;
+                }
                 Err(error @ OfferError::TooLarge(_)) => {
                     // Frames are cut below the limit by their sources; a note says if that ever fails.
                     self.metrics.add(Metric::DeadLetters, 1);

@@ -140,7 +140,8 @@ impl Judge {
     }
 }
 
-fn millis(span: Duration) -> u64 {
+/// Whole milliseconds.
+pub fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 

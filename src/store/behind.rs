@@ -1,10 +1,9 @@
 //! A reader that must not hold up the others: it gives up the oldest when it is too far behind.
 
 use super::log::body::StreamId;
-use super::report::Cause;
-use super::shared::{Inner, Shared, reads};
+use super::shared::{Inner, Shared};
 use crate::platform::clock;
-use crate::telemetry::Metric;
+use crate::telemetry::{Cause, Metric};
 use std::collections::VecDeque;
 
 /// This part of the limit in bytes is given up besides.
@@ -66,7 +65,7 @@ impl Shared {
     fn too_far(&self, reader: &str, behind: Behind) -> Vec<(StreamId, u64)> {
         let Some(rule) = self.readers.iter().find(|rule| rule.name == reader) else { return Vec::new() };
         let mut streams: Vec<Waiting> = Vec::new();
-        for stream in self.state.streams.values().filter(|stream| reads(rule, &stream.name)) {
+        for stream in self.state.streams.values().filter(|stream| rule.reads(&stream.name)) {
             let next = self.cursor(reader, stream.id).max(stream.floor);
             let holdings = self.segments.values().filter_map(|segment| segment.summary.of(stream.id));
             let mut holdings: Vec<_> = holdings.filter(|holding| holding.last >= next).copied().collect();

@@ -1,13 +1,105 @@
 //! Where readers stand: cursors as they are now, and what of them is in the log.
 
-use super::log::body::{CursorEntry, Stamp, StreamId};
-use super::position::Position;
-use super::shared::{Live, Shared, reads};
+use super::log::body::{CursorEntry, FloorEntry, Reason, Stamp, StreamId};
+use super::options::Begin;
+use super::position::{Position, Release};
+use super::reader::{Item, Reader};
+use super::shared::{Inner, Live, Shared};
+use super::space::Hold;
+use std::sync::Arc;
 
 /// Cursor progress is saved at the latest after this many milliseconds.
 const CURSOR_MS: u64 = 5000;
 /// Cursor progress is saved at the latest after this many bytes of event bodies.
 const CURSOR_BYTES: u64 = 4 << 20;
+
+/// A reader begins in a stream with the first record that arrived at this time or later.
+#[derive(Debug)]
+pub(super) struct AtTime {
+    reader: String,
+    stream: StreamId,
+    /// Milliseconds since the Unix epoch.
+    arrival_ms: i64,
+}
+
+impl Inner {
+    pub fn release(&self, reader: &str, release: Release) {
+        let now = self.options.clock.now();
+        let mut shared = self.lock();
+        let stream = release.stream;
+        shared.ensure_cursor(reader, stream, now.wall_ms);
+        if let Some(live) = shared.cursors.get_mut(&(reader.to_string(), stream)) {
+            live.entry.next = live.entry.next.max(release.position.next);
+            (live.entry.lanes, live.entry.split) = (release.position.lanes, release.position.split);
+            live.entry.seen_ms = now.wall_ms;
+            live.unsaved += release.bytes;
+            live.since_ms.get_or_insert(now.monotonic_ms);
+        }
+        // A stream that was full at its own cap has room at once, not when its cursor is saved.
+        if shared.full.contains_key(&stream) && shared.refresh_full() {
+            self.room.send_modify(|n| *n += 1);
+        }
+        // The committer decides whether it is worth a frame; it sleeps until the next deadline.
+        self.wake.notify_one();
+    }
+
+    pub fn position(&self, reader: &str, stream: StreamId) -> Position {
+        let now = self.options.clock.now().wall_ms;
+        let mut shared = self.lock();
+        shared.ensure_cursor(reader, stream, now);
+        let entry = shared.cursors.get(&(reader.to_string(), stream)).map(|live| Position::from(&live.entry));
+        entry.unwrap_or_else(|| Position::whole(1, 0))
+    }
+
+    pub fn mark(&self, reader: &str, stream: StreamId, position: Position) {
+        let now = self.options.clock.now();
+        let mut shared = self.lock();
+        shared.ensure_cursor(reader, stream, now.wall_ms);
+        if let Some(live) = shared.cursors.get_mut(&(reader.to_string(), stream)) {
+            (live.entry.lanes, live.entry.split) = (position.lanes, position.split);
+            live.since_ms.get_or_insert(now.monotonic_ms);
+            live.urgent = true;
+        }
+        self.wake.notify_one();
+    }
+
+    /// Finds the places of readers that begin at a time; reads up to one segment for each.
+    pub fn begin_at_times(self: &Arc<Self>, readers: Vec<AtTime>) {
+        for AtTime { reader, stream, arrival_ms } in readers {
+            let next = self.sequence_at(stream, arrival_ms);
+            let mut shared = self.lock();
+            if let Some(live) = shared.cursors.get_mut(&(reader, stream)) {
+                live.entry.next = live.entry.next.max(next);
+                live.since_ms = Some(0);
+            }
+        }
+    }
+
+    /// The first sequence that arrived at a time or later. What cannot be read counts as later: rather too many
+    /// records than too few.
+    fn sequence_at(self: &Arc<Self>, stream: StreamId, arrival_ms: i64) -> u64 {
+        let from = {
+            let shared = self.lock();
+            let Some(state) = shared.state.streams.get(&stream) else { return 1 };
+            let holdings = shared.segments.values().filter_map(|segment| segment.summary.of(stream));
+            let later = holdings.filter(|holding| holding.arrival_max >= arrival_ms).map(|holding| holding.first);
+            later.min().map_or(state.next, |first| first.max(state.floor))
+        };
+        let mut reader = Reader::new(self.clone(), stream, from);
+        while let Ok(Some(item)) = reader.read() {
+            match item {
+                Item::Gap(gap) => return gap.from,
+                Item::Span(span) if span.head.arrival_max < arrival_ms => {}
+                Item::Span(span) => {
+                    if let Some((sequence, _)) = span.records().find(|(_, record)| record.arrival_ms >= arrival_ms) {
+                        return sequence;
+                    }
+                }
+            }
+        }
+        reader.next_sequence()
+    }
+}
 
 impl Shared {
     /// A reader's next sequence in a stream.
@@ -30,28 +122,42 @@ impl Shared {
         holdings.filter(|holding| holding.last >= next).map(|holding| holding.bytes_from(next)).sum()
     }
 
-    /// Gives each reader that is new to a stream its place there.
-    pub fn place_readers(&mut self, wall_ms: i64) {
+    /// Gives each reader that is new to a stream its place there; the places that are still to be found by their
+    /// time (`Inner::begin_at_times`).
+    #[must_use]
+    pub fn place_readers(&mut self, wall_ms: i64) -> Vec<AtTime> {
         let rules = self.readers.clone();
+        let mut at_times = Vec::new();
         let streams: Vec<_> = self.state.streams.values().map(|s| (s.id, s.name.clone(), s.next)).collect();
         for rule in rules {
             for (id, name, next) in &streams {
                 let key = (rule.name.clone(), *id);
-                if !reads(&rule, name) || self.cursors.contains_key(&key) {
+                if !rule.reads(name) || self.cursors.contains_key(&key) {
                     continue;
                 }
                 let is_known = self.state.cursors.contains_key(&key);
                 self.ensure_cursor(&rule.name, *id, wall_ms);
+                let begin = match rule.begin {
+                    Begin::Oldest => None,
+                    Begin::Newest => Some(*next),
+                    Begin::Sequence(sequence) => Some(sequence.min(*next)),
+                    Begin::Time(arrival_ms) => {
+                        if !is_known {
+                            at_times.push(AtTime { reader: rule.name.clone(), stream: *id, arrival_ms });
+                        }
+                        None
+                    }
+                };
                 if let Some(live) = self.cursors.get_mut(&key)
-                    && !is_known
-                    && rule.newest
+                    && let Some(begin) = begin.filter(|_| !is_known)
                 {
-                    live.entry.next = *next;
+                    live.entry.next = live.entry.next.max(begin);
                     // Saved with the next frame: a restart before the first delivery must not skip anything.
                     live.since_ms = Some(0);
                 }
             }
         }
+        at_times
     }
 
     /// Gives a reader that is new to a stream its first cursor.
@@ -86,6 +192,16 @@ impl Shared {
         self.state.forget_cursors(stamp.wall_ms);
     }
 
+    /// A cursor is in the log: one that a query's step moved stands there now.
+    pub fn follow(&mut self, cursor: &CursorEntry) {
+        self.ensure_cursor(&cursor.reader, cursor.stream, cursor.seen_ms);
+        if let Some(live) = self.cursors.get_mut(&(cursor.reader.clone(), cursor.stream))
+            && live.entry.next < cursor.next
+        {
+            live.entry = cursor.clone();
+        }
+    }
+
     /// Cursors that have moved since they were saved, to be saved now.
     pub fn dirty(&mut self) -> Vec<CursorEntry> {
         let dirty = self.cursors.values_mut().filter(|live| live.since_ms.is_some());
@@ -103,6 +219,29 @@ impl Shared {
         let since = self.cursors.values().filter_map(|live| live.since_ms).min()?;
         let urgent = self.cursors.values().any(|live| live.urgent);
         Some(if urgent || unsaved >= CURSOR_BYTES { since } else { since + CURSOR_MS })
+    }
+
+    /// A floor that trims never rises above a cursor (checked in debug and test builds).
+    pub fn assert_floors(&self, floors: &[FloorEntry]) {
+        for floor in floors.iter().filter(|floor| cfg!(debug_assertions) && floor.reason == Reason::Trim) {
+            if let Hold::Cursor(lowest) = self.hold(floor.stream) {
+                debug_assert!(floor.floor <= lowest, "{floor:?} is above the cursor {lowest}");
+            }
+        }
+    }
+
+    /// No floor and no cursor is ahead of what is durable (checked in debug and test builds).
+    pub fn assert_cursors(&self) {
+        if !cfg!(debug_assertions) {
+            return;
+        }
+        for stream in self.state.streams.values() {
+            debug_assert!(stream.floor <= stream.next, "{stream:?}");
+        }
+        for ((_, stream), live) in &self.cursors {
+            let durable = self.state.streams.get(stream).map_or(1, |stream| stream.next);
+            debug_assert!(live.entry.next <= durable, "{:?} is ahead of {durable}", live.entry);
+        }
     }
 
     /// Marks cursors as saved, unless they moved on meanwhile.

@@ -1,7 +1,8 @@
 //! What waits for the next commit.
 
-use super::log::body::{CursorEntry, StateChunk, StreamId};
+use super::log::body::StreamId;
 use super::log::section::Builder;
+use super::step::{Mark, Piece, Step};
 use crate::flow::record::Record;
 use std::collections::BTreeMap;
 
@@ -18,20 +19,7 @@ pub struct Part {
     pub records: Vec<Record>,
 }
 
-/// What settles together: it is committed whole or not at all.
-#[derive(Debug, Clone, Default)]
-pub struct Atom {
-    /// Records by stream.
-    pub parts: Vec<Part>,
-    /// Source, part of the source, its position.
-    pub positions: Vec<(String, String, Vec<u8>)>,
-    /// Cursors of a query that moved with its output.
-    pub cursors: Vec<CursorEntry>,
-    /// State of a query.
-    pub states: Vec<StateChunk>,
-}
-
-impl Atom {
+impl Part {
     /// Bytes that it adds to a group, roughly.
     #[must_use]
     pub fn weight(&self) -> usize {
@@ -39,10 +27,26 @@ impl Atom {
             let attributes: usize = r.attributes.iter().map(|(n, v)| n.len() + v.len() + 4).sum();
             r.payload.len() + r.key.len() + attributes + 24
         };
-        let records: usize = self.parts.iter().flat_map(|part| &part.records).map(record).sum();
+        self.records.iter().map(record).sum()
+    }
+}
+
+/// What settles together: it is committed whole or not at all.
+#[derive(Debug, Clone, Default)]
+pub struct Atom {
+    /// Records by stream.
+    pub parts: Vec<Part>,
+    /// Source, part of the source, its position.
+    pub positions: Vec<(String, String, Vec<u8>)>,
+}
+
+impl Atom {
+    /// Bytes that it adds to a group, roughly.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let records: usize = self.parts.iter().map(Part::weight).sum();
         let positions: usize = self.positions.iter().map(|(a, b, c)| a.len() + b.len() + c.len() + 8).sum();
-        let states: usize = self.states.iter().map(|state| state.value.len() + state.query.len() + 16).sum();
-        records + positions + states
+        records + positions
     }
 }
 
@@ -68,10 +72,10 @@ pub struct Group {
     pub sections: Vec<Pending>,
     /// The latest position of each part of a source.
     pub positions: BTreeMap<(String, String), Vec<u8>>,
-    /// Query cursors.
-    pub cursors: Vec<CursorEntry>,
-    /// Query state.
-    pub states: Vec<StateChunk>,
+    /// The latest place of each query in each of its inputs.
+    pub inputs: BTreeMap<(String, StreamId), u64>,
+    /// What queries keep, in order.
+    pub marks: Vec<Mark>,
     /// Bytes so far.
     pub weight: usize,
     /// Payload bytes so far.
@@ -90,8 +94,8 @@ impl Group {
             number,
             sections: Vec::new(),
             positions: BTreeMap::new(),
-            cursors: Vec::new(),
-            states: Vec::new(),
+            inputs: BTreeMap::new(),
+            marks: Vec::new(),
             weight: 0,
             payload: 0,
             since_ms: None,
@@ -103,42 +107,64 @@ impl Group {
     pub fn push(&mut self, atom: Atom, now_ms: u64) {
         let weight = atom.weight();
         self.weight += weight;
-        for part in atom.parts {
-            if part.records.is_empty() {
-                continue;
-            }
-            let section = self.section(part.stream, part.generation, part.in_flight);
-            section.builder.reserve(weight);
-            let mut payload = 0;
-            for record in &part.records {
-                // Encoding into memory has no failure that a record within its limits can cause.
-                if section.builder.push(record).is_ok() {
-                    payload += record.payload.len() as u64;
-                }
-            }
-            self.payload += payload;
+        for part in &atom.parts {
+            self.part(part, weight);
         }
         for (source, part, value) in atom.positions {
             self.positions.insert((source, part), value);
         }
-        self.cursors.extend(atom.cursors);
-        self.states.extend(atom.states);
         self.since_ms.get_or_insert(now_ms);
+    }
+
+    /// Takes a step of a query in; `kept` is what it keeps, as a record of the stream of its state.
+    pub fn push_step(&mut self, reader: &str, step: Step, state: StreamId, kept: Option<(Piece, Record)>, now_ms: u64) {
+        let weight = step.weight();
+        self.weight += weight;
+        for part in &step.output {
+            self.part(part, weight);
+        }
+        for (stream, next) in step.inputs {
+            self.inputs.insert((reader.to_string(), stream), next);
+        }
+        if let Some((piece, record)) = kept {
+            let part = Part { stream: state, generation: 0, in_flight: false, records: vec![record] };
+            if let Some((section, at)) = self.part(&part, weight) {
+                self.marks.push(Mark { reader: reader.into(), stream: state, piece, section, at });
+            }
+        }
+        self.since_ms.get_or_insert(now_ms);
+    }
+
+    /// Takes records in; the section, and the place in it where they begin.
+    fn part(&mut self, part: &Part, weight: usize) -> Option<(usize, u32)> {
+        if part.records.is_empty() {
+            return None;
+        }
+        let at = self.section(part.stream, part.generation, part.in_flight);
+        let builder = &mut self.sections[at].builder;
+        let begin = builder.count();
+        builder.reserve(weight);
+        for record in &part.records {
+            // Encoding into memory has no failure that a record within its limits can cause.
+            if builder.push(record).is_ok() {
+                self.payload += record.payload.len() as u64;
+            }
+        }
+        Some((at, begin))
     }
 
     /// The open section for these records. A stream's records keep their order: only its latest
     /// section may grow.
-    fn section(&mut self, stream: StreamId, generation: u64, in_flight: bool) -> &mut Pending {
+    fn section(&mut self, stream: StreamId, generation: u64, in_flight: bool) -> usize {
         let latest = self.sections.iter().rposition(|section| section.stream == stream);
         let fits = latest.filter(|at| {
             let section = &self.sections[*at];
             section.generation == generation && section.in_flight == in_flight
         });
-        let at = fits.unwrap_or_else(|| {
+        fits.unwrap_or_else(|| {
             self.sections.push(Pending { stream, generation, in_flight, builder: Builder::default() });
             self.sections.len() - 1
-        });
-        &mut self.sections[at]
+        })
     }
 
     /// Whether there is nothing to commit.

@@ -9,10 +9,12 @@
 
 mod behind;
 mod carry;
+mod claim;
 mod commit;
 mod cursor;
 mod damaged;
 pub mod group;
+mod handle;
 pub mod index;
 pub mod inspect;
 pub mod lock;
@@ -26,22 +28,27 @@ mod report;
 mod shared;
 pub mod space;
 pub mod state;
+mod step;
 #[cfg(test)]
 mod tests;
 
 pub use behind::{Behind, GivenUp};
+pub use claim::{OtherWriter, Writer};
 pub use commit::Repaired;
 pub use group::{Atom, Part};
+pub use handle::ReaderHandle;
 pub use log::body::{LaneMark, StreamId};
 pub use log::recover::Finding;
 pub use open::OpenError;
-pub use options::{Options, ReaderRule, Rules, Selection};
+pub use options::{Begin, Options, ReaderRule, Role, Rules, Selection};
 pub use position::{Backlog, Position, Release};
 pub use reader::{Gap, GapReason, Item, ReadError, Reader, Span};
 pub use space::{Keep, StreamRule, WhenFull};
+pub use step::{Kept, MAX_STATE, Memory, Place, Step, StepError};
 
 use crate::flow::hex::hex;
 use crate::flow::receipt::{Durable, Ticket};
+use crate::telemetry::{Event, Metrics};
 use shared::Inner;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -61,6 +68,9 @@ pub enum OfferError {
     /// Enough waits already: try again when `room` says so. The atom comes back.
     #[error("the store has no room at the moment")]
     Full(Box<Atom>),
+    /// A stream has one kind of writer.
+    #[error(transparent)]
+    OtherWriter(#[from] OtherWriter),
     /// More than `MAX_ATOM`.
     #[error("an atom of {0} bytes is larger than the limit of {MAX_ATOM}")]
     TooLarge(usize),
@@ -166,6 +176,12 @@ impl Store {
         self.inner.durable.subscribe()
     }
 
+    /// Follows what is durable of the steps of queries.
+    #[must_use]
+    pub fn stepped(&self) -> watch::Receiver<Durable> {
+        self.inner.stepped.subscribe()
+    }
+
     /// Changes whenever there may be room after an offer was refused.
     #[must_use]
     pub fn room(&self) -> watch::Receiver<u64> {
@@ -178,41 +194,16 @@ impl Store {
         self.inner.positions(source)
     }
 
-    /// The streams that a reader reads, so far.
+    /// A reader by its name.
     #[must_use]
-    pub fn streams_of(&self, reader: &str) -> Vec<(StreamId, String)> {
-        self.inner.streams_of(reader)
-    }
-
-    /// Reads a stream from a reader's cursor on.
-    #[must_use]
-    pub fn reader(&self, reader: &str, stream: StreamId) -> Reader {
-        let next = self.position(reader, stream).next;
-        self.reader_at(stream, next)
+    pub fn reader(&self, name: &str) -> ReaderHandle {
+        ReaderHandle::new(self.clone(), name.into())
     }
 
     /// Reads a stream from a sequence on.
     #[must_use]
     pub fn reader_at(&self, stream: StreamId, next: u64) -> Reader {
         Reader::new(self.inner.clone(), stream, next)
-    }
-
-    /// Where a reader stands in a stream; a new one at its oldest record.
-    #[must_use]
-    pub fn position(&self, reader: &str, stream: StreamId) -> Position {
-        self.inner.position(reader, stream)
-    }
-
-    /// What of a reader's position in a stream is in the log.
-    #[must_use]
-    pub fn saved_position(&self, reader: &str, stream: StreamId) -> Option<Position> {
-        self.inner.lock().state.cursors.get(&(reader.to_string(), stream)).map(Position::from)
-    }
-
-    /// Has a reader give up the oldest of what it has not delivered, so far as it is too far behind.
-    #[must_use]
-    pub fn give_up(&self, reader: &str, behind: Behind) -> Vec<GivenUp> {
-        self.inner.give_up(reader, behind)
     }
 
     /// Whether this store was made by this start.
@@ -232,14 +223,15 @@ impl Store {
         names
     }
 
+    /// Tells the user of an event: log line, count, and a record in `forebay.events`. `metrics` are those of the part
+    /// that it is about.
+    pub fn tell(&self, event: &Event, metrics: &Metrics) {
+        self.inner.tell(event, metrics);
+    }
+
     /// The machine's clock was moved by so many milliseconds.
     pub fn clock_set(&self, by_ms: i64) {
         self.inner.clock_set(by_ms);
-    }
-
-    /// Has what a reader keeps of its lanes written soon; its cursor stays where it is.
-    pub fn mark(&self, reader: &str, stream: StreamId, position: Position) {
-        self.inner.mark(reader, stream, position);
     }
 
     /// Changes whenever positions were saved.
@@ -260,21 +252,10 @@ impl Store {
         self.inner.lock().bytes_from(stream, next)
     }
 
-    /// Moves a reader's cursor over what was delivered.
-    pub fn release(&self, release: Release) {
-        self.inner.release(release);
-    }
-
     /// The store's id in hex.
     #[must_use]
     pub fn id(&self) -> String {
         hex(&self.inner.id)
-    }
-
-    /// What a reader has not released.
-    #[must_use]
-    pub fn backlog(&self, reader: &str) -> Backlog {
-        self.inner.backlog(reader)
     }
 
     /// Commits what waits, saves cursors, writes a close frame.

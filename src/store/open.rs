@@ -15,15 +15,15 @@ use super::log::recover::{Finding, Remembered, Scan, Tail, scan};
 use super::log::segment::{Folders, Segment, Spares};
 use super::log::writer::{Current, Writer};
 use super::mark::Mark;
-use super::report::{Cause, Reports};
+use super::report::Reports;
 use super::shared::{Inner, Shared};
 use super::state::State;
-use super::{Options, ReaderRule};
+use super::{Options, ReaderRule, Role};
 use crate::flow::receipt::Durable;
 use crate::platform::disk::{Disk, Mode};
 use crate::platform::traffic::CountedDisk;
 use crate::platform::{machine, random};
-use crate::telemetry::{Metric, event};
+use crate::telemetry::{Cause, Metric, event};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
@@ -81,7 +81,8 @@ pub(super) fn open(dir: &Path, options: &Options, readers: Vec<ReaderRule>) -> R
     } else if !fresh && lock.as_ref().is_some_and(Lock::is_copy) {
         findings.push(Finding::Copied);
     }
-    let mut writer = writer(options, &folders, &scan)?;
+    let mut writer =
+        writer(options, &folders, &scan, options.spares(readers.iter().any(|rule| rule.role == Role::Query)))?;
     let mut state = scan.state;
     state.epoch = next_epoch(state.epoch);
     let mut segments = scan.segments;
@@ -100,6 +101,8 @@ pub(super) fn open(dir: &Path, options: &Options, readers: Vec<ReaderRule>) -> R
         cursors: BTreeMap::new(),
         unborn: BTreeMap::new(),
         pending: Group::new(1),
+        steps: Group::new(1),
+        writers: BTreeMap::new(),
         refused: false,
         full: BTreeMap::new(),
         stiff: BTreeMap::new(),
@@ -107,7 +110,7 @@ pub(super) fn open(dir: &Path, options: &Options, readers: Vec<ReaderRule>) -> R
         closing: false,
         abandoned: false,
     };
-    shared.place_readers(now.wall_ms);
+    let at_times = shared.place_readers(now.wall_ms);
     if scan.tail.is_some_and(|tail| !tail.clean) {
         tell_drops(&mut shared, options, now.monotonic_ms);
     }
@@ -121,10 +124,12 @@ pub(super) fn open(dir: &Path, options: &Options, readers: Vec<ReaderRule>) -> R
         shared: Mutex::new(shared),
         wake: Condvar::new(),
         durable: watch::Sender::new(Durable::synced(0)),
+        stepped: watch::Sender::new(Durable::synced(0)),
         room: watch::Sender::new(0),
         saved: watch::Sender::new(0),
         failed: watch::Sender::new(false),
     });
+    inner.begin_at_times(at_times);
     let committer = Committer::new(inner.clone(), folders, writer, index, lock)?;
     Ok(Opened { inner, committer, findings })
 }
@@ -172,11 +177,10 @@ fn set_aside(disk: &dyn Disk, folders: &Folders, findings: &[Finding]) {
     }
 }
 
-fn writer(options: &Options, folders: &Folders, scan: &Scan) -> io::Result<Writer> {
+fn writer(options: &Options, folders: &Folders, scan: &Scan, wanted: usize) -> io::Result<Writer> {
     let disk = &options.disk;
     let mut spares = Spares::load(&**disk, folders, options.segment)?;
-    let reserve = usize::try_from(options.reserve / options.segment).unwrap_or(usize::MAX).max(2);
-    if let Err(error) = spares.fill(&**disk, folders, options.segment, reserve) {
+    if let Err(error) = spares.fill(&**disk, folders, options.segment, wanted) {
         tracing::warn!(event = event::STORE_FINDING, %error, "the reserve could not be allocated; going on with less");
     }
     let tail = scan.tail;

@@ -48,8 +48,6 @@ impl From<&CursorEntry> for Position {
 /// A reader's progress in one stream.
 #[derive(Debug)]
 pub struct Release {
-    /// The reader.
-    pub reader: String,
     /// The stream.
     pub stream: StreamId,
     /// Where it stands now.

@@ -1,20 +1,20 @@
 //! What the committer, the offerers and the readers share.
 
+use super::claim::Writer;
 use super::group::{Atom, Group};
 use super::log::body::{CursorEntry, FloorEntry, StreamId, StreamName};
 use super::log::layout::Heat;
 use super::log::segment::{Folders, Segment};
-use super::options::{Options, ReaderRule, Rules, Selection};
-use super::position::{Backlog, Position, Release};
-use super::report::{Cause, Reports};
+use super::options::{Options, ReaderRule, Role, Rules};
+use super::position::Backlog;
+use super::report::Reports;
 use super::space::{Hold, Snapshot, StreamRule, WhenFull};
 use super::state::{State, new_stream};
 use super::{GROUP_BYTES, MAX_ATOM, OfferError};
 use crate::flow::receipt::{Durable, Ticket};
-use crate::flow::record::is_own_stream;
 use crate::platform::clock;
 use crate::platform::traffic::Traffic;
-use crate::telemetry::{Metric, Metrics, event};
+use crate::telemetry::{Cause, Event, Metrics};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
@@ -45,7 +45,12 @@ pub(super) struct Shared {
     pub cursors: BTreeMap<(String, StreamId), Live>,
     /// Streams that have a number and no record yet.
     pub unborn: BTreeMap<StreamId, String>,
+    /// What sources offered.
     pub pending: Group,
+    /// What queries committed.
+    pub steps: Group,
+    /// Who writes to a stream, as far as somebody did since the start.
+    pub writers: BTreeMap<StreamId, Writer>,
     /// An offer was refused since there was room last.
     pub refused: bool,
     /// Streams over their own cap that lose nothing of what they have.
@@ -69,6 +74,8 @@ pub(super) struct Inner {
     /// Wakes the committer.
     pub wake: Condvar,
     pub durable: watch::Sender<Durable>,
+    /// The same for steps of queries, whose groups have numbers of their own.
+    pub stepped: watch::Sender<Durable>,
     pub room: watch::Sender<u64>,
     pub saved: watch::Sender<u64>,
     /// The committer has failed.
@@ -106,6 +113,9 @@ impl Inner {
             shared.refused = true;
             return Err(OfferError::Full(Box::new(atom)));
         }
+        for part in atom.parts.iter().filter(|part| !part.records.is_empty()) {
+            shared.claim(part.stream, Writer::Sources)?;
+        }
         let before = shared.pending.weight;
         let first = shared.pending.is_empty();
         shared.pending.push(atom, self.options.clock.monotonic_ms());
@@ -141,48 +151,8 @@ impl Inner {
         let Some(rule) = shared.readers.iter().find(|rule| rule.name == reader) else {
             return Vec::new();
         };
-        let streams = shared.state.streams.values().filter(|stream| reads(rule, &stream.name));
+        let streams = shared.state.streams.values().filter(|stream| rule.reads(&stream.name));
         streams.map(|stream| (stream.id, stream.name.clone())).collect()
-    }
-
-    pub fn release(&self, release: Release) {
-        let now = self.options.clock.now();
-        let mut shared = self.lock();
-        let stream = release.stream;
-        shared.ensure_cursor(&release.reader, stream, now.wall_ms);
-        if let Some(live) = shared.cursors.get_mut(&(release.reader, stream)) {
-            live.entry.next = live.entry.next.max(release.position.next);
-            (live.entry.lanes, live.entry.split) = (release.position.lanes, release.position.split);
-            live.entry.seen_ms = now.wall_ms;
-            live.unsaved += release.bytes;
-            live.since_ms.get_or_insert(now.monotonic_ms);
-        }
-        // A stream that was full at its own cap has room at once, not when its cursor is saved.
-        if shared.full.contains_key(&stream) && shared.refresh_full() {
-            self.room.send_modify(|n| *n += 1);
-        }
-        // The committer decides whether it is worth a frame; it sleeps until the next deadline.
-        self.wake.notify_one();
-    }
-
-    pub fn position(&self, reader: &str, stream: StreamId) -> Position {
-        let now = self.options.clock.now().wall_ms;
-        let mut shared = self.lock();
-        shared.ensure_cursor(reader, stream, now);
-        let entry = shared.cursors.get(&(reader.to_string(), stream)).map(|live| Position::from(&live.entry));
-        entry.unwrap_or_else(|| Position::whole(1, 0))
-    }
-
-    pub fn mark(&self, reader: &str, stream: StreamId, position: Position) {
-        let now = self.options.clock.now();
-        let mut shared = self.lock();
-        shared.ensure_cursor(reader, stream, now.wall_ms);
-        if let Some(live) = shared.cursors.get_mut(&(reader.to_string(), stream)) {
-            (live.entry.lanes, live.entry.split) = (position.lanes, position.split);
-            live.since_ms.get_or_insert(now.monotonic_ms);
-            live.urgent = true;
-        }
-        self.wake.notify_one();
     }
 
     pub fn backlog(&self, reader: &str) -> Backlog {
@@ -191,7 +161,7 @@ impl Inner {
         let Some(rule) = shared.readers.iter().find(|rule| rule.name == reader) else {
             return backlog;
         };
-        for stream in shared.state.streams.values().filter(|stream| reads(rule, &stream.name)) {
+        for stream in shared.state.streams.values().filter(|stream| rule.reads(&stream.name)) {
             let next = shared.cursor(reader, stream.id).max(stream.floor);
             backlog.records += stream.next.saturating_sub(next) - shared.delivered_ahead(reader, stream.id, next);
             for holding in shared.segments.values().filter_map(|segment| segment.summary.of(stream.id)) {
@@ -211,18 +181,26 @@ impl Inner {
         let now = self.options.clock.now();
         let mut shared = self.lock();
         let name = shared.name(stream);
-        if shared.reports.gap((stream, &name), (from, to), now) {
-            self.options.metrics.add(Metric::StoreDamage, 1);
-            tracing::warn!(event = event::STORE_GAP, stream = name, from, to, "sequences cannot be read");
+        if shared.reports.gap((stream, &name), (from, to), &self.options.metrics, now) {
             self.wake.notify_one();
         }
+    }
+
+    /// Tells the user of an event; `metrics` are those of the part that it is about.
+    pub fn tell(&self, event: &Event, metrics: &Metrics) {
+        let now = self.options.clock.now();
+        self.lock().reports.tell(event, metrics, now);
+        self.wake.notify_one();
     }
 
     /// The clock was set: told, and ages that were reckoned by it stay what they were.
     pub fn clock_set(&self, by_ms: i64) {
         let now = self.options.clock.now();
         let mut shared = self.lock();
-        shared.reports.clock_set(by_ms, now);
+        let (boot, time) = (clock::boot(), clock::utc(now.wall_ms));
+        let (monotonic_ms, wall_ms) = (now.monotonic_ms, now.wall_ms);
+        let event = Event::ClockSet { boot, monotonic_ms, wall_ms, by_ms, now: time };
+        shared.reports.tell(&event, &self.options.metrics, now);
         if now.trusted && clock::is_credible(now.wall_ms.saturating_sub(by_ms)) {
             shared.state.cursors.values_mut().for_each(|cursor| cursor.seen_ms = cursor.seen_ms.saturating_add(by_ms));
         }
@@ -235,14 +213,15 @@ impl Inner {
         shared.rules.rule(&shared.name(stream))
     }
 
-    pub fn configure(&self, readers: Vec<ReaderRule>, rules: Rules) {
+    pub fn configure(self: &Arc<Self>, readers: Vec<ReaderRule>, rules: Rules) {
         let now = self.options.clock.now();
         let mut shared = self.lock();
         (shared.readers, shared.rules) = (readers, rules);
         shared.retry = true;
-        shared.place_readers(now.wall_ms);
+        let at_times = shared.place_readers(now.wall_ms);
         shared.refresh_full();
         drop(shared);
+        self.begin_at_times(at_times);
         // Who waited for room may have it now, and what was to be freed may be wanted.
         self.room.send_modify(|n| *n += 1);
         self.wake.notify_all();
@@ -257,12 +236,17 @@ impl Inner {
 }
 
 impl Shared {
+    /// Whether a query reads the store: sources then leave room for what it makes.
+    pub fn has_queries(&self) -> bool {
+        self.readers.iter().any(|rule| rule.role == Role::Query)
+    }
+
     /// Who holds a stream back.
     pub fn hold(&self, stream: StreamId) -> Hold {
         let Some(state) = self.state.streams.get(&stream) else {
             return Hold::Nobody;
         };
-        let readers = self.readers.iter().filter(|rule| reads(rule, &state.name));
+        let readers = self.readers.iter().filter(|rule| rule.reads(&state.name));
         readers.map(|rule| self.cursor(&rule.name, stream)).min().map_or(Hold::Nobody, Hold::Cursor)
     }
 
@@ -332,13 +316,5 @@ impl Shared {
         let first = |segment: &&Segment| segment.summary.of(stream).map_or(u64::MAX, |holding| holding.first.max(next));
         // Among equals the copy comes before the original: that one's file may be in use again.
         self.segments.values().filter(holds).min_by_key(|segment| (first(segment), segment.summary.heat == Heat::Hot))
-    }
-}
-
-/// Whether a rule selects a stream.
-pub(super) fn reads(rule: &ReaderRule, stream: &str) -> bool {
-    match &rule.streams {
-        Selection::All => !is_own_stream(stream),
-        Selection::Named(names) => names.iter().any(|name| name == stream),
     }
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use forebay::flow::receipt::Ticket;
 use forebay::flow::record::{PayloadKind, Record};
-use forebay::store::{Atom, Options, Part, ReaderRule, Selection, Store};
+use forebay::store::{Atom, Begin, Options, Part, ReaderRule, Role, Selection, Store};
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
@@ -80,7 +80,7 @@ struct Forebay {
 
 impl Forebay {
     fn open(dir: &Path, ahead: bool) -> Self {
-        let reader = ReaderRule { name: "nobody".into(), streams: Selection::All, newest: false };
+        let reader = ReaderRule { name: "nobody".into(), streams: Selection::All, begin: Begin::Oldest, role: Role::Sink };
         let options = Options { linger_ms: 0, reserve: 32 << 20, ..Options::default() };
         let (store, _) = Store::open(dir, &options, vec![reader]).expect("a store");
         let stream = store.stream("readings");

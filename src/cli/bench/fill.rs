@@ -3,7 +3,7 @@
 use super::reading;
 use crate::flow::record::{PayloadKind, Record};
 use crate::platform::clock;
-use crate::store::{Atom, OfferError, Options, Part, ReaderRule, Selection, Store};
+use crate::store::{Atom, Begin, OfferError, Options, Part, ReaderRule, Role, Selection, Store};
 use bytes::Bytes;
 use std::path::{Path, PathBuf};
 
@@ -30,7 +30,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), String> {
 
 /// Stores readings for a reader until there are enough of them or of their bytes; returns both.
 pub(super) fn fill(dir: &Path, reader: &str, is_enough: impl Fn(u64, u64) -> bool) -> Result<(u64, u64), String> {
-    let reader = ReaderRule { name: reader.into(), streams: Selection::All, newest: false };
+    let reader = ReaderRule { name: reader.into(), streams: Selection::All, begin: Begin::Oldest, role: Role::Sink };
     let options = Options { cap: 1 << 40, ..Options::default() };
     let (store, _) = Store::open(dir, &options, vec![reader]).map_err(|error| error.to_string())?;
     let stream = store.stream("readings");

@@ -2,10 +2,11 @@
 
 use super::Committer;
 use crate::store::group::Group;
-use crate::store::log::body::{Commit, PositionEntry, SectionHead, StreamId, StreamName};
+use crate::store::log::body::{Commit, CursorEntry, PositionEntry, SectionHead, StreamId, StreamName};
 use crate::store::log::layout::checksum;
 use crate::store::log::section::{Builder, CODEC_DROPPED};
 use crate::store::space::WhenFull;
+use crate::store::step::{Mark, Piece, Place};
 use std::collections::BTreeMap;
 
 /// A group in the form in which it is written; kept until it is durable.
@@ -93,8 +94,12 @@ impl Built {
     /// Whether no record is left to store.
     pub fn is_given_up(&self) -> bool {
         let stored = self.directory.sections.iter().any(|head| head.codec != CODEC_DROPPED);
-        let other = !self.directory.states.is_empty() || !self.directory.cursors.is_empty();
-        !stored && !other && !self.directory.sections.is_empty()
+        !stored && self.directory.cursors.is_empty() && !self.directory.sections.is_empty()
+    }
+
+    /// Bytes of its sections.
+    pub fn bytes(&self) -> usize {
+        self.sections.iter().map(Vec::len).sum()
     }
 }
 
@@ -105,7 +110,12 @@ impl Committer {
         let mut heads = Vec::new();
         let mut sections = Vec::new();
         let mut records = 0;
-        for section in group.sections.iter().filter(|section| section.builder.count() > 0) {
+        let mut begins = Vec::new();
+        for section in &group.sections {
+            begins.push(next.get(&section.stream).copied().unwrap_or(1));
+            if section.builder.count() == 0 {
+                continue;
+            }
             let first = next.entry(section.stream).or_insert(1);
             let (mut head, stored) = self.section(section.stream, *first, &section.builder);
             (head.generation, head.in_flight) = (section.generation, section.in_flight);
@@ -114,13 +124,15 @@ impl Committer {
             heads.push(head);
             sections.push(stored);
         }
+        // What a query keeps is no record of the user's.
+        records -= group.marks.len() as u64;
+        let cursors = self.cursors(group.inputs, &group.marks, &begins);
         let positions = group.positions.into_iter();
         let directory = Commit {
             streams: names,
             sections: heads,
             positions: positions.map(|((source, part), value)| PositionEntry { source, part, value }).collect(),
-            cursors: group.cursors,
-            states: group.states,
+            cursors,
             ..Commit::default()
         };
         let mut built = Built { number: group.number, directory, sections, records, payload: group.payload };
@@ -128,6 +140,43 @@ impl Committer {
         let given_up = built.give_up(|stream| full.get(&stream) == Some(&WhenFull::DropNewest));
         self.report_given_up(&given_up);
         built
+    }
+
+    /// Where queries stand with a group: in their inputs, and in the stream of their state at the first piece of
+    /// the last complete snapshot.
+    fn cursors(
+        &mut self,
+        inputs: BTreeMap<(String, StreamId), u64>,
+        marks: &[Mark],
+        begins: &[u64],
+    ) -> Vec<CursorEntry> {
+        let seen_ms = self.inner.options.clock.now().wall_ms;
+        let mut places = inputs;
+        for mark in marks {
+            let sequence = begins.get(mark.section).copied().unwrap_or(1) + u64::from(mark.at);
+            let begin = match mark.piece {
+                Piece::Change => {
+                    self.begun.remove(&mark.stream);
+                    None
+                }
+                Piece::Snapshot(Place::Whole) => {
+                    self.begun.remove(&mark.stream);
+                    Some(sequence)
+                }
+                Piece::Snapshot(Place::First) => {
+                    self.begun.insert(mark.stream, sequence);
+                    None
+                }
+                Piece::Snapshot(Place::Middle) => None,
+                Piece::Snapshot(Place::Last) => self.begun.remove(&mark.stream),
+            };
+            if let Some(begin) = begin {
+                places.insert((mark.reader.clone(), mark.stream), begin);
+            }
+        }
+        let cursor =
+            |((reader, stream), next)| CursorEntry { reader, stream, next, lanes: Vec::new(), split: None, seen_ms };
+        places.into_iter().map(cursor).collect()
     }
 
     /// Every stream's next sequence, what is owed included.

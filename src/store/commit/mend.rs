@@ -6,8 +6,9 @@ use crate::store::damaged::copy_out;
 use crate::store::inspect::verify_segment;
 use crate::store::log::body::{FloorEntry, Reason, Summary};
 use crate::store::log::segment::Segment;
-use crate::store::report::Cause;
+use crate::store::options::STATE;
 use crate::store::space::Floors;
+use crate::telemetry::Cause;
 use std::io;
 
 /// What a repair did.
@@ -59,6 +60,11 @@ impl Committer {
             let before = shared.state.cursors.len();
             shared.state.cursors.retain(|(name, _), _| name != reader);
             shared.cursors.retain(|(name, _), _| name != reader);
+            // A query's state goes with it.
+            if let Some(id) = shared.state.find(&format!("{STATE}{reader}")) {
+                let floor = shared.state.streams[&id].next;
+                shared.state.raise(FloorEntry { stream: id, floor, reason: Reason::Trim });
+            }
             before - shared.state.cursors.len()
         };
         // What a start needs is in the checkpoint that a segment begins with.
@@ -86,7 +92,7 @@ impl Committer {
             (FloorEntry { stream: id, floor, reason: Reason::Drop }, floor.saturating_sub(lowest))
         };
         let told_at = self.inner.options.clock.now();
-        let reports = self.inner.lock().reports.take(told_at, true);
+        let reports = self.inner.lock().reports.take(told_at, &self.inner.options.metrics, true);
         self.told_drops = true;
         let done = self.write_own(Own { floors: Floors::from([(entry.stream, entry)]), reports, ..Own::default() });
         self.close();

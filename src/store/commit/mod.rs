@@ -5,11 +5,14 @@
 //! could not be written keeps its sequences and goes to the next segment; cursors, floors and
 //! Forebay's own events always find room, so that a full store drains by itself.
 //!
-//! `decide` says what is due, `work` does it: `build` makes sections of groups, `room` makes room.
+//! `schedule` says what is due, `work` does it: `build` makes sections of groups, `room` makes room. What sources
+//! offered and what queries committed wait in queues of their own: where a full store has no room for data, a
+//! query goes on, for it may be the one who releases what fills the store.
 
 mod build;
 mod mend;
 mod room;
+mod schedule;
 mod scrub;
 
 pub use mend::Repaired;
@@ -19,36 +22,37 @@ use super::group::Group;
 use super::index::{Index, Update};
 use super::lock::Lock;
 use super::log::body::{
-    self, Close, Commit, CursorEntry, Reason, SectionHead, Stamp, StreamName, StreamState, Summary,
+    self, Close, Commit, CursorEntry, Reason, SectionHead, Stamp, StreamId, StreamName, StreamState, Summary,
 };
 use super::log::layout::Kind;
 use super::log::section::{Builder, Compressor};
 use super::log::segment::{Folders, Segment};
 use super::log::writer::Writer;
 use super::mark::{Mark, Marker, ReaderMark, StreamMark};
-use super::report::Cause;
-use super::shared::{Inner, Shared, reads};
+use super::shared::{Inner, Shared};
 use super::space::{Floors, Room};
 use crate::flow::receipt::Durable;
 use crate::flow::record::{EVENTS, Record};
 use crate::platform::disk::is_out_of_inodes;
 use crate::platform::machine;
 use crate::telemetry::seldom::Seldom;
-use crate::telemetry::{Metric, event};
+use crate::telemetry::{Cause, Metric, event};
 use build::{Built, Owed};
+use schedule::{Moment, Pace, Retry, Waiting};
 use scrub::Scrub;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 /// Troubles of the disk that come and go are told of so often.
 const TOLD: Duration = Duration::from_secs(60);
-/// A failed write is tried again after this many milliseconds, doubled up to the limit.
-const RETRY_MS: u64 = 1000;
+/// A failed write of data is tried again at least this often, in milliseconds.
 const RETRY_LIMIT_MS: u64 = 30_000;
 /// The same for Forebay's own frames: a crash repeats what cursors do not say.
 const OWN_RETRY_LIMIT_MS: u64 = 5000;
+/// A group of sources and one of queries share a frame up to this many bytes together.
+const MOST_TOGETHER: usize = 2 << 20;
 /// What was given up before it was written is in the log after this many milliseconds.
 const OWED_MS: u64 = 60_000;
 
@@ -60,12 +64,14 @@ struct Own {
     reports: Vec<Record>,
 }
 
-/// What to do next.
+/// What is written now.
 #[derive(Debug)]
 struct Turn {
     /// Data is tried: this group, or the one that could not be written before.
     data: bool,
-    group: Option<(Group, Vec<StreamName>)>,
+    /// The same for steps of queries.
+    steps: bool,
+    groups: Vec<(Class, Group, Vec<StreamName>)>,
     own: Own,
     closing: bool,
 }
@@ -75,8 +81,27 @@ enum Next {
     Work(Box<Turn>),
     /// Nothing is due but a look at what is sealed.
     Scrub,
-    Sleep(Option<u64>),
+    Sleep(u64),
     Abandon,
+}
+
+/// Whose frame it is: what room it may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Class {
+    /// Of sources: they leave a segment of the cap to queries, if there are any.
+    Data,
+    /// Of queries.
+    Steps,
+    /// The store's own: cursors, floors and events always find room.
+    Own,
+}
+
+/// What waits to be written of one kind of writer.
+#[derive(Debug, Default)]
+struct Queue {
+    /// A group that could not be written yet.
+    stuck: Option<Built>,
+    retry: Retry,
 }
 
 /// How a write went.
@@ -85,20 +110,6 @@ enum Outcome {
     /// No room within the cap, or none on the device.
     Full(Option<io::Error>),
     Failed(io::Error),
-}
-
-/// When something that failed is tried again.
-#[derive(Debug, Default)]
-struct Retry {
-    at: Option<u64>,
-    failures: u32,
-}
-
-impl Retry {
-    fn failed(&mut self, now: u64, limit: u64) {
-        self.at = Some(now + (RETRY_MS << self.failures.min(10)).min(limit));
-        self.failures += 1;
-    }
 }
 
 /// See the module.
@@ -113,15 +124,17 @@ pub(super) struct Committer {
     epoch: u64,
     compressor: Compressor,
     _lock: Option<Lock>,
-    stuck: Option<Built>,
+    data: Queue,
+    steps: Queue,
+    /// Where snapshots of queries begin that are not complete yet, by the stream of the state.
+    begun: BTreeMap<StreamId, u64>,
     owed: Owed,
     blocked: Option<&'static str>,
     /// What was told of blocks; those that come and go are summed up.
     told: Seldom,
     block_told: BTreeSet<&'static str>,
-    /// When, and after how long, data that could not be written is tried again. Forebay's own frames
-    /// have a time of their own: on a full disk they have room where data has none.
-    data_retry: Retry,
+    /// Forebay's own frames are tried again at a time of their own: on a full disk they have room where data
+    /// has none.
     own_retry: Retry,
     committed_at: Option<u64>,
     scrub: Scrub,
@@ -149,12 +162,13 @@ impl Committer {
             epoch,
             compressor: Compressor::new()?,
             _lock: lock,
-            stuck: None,
+            data: Queue::default(),
+            steps: Queue::default(),
+            begun: BTreeMap::new(),
             owed: Owed::default(),
             blocked: None,
             told: Seldom::new(TOLD),
             block_told: BTreeSet::new(),
-            data_retry: Retry::default(),
             own_retry: Retry::default(),
             committed_at: None,
             scrub: Scrub::new(now),
@@ -174,7 +188,7 @@ impl Committer {
                 Next::Abandon => return,
                 Next::Work(turn) => {
                     drop(shared);
-                    if !self.work(turn) {
+                    if !self.work(*turn) {
                         return;
                     }
                     shared = inner.lock();
@@ -184,25 +198,24 @@ impl Committer {
                     self.scrub();
                     shared = inner.lock();
                 }
-                Next::Sleep(Some(at)) => {
+                Next::Sleep(at) => {
                     let wait = Duration::from_millis(at.saturating_sub(inner.options.clock.monotonic_ms()));
                     shared = inner.wake.wait_timeout(shared, wait).unwrap_or_else(PoisonError::into_inner).0;
                 }
-                Next::Sleep(None) => shared = inner.wake.wait(shared).unwrap_or_else(PoisonError::into_inner),
             }
         }
     }
 
     /// Does all that is due now, without sleeping; when the next is due, or false at the end.
     #[cfg(test)]
-    pub fn run_until_idle(&mut self) -> Result<Option<u64>, ()> {
+    pub fn run_until_idle(&mut self) -> Result<u64, ()> {
         let inner = self.inner.clone();
         loop {
             let next = self.decide(&mut inner.lock());
             match next {
                 Next::Abandon => return Err(()),
                 Next::Work(turn) => {
-                    if !self.work(turn) {
+                    if !self.work(*turn) {
                         return Err(());
                     }
                 }
@@ -216,70 +229,92 @@ impl Committer {
         if shared.abandoned {
             return Next::Abandon;
         }
-        let now = self.inner.options.clock.monotonic_ms();
         let snapshot = shared.snapshot(self.current());
         let mut floors = snapshot.released();
         if snapshot.freeable(&floors).is_empty() {
             floors.clear();
         }
-        let room = self.stuck.is_some() && snapshot.room() != Room::None;
-        // After a failure nothing is tried before its time, or the disk would be hammered.
-        let is_changed = std::mem::take(&mut shared.retry) && self.stuck.is_some();
-        let data = self.group_due(shared).or(self.data_retry.at).or((room || is_changed).then_some(now));
+        let is_stuck = self.data.stuck.is_some() || self.steps.stuck.is_some();
+        let room = is_stuck && snapshot.room() != Room::None;
+        let is_changed = std::mem::take(&mut shared.retry);
+        let now = self.inner.options.clock.monotonic_ms();
+        let waiting = |class: Class, queue: &Queue, group: &Group| Waiting {
+            since_ms: group.since_ms,
+            weight: group.weight,
+            is_urgent: group.urgent,
+            is_stuck: queue.stuck.is_some(),
+            retry_at: queue.retry.at,
+            may_fit: queue.stuck.is_some() && (room || is_changed || self.has_place(shared, class)),
+        };
+        let data = waiting(Class::Data, &self.data, &shared.pending);
+        let steps = waiting(Class::Steps, &self.steps, &shared.steps);
         let owed = self.owed.since_ms().map(|since| since + OWED_MS);
         let own = [shared.cursors_due(), shared.reports.due(), owed, (!floors.is_empty()).then_some(now)];
-        let own = own.into_iter().flatten().min().map(|at| at.max(self.own_retry.at.unwrap_or(0)));
-        let is_due = |at: Option<u64>| shared.closing || at.is_some_and(|at| at <= now);
-        match (is_due(data), is_due(own)) {
-            (false, false) if self.scrub.due_ms() <= now => Next::Scrub,
-            (false, false) => Next::Sleep(data.into_iter().chain(own).chain([self.scrub.due_ms()]).min()),
-            (data, _) => Next::Work(Box::new(self.turn(shared, floors, data))),
+        let moment = Moment {
+            now,
+            is_closing: shared.closing,
+            pace: Pace {
+                linger_ms: shared.rules.linger_ms,
+                max_commits_per_second: shared.rules.max_commits_per_second,
+                committed_at: self.committed_at,
+            },
+            data,
+            steps,
+            own: own.into_iter().flatten().min(),
+            own_retry: self.own_retry.at,
+            scrub: self.scrub.due_ms(),
+        };
+        match moment.next() {
+            schedule::Next::Work { groups, data, steps } => {
+                Next::Work(Box::new(self.turn(shared, floors, groups, (data, steps))))
+            }
+            schedule::Next::Scrub => Next::Scrub,
+            schedule::Next::Sleep(at) => Next::Sleep(at),
         }
     }
 
-    /// When the pending group is to be written, monotonic milliseconds.
-    fn group_due(&self, shared: &Shared) -> Option<u64> {
-        let since = shared.pending.since_ms.filter(|_| self.stuck.is_none())?;
-        if shared.pending.weight >= super::GROUP_BYTES {
-            return Some(since);
-        }
-        let lingered = since + shared.rules.linger_ms;
-        if !shared.pending.urgent {
-            return Some(lingered);
-        }
-        let gap = 1000 / u64::from(shared.rules.max_commits_per_second.max(1));
-        Some(lingered.min(self.committed_at.map_or(since, |at| at + gap)))
-    }
-
-    fn turn(&self, shared: &mut Shared, mut floors: Floors, data: bool) -> Turn {
+    fn turn(&self, shared: &mut Shared, mut floors: Floors, groups: bool, (data, steps): (bool, bool)) -> Turn {
         let now = self.inner.options.clock.now();
-        let due = self.group_due(shared).is_some_and(|at| at <= now.monotonic_ms || shared.closing);
-        let group = (data && due).then(|| {
-            let next = Group::new(shared.pending.number + 1);
-            std::mem::replace(&mut shared.pending, next)
-        });
-        if group.is_some() && std::mem::take(&mut shared.refused) {
+        let mut taken = Vec::new();
+        for class in [Class::Data, Class::Steps].into_iter().filter(|_| groups) {
+            let (queue, pending) = match class {
+                Class::Data => (&self.data, &mut shared.pending),
+                _ => (&self.steps, &mut shared.steps),
+            };
+            if queue.stuck.is_none() && !pending.is_empty() {
+                let next = Group::new(pending.number + 1);
+                taken.push((class, std::mem::replace(pending, next)));
+            }
+        }
+        if !taken.is_empty() && std::mem::take(&mut shared.refused) {
             self.inner.room.send_modify(|n| *n += 1);
         }
         // A stream over its own cap loses its oldest with a frame that is written anyway.
         floors.extend(shared.snapshot(self.current()).over_cap());
-        let reports = shared.reports.take(now, shared.closing);
-        let group = group.map(|group| {
-            let streams = group.sections.iter().map(|section| section.stream).collect();
-            (group, shared.names(streams))
+        let reports = shared.reports.take(now, &self.inner.options.metrics, shared.closing);
+        let names = |shared: &Shared, group: &Group| {
+            shared.names(group.sections.iter().map(|section| section.stream).collect())
+        };
+        let groups = taken.into_iter().map(|(class, group)| {
+            let names = names(shared, &group);
+            (class, group, names)
         });
-        Turn { data, group, own: Own { cursors: shared.dirty(), floors, reports }, closing: shared.closing }
+        let groups = groups.collect();
+        Turn { data, steps, groups, own: Own { cursors: shared.dirty(), floors, reports }, closing: shared.closing }
     }
 
     /// Does what is due; false at the end.
-    fn work(&mut self, turn: Box<Turn>) -> bool {
-        let Turn { data, group, mut own, closing } = *turn;
-        if let Some((group, names)) = group {
-            self.stuck = Some(self.build(group, names));
+    fn work(&mut self, turn: Turn) -> bool {
+        let Turn { data, steps, groups, mut own, closing } = turn;
+        for (class, group, names) in groups {
+            let built = self.build(group, names);
+            self.queue(class).stuck = Some(built);
         }
-        if let Some(built) = self.stuck.take_if(|_| data) {
-            self.data_retry.at = None;
-            self.commit(built, &mut own);
+        if data {
+            self.commit(Class::Data, &mut own);
+        }
+        if steps {
+            self.commit(Class::Steps, &mut own);
         }
         let now = self.inner.options.clock.monotonic_ms();
         let owed = self.owed.since_ms().is_some_and(|since| closing || since + OWED_MS <= now);
@@ -294,8 +329,8 @@ impl Committer {
                 Ok(()) => {
                     self.own_retry = Retry::default();
                     // What was freed may be room for the group that waits.
-                    if self.stuck.is_some() && self.room_now() {
-                        self.data_retry.at = Some(now);
+                    if self.data.stuck.is_some() && self.room_now() {
+                        self.data.retry.at = Some(now);
                     }
                 }
             }
@@ -306,25 +341,61 @@ impl Committer {
         !closing
     }
 
-    /// Writes a group, making room for it as far as the rules allow.
-    fn commit(&mut self, mut built: Built, own: &mut Own) {
+    fn queue(&mut self, class: Class) -> &mut Queue {
+        match class {
+            Class::Steps => &mut self.steps,
+            _ => &mut self.data,
+        }
+    }
+
+    /// What queries committed, if it can go into the frame of a group.
+    fn companion(&mut self, built: &Built) -> Option<Built> {
+        let is_small = |steps: &Built| built.bytes() + steps.bytes() <= MOST_TOGETHER;
+        self.steps.stuck.take_if(|steps| is_small(steps))
+    }
+
+    /// Writes the group that waits, making room for it as far as the rules allow.
+    fn commit(&mut self, class: Class, own: &mut Own) {
+        let Some(mut built) = self.queue(class).stuck.take() else { return };
+        self.queue(class).retry.at = None;
+        let mut steps = if class == Class::Data { self.companion(&built) } else { None };
         loop {
             let mut directory = built.directory.clone();
+            let mut sections: Vec<&[u8]> = built.sections.iter().map(Vec::as_slice).collect();
+            if let Some(steps) = &steps {
+                directory.streams.extend(steps.directory.streams.iter().cloned());
+                directory.sections.extend(steps.directory.sections.iter().cloned());
+                directory.cursors.extend(steps.directory.cursors.iter().cloned());
+                sections.extend(steps.sections.iter().map(Vec::as_slice));
+            }
             self.owed.add_to(&mut directory);
             directory.stamp = self.stamp();
             directory.cursors.extend(own.cursors.iter().cloned());
             directory.floors.extend(own.floors.values());
-            let error = match self.write(&directory, &built.sections, true) {
+            let outcome = self.write(&directory, &sections, class);
+            if !matches!(outcome, Outcome::Durable)
+                && let Some(steps) = steps.take()
+            {
+                // They are tried by themselves: they may have room where data has none.
+                self.steps.stuck = Some(steps);
+                continue;
+            }
+            let error = match outcome {
                 Outcome::Durable => {
                     self.owed = Owed::default();
                     (own.cursors, own.floors) = (Vec::new(), Floors::new());
-                    self.settled(&built, &directory);
+                    self.apply(&directory);
+                    self.mark();
+                    self.settled(class, &built);
+                    if let Some(steps) = steps {
+                        self.settled(Class::Steps, &steps);
+                    }
                     return;
                 }
                 Outcome::Full(error) => error,
                 Outcome::Failed(error) => {
-                    self.stuck = Some(built);
-                    self.fail(&error);
+                    self.queue(class).stuck = Some(built);
+                    self.fail(class, &error);
                     return;
                 }
             };
@@ -335,64 +406,65 @@ impl Committer {
                 }
                 Ok(true) => {}
                 Ok(false) => {
-                    self.stuck = Some(built);
+                    self.queue(class).stuck = Some(built);
                     match error {
-                        Some(error) => self.fail(&error),
+                        Some(error) => self.fail(class, &error),
                         None => self.block("the store is full", None),
                     }
                     return;
                 }
                 Err(error) => {
-                    self.stuck = Some(built);
-                    self.fail(&error);
+                    self.queue(class).stuck = Some(built);
+                    self.fail(class, &error);
                     return;
                 }
             }
         }
     }
 
-    fn settled(&mut self, built: &Built, directory: &Commit) {
+    fn settled(&mut self, class: Class, built: &Built) {
         let metrics = &self.inner.options.metrics;
         metrics.add(Metric::StoreRecords, built.records);
         metrics.add(Metric::StorePayloadBytes, built.payload);
         metrics.add(Metric::StoreCommits, 1);
-        self.apply(directory);
-        self.mark();
-        self.unblock(Durable::synced(built.number));
+        self.unblock(class, Durable::synced(built.number));
     }
 
-    /// Nothing of a group is stored: its sources go on.
+    /// Nothing of a group is stored: its sources go on. A step of a query is never given up as a whole.
     fn given_up(&mut self, built: Built) {
         let now = self.inner.options.clock.monotonic_ms();
         self.owed.take_in(built.directory, now);
-        self.unblock(Durable::given_up(built.number));
+        self.unblock(Class::Data, Durable::given_up(built.number));
     }
 
-    fn unblock(&mut self, proof: Durable) {
+    fn unblock(&mut self, class: Class, proof: Durable) {
         self.committed_at = Some(self.inner.options.clock.monotonic_ms());
-        self.inner.durable.send_replace(proof);
+        let settled = if class == Class::Steps { &self.inner.stepped } else { &self.inner.durable };
+        settled.send_replace(proof);
         self.inner.room.send_modify(|n| *n += 1);
-        if let Some(why) = self.blocked.take()
+        self.queue(class).retry = Retry::default();
+        if self.data.stuck.is_none()
+            && self.steps.stuck.is_none()
+            && let Some(why) = self.blocked.take()
             && self.block_told.remove(why)
         {
             tracing::info!(event = event::STORE_UNBLOCKED, "the store takes data again");
         }
-        self.data_retry = Retry::default();
     }
 
     /// Writes cursors, floors and Forebay's own events in a frame of their own.
     fn write_own(&mut self, own: Own) -> io::Result<()> {
         let mut directory = Commit { stamp: self.stamp(), cursors: own.cursors, ..Commit::default() };
         directory.floors = own.floors.into_values().collect();
-        let mut sections = Vec::new();
+        let mut events = Vec::new();
         self.owed.add_to(&mut directory);
         if !own.reports.is_empty() {
             let (names, head, stored) = self.events(&own.reports);
             directory.streams.extend(names);
             directory.sections.push(head);
-            sections.push(stored);
+            events = stored;
         }
-        match self.write(&directory, &sections, false) {
+        match self.write(&directory, &[&events], Class::Own) {
             Outcome::Durable => {
                 self.owed = Owed::default();
                 self.apply(&directory);
@@ -431,13 +503,12 @@ impl Committer {
         (names, head, stored)
     }
 
-    fn write(&mut self, directory: &Commit, sections: &[Vec<u8>], data: bool) -> Outcome {
-        let parts: Vec<&[u8]> = sections.iter().map(Vec::as_slice).collect();
-        let bytes = match body::encode(&self.inner.id, directory, &parts) {
+    fn write(&mut self, directory: &Commit, sections: &[&[u8]], class: Class) -> Outcome {
+        let bytes = match body::encode(&self.inner.id, directory, sections) {
             Ok(bytes) => bytes,
             Err(error) => return Outcome::Failed(io::Error::other(error)),
         };
-        let first = match self.place(bytes.len(), data) {
+        let first = match self.place(bytes.len(), class) {
             Ok(true) => self.writer.append(Kind::Commit, &bytes),
             Ok(false) => return Outcome::Full(None),
             Err(error) => Err(error),
@@ -455,7 +526,7 @@ impl Committer {
         }
         tracing::warn!(event = event::STORE_BLOCKED, %error, "the log cannot be written; going on in a new segment");
         // The failed segment takes nothing more, so this starts a new one.
-        let again = match self.place(bytes.len(), data) {
+        let again = match self.place(bytes.len(), class) {
             Ok(true) => self.writer.append(Kind::Commit, &bytes).map(|_| ()),
             Ok(false) => Err(error),
             Err(error) => Err(error),
@@ -487,8 +558,11 @@ impl Committer {
         for floor in drops {
             shared.report_dropped(floor, Cause::DropOldest, &inner.options.metrics, now);
         }
+        shared.assert_floors(&directory.floors);
         // Ranges can only be missing where something was lost; what we just wrote follows on.
         let _ = shared.state.apply(directory);
+        directory.cursors.iter().for_each(|cursor| shared.follow(cursor));
+        shared.assert_cursors();
         shared.saved(&directory.cursors);
         if let Some(current) = &mut self.writer.current {
             directory.sections.iter().for_each(|head| current.summary.add(head));
@@ -513,7 +587,7 @@ impl Committer {
     }
 
     fn close(&mut self) {
-        if self.stuck.is_some() {
+        if self.data.stuck.is_some() || self.steps.stuck.is_some() {
             tracing::warn!(
                 event = event::STORE_BLOCKED,
                 "closing with data that could not be written; it was never told safe"
@@ -521,7 +595,7 @@ impl Committer {
         }
         // What the last frames gave up is told too.
         let now = self.inner.options.clock.now();
-        let reports = self.inner.lock().reports.take(now, true);
+        let reports = self.inner.lock().reports.take(now, &self.inner.options.metrics, true);
         if !reports.is_empty()
             && let Err(error) = self.write_own(Own { reports, ..Own::default() })
         {
@@ -553,7 +627,7 @@ impl Committer {
             let stream = |state: &StreamState| StreamMark { id: state.id, name: state.name.clone(), next: state.next };
             let reader = |rule: &ReaderRule| ReaderMark {
                 name: rule.name.clone(),
-                streams: states().filter(|state| reads(rule, &state.name)).map(|state| state.id).collect(),
+                streams: states().filter(|state| rule.reads(&state.name)).map(|state| state.id).collect(),
             };
             let mut readers: Vec<ReaderMark> = shared.readers.iter().map(reader).collect();
             if readers.is_empty() {
@@ -581,9 +655,10 @@ impl Committer {
     }
 
     /// Data could not be written: it is tried again later, and later each time.
-    fn fail(&mut self, error: &io::Error) {
+    fn fail(&mut self, class: Class, error: &io::Error) {
         self.complain(error);
-        self.data_retry.failed(self.inner.options.clock.monotonic_ms(), RETRY_LIMIT_MS);
+        let now = self.inner.options.clock.monotonic_ms();
+        self.queue(class).retry.failed(now, RETRY_LIMIT_MS);
     }
 
     fn complain(&mut self, error: &io::Error) {
@@ -607,14 +682,16 @@ impl Committer {
         let Some(times) = self.told.tell(why) else { return };
         self.block_told.insert(why);
         let detail = error.map(ToString::to_string).unwrap_or_default();
-        // Readings wait, or only what the store notes for itself, such as how far sinks have come.
-        if self.stuck.is_some() {
+        // Readings wait, or results of queries, or only what the store notes for itself, such as how far sinks have come.
+        if self.data.stuck.is_some() {
             tracing::warn!(
                 event = event::STORE_BLOCKED,
                 detail,
                 times,
                 "{why}: sources wait; what was acknowledged is on disk, what comes now is not acknowledged"
             );
+        } else if self.steps.stuck.is_some() {
+            tracing::warn!(event = event::STORE_BLOCKED, detail, times, "{why}: queries wait");
         } else {
             tracing::warn!(
                 event = event::STORE_BLOCKED,

@@ -1,11 +1,14 @@
 //! Places for frames: rolling to a new segment, and making room when the store is full.
 
 use super::build::Built;
-use super::{Committer, Own};
+use super::{Class, Committer, Own};
+use crate::store::Options;
 use crate::store::carry::Carry;
 use crate::store::log::body::{Reason, StreamId, Summary};
 use crate::store::log::layout::Heat;
 use crate::store::log::segment::Segment;
+use crate::store::options::LEAST_SPARES;
+use crate::store::shared::Shared;
 use crate::store::space::{Room, StreamRule, WhenFull};
 use crate::telemetry::{Metric, event};
 use std::collections::BTreeMap;
@@ -13,26 +16,33 @@ use std::io;
 
 impl Committer {
     /// Sees to it that a frame has a place; false when the store is full.
-    pub(super) fn place(&mut self, length: usize, data: bool) -> io::Result<bool> {
+    pub(super) fn place(&mut self, length: usize, class: Class) -> io::Result<bool> {
         let options = &self.inner.options;
-        let (cap, used) = {
+        let (room, spares) = {
             let shared = self.inner.lock();
-            let used: u64 = shared.segments.values().map(|segment| segment.summary.size).sum();
-            (shared.rules.cap.max(options.segment * 4), used)
+            let leaves_one = class == Class::Data && shared.has_queries();
+            (room(&shared, options, class), LEAST_SPARES + usize::from(leaves_one))
         };
-        if self.writer.fits(length, !data) && (!data || used <= cap) {
+        let (used, cap) = room;
+        let is_own = class == Class::Own;
+        if self.writer.fits(length, is_own) && (is_own || used <= cap) {
             return Ok(true);
         }
         let failed = self.writer.current.as_ref().is_some_and(|current| current.failed);
-        if data && !failed {
+        if !is_own && !failed {
             if used + options.segment > cap {
                 return Ok(false);
             }
-            // Data leaves a file to cursors, floors and events, and to what must be copied.
-            self.writer.spares.fill(&*options.disk, &self.folders, options.segment, 2)?;
+            self.writer.spares.fill(&*options.disk, &self.folders, options.segment, spares)?;
         }
         self.roll()?;
         Ok(true)
+    }
+
+    /// Whether a new segment has a place under the cap.
+    pub(super) fn has_place(&self, shared: &Shared, class: Class) -> bool {
+        let (used, cap) = room(shared, &self.inner.options, class);
+        used + self.inner.options.segment <= cap
     }
 
     /// Seals the current segment and starts the next.
@@ -136,7 +146,7 @@ impl Committer {
         }
         if old.summary.heat == Heat::Cold {
             // Its file cannot be used again: the copy must not take the last one that waits.
-            self.writer.spares.fill(&*disk, &self.folders, self.inner.options.segment, 2)?;
+            self.writer.spares.fill(&*disk, &self.folders, self.inner.options.segment, LEAST_SPARES)?;
         }
         let Some(cold) = carry.copy(&*disk, &self.folders, &mut self.writer)? else {
             return Ok(false);
@@ -183,7 +193,7 @@ impl Committer {
 
     fn give_back(&mut self, files: &[Segment]) {
         let options = &self.inner.options;
-        let keep = usize::try_from(options.reserve / options.segment).unwrap_or(usize::MAX).max(2);
+        let keep = options.spares(self.inner.lock().has_queries());
         for segment in files {
             let sound = self.writer.forget(segment.summary.number);
             // A cold segment's file is cut short: it cannot wait for use.
@@ -195,4 +205,13 @@ impl Committer {
             }
         }
     }
+}
+
+/// Bytes of all segments, and how many there may be for a class. Sources leave a segment to queries: without it a
+/// store full of what only a query reads would never get empty.
+fn room(shared: &Shared, options: &Options, class: Class) -> (u64, u64) {
+    let used = shared.segments.values().map(|segment| segment.summary.size).sum();
+    let cap = shared.rules.cap.max(options.segment * 4);
+    let left = if class == Class::Data && shared.has_queries() { options.segment } else { 0 };
+    (used, cap - left)
 }

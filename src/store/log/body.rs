@@ -132,21 +132,6 @@ pub struct FloorEntry {
     pub reason: Reason,
 }
 
-/// A part of a query's state.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StateChunk {
-    /// The query.
-    pub query: String,
-    /// Whether it replaces all before it.
-    pub snapshot: bool,
-    /// Its place in a snapshot of several parts.
-    pub part: u32,
-    /// Whether the snapshot is complete with it.
-    pub last: bool,
-    /// The query's own encoding.
-    pub value: Vec<u8>,
-}
-
 /// The directory of a commit or carry frame.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Commit {
@@ -162,8 +147,8 @@ pub struct Commit {
     pub cursors: Vec<CursorEntry>,
     /// Floors.
     pub floors: Vec<FloorEntry>,
-    /// Query state.
-    pub states: Vec<StateChunk>,
+    /// Zero: the place of a list that format 1 had and nobody used.
+    pub reserved: u8,
 }
 
 /// What one segment holds of one stream.

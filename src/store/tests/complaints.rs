@@ -21,7 +21,7 @@ fn fill(stepped: &mut Stepped, first: u64, atoms: u64, size: usize) {
 
 fn values(stepped: &Stepped) -> Vec<u64> {
     let stream = stepped.store.stream("readings");
-    read_all(&mut stepped.store.reader("sink", stream)).0.into_iter().map(|(_, _, value)| value).collect()
+    read_all(&mut stepped.store.reader("sink").open(stream)).0.into_iter().map(|(_, _, value)| value).collect()
 }
 
 fn position(stepped: &Stepped) -> u64 {
@@ -89,7 +89,7 @@ fn vector_26035_a_start_does_not_load_the_backlog() {
     drop(first);
     let before = options.metrics.get(Metric::StoreReadBytes);
     let again = Stepped::open(&options, rules()).unwrap();
-    assert_eq!(again.store.backlog("sink").records, 2000);
+    assert_eq!(again.store.reader("sink").backlog().records, 2000);
     let read = options.metrics.get(Metric::StoreReadBytes);
     assert!(read < 3 * SEGMENT && before != read, "{read} bytes of 16 MB were read");
 }
@@ -164,7 +164,7 @@ fn fluent_bit_11847_with_every_old_chunk_corrupt_new_data_is_collected_and_deliv
     }
     let mut again = stepped(&disk);
     assert!(!again.findings.is_empty(), "it is said");
-    let next = again.store.reader("sink", 1).next_sequence().max(position(&again));
+    let next = again.store.reader("sink").open(1).next_sequence().max(position(&again));
     let stream = again.store.stream("readings");
     again.store.offer(atom(stream, next + 1000..next + 1005, 500)).unwrap();
     again.pass(10);
@@ -224,7 +224,7 @@ fn greengrass_21_a_full_stream_takes_data_again_as_soon_as_there_is_room() {
         stepped.pass(10);
     }
     let room = stepped.store.room();
-    let all = read_all(&mut stepped.store.reader("sink", stream)).0.len() as u64;
+    let all = read_all(&mut stepped.store.reader("sink").open(stream)).0.len() as u64;
     release(&stepped.store, stream, all + 1);
     stepped.pass(10);
     assert!(room.has_changed().unwrap());

@@ -40,7 +40,7 @@ fn survives(seed: u64, begin: impl Fn(&SimDisk), end: impl Fn(&SimDisk), restart
             value.as_ref().map_or(0, |value| u64::from_le_bytes(value[..].try_into().unwrap()))
         };
         assert!(number(&position) >= number(&told), "seed {seed}: {told:?}, {position:?}");
-        let (records, gaps) = read_all(&mut stepped.store.reader("sink", stream));
+        let (records, gaps) = read_all(&mut stepped.store.reader("sink").open(stream));
         assert!(gaps.is_empty(), "seed {seed}: {gaps:?}");
         assert_eq!(records.len() as u64, number(&position), "seed {seed}: positions and records agree");
         return;
@@ -51,7 +51,7 @@ fn survives(seed: u64, begin: impl Fn(&SimDisk), end: impl Fn(&SimDisk), restart
     work(&mut stepped, 5);
     stepped.pass(31_000);
     let durable = *stepped.store.durable().borrow();
-    let (records, gaps) = read_all(&mut stepped.store.reader("sink", stream));
+    let (records, gaps) = read_all(&mut stepped.store.reader("sink").open(stream));
     assert!(gaps.is_empty(), "seed {seed}: {gaps:?}");
     let values: Vec<u64> = records.iter().map(|(_, _, value)| *value).collect();
     assert_eq!(values, (0..offered).collect::<Vec<_>>(), "seed {seed}: all that was taken in is durable, {durable:?}");
@@ -77,7 +77,7 @@ fn a_full_disk_is_worked_on_inside_the_reserve() {
         stepped.store.offer(atom(stream, n * 10..n * 10 + 10, 1000)).unwrap();
         stepped.pass(10);
     }
-    assert_eq!(read_all(&mut stepped.store.reader("sink", stream)).0.len(), 400);
+    assert_eq!(read_all(&mut stepped.store.reader("sink").open(stream)).0.len(), 400);
     stepped.close();
 }
 
@@ -89,7 +89,7 @@ fn a_full_disk_drains_by_itself() {
     disk.limit(Some(disk.used()));
     let stream = stepped.store.stream("readings");
     let offered = stepped.press(stream, 10);
-    let mut reader = stepped.store.reader("sink", stream);
+    let mut reader = stepped.store.reader("sink").open(stream);
     for _ in 0..400 {
         read_all(&mut reader);
         release(&stepped.store, stream, reader.next_sequence());
@@ -133,7 +133,7 @@ fn a_file_whose_sync_failed_is_never_written_again() {
         stepped.pass(10);
     }
     disk.tamper(&first, |bytes| assert!(*bytes == before, "it was written to"));
-    assert_eq!(read_all(&mut stepped.store.reader("sink", stream)).0.len(), 100);
+    assert_eq!(read_all(&mut stepped.store.reader("sink").open(stream)).0.len(), 100);
     stepped.close();
 }
 
@@ -161,7 +161,7 @@ fn a_start_reads_sixteen_mebibytes_at_most_before_the_first_append() {
         let read = metrics.get(Metric::StoreReadBytes);
         eprintln!("{mib} MiB, index {index}: {read} bytes read to open; {findings:?}");
         assert!(read <= 16 << 20, "{read} bytes");
-        assert_eq!(store.backlog("sink").records, mib * 128);
+        assert_eq!(store.reader("sink").backlog().records, mib * 128);
         store.abandon();
     }
 }
@@ -184,7 +184,7 @@ fn a_backlog_drains_back_to_the_reserve() {
         files.map(|file| file.unwrap().metadata().unwrap().len()).sum()
     };
     assert!(held() >= mib << 20);
-    let mut reader = store.reader("sink", stream);
+    let mut reader = store.reader("sink").open(stream);
     while let Some(item) = reader.read().unwrap() {
         assert!(matches!(item, Item::Span(_)), "{item:?}");
         release(&store, stream, reader.next_sequence());

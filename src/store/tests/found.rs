@@ -12,13 +12,7 @@ fn rule(when_full: WhenFull) -> StreamRule {
 /// A release that is not worth a frame of its own.
 fn nudge(store: &Store, stream: StreamId, next: u64) {
     let proof = Accepted::by_target();
-    store.release(Release {
-        reader: "sink".into(),
-        stream,
-        position: Position::whole(next, next - 1),
-        bytes: 1,
-        proof,
-    });
+    store.reader("sink").release(Release { stream, position: Position::whole(next, next - 1), bytes: 1, proof });
 }
 
 #[test]
@@ -39,7 +33,7 @@ fn a_copy_that_gains_nothing_is_not_made_again_and_again() {
         let carried = options.metrics.get(Metric::StoreCarriedBytes);
         assert!(carried <= options.cap, "{carried} bytes copied at {next}");
     }
-    assert_eq!(read_all(&mut stepped.store.reader("sink", stream)).1, []);
+    assert_eq!(read_all(&mut stepped.store.reader("sink").open(stream)).1, []);
     stepped.close();
 }
 
@@ -111,7 +105,7 @@ fn a_lost_checkpoint_takes_no_copied_records_along() {
     let records = |disk: &SimDisk| {
         let (store, findings) = open(disk).unwrap();
         let streams: Vec<StreamId> = store.inner.lock().state.streams.keys().copied().collect();
-        let all: Vec<_> = streams.into_iter().map(|id| (id, count(&mut store.reader("anybody", id)))).collect();
+        let all: Vec<_> = streams.into_iter().map(|id| (id, count(&mut store.reader("anybody").open(id)))).collect();
         store.abandon();
         (all, findings)
     };
@@ -159,7 +153,7 @@ fn a_reader_that_is_overtaken_by_copies_and_reuse_sees_no_damage() {
             stepped.store.offer(atom(slow, n..n + 1, 200)).unwrap();
             stepped.pass(10);
         }
-        let mut reader = stepped.store.reader("sink", slow);
+        let mut reader = stepped.store.reader("sink").open(slow);
         let metrics = options.metrics.clone();
         // While it looks for its first records their segment is copied away, and its file used again.
         disk.before_read(reads, move || {
@@ -192,7 +186,7 @@ fn on_a_full_disk_cursors_are_saved_every_five_seconds() {
     drop(stepped);
     disk.new_process();
     let stepped = Stepped::open(&options, rules()).unwrap();
-    assert!(stepped.store.reader("sink", stream).next_sequence() >= 59);
+    assert!(stepped.store.reader("sink").open(stream).next_sequence() >= 59);
     stepped.close();
 }
 
@@ -246,7 +240,7 @@ fn a_frame_whose_sync_failed_is_not_trusted_by_the_next_process() {
         drop(stepped);
         disk.reboot();
         let stepped = Stepped::open(&options, rules()).unwrap();
-        let (records, _) = read_all(&mut stepped.store.reader("sink", stream));
+        let (records, _) = read_all(&mut stepped.store.reader("sink").open(stream));
         assert_eq!((records.len() as u64).to_le_bytes(), told[..], "failing {failing}: the source went on from there");
         stepped.close();
     }
@@ -270,7 +264,7 @@ fn a_drop_that_a_kill_left_untold_is_told_at_the_next_start() {
     stepped.pass(61_000);
     stepped.pass(2000);
     let events = stepped.store.stream(crate::flow::record::EVENTS);
-    let mut reader = stepped.store.reader("anybody", events);
+    let mut reader = stepped.store.reader("anybody").open(events);
     let mut told = Vec::new();
     while let Some(Item::Span(span)) = reader.read().unwrap() {
         told.extend(span.records().map(|(_, record)| String::from_utf8(record.payload.to_vec()).unwrap()));
@@ -299,7 +293,7 @@ fn rot_in_a_sealed_segment_is_found_without_a_reader() {
     assert_eq!(options.metrics.get(Metric::StoreDamage), 1);
     assert!(options.metrics.get(Metric::StoreScrubbedBytes) > SEGMENT);
     assert!(!disk.list(&root().join("damaged")).unwrap().is_empty());
-    let (_, gaps) = read_all(&mut stepped.store.reader("sink", stream));
+    let (_, gaps) = read_all(&mut stepped.store.reader("sink").open(stream));
     assert_eq!(gaps.len(), 1, "{gaps:?}");
     assert_eq!(options.metrics.get(Metric::StoreDamage), 1, "told once, whoever finds it");
     stepped.close();

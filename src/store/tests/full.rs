@@ -29,7 +29,7 @@ fn fill(stepped: &mut Stepped, name: &str, first: u64, count: u64) -> u64 {
 
 /// What is there of a stream, and what is gone: sequences.
 fn look(stepped: &Stepped, name: &str) -> (Vec<u64>, Vec<Gap>) {
-    let (records, gaps) = read_all(&mut stepped.store.reader("sink", stepped.store.stream(name)));
+    let (records, gaps) = read_all(&mut stepped.store.reader("sink").open(stepped.store.stream(name)));
     assert!(records.iter().all(|(_, sequence, value)| *sequence == value + 1), "{records:?}");
     (records.into_iter().map(|(_, sequence, _)| sequence).collect(), gaps)
 }
@@ -40,7 +40,7 @@ fn bytes(stepped: &Stepped) -> u64 {
 
 /// Records of a stream that events say were given up.
 fn told(stepped: &Stepped, name: &str) -> u64 {
-    let mut reader = stepped.store.reader("anybody", stepped.store.stream(EVENTS));
+    let mut reader = stepped.store.reader("anybody").open(stepped.store.stream(EVENTS));
     let mut told = 0;
     while let Some(Item::Span(span)) = reader.read().unwrap() {
         for (_, record) in span.records() {
@@ -58,7 +58,7 @@ fn drop_oldest_keeps_the_newest_and_tells_what_is_gone() {
     let disk = SimDisk::new(1);
     let (mut stepped, options) = stepped(&disk, &[("bulk", rule(WhenFull::DropOldest, 5))]);
     // What nobody has read is dropped under the eyes of a reader that stands at the beginning.
-    let mut reader = stepped.store.reader("sink", stepped.store.stream("bulk"));
+    let mut reader = stepped.store.reader("sink").open(stepped.store.stream("bulk"));
     assert_eq!(fill(&mut stepped, "bulk", 0, 5000), 5000, "sources never wait");
     assert!(bytes(&stepped) <= options.cap, "{} bytes", bytes(&stepped));
     let (records, gaps) = read_all(&mut reader);
@@ -151,12 +151,12 @@ fn a_laggard_is_copied_out_of_the_way_with_its_identity() {
         stepped.store.offer(atom(slow, n..n + 1, 100)).unwrap();
         stepped.pass(10);
         assert_eq!(fill(&mut stepped, "readings", n * 100, 100), 100, "round {n}: the store is full for ever");
-        let mut reader = stepped.store.reader("sink", stream);
+        let mut reader = stepped.store.reader("sink").open(stream);
         let (records, gaps) = read_all(&mut reader);
         assert!(records.len() >= 90 && gaps.is_empty());
         release(&stepped.store, stream, reader.next_sequence());
         stepped.pass(10);
-        before = read_all(&mut stepped.store.reader("sink", slow)).0;
+        before = read_all(&mut stepped.store.reader("sink").open(slow)).0;
         assert_eq!(before.iter().map(|(_, _, value)| *value).collect::<Vec<_>>(), (0..=n).collect::<Vec<_>>());
     }
     assert!(options.metrics.get(Metric::StoreCarriedBytes) > 0);
@@ -168,7 +168,7 @@ fn a_laggard_is_copied_out_of_the_way_with_its_identity() {
             options.disk.remove(&root().join("index.redb")).unwrap();
         }
         let again = Stepped::open(&options, rules()).unwrap();
-        assert_eq!(read_all(&mut again.store.reader("sink", slow)).0, before, "epoch, sequence and value");
+        assert_eq!(read_all(&mut again.store.reader("sink").open(slow)).0, before, "epoch, sequence and value");
         assert!(!again.findings.iter().any(Finding::is_loss), "{:?}", again.findings);
     }
 }
@@ -181,17 +181,17 @@ fn a_kill_during_a_drain_repeats_five_seconds_or_four_mebibytes_at_most() {
     let stream = stepped.store.stream("readings");
     // Time and bytes between two deliveries: by one or the other the cursor must be saved.
     for (ms, bytes, most) in [(100, 10_000, 50), (1, 100_000, 42), (700, 1000, 8)] {
-        let start = stepped.store.reader("sink", stream).next_sequence();
+        let start = stepped.store.reader("sink").open(stream).next_sequence();
         for n in 1..=100 {
             let next = start + n;
-            let (reader, after, proof) = ("sink".into(), next - 1, Accepted::by_target());
-            stepped.store.release(Release { reader, stream, position: Position::whole(next, after), bytes, proof });
+            let (position, proof) = (Position::whole(next, next - 1), Accepted::by_target());
+            stepped.store.reader("sink").release(Release { stream, position, bytes, proof });
             stepped.pass(ms);
         }
         // Killed here.
         drop(stepped);
         stepped = Stepped::open(&options, rules()).unwrap();
-        let repeated = start + 100 - stepped.store.reader("sink", stream).next_sequence();
+        let repeated = start + 100 - stepped.store.reader("sink").open(stream).next_sequence();
         assert!(repeated <= most, "{ms} ms and {bytes} bytes a delivery: {repeated} repeated");
     }
 }
@@ -201,15 +201,18 @@ fn a_reader_that_goes_holds_nothing_back_and_one_that_comes_back_finds_what_is_k
     let disk = SimDisk::new(7);
     let keep = StreamRule { keep: Some(Keep { bytes: 300_000 }), ..StreamRule::default() };
     let (mut both, options) = stepped(&disk, &[("readings", keep)]);
-    let two = [rules(), vec![ReaderRule { name: "gone".into(), streams: Selection::All, newest: false }]].concat();
+    let two = [
+        rules(),
+        vec![ReaderRule { name: "gone".into(), streams: Selection::All, begin: Begin::Oldest, role: Role::Sink }],
+    ]
+    .concat();
     fill(&mut both, "readings", 0, 100);
     both.close();
     let mut with = Stepped::open(&options, two.clone()).unwrap();
     let stream = with.store.stream("readings");
     let release_to = |stepped: &Stepped, reader: &str, next| {
         let proof = Accepted::by_target();
-        stepped.store.release(Release {
-            reader: reader.into(),
+        stepped.store.reader(reader).release(Release {
             stream,
             position: Position::whole(next, next - 1),
             bytes: 1,
@@ -228,7 +231,7 @@ fn a_reader_that_goes_holds_nothing_back_and_one_that_comes_back_finds_what_is_k
     }
     without.close();
     with = Stepped::open(&options, two).unwrap();
-    let mut back = with.store.reader("gone", stream);
+    let mut back = with.store.reader("gone").open(stream);
     assert_eq!(back.next_sequence(), 51, "its cursor was kept");
     let (records, gaps) = read_all(&mut back);
     assert_eq!((gaps.len(), gaps[0].from, gaps[0].reason), (1, 51, GapReason::Trimmed));

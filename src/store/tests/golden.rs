@@ -70,7 +70,7 @@ fn the_golden_store_opens_and_reads_the_same() {
     assert_eq!((verified.records, verified.problems.len()), (12, 0), "{verified:?}");
     let (store, _) = real(dir.path());
     let stream = store.stream("readings");
-    let (records, gaps) = read_all(&mut store.reader("sink", stream));
+    let (records, gaps) = read_all(&mut store.reader("sink").open(stream));
     assert_eq!(gaps.len(), 0);
     let expected: Vec<(u64, u64)> = (3..12).map(|value| (value + 1, value)).collect();
     assert_eq!(records.iter().map(|(_, sequence, value)| (*sequence, *value)).collect::<Vec<_>>(), expected);
@@ -115,7 +115,7 @@ fn the_golden_store_with_a_cold_segment_reads_the_same() {
     assert_eq!(verified.missing, [("readings".to_string(), 4, 6)]);
     let (store, _) = real(dir.path());
     let there = |name: &str| {
-        let (records, gaps) = read_all(&mut store.reader("sink", store.stream(name)));
+        let (records, gaps) = read_all(&mut store.reader("sink").open(store.stream(name)));
         let gaps: Vec<_> = gaps.iter().map(|gap| (gap.from, gap.to, gap.reason)).collect();
         (records.iter().map(|(_, sequence, _)| *sequence).collect::<Vec<_>>(), gaps)
     };

@@ -7,6 +7,7 @@ mod found;
 mod full;
 mod golden;
 mod model;
+mod query;
 mod rot;
 mod rules;
 mod space;
@@ -36,7 +37,7 @@ pub(super) fn options(disk: &SimDisk) -> Options {
 }
 
 pub(super) fn rules() -> Vec<ReaderRule> {
-    vec![ReaderRule { name: "sink".into(), streams: Selection::All, newest: false }]
+    vec![ReaderRule { name: "sink".into(), streams: Selection::All, begin: Begin::Oldest, role: Role::Sink }]
 }
 
 pub(super) fn root() -> PathBuf {
@@ -80,7 +81,6 @@ pub(super) fn atom(stream: StreamId, numbers: std::ops::Range<u64>, size: usize)
     Atom {
         parts: vec![Part { stream, generation: 1, in_flight: false, records }],
         positions: vec![("source".into(), "part".into(), end.to_le_bytes().to_vec())],
-        ..Atom::default()
     }
 }
 
@@ -129,8 +129,7 @@ pub(super) fn read_all(reader: &mut Reader) -> (Vec<(u64, u64, u64)>, Vec<Gap>) 
 }
 
 pub(super) fn release(store: &Store, stream: StreamId, next: u64) {
-    store.release(Release {
-        reader: "sink".into(),
+    store.reader("sink").release(Release {
         stream,
         position: Position::whole(next, next - 1),
         bytes: 5 << 20,

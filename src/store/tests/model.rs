@@ -3,6 +3,7 @@
 //! Value n of a stream has sequence n + 1 for ever, so that a record shows by itself whether it is
 //! where it belongs. What the model remembers is what the outside world was told.
 
+use super::query::{self, Query, Sums};
 use super::*;
 use crate::flow::receipt::Ticket;
 use crate::platform::disk::Disk;
@@ -13,12 +14,16 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 
 /// Name and rule of each stream.
-const STREAMS: [(&str, WhenFull, u8); 4] = [
+const STREAMS: [(&str, WhenFull, u8); 5] = [
     ("readings", WhenFull::Block, 5),
     ("bulk", WhenFull::DropOldest, 1),
     ("extra", WhenFull::DropNewest, 2),
     ("capped", WhenFull::Block, 4),
+    // Made by a query out of the first.
+    ("sums", WhenFull::Block, 5),
 ];
+/// Those that sources write to.
+const SOURCES: usize = 4;
 /// What `capped` may hold that is not released.
 const CAP: u64 = 60_000;
 /// `bulk` keeps what was released.
@@ -33,6 +38,8 @@ pub(super) enum Op {
     Append(u8, u8),
     /// The linger passes.
     Commit,
+    /// The query reads so many runs and commits a step.
+    Step(u8),
     /// A reader reads so many runs of a stream.
     Read(u8, u8),
     /// A reader releases what it read of a stream.
@@ -68,7 +75,8 @@ pub(super) enum Op {
 impl Op {
     pub fn from_bytes(bytes: [u8; 3]) -> Self {
         let [kind, a, b] = bytes;
-        match kind % 48 {
+        match kind % 51 {
+            48..=50 => Self::Step(a),
             40..=42 => Self::Part(a, b),
             43 => Self::FailSyncs(a, b),
             44 => Self::FailWrites(a),
@@ -116,6 +124,7 @@ pub(super) struct Machine {
     sources: Vec<Source>,
     followers: BTreeMap<(usize, usize), Follower>,
     identities: BTreeMap<(usize, u64, u64), u64>,
+    query: Query,
     rotten: bool,
     /// How long after a failure of the disk cursors may still be unsaved, in milliseconds.
     shaky: u64,
@@ -148,6 +157,7 @@ impl Machine {
             sources,
             followers,
             identities,
+            query: Query::default(),
             rotten: false,
             shaky: 0,
             trimmed: [false; STREAMS.len()],
@@ -156,8 +166,13 @@ impl Machine {
     }
 
     fn readers() -> Vec<ReaderRule> {
-        let rule = |name: &&str| ReaderRule { name: name.to_string(), streams: Selection::All, newest: false };
-        READERS.iter().map(rule).collect()
+        let rule = |name: &&str| ReaderRule {
+            name: name.to_string(),
+            streams: Selection::All,
+            begin: Begin::Oldest,
+            role: Role::Sink,
+        };
+        READERS.iter().map(rule).chain([query::rule()]).collect()
     }
 
     /// Runs all of it; what is wrong.
@@ -225,6 +240,10 @@ impl Machine {
                 self.append(stream, u64::from(count % 9) + 1, 100 + usize::from(count) * 20);
             }
             Op::Commit => self.pass(LINGER),
+            Op::Step(runs) => {
+                let store = self.stepped().store.clone();
+                self.query.step(&store, usize::from(runs % 4) + 1);
+            }
             Op::Read(which, runs) => self.read(which, usize::from(runs % 4) + 1)?,
             Op::Release(which) => self.release(which, None),
             Op::Part(which, part) => self.release(which, Some(part)),
@@ -261,6 +280,7 @@ impl Machine {
     /// Stops in order.
     fn close(&mut self) {
         let Some(mut stepped) = self.stepped.take() else { return };
+        self.query.close();
         self.followers.values_mut().for_each(|follower| follower.reader = None);
         stepped.store.close();
         let failing = self.disk.is_failing() || self.shaky > 0;
@@ -292,6 +312,7 @@ impl Machine {
     }
 
     fn kill(&mut self) {
+        self.query.close();
         self.followers.values_mut().for_each(|follower| follower.reader = None);
         self.stepped = None;
         self.disk.new_process();
@@ -324,6 +345,18 @@ impl Machine {
 
     /// Everything that was promised before the last stop holds.
     fn check(&mut self) -> Result<(), String> {
+        let store = self.stepped().store.clone();
+        if let Err(error) = self.query.open(&store)
+            && !self.rotten
+            && !self.disk.is_dead()
+        {
+            return Err(format!("the query: {error}"));
+        }
+        let Sums { next, sum, count, .. } = self.query.state;
+        let whole = (1..next).map(|sequence| sequence - 1).fold(0, u64::wrapping_add);
+        if !self.rotten && !self.trimmed[0] && (count, sum) != (next - 1, whole) {
+            return Err(format!("the query: {:?} is no sum of what it read", self.query.state));
+        }
         self.pass(0);
         for (at, (name, when_full, _)) in STREAMS.iter().enumerate() {
             let saved = self.stepped().store.positions(name);
@@ -344,7 +377,7 @@ impl Machine {
             *source = Source { next: position, settled: position, waiting: Vec::new() };
             let stream = self.stepped().store.stream(name);
             for (reader, reader_name) in READERS.iter().enumerate() {
-                let new = self.stepped().store.reader(reader_name, stream);
+                let new = self.stepped().store.reader(reader_name).open(stream);
                 let follower = self.followers.entry((reader, at)).or_default();
                 let start = new.next_sequence();
                 let dropped = *when_full == WhenFull::DropOldest || self.trimmed[at];
@@ -358,7 +391,7 @@ impl Machine {
             }
             // All that is there is read once, by a reader of its own.
             let mut whole = Follower {
-                reader: Some(self.stepped().store.reader(READERS[0], stream)),
+                reader: Some(self.stepped().store.reader(READERS[0]).open(stream)),
                 next: self.followers[&(0, at)].next,
                 ..Follower::default()
             };
@@ -433,7 +466,7 @@ impl Machine {
 
     /// Offers; false when there is no room.
     fn append(&mut self, stream: u8, count: u64, size: usize) -> bool {
-        let at = usize::from(stream) % STREAMS.len();
+        let at = usize::from(stream) % SOURCES;
         let store = self.stepped().store.clone();
         let id = store.stream(STREAMS[at].0);
         let source = &mut self.sources[at];
@@ -442,7 +475,6 @@ impl Machine {
         let atom = Atom {
             parts: vec![Part { stream: id, generation: 1, in_flight: false, records }],
             positions: vec![(STREAMS[at].0.into(), "part".into(), end.to_le_bytes().to_vec())],
-            ..Atom::default()
         };
         let Ok(ticket) = store.offer(atom) else { return false };
         source.next = end;
@@ -470,6 +502,7 @@ impl Machine {
     }
 
     fn settle(&mut self, store: &Store) {
+        self.query.settle(store);
         let proof = *store.durable().borrow();
         for source in &mut self.sources {
             for (_, end) in source.waiting.extract_if(.., |(ticket, _)| proof.covers(*ticket)) {
@@ -501,8 +534,7 @@ impl Machine {
         let more = follower.next.saturating_sub(from);
         let next = part.map_or(follower.next, |part| from + more * u64::from(part) / 256);
         follower.released = next;
-        store.release(Release {
-            reader: READERS[key.0].into(),
+        store.reader(READERS[key.0]).release(Release {
             stream,
             position: Position::whole(next, next - 1),
             bytes: 1000,
@@ -546,8 +578,10 @@ impl Machine {
                     moved |= self.followers.get(&(reader, at)).map(|follower| follower.next) != before;
                 }
             }
+            let store = self.stepped().store.clone();
+            moved |= self.query.step(&store, 8);
             self.pass(5000);
-            let idle = self.sources.iter().all(|source| source.waiting.is_empty());
+            let idle = self.sources.iter().all(|source| source.waiting.is_empty()) && !self.query.is_busy();
             if self.disk.is_dead() || (!moved && idle) {
                 return Ok(());
             }

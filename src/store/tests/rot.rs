@@ -41,7 +41,7 @@ impl Survey {
     fn of(disk: &SimDisk) -> Self {
         let (store, findings) = open(disk).expect("a start is never refused");
         let read = |name: &str| {
-            let (records, gaps) = read_all(&mut store.reader("sink", store.stream(name)));
+            let (records, gaps) = read_all(&mut store.reader("sink").open(store.stream(name)));
             for (_, sequence, value) in &records {
                 assert_eq!(*sequence, value + 1, "a wrong value");
             }
@@ -51,7 +51,7 @@ impl Survey {
         store.close();
         let (store, _) = open(disk).unwrap();
         let mut events = Vec::new();
-        let mut reader = store.reader("events", store.stream(EVENTS));
+        let mut reader = store.reader("events").open(store.stream(EVENTS));
         while let Some(Item::Span(span)) = reader.read().unwrap() {
             events.extend(span.records().map(|(_, record)| serde_json::from_slice(record.payload).unwrap()));
         }
@@ -129,7 +129,7 @@ fn the_lost_end_of_a_log_is_told_in_full() {
         let (store, findings) = open(&disk).unwrap();
         assert!(!findings.iter().any(Finding::is_loss), "{findings:?}");
         assert!(put(&store, &disk, atom(store.stream("readings"), TOTAL..TOTAL + 1, 50)));
-        let (records, _) = read_all(&mut store.reader("sink", store.stream("readings")));
+        let (records, _) = read_all(&mut store.reader("sink").open(store.stream("readings")));
         assert_eq!(records.last().map(|(_, sequence, value)| (*sequence, *value)), Some((TOTAL + 1, TOTAL)));
         store.close();
     }

@@ -6,17 +6,22 @@ use super::*;
 fn two_readers_go_at_their_own_pace_and_a_new_one_may_begin_at_the_newest() {
     let disk = SimDisk::new(1);
     let mut rules = rules();
-    rules.push(ReaderRule { name: "late".into(), streams: Selection::Named(vec!["readings".into()]), newest: true });
+    rules.push(ReaderRule {
+        name: "late".into(),
+        streams: Selection::Named(vec!["readings".into()]),
+        begin: Begin::Newest,
+        role: Role::Sink,
+    });
     let (store, _) = open(&disk).unwrap();
     let stream = store.stream("readings");
     assert!(put(&store, &disk, atom(stream, 0..10, 50)));
     release(&store, stream, 6);
     store.close();
     let (store, _) = Store::open(&root(), &options(&disk), rules).unwrap();
-    assert_eq!(store.reader("sink", stream).next_sequence(), 6);
-    assert_eq!(store.reader("late", stream).next_sequence(), 11);
-    assert_eq!(store.backlog("sink").records, 5);
-    assert_eq!(store.backlog("late").records, 0);
+    assert_eq!(store.reader("sink").open(stream).next_sequence(), 6);
+    assert_eq!(store.reader("late").open(stream).next_sequence(), 11);
+    assert_eq!(store.reader("sink").backlog().records, 5);
+    assert_eq!(store.reader("late").backlog().records, 0);
     store.close();
 }
 
@@ -29,7 +34,7 @@ fn sequences_go_on_and_epochs_rise_over_restarts() {
         assert!(findings.is_empty(), "{findings:?}");
         let stream = store.stream("readings");
         assert!(put(&store, &disk, atom(stream, life..life + 1, 50)));
-        let (records, _) = read_all(&mut store.reader("sink", stream));
+        let (records, _) = read_all(&mut store.reader("sink").open(stream));
         let (epoch, sequence, value) = *records.last().unwrap();
         assert_eq!((sequence, value), (life + 1, life));
         epochs.push(epoch >> 32);
@@ -61,7 +66,7 @@ fn records_of_different_generations_keep_their_order_and_their_mark() {
         mixed.parts.push(part);
     }
     assert!(put(&store, &disk, mixed));
-    let mut reader = store.reader("sink", stream);
+    let mut reader = store.reader("sink").open(stream);
     let mut seen = Vec::new();
     while let Some(Item::Span(span)) = reader.read().unwrap() {
         seen.extend(span.records().map(|(_, r)| (span.head.generation, number_of(r.payload))));
@@ -78,7 +83,7 @@ fn a_clock_that_is_set_is_an_event_and_ages_stay_what_they_were() {
     assert!(put(&store, &disk, atom(stream, 0..1, 10)));
     store.clock_set(400 * 86_400_000);
     let events = store.stream(crate::flow::record::EVENTS);
-    let mut reader = store.reader("sink", events);
+    let mut reader = store.reader("sink").open(events);
     let event = loop {
         match reader.read().unwrap() {
             Some(Item::Span(span)) => {
@@ -102,25 +107,39 @@ fn readers_and_rules_change_while_the_store_is_open() {
     let stream = store.stream("readings");
     assert!(put(&store, &disk, atom(stream, 0..10, 50)));
     release(&store, stream, 6);
-    let reader = |name: &str, newest| ReaderRule { name: name.into(), streams: Selection::All, newest };
+    let reader = |name: &str, begin| ReaderRule { name: name.into(), streams: Selection::All, begin, role: Role::Sink };
     let unchanged = options(&disk).rules();
-    store.configure(vec![reader("sink", false), reader("new", false), reader("late", true)], unchanged.clone());
-    let next = |name: &str| store.reader(name, stream).next_sequence();
+    store.configure(
+        vec![reader("sink", Begin::Oldest), reader("new", Begin::Oldest), reader("late", Begin::Newest)],
+        unchanged.clone(),
+    );
+    let next = |name: &str| store.reader(name).open(stream).next_sequence();
     assert_eq!((next("sink"), next("new"), next("late")), (6, 1, 11));
-    assert_eq!(store.backlog("new").records, 10);
+    assert_eq!(store.reader("new").backlog().records, 10);
     assert!(put(&store, &disk, atom(stream, 10..12, 50)));
     // Configured again, a reader that began at the newest skips nothing of what came since.
-    store.configure(vec![reader("sink", false), reader("late", true)], unchanged.clone());
-    assert_eq!((next("late"), store.backlog("late").records), (11, 2));
-    assert_eq!(store.backlog("new"), Backlog::default(), "nobody waits for it any more");
-    store.configure(vec![reader("sink", false), reader("new", false)], unchanged.clone());
+    store.configure(vec![reader("sink", Begin::Oldest), reader("late", Begin::Newest)], unchanged.clone());
+    assert_eq!((next("late"), store.reader("late").backlog().records), (11, 2));
+    assert_eq!(store.reader("new").backlog(), Backlog::default(), "nobody waits for it any more");
+    store.configure(vec![reader("sink", Begin::Oldest), reader("new", Begin::Oldest)], unchanged.clone());
     assert_eq!(next("new"), 1, "it goes on where it was, as far as that is kept");
+    // Value n arrived n milliseconds after the first and has sequence n + 1.
+    let first_ms = record(0, 10).arrival_ms;
+    let begins = [Begin::Sequence(4), Begin::Sequence(99), Begin::Time(first_ms + 7), Begin::Time(0)];
+    let begins = begins.into_iter().chain([Begin::Time(first_ms + 99)]);
+    let names = ["at", "beyond", "then", "ever", "never"];
+    let all = begins.zip(names).map(|(begin, name)| reader(name, begin));
+    store.configure(
+        [reader("sink", Begin::Oldest), reader("new", Begin::Oldest)].into_iter().chain(all).collect(),
+        unchanged.clone(),
+    );
+    assert_eq!(names.map(next), [4, 13, 8, 1, 13]);
     // A stream gets a rule: it is full, and is not any more.
     let capped = StreamRule { cap: Some(1), ..StreamRule::default() };
     let rules = Rules { streams: vec![("readings".into(), capped)], ..unchanged.clone() };
-    store.configure(vec![reader("sink", false)], rules);
+    store.configure(vec![reader("sink", Begin::Oldest)], rules);
     assert!(matches!(store.offer(atom(stream, 12..13, 10)), Err(OfferError::Full(_))));
-    store.configure(vec![reader("sink", false)], unchanged);
+    store.configure(vec![reader("sink", Begin::Oldest)], unchanged);
     assert!(put(&store, &disk, atom(stream, 12..13, 10)));
     store.close();
 }

@@ -25,7 +25,7 @@ fn a_full_store_blocks_and_drains_to_empty_by_itself() {
     let bytes: u64 = store.inner.lock().segments.values().map(|segment| segment.summary.size).sum();
     assert!(bytes <= SEGMENT * 8, "{bytes} bytes of segments are more than the cap");
     // A silent source: only the reader moves.
-    let mut reader = store.reader("sink", stream);
+    let mut reader = store.reader("sink").open(stream);
     let mut seen = 0;
     for _ in 0..100_000 {
         match reader.read().unwrap() {
@@ -54,12 +54,12 @@ fn a_failed_sync_moves_on_to_a_new_segment_and_loses_nothing() {
     disk.fail_syncs(1);
     assert!(put(&store, &disk, atom(stream, 5..10, 100)));
     assert!(put(&store, &disk, atom(stream, 10..15, 100)));
-    let (records, gaps) = read_all(&mut store.reader("sink", stream));
+    let (records, gaps) = read_all(&mut store.reader("sink").open(stream));
     assert_eq!((records.len(), gaps.len()), (15, 0));
     store.abandon();
     disk.reboot();
     let (store, findings) = open(&disk).unwrap();
-    assert_eq!(read_all(&mut store.reader("sink", stream)).0.len(), 15, "{findings:?}");
+    assert_eq!(read_all(&mut store.reader("sink").open(stream)).0.len(), 15, "{findings:?}");
     store.close();
 }
 
@@ -101,7 +101,7 @@ fn a_few_dead_letters_never_fill_the_store() {
     options.streams = vec![("forebay.dead-letters".into(), kept(SEGMENT * 4))];
     let (store, _) = Store::open(&root(), &options, rules()).unwrap();
     let (stream, dead) = (store.stream("readings"), store.stream("forebay.dead-letters"));
-    let mut reader = store.reader("sink", stream);
+    let mut reader = store.reader("sink").open(stream);
     // One tiny dead letter for each segment's worth of readings, which are all delivered.
     for n in 0..40 {
         assert!(put(&store, &disk, atom(dead, n..n + 1, 20)), "round {n}: the store is full for ever");
@@ -126,11 +126,11 @@ fn a_disk_that_keeps_failing_adds_no_segments() {
     disk.fail_every_other_sync(9);
     assert!(put_within(&store, &disk, atom(stream, 5..10, 100), 400_000));
     assert!(disk.list(&root().join("log")).unwrap().len() <= 3);
-    let (records, gaps) = read_all(&mut store.reader("sink", stream));
+    let (records, gaps) = read_all(&mut store.reader("sink").open(stream));
     assert_eq!((records.len(), gaps.len()), (10, 0));
     store.close();
     let (store, _) = open(&disk).unwrap();
-    assert_eq!(read_all(&mut store.reader("sink", stream)).0.len(), 10);
+    assert_eq!(read_all(&mut store.reader("sink").open(stream)).0.len(), 10);
     store.close();
 }
 
@@ -138,7 +138,7 @@ fn a_disk_that_keeps_failing_adds_no_segments() {
 fn a_reader_that_began_at_the_newest_skips_nothing_over_a_restart() {
     let disk = SimDisk::new(13);
     let newest = || {
-        let late = ReaderRule { name: "late".into(), streams: Selection::All, newest: true };
+        let late = ReaderRule { name: "late".into(), streams: Selection::All, begin: Begin::Newest, role: Role::Sink };
         [rules(), vec![late]].concat()
     };
     let (store, _) = open(&disk).unwrap();
@@ -150,7 +150,7 @@ fn a_reader_that_began_at_the_newest_skips_nothing_over_a_restart() {
     store.abandon();
     disk.reboot();
     let (store, _) = Store::open(&root(), &options(&disk), newest()).unwrap();
-    let (records, _) = read_all(&mut store.reader("late", stream));
+    let (records, _) = read_all(&mut store.reader("late").open(stream));
     assert_eq!(records.iter().map(|(_, _, value)| *value).collect::<Vec<_>>(), [5, 6, 7]);
     store.close();
 }

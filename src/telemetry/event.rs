@@ -1,0 +1,321 @@
+//! Log events by name, and those that the user is told of besides.
+//!
+//! Every line that Forebay logs has a name in the field `event`. An `Event` is one that concerns whoever looks after
+//! the device: it is told once, in one place, and that writes the log line, adds to the metric, and makes the record in
+//! the stream `forebay.events`, which a sink may carry to the hub.
+
+use super::{Metric, Metrics};
+use serde::Serialize;
+
+/// The agent runs.
+pub const STARTED: &str = "started";
+/// The agent was asked to stop.
+pub const STOPPING: &str = "stopping";
+/// The agent has stopped; says what stays behind.
+pub const STOPPED: &str = "stopped";
+/// The machine's clock was set.
+pub const CLOCK_SET: &str = "clock_set";
+/// All metrics.
+pub const STATUS: &str = "status";
+/// A source or sink ended or panicked without being asked; it is started again.
+pub const PART_FAILED: &str = "part_failed";
+/// A changed configuration is in force.
+pub const CONFIG_APPLIED: &str = "config_applied";
+/// A changed configuration is refused: the one before stays in force.
+pub const CONFIG_REFUSED: &str = "config_refused";
+/// A store was opened.
+pub const STORE_OPENED: &str = "store_opened";
+/// Something about the store that the user is told of.
+pub const STORE_FINDING: &str = "store_finding";
+/// The store cannot be written; it is tried again.
+pub const STORE_BLOCKED: &str = "store_blocked";
+/// The store can be written again.
+pub const STORE_UNBLOCKED: &str = "store_unblocked";
+/// The thread that writes the store has failed: the process ends and is started anew.
+pub const STORE_FAILED: &str = "store_failed";
+/// Records were given up because a stream or the store was full.
+pub const STORE_DROPPED: &str = "store_dropped";
+/// What is still wanted was copied out of an old segment.
+pub const STORE_CARRIED: &str = "store_carried";
+/// All sealed segments were read back.
+pub const STORE_SCRUBBED: &str = "store_scrubbed";
+/// A range of sequences is gone.
+pub const STORE_GAP: &str = "store_gap";
+/// The index of the store is of no use.
+pub const STORE_INDEX: &str = "store_index";
+/// A source is connected or has opened its files.
+pub const SOURCE_UP: &str = "source_up";
+/// A source lost its connection or cannot read; it is tried again.
+pub const SOURCE_DOWN: &str = "source_down";
+/// Data was lost because the store was blocked and its device cannot wait.
+pub const SOURCE_DROPPED: &str = "source_dropped";
+/// A source says something that is no failure.
+pub const SOURCE_NOTE: &str = "source_note";
+/// A device has been silent for longer than its rule allows.
+pub const SENSOR_STALE: &str = "sensor_stale";
+/// A silent device has come back.
+pub const SENSOR_BACK: &str = "sensor_back";
+/// Records were set aside.
+pub const DEAD_LETTER: &str = "dead_letter";
+/// A step on the way to a target was taken (level debug).
+pub const SINK_STEP: &str = "sink_step";
+/// A sink says something that is no failure.
+pub const SINK_NOTE: &str = "sink_note";
+/// A sink is connected.
+pub const SINK_UP: &str = "sink_up";
+/// A sink gave up what it was too far behind with.
+pub const SINK_DROPPED: &str = "sink_dropped";
+/// A sink cannot deliver; it is tried again.
+pub const SINK_DOWN: &str = "sink_down";
+/// The hub serves.
+pub const HUB_UP: &str = "hub_up";
+/// The hub refuses a client.
+pub const HUB_REFUSED: &str = "hub_refused";
+
+/// Why records are not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// The bytes are bad or gone.
+    Damaged,
+    /// Given up for want of room, the oldest first.
+    DropOldest,
+    /// Given up for want of room as they arrived.
+    DropNewest,
+    /// Given up by a person (`forebay buffer trim`).
+    Trimmed,
+    /// Given up by a sink that was further behind than its rule allows.
+    Behind,
+}
+
+/// What the user is told of, with its fields as the record has them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Event {
+    /// Opening the store found something.
+    Finding {
+        /// The stream that misses records.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        stream: Option<String>,
+        /// The first missing sequence.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        from: Option<u64>,
+        /// The last missing sequence.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        to: Option<u64>,
+        /// Why they are missing.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cause: Option<Cause>,
+        /// Whether data is gone, or may be.
+        #[serde(skip)]
+        is_loss: bool,
+        /// In words.
+        message: String,
+    },
+    /// A reader came upon sequences that cannot be read.
+    Gap {
+        /// The stream.
+        stream: String,
+        /// The first sequence.
+        from: u64,
+        /// The last sequence.
+        to: u64,
+        /// How many there are.
+        records: u64,
+        /// Always `damaged`.
+        cause: Cause,
+    },
+    /// Records were given up, summed up over a minute. They are counted when it happens.
+    Dropped {
+        /// The stream.
+        stream: String,
+        /// The first sequence.
+        from: u64,
+        /// The last sequence.
+        to: u64,
+        /// How many there are.
+        records: u64,
+        /// Why.
+        cause: Cause,
+    },
+    /// The clock was set: a consumer can correct times of the same boot.
+    ClockSet {
+        /// The boot, as records have it that arrived before the clock was set.
+        boot: &'static str,
+        /// Milliseconds between that boot and now.
+        monotonic_ms: u64,
+        /// Milliseconds since the Unix epoch, now.
+        wall_ms: i64,
+        /// By how many milliseconds the clock was moved.
+        by_ms: i64,
+        /// The time that it shows now.
+        #[serde(skip)]
+        now: String,
+    },
+    /// A device has been silent for longer than its rule allows.
+    SensorStale {
+        /// The source.
+        source: String,
+        /// The device's key.
+        key: String,
+        /// For so many milliseconds.
+        silent_ms: u64,
+    },
+    /// A silent device has come back.
+    SensorBack {
+        /// The source.
+        source: String,
+        /// The device's key.
+        key: String,
+    },
+    /// A source or sink ended or panicked without being asked.
+    PartFailed {
+        /// Such as `source plant`.
+        part: String,
+        /// Why.
+        why: String,
+        /// It is started again after so many milliseconds.
+        again_ms: u64,
+    },
+    /// A changed configuration is in force.
+    ConfigApplied {
+        /// Its file.
+        config: String,
+        /// Its generation.
+        generation: u64,
+        /// Parts that were stopped.
+        stopped: String,
+        /// Parts that were started.
+        started: String,
+        /// How many parts went on.
+        kept: usize,
+    },
+    /// A changed configuration is refused: the one before stays in force.
+    ConfigRefused {
+        /// Its file.
+        config: String,
+        /// Where in the file.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        line: Option<usize>,
+        /// Why.
+        problem: String,
+    },
+}
+
+impl Event {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Finding { .. } => STORE_FINDING,
+            Self::Gap { .. } => STORE_GAP,
+            Self::Dropped { .. } => STORE_DROPPED,
+            Self::ClockSet { .. } => CLOCK_SET,
+            Self::SensorStale { .. } => SENSOR_STALE,
+            Self::SensorBack { .. } => SENSOR_BACK,
+            Self::PartFailed { .. } => PART_FAILED,
+            Self::ConfigApplied { .. } => CONFIG_APPLIED,
+            Self::ConfigRefused { .. } => CONFIG_REFUSED,
+        }
+    }
+
+    /// In words, with the things it is about.
+    #[must_use]
+    pub fn message(&self) -> String {
+        match self {
+            Self::Finding { message, .. } => message.clone(),
+            Self::Gap { stream, from, to, .. } => format!("stream {stream}: sequences {from} to {to} cannot be read"),
+            Self::Dropped { stream, from, to, records, .. } => {
+                format!("stream {stream}: {records} records were given up, sequences {from} to {to}")
+            }
+            Self::ClockSet { now, .. } => format!("the clock was set; it is {now} now"),
+            Self::SensorStale { source, key, .. } => format!("source {source}: {key} is silent"),
+            Self::SensorBack { source, key } => format!("source {source}: {key} is back"),
+            Self::PartFailed { part, why, .. } => format!("{part} failed and is started again: {why}"),
+            Self::ConfigApplied { config, .. } => format!("the changed configuration {config} is in force"),
+            Self::ConfigRefused { config, problem, .. } => {
+                format!("{config} is refused, the running configuration stays: {problem}")
+            }
+        }
+    }
+
+    /// Writes the log line and counts it.
+    pub fn log(&self, metrics: &Metrics) {
+        let (event, message) = (self.name(), self.message());
+        match self {
+            Self::Finding { is_loss, .. } => {
+                metrics.add(Metric::StoreDamage, u64::from(*is_loss));
+                tracing::warn!(event, "{message}");
+            }
+            Self::Gap { stream, from, to, .. } => {
+                metrics.add(Metric::StoreDamage, 1);
+                tracing::warn!(event, stream, from, to, "{message}");
+            }
+            Self::Dropped { stream, from, to, records, cause } => {
+                tracing::warn!(event, stream, from, to, records, ?cause, "{message}");
+            }
+            Self::ClockSet { by_ms, .. } => tracing::warn!(event, by_ms, "{message}"),
+            Self::SensorStale { source, key, silent_ms } => {
+                metrics.add(Metric::QualityStale, 1);
+                tracing::warn!(event, source, key, silent_ms, "{message}");
+            }
+            Self::SensorBack { source, key } => tracing::info!(event, source, key, "{message}"),
+            Self::PartFailed { part, why, again_ms } => {
+                metrics.add(Metric::PartRestarts, 1);
+                tracing::error!(event, part, why, again_ms, "{message}");
+            }
+            Self::ConfigApplied { config, generation, stopped, started, kept } => {
+                metrics.add(Metric::ConfigApplied, 1);
+                tracing::info!(event, config, generation, stopped, started, kept, "{message}");
+            }
+            Self::ConfigRefused { config, line, problem } => {
+                metrics.add(Metric::ConfigRefused, 1);
+                tracing::error!(event, config, line, problem, "{message}");
+            }
+        }
+    }
+
+    /// The record's payload: one JSON object with the name, the fields and the words.
+    #[must_use]
+    pub fn json(&self) -> Vec<u8> {
+        #[derive(Serialize)]
+        struct Whole<'a> {
+            event: &'a str,
+            #[serde(flatten)]
+            fields: &'a Event,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            message: Option<String>,
+        }
+        let message = (!matches!(self, Self::Finding { .. })).then(|| self.message());
+        // Text and numbers always make JSON.
+        serde_json::to_vec(&Whole { event: self.name(), fields: self, message }).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_a_json_object_with_its_name_its_fields_and_its_words() {
+        let json = |event: Event| String::from_utf8(event.json()).unwrap();
+        let dropped = Event::Dropped { stream: "s".into(), from: 3, to: 5, records: 3, cause: Cause::DropOldest };
+        assert_eq!(
+            json(dropped),
+            "{\"event\":\"store_dropped\",\"stream\":\"s\",\"from\":3,\"to\":5,\"records\":3,\"cause\":\"drop-oldest\",\
+             \"message\":\"stream s: 3 records were given up, sequences 3 to 5\"}"
+        );
+        let found = Event::Finding {
+            stream: None,
+            from: None,
+            to: None,
+            cause: None,
+            is_loss: true,
+            message: "damaged bytes".into(),
+        };
+        assert_eq!(json(found.clone()), "{\"event\":\"store_finding\",\"message\":\"damaged bytes\"}");
+        let metrics = Metrics::new();
+        found.log(&metrics);
+        assert_eq!(metrics.get(Metric::StoreDamage), 1);
+    }
+}
