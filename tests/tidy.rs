@@ -65,7 +65,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("async_tungstenite", &["platform"]),
     ("hyper_util", &["source", "sink"]),
     ("http_body_util", &["source", "sink"]),
-    ("crc32c", &["store", "source", "intake", "courier"]), // the log; files; dead letters; lanes
+    ("crc32c", &["store", "source", "flow"]), // the log; files; dead letters and lanes
     ("clap", &[]),
     ("rumqttd", &[]),
     ("socket2", &["platform"]), // what ends a connection from elsewhere

@@ -1,7 +1,7 @@
 //! `forebay buffer`: looking into a store, beside a running agent too; mending a stopped one.
 
 use super::{fail, place};
-use crate::encode::{Reading, ndjson};
+use crate::encode::ndjson;
 use crate::flow::hex::hex;
 use crate::platform::clock;
 use crate::section::Span;
@@ -237,7 +237,7 @@ fn export(dir: &Path, view: &View, stream: Option<&str>, from: u64, to: u64) -> 
         let mut line = Vec::new();
         for (sequence, record) in section.records().filter(|(sequence, _)| *sequence <= to) {
             line.clear();
-            ndjson::line(&mut line, &reading(sequence, &record));
+            ndjson::line(&mut line, sequence, &record);
             // One object: the stream and the epoch in front of what a body's line has.
             out.write_all(&head.as_bytes()[..head.len() - 1])?;
             out.write_all(b",")?;
@@ -248,19 +248,6 @@ fn export(dir: &Path, view: &View, stream: Option<&str>, from: u64, to: u64) -> 
     })?;
     out.flush()?;
     Ok(true)
-}
-
-fn reading<'a>(sequence: u64, record: &'a crate::store::log::section::RecordRef<'a>) -> Reading<'a> {
-    Reading {
-        sequence,
-        arrival_ms: record.arrival_ms,
-        device_time_us: record.device_time_us,
-        key: record.key,
-        flags: record.flags,
-        attributes: &record.attributes,
-        kind: record.kind,
-        payload: record.payload,
-    }
 }
 
 fn verify(dir: &Path) -> Result<bool, Failure> {

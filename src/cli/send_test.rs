@@ -2,11 +2,12 @@
 
 use super::place::Place;
 use super::{fail, runtime};
-use crate::encode::{Body, Origin, Reading, Same};
+use crate::encode::{Body, Origin, Same};
 use crate::flow::batch::Batch;
 use crate::flow::codec::Codec;
 use crate::flow::hex::hex;
-use crate::flow::record::PayloadKind;
+use crate::flow::lane::LaneId;
+use crate::flow::record::{PayloadKind, RecordRef};
 use crate::platform::{clock, random};
 use crate::sink;
 use crate::telemetry::{Metrics, event};
@@ -133,20 +134,19 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 fn batch(device: &str, codec: Codec) -> std::io::Result<Batch> {
     let now = clock::wall_ms();
     let payload = format!("{{\"test\":true,\"at\":\"{}\"}}", clock::utc(now));
-    let reading = Reading {
-        sequence: 1,
+    let record = RecordRef {
         arrival_ms: now,
         device_time_us: None,
         key: STREAM,
         flags: 0,
-        attributes: &[],
+        attributes: Vec::new(),
         kind: PayloadKind::Json,
         payload: payload.as_bytes(),
     };
     let store = hex(&random::bytes::<16>());
     let origin = Origin { device: device.into(), store: store.into(), stream: STREAM.into() };
     let mut body = Body::new(Same { epoch: 1, generation: 0, in_flight: false, clock_unset: false }, codec);
-    body.push(&reading);
-    let key = Some(origin.key(0));
-    Ok(Batch { key, way: STREAM.into(), events: vec![body.finish(&origin, 0, 0)?] })
+    body.push(1, &record);
+    let key = Some(origin.key(LaneId::WHOLE));
+    Ok(Batch { key, channel: STREAM.into(), events: vec![body.finish(&origin, LaneId::WHOLE, 0)?] })
 }

@@ -2,7 +2,7 @@
 
 use super::place::Place;
 use super::{fail, runtime};
-use crate::encode::{Reading, ndjson};
+use crate::encode::ndjson;
 use crate::flow::handover::handover;
 use crate::flow::health::Reporter;
 use crate::flow::stop::stop;
@@ -81,19 +81,7 @@ async fn tap(tapped: &dyn source::Source, rule: Rule, limit: Option<u64>) -> std
         for (stream, record) in preview.records(held.frame, &clock) {
             shown += 1;
             let mut line = format!("{stream} ").into_bytes();
-            let attributes: Vec<(&str, &str)> =
-                record.attributes.iter().map(|(name, value)| (&**name, &**value)).collect();
-            let reading = Reading {
-                sequence: shown,
-                arrival_ms: record.arrival_ms,
-                device_time_us: record.device_time_us,
-                key: &record.key,
-                flags: record.flags,
-                attributes: &attributes,
-                kind: record.kind,
-                payload: &record.payload,
-            };
-            ndjson::line(&mut line, &reading);
+            ndjson::line(&mut line, shown, &record.as_ref());
             if std::io::stdout().write_all(&line).is_err() || limit == Some(shown) {
                 break 'all;
             }

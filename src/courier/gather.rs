@@ -1,12 +1,12 @@
 //! Reading ahead and encoding: what goes into the next batches.
 
 use super::Rule;
-use crate::encode::{Body, Codec, Origin, Reading, Same};
+use crate::encode::{Body, Codec, Origin, Same};
 use crate::flow::batch::{Batch, Event};
-use crate::flow::record::CLOCK_UNSET;
+use crate::flow::lane::LaneId;
+use crate::flow::record::{CLOCK_UNSET, RecordRef};
 use crate::platform::clock::{self, Clock};
 use crate::sink::{BODY_RAW, Limits, PartitionBy};
-use crate::store::log::section::RecordRef;
 use crate::store::{Gap, Item, ReadError, Reader, Span};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,20 +19,16 @@ const FRAMING: usize = 64;
 const LANES_AT_ONCE: usize = 64;
 /// Of more lanes it is not remembered what they sent last.
 const MOST_LANES: usize = 4096;
-/// The lane of a whole stream.
-pub const WHOLE: u32 = 0;
-/// The lane of the older part, while live data goes first.
-pub const OLD: u32 = 1;
 
-/// Where events come from and which way they take.
+/// What all events of a lane have in common.
 #[derive(Debug, Clone)]
-pub struct Course {
+pub struct LaneIdentity {
     /// Their device and stream.
     pub origin: Origin,
     /// Their lane, unless an attribute says it.
-    pub lane: u32,
-    /// Their way through the sink.
-    pub way: Arc<str>,
+    pub lane: LaneId,
+    /// The channel of the sink that delivers them in order.
+    pub channel: Arc<str>,
 }
 
 /// How much may go into a round.
@@ -47,7 +43,7 @@ pub struct Bounds {
 }
 
 /// The last sequence that each lane sent. A lane that is not there: none, or not known.
-pub type Sent = BTreeMap<u32, u64>;
+pub type Sent = BTreeMap<LaneId, u64>;
 
 /// Batches, and what reading them found.
 #[derive(Debug)]
@@ -81,13 +77,13 @@ impl Gathered {
 pub fn gather(
     reader: &mut Reader,
     sent: &Sent,
-    course: &Course,
+    identity: &LaneIdentity,
     rule: &Rule,
     bounds: Bounds,
 ) -> Result<Gathered, ReadError> {
     let (start, now) = (reader.next_sequence(), Clock::system().now());
     let mut gatherer =
-        Gatherer { course, rule, bounds, bytes: 0, sent: sent.clone(), open: Vec::new(), done: Vec::new() };
+        Gatherer { identity, rule, bounds, bytes: 0, sent: sent.clone(), open: Vec::new(), done: Vec::new() };
     let (mut gaps, mut next, mut taken, mut full) = (Vec::new(), start, 0, false);
     while !full && taken < bounds.records && next < bounds.end {
         match reader.read()? {
@@ -102,13 +98,12 @@ pub fn gather(
                 for (sequence, mut record) in span.records().take_while(|(sequence, _)| *sequence < bounds.end) {
                     correct(&mut record, now);
                     let same = same(&span, &record);
-                    let reading = reading(sequence, &record);
-                    let (lane, value) = lane_of(course.lane, &rule.sending.partition_by, &reading);
+                    let (lane, value) = lane_of(identity.lane, &rule.sending.partition_by, &record);
                     if taken >= bounds.records || !gatherer.has_room(lane, same, record.payload.len()) {
                         full = true;
                         break;
                     }
-                    gatherer.push(lane, value, same, &reading)?;
+                    gatherer.push(lane, value, same, (sequence, &record))?;
                     taken += 1;
                     next = sequence + 1;
                 }
@@ -123,7 +118,7 @@ pub fn gather(
         reader.rewind(start);
         if taken > 1 {
             // Compression did less than was hoped for: again with half of the records, down to the one.
-            return gather(reader, sent, course, rule, Bounds { records: taken / 2, ..bounds });
+            return gather(reader, sent, identity, rule, Bounds { records: taken / 2, ..bounds });
         }
         let too_large = Some(start);
         return Ok(Gathered {
@@ -136,14 +131,14 @@ pub fn gather(
         });
     }
     reader.rewind_if(next);
-    let batches = batches(done, course, &rule.sending.partition_by, bounds.limits.batch, size, next);
+    let batches = batches(done, identity, &rule.sending.partition_by, bounds.limits.batch, size, next);
     Ok(Gathered { batches, next, sent: sent_then, gaps, too_large: None, full })
 }
 
 /// Cuts what lanes have into batches. As long as there is one lane, the cursor may follow each batch.
 fn batches(
     done: Vec<Done>,
-    course: &Course,
+    identity: &LaneIdentity,
     by: &PartitionBy,
     limit: usize,
     size: impl Fn(&Event) -> usize,
@@ -152,7 +147,7 @@ fn batches(
     let is_one = done.len() == 1;
     let mut out: Vec<(Batch, Option<u64>)> = Vec::new();
     for lane in done {
-        let origin = &course.origin;
+        let origin = &identity.origin;
         let key = match (by, lane.value) {
             (PartitionBy::RoundRobin, _) => None,
             (PartitionBy::Device, _) => Some(origin.device.to_string()),
@@ -163,7 +158,7 @@ fn batches(
         for (at, event) in lane.events.into_iter().enumerate() {
             let more = size(&event);
             if at == 0 || bytes + more > limit {
-                out.push((Batch { key: key.clone(), way: course.way.clone(), events: Vec::new() }, None));
+                out.push((Batch { key: key.clone(), channel: identity.channel.clone(), events: Vec::new() }, None));
                 bytes = 0;
             }
             bytes += more;
@@ -180,11 +175,10 @@ fn batches(
 }
 
 /// The lane of a record, and what of it makes the partition key.
-fn lane_of<'a>(usual: u32, by: &PartitionBy, reading: &Reading<'a>) -> (u32, Option<&'a str>) {
+fn lane_of<'a>(usual: LaneId, by: &PartitionBy, record: &'a RecordRef<'_>) -> (LaneId, Option<&'a str>) {
     let PartitionBy::Attribute(name) = by else { return (usual, None) };
-    let value = reading.attributes.iter().find(|(known, _)| known == name).map(|(_, value)| *value);
-    // Without the attribute a record goes the stream's own way.
-    value.map_or((usual, None), |value| (crc32c::crc32c(value.as_bytes()).max(OLD + 1), Some(value)))
+    // A record without the attribute goes with the stream's own lane.
+    record.attribute(name).map_or((usual, None), |value| (LaneId::of_value(value), Some(value)))
 }
 
 fn same(span: &Span, record: &RecordRef<'_>) -> Same {
@@ -197,54 +191,43 @@ fn correct(record: &mut RecordRef<'_>, now: clock::Reading) {
     if record.flags & CLOCK_UNSET == 0 || !now.trusted {
         return;
     }
-    let value = |wanted: &str| record.attributes.iter().find(|(name, _)| *name == wanted).map(|(_, value)| *value);
-    let monotonic = value(clock::MONOTONIC).and_then(|text| text.parse::<i64>().ok());
-    let Some(monotonic) = monotonic.filter(|_| value(clock::BOOT) == Some(clock::boot())) else { return };
+    let monotonic = record.attribute(clock::MONOTONIC).and_then(|text| text.parse::<i64>().ok());
+    let is_of_this_boot = record.attribute(clock::BOOT) == Some(clock::boot());
+    let Some(monotonic) = monotonic.filter(|_| is_of_this_boot) else { return };
     record.arrival_ms = now.offset_ms().saturating_add(monotonic);
     record.flags &= !CLOCK_UNSET;
     record.attributes.retain(|(name, _)| ![clock::CLOCK, clock::BOOT, clock::MONOTONIC].contains(name));
     record.attributes.push((clock::CLOCK, clock::CORRECTED));
 }
 
-fn reading<'a>(sequence: u64, record: &'a RecordRef<'a>) -> Reading<'a> {
-    Reading {
-        sequence,
-        arrival_ms: record.arrival_ms,
-        device_time_us: record.device_time_us,
-        key: record.key,
-        flags: record.flags,
-        attributes: &record.attributes,
-        kind: record.kind,
-        payload: record.payload,
-    }
-}
-
 /// What a lane has in this round.
 struct Done {
-    lane: u32,
+    lane: LaneId,
     value: Option<String>,
     events: Vec<Event>,
 }
 
 struct Gatherer<'a> {
-    course: &'a Course,
+    identity: &'a LaneIdentity,
     rule: &'a Rule,
     bounds: Bounds,
     /// Of closed bodies, with what is around them.
     bytes: usize,
     sent: Sent,
-    open: Vec<(u32, Body)>,
+    open: Vec<(LaneId, Body)>,
     done: Vec<Done>,
 }
 
 impl Gatherer<'_> {
-    /// Whether a record still goes into this round. Without compression the sum is exact; with it,
-    /// an eighth of what is open is assumed, and what it came to is cut.
-    fn has_room(&self, lane: u32, same: Same, payload: usize) -> bool {
+    /// Whether a record still goes into this round. Without compression the sum is exact; with it, a size of the
+    /// open bodies is assumed, and what turns out to be larger is cut.
+    fn has_room(&self, lane: LaneId, same: Same, payload: usize) -> bool {
         let limits = self.bounds.limits;
-        let raw: usize = self.open.iter().map(|(_, body)| body.raw_bytes()).sum::<usize>() + payload + 128;
-        let open = if self.rule.sending.codec == Codec::Gzip { raw / 8 } else { raw };
-        let goes_on = self.open.iter().any(|(number, body)| *number == lane && body.same() == same);
+        let raw: usize = self.open.iter().map(|(_, body)| body.raw_bytes()).sum::<usize>() + payload;
+        let goes_on = |(number, body): &(LaneId, Body)| *number == lane && body.same() == same;
+        let estimates = self.open.iter().map(|open| open.1.estimate(if goes_on(open) { payload } else { 0 }));
+        let goes_on = self.open.iter().any(goes_on);
+        let open = estimates.sum::<usize>() + if goes_on { 0 } else { payload };
         let bodies = self.open.len() + usize::from(!goes_on);
         let empty = self.done.is_empty() && self.open.is_empty();
         let fits = self.bytes + open + bodies * limits.per_event + FRAMING <= limits.batch;
@@ -252,7 +235,13 @@ impl Gatherer<'_> {
         empty || (fits && known && (raw <= BODIES_RAW || self.open.len() < 2))
     }
 
-    fn push(&mut self, lane: u32, value: Option<&str>, same: Same, reading: &Reading<'_>) -> Result<(), ReadError> {
+    fn push(
+        &mut self,
+        lane: LaneId,
+        value: Option<&str>,
+        same: Same,
+        (sequence, record): (u64, &RecordRef<'_>),
+    ) -> Result<(), ReadError> {
         // Without compression a body must leave room for its properties in a batch of its own.
         let most = match self.rule.sending.codec {
             Codec::Gzip => self.bounds.limits.raw,
@@ -271,7 +260,7 @@ impl Gatherer<'_> {
             self.open.push((lane, Body::new(same, self.rule.sending.codec)));
             self.open.len() - 1
         });
-        self.open[at].1.push(reading);
+        self.open[at].1.push(sequence, record);
         Ok(())
     }
 
@@ -280,9 +269,9 @@ impl Gatherer<'_> {
         open.into_iter().try_for_each(|(lane, body)| self.close(lane, body))
     }
 
-    fn close(&mut self, lane: u32, body: Body) -> Result<(), ReadError> {
+    fn close(&mut self, lane: LaneId, body: Body) -> Result<(), ReadError> {
         let after = self.sent.get(&lane).copied().unwrap_or(0);
-        let event = body.finish(&self.course.origin, lane, after)?;
+        let event = body.finish(&self.identity.origin, lane, after)?;
         if self.sent.len() >= MOST_LANES && !self.sent.contains_key(&lane) {
             self.sent.clear();
         }

@@ -1,33 +1,45 @@
 //! One lane: gather, deliver, release, in this order, for ever.
 
 use super::Shared;
-use super::gather::{Course, Gathered, OLD, Sent, WHOLE};
+use super::dispatch::Outcome;
+use super::gather::{Gathered, LaneIdentity, Sent};
 use super::progress::Progress;
 use super::rounds::Rounds;
-use super::way::{Ended, pause};
 use crate::encode::Origin;
+use crate::flow::lane::LaneId;
 use crate::flow::receipt::Accepted;
-use crate::flow::stop::Stop;
-use crate::store::{Position, Release, StreamId};
+use crate::flow::stop::{Stop, Stopped};
+use crate::store::{Position, ReadError, Release, StreamId};
 use crate::telemetry::{Metric, event};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// Send at once, without waiting for `linger`, when at least this many stored bytes of the stream wait.
-const WORTH_SENDING: u64 = 32 << 10;
-/// Where live data goes first, a backlog of this many stored bytes is not waited for.
-const WORTH_SPLITTING: u64 = 1 << 20;
-/// The store could not be read: again after this long.
+/// Readings are sent at once, without waiting for `linger`, when at least this many stored bytes of the stream wait.
+const SEND_AT_ONCE_BYTES: u64 = 32 << 10;
+/// Where live data goes first, a backlog of this many stored bytes becomes a lane of its own.
+const SPLIT_BYTES: u64 = 1 << 20;
+/// A store that could not be read is read again after this long.
 const READ_RETRY: Duration = Duration::from_secs(5);
+
+/// Why a lane cannot go on at the moment.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Trouble {
+    /// It is to end.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+    /// The store could not be read: it is tried again later.
+    #[error(transparent)]
+    Unreadable(#[from] ReadError),
+}
 
 /// What the lanes of a stream share.
 struct Tracks {
     progress: Mutex<Progress>,
     /// Changes when there is an old part, and when there is none any more.
     split: watch::Sender<bool>,
-    /// Live data alone has more than goes at once.
+    /// Live data alone fills more than one round.
     crowded: watch::Sender<bool>,
 }
 
@@ -40,10 +52,11 @@ impl Tracks {
 pub(super) struct Lane {
     pub shared: Arc<Shared>,
     pub stream: StreamId,
-    pub course: Course,
+    pub identity: LaneIdentity,
     tracks: Arc<Tracks>,
     sent: Sent,
-    /// Halved when the target found a batch too large, doubled when one was accepted.
+    /// At most so many records go into a round: halved when the target found a batch too large, doubled when one
+    /// was accepted.
     records: u64,
 }
 
@@ -57,22 +70,16 @@ pub(super) async fn run(shared: Arc<Shared>, stream: StreamId, origin: Origin, s
         crowded: watch::Sender::new(false),
     });
     let mut lanes = JoinSet::new();
-    let lane = |lane: u32| Lane {
-        shared: shared.clone(),
-        stream,
-        course: Course {
-            origin: origin.clone(),
-            lane,
-            way: if lane == OLD { format!("{}/old", origin.stream).into() } else { origin.stream.clone() },
-        },
-        tracks: tracks.clone(),
-        sent: Sent::new(),
-        records: u64::MAX,
+    let lane = |lane: LaneId| {
+        let is_old = lane == LaneId::OLD;
+        let channel = if is_old { format!("{}/old", origin.stream).into() } else { origin.stream.clone() };
+        let identity = LaneIdentity { origin: origin.clone(), lane, channel };
+        Lane { shared: shared.clone(), stream, identity, tracks: tracks.clone(), sent: Sent::new(), records: u64::MAX }
     };
     if shared.rule.sending.live_first || *tracks.split.borrow() {
-        lanes.spawn(lane(OLD).run_old(stop.clone()));
+        lanes.spawn(lane(LaneId::OLD).run_old(stop.clone()));
     }
-    lanes.spawn(lane(WHOLE).run(stop.clone()));
+    lanes.spawn(lane(LaneId::WHOLE).run(stop.clone()));
     while let Some(ended) = lanes.join_next().await {
         if let Err(Ok(panic)) = ended.map_err(tokio::task::JoinError::try_into_panic) {
             // The sink is started again as a whole.
@@ -87,124 +94,107 @@ pub(super) async fn run(shared: Arc<Shared>, stream: StreamId, origin: Origin, s
 }
 
 impl Lane {
-    async fn run(mut self, mut stop: Stop) {
+    /// The whole stream, or what comes while the older part is a lane of its own.
+    async fn run(mut self, mut stop: Stop) -> Result<(), Stopped> {
         let reader = {
             let progress = self.tracks.progress();
-            self.sent = Sent::from([(WHOLE, progress.after)]);
+            self.sent = Sent::from([(LaneId::WHOLE, progress.after)]);
             self.shared.store.reader_at(self.stream, progress.live)
         };
         let mut rounds = Rounds::new(self.shared.clone(), reader);
-        let mut durable = self.shared.store.durable();
         while !stop.is_requested() {
-            self.skip_given_up(&mut rounds).await;
-            if self.shared.rule.sending.live_first && !self.split_if_behind(&mut rounds, &mut stop).await {
-                return;
-            }
-            let Some(gathered) = rounds.next(&self.course, &self.sent, self.records, u64::MAX).await else {
-                return;
-            };
-            let Some(gathered) = gathered else {
-                if !pause(READ_RETRY, &mut stop).await {
-                    return;
-                }
-                continue;
-            };
-            self.tracks.crowded.send_if_modified(|was| std::mem::replace(was, gathered.full) != gathered.full);
-            if gathered.is_empty() {
-                tokio::select! {
-                    changed = durable.changed() => if changed.is_err() { return },
-                    () = stop.requested() => return,
-                }
-                // Asked to stop, what is there goes out at once, without waiting for more.
-                self.linger(&mut stop).await;
-                continue;
-            }
-            let last = gathered.next.saturating_sub(1);
-            let claim = {
-                let mut progress = self.tracks.progress();
-                let must = progress.must_claim(last);
-                progress.trying(last);
-                must.then(|| self.mark(&progress))
-            };
-            if let Some(position) = claim
-                && !self.saved(&position, &mut stop).await
-            {
-                return;
-            }
-            if !self.finish(&mut rounds, gathered, u64::MAX, &mut stop).await {
-                return;
-            }
+            let done = self.round(&mut rounds, &mut stop).await;
+            retry(done, &mut stop).await?;
         }
+        Ok(())
+    }
+
+    /// One round of the whole lane: it is delivered, or there is nothing yet and more is waited for.
+    async fn round(&mut self, rounds: &mut Rounds, stop: &mut Stop) -> Result<(), Trouble> {
+        let mut durable = self.shared.store.durable();
+        self.skip_given_up(rounds).await?;
+        if self.shared.rule.sending.live_first {
+            self.split_if_behind(rounds, stop).await?;
+        }
+        let gathered = rounds.next(&self.identity, &self.sent, self.records, u64::MAX).await?;
+        self.tracks.crowded.send_if_modified(|was| std::mem::replace(was, gathered.full) != gathered.full);
+        if gathered.is_empty() {
+            stop.or(durable.changed()).await?.map_err(|_| Stopped)?;
+            // Asked to stop, what is there goes out at once, without waiting for more.
+            self.linger(stop).await;
+            return Ok(());
+        }
+        let last = gathered.next.saturating_sub(1);
+        let claim = {
+            let mut progress = self.tracks.progress();
+            let must = progress.must_claim(last);
+            progress.trying(last);
+            must.then(|| self.mark(&progress))
+        };
+        if let Some(position) = claim {
+            self.saved(&position, stop).await?;
+        }
+        self.finish(rounds, gathered, u64::MAX, stop).await
     }
 
     /// The older part, whenever there is one.
-    async fn run_old(mut self, mut stop: Stop) {
+    async fn run_old(mut self, mut stop: Stop) -> Result<(), Stopped> {
         let mut split = self.tracks.split.subscribe();
-        let mut crowded = self.tracks.crowded.subscribe();
         loop {
-            tokio::select! {
-                there = split.wait_for(|there| *there) => if there.is_err() { return },
-                () = stop.requested() => return,
-            }
+            stop.or(split.wait_for(|there| *there)).await?.map_err(|_| Stopped)?;
             let Some(old) = self.tracks.progress().old else { continue };
-            self.sent = Sent::from([(OLD, self.tracks.progress().old_after)]);
+            self.sent = Sent::from([(LaneId::OLD, self.tracks.progress().old_after)]);
             let reader = self.shared.store.reader_at(self.stream, old.next);
             let mut rounds = Rounds::new(self.shared.clone(), reader);
             // The whole lane may have split again before this one looks.
             let tracks = self.tracks.clone();
             let is_there = || tracks.progress().old.is_some_and(|now| now.end == old.end);
             while *split.borrow() && is_there() {
-                tokio::select! {
-                    // What comes goes first: this part takes what is left of the link.
-                    free = crowded.wait_for(|crowded| !*crowded) => if free.is_err() { return },
-                    () = stop.requested() => return,
-                }
-                let Some(gathered) = rounds.next(&self.course, &self.sent, self.records, old.end).await else {
-                    return;
-                };
-                let done = match gathered {
-                    Some(gathered) if !gathered.is_empty() => {
-                        self.finish(&mut rounds, gathered, old.end, &mut stop).await
-                    }
-                    _ => pause(READ_RETRY, &mut stop).await,
-                };
-                if !done {
-                    return;
-                }
+                let done = self.old_round(&mut rounds, old.end, &mut stop).await;
+                retry(done, &mut stop).await?;
             }
         }
     }
 
-    /// Goes on behind what was given up (`max_behind`).
-    async fn skip_given_up(&self, rounds: &mut Rounds) {
+    async fn old_round(&mut self, rounds: &mut Rounds, end: u64, stop: &mut Stop) -> Result<(), Trouble> {
+        // Live data goes first: this part takes what is left of the link.
+        let mut crowded = self.tracks.crowded.subscribe();
+        stop.or(crowded.wait_for(|crowded| !*crowded)).await?.map_err(|_| Stopped)?;
+        let gathered = rounds.next(&self.identity, &self.sent, self.records, end).await?;
+        if gathered.is_empty() {
+            return Ok(stop.pause(READ_RETRY).await?);
+        }
+        self.finish(rounds, gathered, end, stop).await
+    }
+
+    /// Goes on behind the records that were given up (`max_behind`).
+    async fn skip_given_up(&self, rounds: &mut Rounds) -> Result<(), Stopped> {
         let given = self.shared.reader.position(self.stream).next;
         if given > self.tracks.progress().live {
             self.release(given, 0, Accepted::nothing_left());
-            rounds.rewind(given).await;
+            rounds.rewind(given).await?;
         }
+        Ok(())
     }
 
-    /// A backlog that was never sent becomes a lane of its own, and this one goes on with what comes;
-    /// false when asked to stop.
-    async fn split_if_behind(&self, rounds: &mut Rounds, stop: &mut Stop) -> bool {
+    /// A backlog that was never sent becomes a lane of its own, and this one goes on with what comes.
+    async fn split_if_behind(&self, rounds: &mut Rounds, stop: &mut Stop) -> Result<(), Stopped> {
         let end = self.shared.store.end(self.stream);
         let position = {
             let mut progress = self.tracks.progress();
             let behind = || self.shared.store.bytes_from(self.stream, progress.live);
-            if !progress.may_split() || end <= progress.live || behind() < WORTH_SPLITTING {
-                return true;
+            if !progress.may_split() || end <= progress.live || behind() < SPLIT_BYTES {
+                return Ok(());
             }
             progress.split(end);
             self.mark(&progress)
         };
-        if !self.saved(&position, stop).await {
-            return false;
-        }
-        let (sink, stream) = (&self.shared.rule.name, &*self.course.origin.stream);
+        self.saved(&position, stop).await?;
+        let (sink, stream) = (self.shared.reader.name(), &*self.identity.origin.stream);
         tracing::info!(event = event::SINK_NOTE, sink, stream, end, "live data goes first; what waited goes beside it");
-        rounds.rewind(end).await;
+        rounds.rewind(end).await?;
         self.tracks.split.send_replace(true);
-        true
+        Ok(())
     }
 
     /// Has a position written soon; whoever calls holds the lock, so that no older one comes after it.
@@ -214,56 +204,52 @@ impl Lane {
         position
     }
 
-    /// Waits until a claim or a split is in the log; false when asked to stop.
-    async fn saved(&self, position: &Position, stop: &mut Stop) -> bool {
-        let store = &self.shared.store;
-        let mut saved = store.saved();
+    /// Waits until a claim or a split is in the log.
+    async fn saved(&self, position: &Position, stop: &mut Stop) -> Result<(), Stopped> {
+        let mut saved = self.shared.store.saved();
         let claim = |position: &Position| position.lanes.last().map_or(0, |mark| mark.next);
         let wanted =
             |there: &Position| claim(there) >= claim(position) && (there.split.is_some() || position.split.is_none());
         loop {
             saved.mark_unchanged();
             if self.shared.reader.saved_position(self.stream).as_ref().is_some_and(wanted) {
-                return true;
+                return Ok(());
             }
-            tokio::select! {
-                changed = saved.changed() => if changed.is_err() { return false },
-                () = stop.requested() => return false,
-            }
+            stop.or(saved.changed()).await?.map_err(|_| Stopped)?;
         }
     }
 
-    /// Waits for more while what there is is not worth sending.
+    /// Waits for more while what there is is not worth an event of its own, or until asked to stop.
     async fn linger(&self, stop: &mut Stop) {
-        if self.shared.rule.sending.linger.is_zero() {
+        let linger = self.shared.rule.sending.linger;
+        if linger.is_zero() {
             return;
         }
         let mut durable = self.shared.store.durable();
-        let deadline = tokio::time::sleep(self.shared.rule.sending.linger);
-        tokio::pin!(deadline);
         // Only this stream's own backlog counts: beside a busy stream a slow one would send an event a commit.
         let waits = || self.shared.store.bytes_from(self.stream, self.tracks.progress().live);
-        while waits() < WORTH_SENDING {
-            tokio::select! {
-                () = &mut deadline => return,
-                changed = durable.changed() => if changed.is_err() { return },
-                () = stop.requested() => return,
-            }
-        }
+        let enough = async { while waits() < SEND_AT_ONCE_BYTES && durable.changed().await.is_ok() {} };
+        let _ = stop.or(tokio::time::timeout(linger, enough)).await;
     }
 
-    /// Delivers what was gathered and releases it; false when the lane is to end.
-    async fn finish(&mut self, rounds: &mut Rounds, gathered: Gathered, end: u64, stop: &mut Stop) -> bool {
+    /// Delivers what was gathered and releases it.
+    async fn finish(
+        &mut self,
+        rounds: &mut Rounds,
+        gathered: Gathered,
+        end: u64,
+        stop: &mut Stop,
+    ) -> Result<(), Trouble> {
         let Gathered { batches, next, sent, too_large, full, .. } = gathered;
         if let Some(sequence) = too_large {
             return self.set_aside(rounds, sequence, "larger than the target takes in one event", stop).await;
         }
         if batches.is_empty() {
             self.release(next, 0, Accepted::nothing_left());
-            return true;
+            return Ok(());
         }
         if full {
-            rounds.begin(&self.course, &sent, self.records, end);
+            rounds.begin(&self.identity, &sent, self.records, end);
         }
         // What was not released yet: more than one batch where there are several lanes.
         let mut count: u64 = batches.iter().map(|(batch, _)| batch.records()).sum();
@@ -272,9 +258,9 @@ impl Lane {
         for (batch, cursor) in batches {
             let last = batch.events.iter().map(|event| event.envelope.last).max().unwrap_or(0);
             let stands = || self.shared.reader.position(self.stream).next;
-            let is_wanted = || self.course.lane == OLD || self.shared.rule.sending.live_first || stands() <= last;
-            match self.shared.way.deliver(&batch, is_wanted, stop).await {
-                Ended::Accepted(proof) => {
+            let is_live_first = self.identity.lane == LaneId::OLD || self.shared.rule.sending.live_first;
+            match self.shared.dispatcher.deliver(&batch, || is_live_first || stands() <= last, stop).await? {
+                Outcome::Accepted(proof) => {
                     let metrics = &self.shared.metrics;
                     metrics.add(Metric::SinkRecords, batch.records());
                     metrics.add(Metric::SinkEvents, batch.events.len() as u64);
@@ -290,46 +276,46 @@ impl Lane {
                         first = Some(next);
                     }
                 }
-                Ended::TooLarge(why) | Ended::Refused(why) if count <= 1 => {
+                Outcome::TooLarge(why) | Outcome::Refused(why) if count <= 1 => {
                     return self.set_aside(rounds, first.unwrap_or(next), &why, stop).await;
                 }
                 // One record at a time shows which of them the target will not have.
-                Ended::TooLarge(_) | Ended::Refused(_) => {
+                Outcome::TooLarge(_) | Outcome::Refused(_) => {
                     self.shared.metrics.add(Metric::SinkSplits, 1);
                     self.records = count / 2;
-                    return rounds.rewind(first.unwrap_or(next)).await;
+                    return Ok(rounds.rewind(first.unwrap_or(next)).await?);
                 }
-                Ended::Outdated => return rounds.rewind(first.unwrap_or(next)).await,
-                Ended::Stopped => return false,
+                Outcome::Outdated => return Ok(rounds.rewind(first.unwrap_or(next)).await?),
             }
         }
         self.sent = sent;
         self.records = self.records.saturating_mul(2);
-        true
+        Ok(())
     }
 
     /// The target never takes this record: it becomes a dead letter, and the lane goes past it.
-    async fn set_aside(&mut self, rounds: &mut Rounds, sequence: u64, why: &str, stop: &mut Stop) -> bool {
-        match self.write_letter(rounds, sequence, why, stop).await {
-            Ok(true) => {
-                rounds.rewind(sequence + 1).await;
-                self.records = u64::MAX;
-                self.release(sequence + 1, 0, Accepted::nothing_left());
-                true
-            }
-            Ok(false) => false,
-            Err(_) => {
-                rounds.rewind(sequence).await;
-                pause(READ_RETRY, stop).await
-            }
+    async fn set_aside(
+        &mut self,
+        rounds: &mut Rounds,
+        sequence: u64,
+        why: &str,
+        stop: &mut Stop,
+    ) -> Result<(), Trouble> {
+        if let Err(trouble) = self.write_dead_letter(rounds, sequence, why, stop).await {
+            rounds.rewind(sequence).await?;
+            return Err(trouble);
         }
+        rounds.rewind(sequence + 1).await?;
+        self.records = u64::MAX;
+        self.release(sequence + 1, 0, Accepted::nothing_left());
+        Ok(())
     }
 
     fn release(&self, next: u64, bytes: u64, proof: Accepted) {
         // The store takes positions in the order in which they come to be: under this lock.
         let mut progress = self.tracks.progress();
-        let is_done = match self.course.lane {
-            OLD => progress.delivered_old(next, &self.sent),
+        let is_done = match self.identity.lane {
+            LaneId::OLD => progress.delivered_old(next, &self.sent),
             _ => {
                 progress.delivered(next, &self.sent);
                 false
@@ -339,5 +325,14 @@ impl Lane {
         if is_done {
             self.tracks.split.send_replace(false);
         }
+    }
+}
+
+/// A store that could not be read is read again after a while.
+async fn retry(done: Result<(), Trouble>, stop: &mut Stop) -> Result<(), Stopped> {
+    match done {
+        Ok(()) => Ok(()),
+        Err(Trouble::Stopped(stopped)) => Err(stopped),
+        Err(Trouble::Unreadable(_)) => stop.pause(READ_RETRY).await,
     }
 }

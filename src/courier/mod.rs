@@ -4,13 +4,13 @@
 //! within a lane is kept through every retry and split. Two tasks a stream at most: the whole lane, and
 //! the older part while live data goes first (`progress`).
 
+mod dead_letter;
+pub mod dispatch;
 mod gather;
 mod lane;
-mod letter;
 mod progress;
 mod rounds;
 mod too_far;
-pub mod way;
 
 use crate::encode::Origin;
 use crate::flow;
@@ -20,11 +20,11 @@ use crate::platform::clock::Clock;
 use crate::sink::{Sending, Sink};
 use crate::store::{ReaderHandle, Store};
 use crate::telemetry::Metrics;
+use dispatch::Dispatcher;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::task::JoinSet;
 use too_far::TooFar;
-use way::Way;
 
 /// What the courier knows of a sink.
 #[derive(Debug, Clone)]
@@ -43,7 +43,7 @@ struct Shared {
     rule: Rule,
     store: Store,
     reader: ReaderHandle,
-    way: Way,
+    dispatcher: Dispatcher,
     metrics: Arc<Metrics>,
 }
 
@@ -62,8 +62,10 @@ pub async fn run(
 ) -> Result<(), String> {
     let rate = rule.sending.rate;
     let reader = store.reader(&rule.name);
-    let way = Way::new(rule.name.clone(), sink.clone(), rate, Some(reader.clone()), clock.clone(), metrics.clone());
-    let shared = Arc::new(Shared { rule, store: store.clone(), reader, way: way.reporting(health.clone()), metrics });
+    let dispatcher =
+        Dispatcher::new(rule.name.clone(), sink.clone(), rate, Some(reader.clone()), clock.clone(), metrics.clone());
+    let dispatcher = dispatcher.reporting(health.clone());
+    let shared = Arc::new(Shared { rule, store: store.clone(), reader, dispatcher, metrics });
     let mut durable = store.durable();
     let mut known = BTreeSet::new();
     let mut lanes = JoinSet::new();

@@ -6,11 +6,10 @@
 //! split is in the log before either part goes on. The cursor is where the old part stands while there is one.
 //! Pure: what is to be written and when is the lane's business.
 
-use super::gather::{OLD, Sent, WHOLE};
+use super::gather::Sent;
+use crate::flow::lane::LaneId;
 use crate::store::{LaneMark, Position};
 
-/// Not a lane: its mark's `next` says up to where the whole lane may have been sent.
-const CLAIM: u32 = u32::MAX;
 /// At least so many records are claimed at a time.
 const LEAST_CLAIM: u64 = 2000;
 
@@ -45,17 +44,17 @@ pub struct Progress {
 impl Progress {
     /// As the log has it; `end` is the stream's next sequence. With `live_first` it may be split.
     pub fn new(position: &Position, live_first: bool, end: u64) -> Self {
-        let whole = position.lane(WHOLE);
+        let whole = position.lane(LaneId::WHOLE);
         let live = position.split.map_or(position.next, |split| whole.map_or(split, |mark| mark.next.max(split)));
         let old = position.split.filter(|split| position.next < *split);
-        let claimed = position.lane(CLAIM).map(|mark| mark.next);
+        let claimed = position.lane(LaneId::CLAIM).map(|mark| mark.next);
         // Whoever sent before without claims may have sent all that was there.
         let tried = claimed.unwrap_or(if position.lanes.is_empty() { live } else { end }).max(live);
         Self {
             live,
             after: whole.map_or(0, |mark| mark.after),
             old: old.map(|end| Old { next: position.next, end }),
-            old_after: position.lane(OLD).map_or(0, |mark| mark.after),
+            old_after: position.lane(LaneId::OLD).map_or(0, |mark| mark.after),
             tried,
             claim: live_first.then_some(claimed.unwrap_or(0)),
             claimed_at: live,
@@ -64,12 +63,12 @@ impl Progress {
 
     /// What the store is to keep.
     pub fn position(&self) -> Position {
-        let mut lanes = vec![LaneMark { lane: WHOLE, next: self.live, after: self.after }];
+        let mut lanes = vec![LaneMark { lane: LaneId::WHOLE, next: self.live, after: self.after }];
         if self.old.is_some() || self.old_after > 0 {
             let next = self.old.map_or(self.old_after + 1, |old| old.next);
-            lanes.push(LaneMark { lane: OLD, next, after: self.old_after });
+            lanes.push(LaneMark { lane: LaneId::OLD, next, after: self.old_after });
         }
-        lanes.extend(self.claim.map(|next| LaneMark { lane: CLAIM, next, after: 0 }));
+        lanes.extend(self.claim.map(|next| LaneMark { lane: LaneId::CLAIM, next, after: 0 }));
         Position { next: self.old.map_or(self.live, |old| old.next), lanes, split: self.old.map(|old| old.end) }
     }
 
@@ -95,12 +94,12 @@ impl Progress {
     /// The whole lane delivered everything below `next`.
     pub fn delivered(&mut self, next: u64, sent: &Sent) {
         self.live = self.live.max(next);
-        self.after = sent.get(&WHOLE).copied().unwrap_or(self.after);
+        self.after = sent.get(&LaneId::WHOLE).copied().unwrap_or(self.after);
     }
 
     /// The old lane delivered everything below `next`; true when it is done.
     pub fn delivered_old(&mut self, next: u64, sent: &Sent) -> bool {
-        self.old_after = sent.get(&OLD).copied().unwrap_or(self.old_after);
+        self.old_after = sent.get(&LaneId::OLD).copied().unwrap_or(self.old_after);
         if let Some(old) = &mut self.old {
             old.next = old.next.max(next);
             if old.next >= old.end {
@@ -140,20 +139,20 @@ mod tests {
         assert!(!progress.must_claim(10) && !progress.must_claim(2010) && progress.must_claim(2011));
         progress.trying(10);
         assert!(!progress.may_split(), "its outcome is not known");
-        progress.delivered(11, &Sent::from([(WHOLE, 10)]));
+        progress.delivered(11, &Sent::from([(LaneId::WHOLE, 10)]));
         assert!(progress.may_split());
         progress.split(5000);
         assert!(!progress.may_split());
         assert_eq!((progress.position().next, progress.position().split), (11, Some(5000)));
-        progress.delivered(5100, &Sent::from([(WHOLE, 5099)]));
-        assert!(!progress.delivered_old(3000, &Sent::from([(OLD, 2999)])));
+        progress.delivered(5100, &Sent::from([(LaneId::WHOLE, 5099)]));
+        assert!(!progress.delivered_old(3000, &Sent::from([(LaneId::OLD, 2999)])));
         // As the log has it after a crash.
         let again = Progress::new(&progress.position(), true, 9000);
         assert_eq!((again.old, again.live), (Some(Old { next: 3000, end: 5000 }), 5100));
         assert_eq!((again.after, again.old_after), (5099, 2999));
-        assert!(progress.delivered_old(5000, &Sent::from([(OLD, 4999)])));
+        assert!(progress.delivered_old(5000, &Sent::from([(LaneId::OLD, 4999)])));
         assert_eq!((progress.position().next, progress.position().split), (5100, None));
-        assert_eq!(progress.position().lane(OLD).unwrap().after, 4999, "kept for the next drain");
+        assert_eq!(progress.position().lane(LaneId::OLD).unwrap().after, 4999, "kept for the next drain");
     }
 
     #[test]

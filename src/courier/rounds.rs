@@ -1,8 +1,10 @@
 //! Reading and encoding on a thread of its own: compression must not hold up the network, nor the
-//! network compression. While one round is on its way, the next may be made.
+//! network compression. While one round is being delivered, the next may be made.
 
 use super::Shared;
-use super::gather::{Bounds, Course, Gathered, Sent, gather};
+use super::gather::{Bounds, Gathered, LaneIdentity, Sent, gather};
+use super::lane::Trouble;
+use crate::flow::stop::Stopped;
 use crate::store::{ReadError, Reader};
 use crate::telemetry::event;
 use std::sync::Arc;
@@ -29,18 +31,18 @@ impl Rounds {
     }
 
     /// Begins with a round that will be asked for; `sent` as it will be then.
-    pub fn begin(&mut self, course: &Course, sent: &Sent, records: u64, end: u64) {
-        self.make(course, sent, records, end, true);
+    pub fn begin(&mut self, identity: &LaneIdentity, sent: &Sent, records: u64, end: u64) {
+        self.make(identity, sent, records, end, true);
     }
 
-    fn make(&mut self, course: &Course, sent: &Sent, records: u64, end: u64, ahead: bool) {
+    fn make(&mut self, identity: &LaneIdentity, sent: &Sent, records: u64, end: u64, ahead: bool) {
         self.state = match std::mem::replace(&mut self.state, State::Lost) {
             State::Idle(mut reader) => {
-                let bounds = Bounds { limits: self.shared.way.sink().limits(), records, end };
-                let (course, sent, shared) = (course.clone(), sent.clone(), self.shared.clone());
+                let bounds = Bounds { limits: self.shared.dispatcher.sink().limits(), records, end };
+                let (identity, sent, shared) = (identity.clone(), sent.clone(), self.shared.clone());
                 let start = reader.next_sequence();
                 let task = tokio::task::spawn_blocking(move || {
-                    let gathered = gather(&mut reader, &sent, &course, &shared.rule, bounds);
+                    let gathered = gather(&mut reader, &sent, &identity, &shared.rule, bounds);
                     (reader, gathered)
                 });
                 State::Busy { start, ahead, task }
@@ -49,59 +51,65 @@ impl Rounds {
         };
     }
 
-    /// The next round; `Some(None)` when the store could not be read, `None` when the lane must end.
-    pub async fn next(&mut self, course: &Course, sent: &Sent, records: u64, end: u64) -> Option<Option<Gathered>> {
+    /// The next round. When the store could not be read, the same may be asked for again.
+    pub async fn next(
+        &mut self,
+        identity: &LaneIdentity,
+        sent: &Sent,
+        records: u64,
+        end: u64,
+    ) -> Result<Gathered, Trouble> {
         loop {
-            self.make(course, sent, records, end, false);
+            self.make(identity, sent, records, end, false);
             let State::Busy { start, ahead, task } = std::mem::replace(&mut self.state, State::Lost) else {
-                return None;
+                return Err(Stopped.into());
             };
             let (mut reader, gathered) = ended(task.await)?;
-            match gathered {
-                // More has come since: fewer and larger events cost less. What ends at a gap does not grow.
-                Ok(gathered) if ahead && !gathered.full && gathered.gaps.is_empty() => reader.rewind(start),
-                Ok(gathered) => {
-                    self.state = State::Idle(reader);
-                    return Some(Some(gathered));
-                }
-                Err(error) => {
-                    tracing::warn!(event = event::SINK_DOWN, sink = self.shared.rule.name, %error, "trying again");
-                    reader.rewind(start);
-                    self.state = State::Idle(reader);
-                    return Some(None);
-                }
+            // More has come since: fewer and larger events cost less. A round that ends at a gap does not grow.
+            let is_early = |gathered: &Gathered| ahead && !gathered.full && gathered.gaps.is_empty();
+            let is_good = gathered.as_ref().is_ok_and(|gathered| !is_early(gathered));
+            if !is_good {
+                reader.rewind(start);
             }
             self.state = State::Idle(reader);
+            match gathered {
+                Ok(gathered) if is_good => return Ok(gathered),
+                Ok(_) => {}
+                Err(error) => {
+                    let sink = self.shared.reader.name();
+                    tracing::warn!(event = event::SINK_DOWN, sink, %error, "trying again");
+                    return Err(error.into());
+                }
+            }
         }
     }
 
-    /// Goes on from another sequence; what was made ahead is dropped. False when the lane must end.
-    pub async fn rewind(&mut self, next: u64) -> bool {
-        let reader = match std::mem::replace(&mut self.state, State::Lost) {
-            State::Idle(reader) => Some(reader),
-            State::Busy { task, .. } => ended(task.await).map(|(reader, _)| reader),
-            State::Lost => None,
-        };
-        let Some(mut reader) = reader else { return false };
-        reader.rewind(next);
-        self.state = State::Idle(reader);
-        true
+    /// Goes on from another sequence; what was made ahead is dropped.
+    pub async fn rewind(&mut self, next: u64) -> Result<(), Stopped> {
+        self.rewound(next).await.map(drop)
     }
 
-    /// The reader, where `rewind` has put it; none while a round is in the making.
-    pub fn reader(&mut self) -> Option<&mut Reader> {
+    /// The reader, at this sequence.
+    pub async fn rewound(&mut self, next: u64) -> Result<&mut Reader, Stopped> {
+        let mut reader = match std::mem::replace(&mut self.state, State::Lost) {
+            State::Idle(reader) => reader,
+            State::Busy { task, .. } => ended(task.await)?.0,
+            State::Lost => return Err(Stopped),
+        };
+        reader.rewind(next);
+        self.state = State::Idle(reader);
         match &mut self.state {
-            State::Idle(reader) => Some(reader),
-            State::Busy { .. } | State::Lost => None,
+            State::Idle(reader) => Ok(reader),
+            State::Busy { .. } | State::Lost => Err(Stopped),
         }
     }
 }
 
-/// None when the runtime ends. A panic goes on in the lane: the courier begins that again.
-fn ended<T>(done: Result<T, JoinError>) -> Option<T> {
+/// An error when the runtime ends. A panic goes on in the lane: the supervisor begins the sink again.
+fn ended<T>(done: Result<T, JoinError>) -> Result<T, Stopped> {
     match done.map_err(JoinError::try_into_panic) {
-        Ok(done) => Some(done),
+        Ok(done) => Ok(done),
         Err(Ok(panic)) => std::panic::resume_unwind(panic),
-        Err(Err(_)) => None,
+        Err(Err(_)) => Err(Stopped),
     }
 }

@@ -1,54 +1,58 @@
 //! Spans into event bodies (`docs/envelope.md`).
 //!
 //! A body holds records of one stream, epoch, generation and lane; it is closed where one of
-//! these changes. The stored form is never the wire form.
+//! these changes. The stored form is never the wire form. A format is one file with an `Encode`.
 
 pub mod ndjson;
 
 use crate::flow::batch::{Envelope, Event, Unset};
 pub use crate::flow::codec::Codec;
-use crate::flow::record::{PayloadKind, REDELIVERED, RETAINED};
+use crate::flow::lane::LaneId;
+use crate::flow::record::RecordRef;
 use crate::platform::clock::{BOOT, MONOTONIC};
 use bytes::Bytes;
-use flate2::{Compression, GzBuilder};
-use std::io::Write;
+use ndjson::Ndjson;
+use std::fmt::Debug;
 use std::sync::Arc;
 
-/// What an encoder is given of a record.
-#[derive(Debug)]
-pub struct Reading<'a> {
-    /// Its sequence.
-    pub sequence: u64,
-    /// When it arrived, milliseconds since the Unix epoch.
-    pub arrival_ms: i64,
-    /// The device's time, microseconds since the Unix epoch.
-    pub device_time_us: Option<i64>,
-    /// Topic, path or other key.
-    pub key: &'a str,
-    /// Record flags.
-    pub flags: u8,
-    /// Further names and values.
-    pub attributes: &'a [(&'a str, &'a str)],
-    /// How to read the payload.
-    pub kind: PayloadKind,
-    /// The payload.
-    pub payload: &'a [u8],
+/// One body in one format.
+pub trait Encode: Debug + Send {
+    /// Adds a record.
+    fn push(&mut self, sequence: u64, record: &RecordRef<'_>);
+
+    /// Bytes of the records, before compression.
+    fn raw_bytes(&self) -> usize;
+
+    /// Bytes that the body will have with so many raw bytes more. Exact without compression; with it, a guess.
+    fn estimate(&self, more: usize) -> usize;
+
+    /// The body.
+    ///
+    /// # Errors
+    /// None is known: compression writes into memory.
+    fn finish(self: Box<Self>) -> std::io::Result<Encoded>;
 }
 
-impl Reading<'_> {
-    fn redelivered(&self) -> bool {
-        self.flags & REDELIVERED != 0
-    }
+/// A body with what a reader must know of it.
+#[derive(Debug)]
+pub struct Encoded {
+    /// The bytes.
+    pub body: Bytes,
+    /// MIME type of the decompressed body.
+    pub content_type: &'static str,
+    /// Its compression.
+    pub content_encoding: Option<&'static str>,
+}
 
-    /// When it arrived, if nobody had set the clock.
-    fn unset(&self) -> Option<Unset> {
-        let value = |wanted: &str| self.attributes.iter().find(|(name, _)| *name == wanted).map(|(_, value)| *value);
-        Some(Unset { boot: value(BOOT)?.into(), monotonic_ms: value(MONOTONIC)?.parse().ok()? })
-    }
+/// An encoder for a new body.
+#[must_use]
+pub fn encoder(codec: Codec) -> Box<dyn Encode> {
+    Box::new(Ndjson::new(codec))
+}
 
-    fn retained(&self) -> bool {
-        self.flags & RETAINED != 0
-    }
+/// When a record arrived, if nobody had set the clock.
+fn unset(record: &RecordRef<'_>) -> Option<Unset> {
+    Some(Unset { boot: record.attribute(BOOT)?.into(), monotonic_ms: record.attribute(MONOTONIC)?.parse().ok()? })
 }
 
 /// What all events of a stream have in common.
@@ -65,7 +69,7 @@ pub struct Origin {
 impl Origin {
     /// The key of a lane's partition (`docs/envelope.md`).
     #[must_use]
-    pub fn key(&self, lane: u32) -> String {
+    pub fn key(&self, lane: LaneId) -> String {
         format!("{}/{}/{lane}", self.device, self.stream)
     }
 }
@@ -87,8 +91,7 @@ pub struct Same {
 #[derive(Debug)]
 pub struct Body {
     same: Same,
-    codec: Codec,
-    raw: Vec<u8>,
+    encoder: Box<dyn Encode>,
     first: u64,
     last: u64,
     count: u32,
@@ -99,17 +102,17 @@ impl Body {
     /// An empty one.
     #[must_use]
     pub fn new(same: Same, codec: Codec) -> Self {
-        Self { same, codec, raw: Vec::new(), first: 0, last: 0, count: 0, unset: None }
+        Self { same, encoder: encoder(codec), first: 0, last: 0, count: 0, unset: None }
     }
 
     /// Adds a record.
-    pub fn push(&mut self, reading: &Reading<'_>) {
-        ndjson::line(&mut self.raw, reading);
+    pub fn push(&mut self, sequence: u64, record: &RecordRef<'_>) {
+        self.encoder.push(sequence, record);
         if self.count == 0 {
-            self.first = reading.sequence;
-            self.unset = reading.unset().filter(|_| self.same.clock_unset);
+            self.first = sequence;
+            self.unset = unset(record).filter(|_| self.same.clock_unset);
         }
-        self.last = reading.sequence;
+        self.last = sequence;
         self.count += 1;
     }
 
@@ -122,7 +125,13 @@ impl Body {
     /// Bytes before compression.
     #[must_use]
     pub fn raw_bytes(&self) -> usize {
-        self.raw.len()
+        self.encoder.raw_bytes()
+    }
+
+    /// Bytes that it will have with so many raw bytes more (`Encode::estimate`).
+    #[must_use]
+    pub fn estimate(&self, more: usize) -> usize {
+        self.encoder.estimate(more)
     }
 
     /// How many records.
@@ -135,17 +144,8 @@ impl Body {
     ///
     /// # Errors
     /// None is known: compression writes into memory.
-    pub fn finish(self, origin: &Origin, lane: u32, after: u64) -> std::io::Result<Event> {
-        let (body, content_encoding) = match self.codec {
-            Codec::None => (self.raw, None),
-            Codec::Gzip => {
-                // No time in the header: the same readings give the same bytes.
-                let room = Vec::with_capacity(self.raw.len() / 8);
-                let mut encoder = GzBuilder::new().mtime(0).write(room, Compression::new(6));
-                encoder.write_all(&self.raw)?;
-                (encoder.finish()?, Some("gzip"))
-            }
-        };
+    pub fn finish(self, origin: &Origin, lane: LaneId, after: u64) -> std::io::Result<Event> {
+        let Encoded { body, content_type, content_encoding } = self.encoder.finish()?;
         let envelope = Envelope {
             device: origin.device.clone(),
             store: origin.store.clone(),
@@ -159,9 +159,9 @@ impl Body {
             generation: self.same.generation,
             in_flight: self.same.in_flight,
             unset: self.unset,
-            content_type: "application/x-ndjson",
+            content_type,
             content_encoding,
         };
-        Ok(Event { envelope, body: Bytes::from(body) })
+        Ok(Event { envelope, body })
     }
 }

@@ -1,5 +1,6 @@
 //! What a sink delivers: event bodies with their properties.
 
+use super::lane::LaneId;
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ pub struct Envelope {
     /// The epoch of all records of this event.
     pub epoch: u64,
     /// The lane within the stream.
-    pub lane: u32,
+    pub lane: LaneId,
     /// The first sequence.
     pub first: u64,
     /// The last sequence.
@@ -81,7 +82,7 @@ impl Envelope {
             ("store", Property::Text(&self.store)),
             ("stream", Property::Text(&self.stream)),
             ("epoch", Property::Long(self.epoch)),
-            ("lane", Property::Long(u64::from(self.lane))),
+            ("lane", Property::Long(u64::from(self.lane.number()))),
             ("first", Property::Long(self.first)),
             ("last", Property::Long(self.last)),
             ("count", Property::Long(u64::from(self.count))),
@@ -114,8 +115,8 @@ pub struct Event {
 pub struct Batch {
     /// Decides the partition: equal keys, one partition. None: the target spreads batches.
     pub key: Option<String>,
-    /// Batches of the same way follow one after another; other ways are independent of it.
-    pub way: Arc<str>,
+    /// Batches of one channel follow one after another; other channels are independent of it.
+    pub channel: Arc<str>,
     /// In order.
     pub events: Vec<Event>,
 }

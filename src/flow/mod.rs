@@ -5,10 +5,12 @@
 
 pub mod batch;
 pub mod codec;
+pub mod dead_letter;
 pub mod frame;
 pub mod handover;
 pub mod health;
 pub mod hex;
+pub mod lane;
 pub mod receipt;
 pub mod record;
 pub mod stop;

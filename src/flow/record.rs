@@ -73,3 +73,49 @@ pub struct Record {
     /// The payload, verbatim; at most `MAX_RECORD` bytes.
     pub payload: Bytes,
 }
+
+/// A record that lies in a larger piece of memory, such as a section of the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordRef<'a> {
+    /// When it arrived, milliseconds since the Unix epoch.
+    pub arrival_ms: i64,
+    /// The device's time, microseconds since the Unix epoch.
+    pub device_time_us: Option<i64>,
+    /// Topic, path or other key.
+    pub key: &'a str,
+    /// Record flags.
+    pub flags: u8,
+    /// Further names and values.
+    pub attributes: Vec<(&'a str, &'a str)>,
+    /// How to read the payload.
+    pub kind: PayloadKind,
+    /// The payload, verbatim.
+    pub payload: &'a [u8],
+}
+
+impl Record {
+    /// As it lies in memory.
+    #[must_use]
+    pub fn as_ref(&self) -> RecordRef<'_> {
+        let Self { arrival_ms, device_time_us, flags, kind, .. } = *self;
+        let attributes = self.attributes.iter().map(|(name, value)| (&**name, &**value)).collect();
+        RecordRef { arrival_ms, device_time_us, key: &self.key, flags, attributes, kind, payload: &self.payload }
+    }
+}
+
+impl RecordRef<'_> {
+    /// The value of an attribute.
+    #[must_use]
+    pub fn attribute(&self, wanted: &str) -> Option<&str> {
+        self.attributes.iter().find(|(name, _)| *name == wanted).map(|(_, value)| *value)
+    }
+
+    /// As a record of its own.
+    #[must_use]
+    pub fn to_record(&self) -> Record {
+        let Self { arrival_ms, device_time_us, flags, kind, .. } = *self;
+        let attributes = self.attributes.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        let payload = Bytes::copy_from_slice(self.payload);
+        Record { arrival_ms, device_time_us, key: self.key.into(), flags, attributes, kind, payload }
+    }
+}

@@ -1,5 +1,6 @@
 //! Asking the parts to stop, and why one has ended.
 
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinError;
 
@@ -25,7 +26,31 @@ impl StopSender {
     }
 }
 
+/// A part was asked to stop: carried by `?` to where it ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("asked to stop")]
+pub struct Stopped;
+
 impl Stop {
+    /// Waits for something, unless the stop is asked for.
+    ///
+    /// # Errors
+    /// When the stop was asked for first.
+    pub async fn or<T>(&mut self, future: impl Future<Output = T>) -> Result<T, Stopped> {
+        tokio::select! {
+            done = future => Ok(done),
+            () = self.requested() => Err(Stopped),
+        }
+    }
+
+    /// Waits for so long.
+    ///
+    /// # Errors
+    /// When the stop was asked for first.
+    pub async fn pause(&mut self, wait: Duration) -> Result<(), Stopped> {
+        self.or(tokio::time::sleep(wait)).await
+    }
+
     /// Returns when the stop was asked for, or when nobody can ask any more.
     pub async fn requested(&mut self) {
         // An error means that the sender is gone, which asks for the stop as well.

@@ -4,8 +4,9 @@ use super::doubt::Doubts;
 use super::quality::{Failed, Judge};
 use super::rule::Then;
 use crate::decode::{Decoded, Decoder, lines};
+use crate::flow::dead_letter::dead_letter;
 use crate::flow::frame::{Frame, Payload};
-use crate::flow::record::{CLOCK_UNSET, DEAD_LETTER_KEEP, MAX_RECORD, PayloadKind, Record, readable};
+use crate::flow::record::{CLOCK_UNSET, MAX_RECORD, PayloadKind, Record};
 use crate::platform::clock::Reading;
 use crate::store::{Atom, MAX_ATOM, Part, StreamId};
 use crate::telemetry::seldom::{Seldom, kind_of};
@@ -78,6 +79,7 @@ impl Builder {
             payload: Bytes::new(),
         };
         let mut parts = Parts { good: Vec::new(), bad: Vec::new() };
+        let by = [("source", &*self.source)];
         let mut message = |payload: Bytes, header: Option<&[u8]>| {
             if payload.len() > MAX_RECORD {
                 let reason = format!("{} bytes are more than the limit of {MAX_RECORD}", payload.len());
@@ -102,9 +104,7 @@ impl Builder {
         let mut put = |made: Result<Option<Record>, (Bytes, String)>| match made {
             Ok(record) => parts.good.extend(record),
             Err((payload, reason)) => {
-                let crc = crc32c::crc32c(&payload);
-                let head = payload.slice(..payload.len().min(DEAD_LETTER_KEEP));
-                parts.bad.push(dead_letter(&base, head, &self.source, &reason, payload.len() as u64, crc));
+                parts.bad.push(dead_letter(Record { payload, ..base.clone() }, &by, &reason, None));
             }
         };
         let (by_line, wants_header) = (decoder.format.is_by_line(), decoder.format.header().is_some());
@@ -137,7 +137,12 @@ impl Builder {
             }
             Payload::TooLarge { length, crc, head } => {
                 let reason = format!("{length} bytes are more than the limit");
-                parts.bad.push(dead_letter(&base, head, &self.source, &reason, length, crc));
+                parts.bad.push(dead_letter(
+                    Record { payload: head, ..base.clone() },
+                    &by,
+                    &reason,
+                    Some((length, crc)),
+                ));
             }
             Payload::Nothing => {}
         }
@@ -234,21 +239,11 @@ fn judged(mut record: Record, failed: Failed, metrics: &Metrics) -> Result<Optio
     }
 }
 
-fn dead_letter(base: &Record, head: Bytes, source: &str, reason: &str, length: u64, crc: u32) -> Record {
-    let mut attributes = base.attributes.clone();
-    attributes.extend([
-        ("source".into(), source.into()),
-        ("reason".into(), reason.into()),
-        ("length".into(), length.to_string().into()),
-        ("crc32c".into(), format!("{crc:08x}").into()),
-    ]);
-    let (kind, payload) = readable(head);
-    Record { attributes, kind, payload, ..base.clone() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use crate::flow::record::DEAD_LETTER_KEEP;
 
     const NOW: Reading = Reading { wall_ms: 7, monotonic_ms: 7, trusted: true };
     use crate::decode::{Csv, Format, Json, Ndjson};

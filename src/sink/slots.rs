@@ -1,5 +1,5 @@
-//! What a sink keeps for each way: a link, a connection. Whoever sends holds the slot, so that one batch of a
-//! way is under way.
+//! One slot for each channel of a sink, with its link or connection. Whoever sends holds the slot, so that one
+//! batch of a channel is in flight.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -23,14 +23,14 @@ impl<K, T> Default for Slots<K, T> {
 }
 
 impl<K: Eq + Hash, T> Slots<K, T> {
-    /// The slot of a way.
-    pub async fn of(&self, way: K) -> Slot<T> {
+    /// The slot of a channel.
+    pub async fn of(&self, channel: K) -> Slot<T> {
         let mut slots = self.0.lock().await;
-        if slots.len() >= MOST && !slots.contains_key(&way) {
-            // Of many ways most are seldom used: what they have is made again.
+        if slots.len() >= MOST && !slots.contains_key(&channel) {
+            // Of many channels most are seldom used: their links are made again.
             slots.retain(|_, slot| Arc::strong_count(slot) > 1);
         }
-        slots.entry(way).or_default().clone()
+        slots.entry(channel).or_default().clone()
     }
 
     /// Lets go of all.
@@ -48,8 +48,8 @@ mod tests {
         let slots = Slots::<usize, u8>::default();
         let used = slots.of(0).await;
         *used.lock().await = Some(7);
-        for way in 1..1000 {
-            *slots.of(way).await.lock().await = Some(1);
+        for channel in 1..1000 {
+            *slots.of(channel).await.lock().await = Some(1);
         }
         assert!(slots.0.lock().await.len() <= MOST);
         assert_eq!(*slots.of(0).await.lock().await, Some(7));

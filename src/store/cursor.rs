@@ -6,6 +6,7 @@ use super::position::{Position, Release};
 use super::reader::{Item, Reader};
 use super::shared::{Inner, Live, Shared};
 use super::space::Hold;
+use crate::flow::lane::LaneId;
 use std::sync::Arc;
 
 /// Cursor progress is saved at the latest after this many milliseconds.
@@ -112,7 +113,7 @@ impl Shared {
     pub fn delivered_ahead(&self, reader: &str, stream: StreamId, next: u64) -> u64 {
         let Some(live) = self.cursors.get(&(reader.to_string(), stream)) else { return 0 };
         let position = Position::from(&live.entry);
-        let ahead = position.split.zip(position.lane(0));
+        let ahead = position.split.zip(position.lane(LaneId::WHOLE));
         ahead.map_or(0, |(split, mark)| mark.next.saturating_sub(split.max(next)))
     }
 

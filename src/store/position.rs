@@ -1,6 +1,7 @@
 //! Where a reader stands in a stream, how it moves, and what it leaves.
 
 use super::log::body::{CursorEntry, LaneMark, StreamId};
+use crate::flow::lane::LaneId;
 use crate::flow::receipt::Accepted;
 
 /// What a reader has not released.
@@ -29,12 +30,12 @@ impl Position {
     /// Of a reader that takes the stream as a whole; `after` is the last sequence that it sent.
     #[must_use]
     pub fn whole(next: u64, after: u64) -> Self {
-        Self { next, lanes: vec![LaneMark { lane: 0, next, after }], split: None }
+        Self { next, lanes: vec![LaneMark { lane: LaneId::WHOLE, next, after }], split: None }
     }
 
     /// What is kept of a lane.
     #[must_use]
-    pub fn lane(&self, lane: u32) -> Option<&LaneMark> {
+    pub fn lane(&self, lane: LaneId) -> Option<&LaneMark> {
         self.lanes.iter().find(|mark| mark.lane == lane)
     }
 }

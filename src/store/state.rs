@@ -4,11 +4,10 @@
 //! finds exactly what was running before.
 
 use super::log::body::{Checkpoint, Commit, CursorEntry, FloorEntry, PositionEntry, Reason, StreamId, StreamState};
+use crate::flow::lane::LaneId;
 use crate::platform::clock;
 use std::collections::BTreeMap;
 
-/// The lane of a whole stream.
-const WHOLE_LANE: u32 = 0;
 /// A gone reader's cursor is kept this long, in milliseconds (30 days).
 const CURSOR_KEPT_MS: i64 = 30 * 24 * 3600 * 1000;
 
@@ -149,7 +148,7 @@ impl State {
 
 /// Everything below was read by a cursor or by its whole lane, which is ahead of it while a part waits.
 fn spent(cursor: &CursorEntry) -> u64 {
-    let whole = cursor.lanes.iter().find(|mark| mark.lane == WHOLE_LANE);
+    let whole = cursor.lanes.iter().find(|mark| mark.lane == LaneId::WHOLE);
     whole.map_or(cursor.next, |mark| mark.next.max(cursor.next))
 }
 
@@ -176,7 +175,11 @@ mod tests {
         assert_eq!(state.cursors[&("r".to_string(), 1)].next, 20);
         // While a part waits, the whole lane is ahead of its cursor: what it has delivered is not numbered again.
         let mark = |lane, next| LaneMark { lane, next, after: 0 };
-        let split = CursorEntry { lanes: vec![mark(0, 50), mark(u32::MAX, 9000)], split: Some(40), ..cursor(20) };
+        let split = CursorEntry {
+            lanes: vec![mark(LaneId::WHOLE, 50), mark(LaneId::CLAIM, 9000)],
+            split: Some(40),
+            ..cursor(20)
+        };
         state.set_cursors(&[split.clone(), cursor(20)]);
         assert_eq!((state.streams[&1].next, &state.cursors[&("r".to_string(), 1)]), (50, &split));
     }

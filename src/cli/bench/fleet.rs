@@ -5,7 +5,7 @@
 
 use super::rig::Running;
 use crate::cli::runtime;
-use crate::courier::way::{Ended, Way};
+use crate::courier::dispatch::{Dispatcher, Outcome};
 use crate::flow::batch::{Batch, Envelope, Event};
 use crate::flow::stop::{Stop, stop};
 use crate::hub::{Hub, Settings, fault};
@@ -162,7 +162,7 @@ impl Fleet {
 }
 
 /// Has an event each `every`, and delivers what waits.
-async fn agent(number: usize, way: Way, fleet: Arc<Fleet>, mut stop: Stop) {
+async fn agent(number: usize, dispatcher: Dispatcher, fleet: Arc<Fleet>, mut stop: Stop) {
     let phase = fleet.phases[number];
     let name: Arc<str> = format!("gateway-{number}").into();
     let mut delivered = 0;
@@ -179,13 +179,13 @@ async fn agent(number: usize, way: Way, fleet: Arc<Fleet>, mut stop: Stop) {
         let until = made.min(delivered + BATCH);
         let event = |sequence: u64| Event { envelope: envelope(&name, sequence), body: fleet.body.clone() };
         let events = (delivered + 1..=until).map(event).collect();
-        let batch = Batch { key: Some(name.to_string()), way: name.clone(), events };
-        if let Ended::Accepted(_) = way.deliver(&batch, || true, &mut stop).await {
+        let batch = Batch { key: Some(name.to_string()), channel: name.clone(), events };
+        if let Ok(Outcome::Accepted(_)) = dispatcher.deliver(&batch, || true, &mut stop).await {
             fleet.delivered.fetch_add(until - delivered, Relaxed);
             delivered = until;
         }
     }
-    way.sink().close().await;
+    dispatcher.sink().close().await;
 }
 
 fn envelope(device: &Arc<str>, sequence: u64) -> Envelope {
@@ -194,7 +194,7 @@ fn envelope(device: &Arc<str>, sequence: u64) -> Envelope {
         store: "0000000000000000".into(),
         stream: "readings".into(),
         epoch: 1,
-        lane: 0,
+        lane: crate::flow::lane::LaneId::WHOLE,
         first: sequence,
         last: sequence,
         count: 1,
@@ -232,8 +232,8 @@ async fn bench(arguments: &Arguments) -> Result<(), String> {
     for number in 0..fleet.phases.len() {
         let settings = settings(&hub.connection, number);
         let sink = settings.open(metrics.clone());
-        let way = Way::new("hub".into(), sink, Some(rate), None, Clock::system(), metrics.clone());
-        agents.spawn(agent(number, way, fleet.clone(), stop.clone()));
+        let dispatcher = Dispatcher::new("hub".into(), sink, Some(rate), None, Clock::system(), metrics.clone());
+        agents.spawn(agent(number, dispatcher, fleet.clone(), stop.clone()));
     }
     let mut watch = Watch { rows: Vec::new(), last: Seen::default(), delivered: 0 };
     watch.for_seconds((START + BEFORE).as_secs(), &hub, &fleet).await;

@@ -282,7 +282,7 @@ mod tests {
             store: "s".into(),
             stream: "readings".into(),
             epoch: 7,
-            lane: 0,
+            lane: crate::flow::lane::LaneId::WHOLE,
             first,
             last: first,
             count: 1,

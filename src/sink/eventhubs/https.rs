@@ -2,7 +2,7 @@
 //!
 //! Invariants: `Accepted` is said only when each event of a batch was answered 201, as
 //! Event Hubs does (<https://learn.microsoft.com/rest/api/eventhub/send-event>); every wait has an end;
-//! each way has a connection of its own, kept open, and one request under way. A batch of which a part was
+//! each channel has a connection of its own, kept open, and one request under way. A batch of which a part was
 //! accepted is sent again as a whole: consumers drop what repeats (`docs/envelope.md`).
 //!
 //! The body of a request is the body of the event as it is, the properties are headers. The documented JSON
@@ -62,7 +62,7 @@ pub struct Https {
     token: Mutex<Option<(Token, Option<Renewal>)>>,
     /// Something was accepted: what is refused now is refused for its own sake.
     proved: AtomicBool,
-    ways: Slots<Arc<str>, Open>,
+    clients: Slots<Arc<str>, Open>,
 }
 
 /// A connection.
@@ -76,12 +76,12 @@ impl Https {
     /// Connects with the first delivery.
     #[must_use]
     pub fn new(settings: Settings, metrics: Arc<Metrics>) -> Self {
-        let (token, ways) = (Mutex::default(), Slots::default());
-        Self { settings, made: Connections::default(), metrics, token, proved: AtomicBool::new(false), ways }
+        let (token, clients) = (Mutex::default(), Slots::default());
+        Self { settings, made: Connections::default(), metrics, token, proved: AtomicBool::new(false), clients }
     }
 
     async fn send(&self, batch: &Batch) -> Result<Accepted, DeliverError> {
-        let slot = self.ways.of(batch.way.clone()).await;
+        let slot = self.clients.of(batch.channel.clone()).await;
         let mut slot = slot.lock().await;
         for event in &batch.events {
             // What fails or is given up leaves no connection behind whose answers would be mistaken.
@@ -236,7 +236,7 @@ impl Sink for Https {
     }
 
     fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        Box::pin(self.ways.clear())
+        Box::pin(self.clients.clear())
     }
 }
 

@@ -53,7 +53,7 @@ pub struct EventHubs {
     /// Something was accepted.
     proved: AtomicBool,
     connection: Mutex<Option<Arc<Connection>>>,
-    ways: Slots<Arc<str>, Link>,
+    links: Slots<Arc<str>, Link>,
 }
 
 impl EventHubs {
@@ -67,12 +67,12 @@ impl EventHubs {
             batch_bytes: AtomicUsize::new(BATCH_BYTES),
             proved: AtomicBool::new(false),
             connection: Mutex::default(),
-            ways: Slots::default(),
+            links: Slots::default(),
         }
     }
 
     async fn send(&self, batch: &Batch) -> Result<Accepted, DeliverError> {
-        let slot = self.ways.of(batch.way.clone()).await;
+        let slot = self.links.of(batch.channel.clone()).await;
         let mut slot = slot.lock().await;
         let connection = self.connection().await?;
         if slot.as_ref().is_none_or(|link| !link.belongs_to(&connection)) {
@@ -143,7 +143,7 @@ impl Sink for EventHubs {
 
     fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(async {
-            self.ways.clear().await;
+            self.links.clear().await;
             if let Some(connection) = self.connection.lock().await.take() {
                 connection.close().await;
             }

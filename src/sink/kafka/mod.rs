@@ -81,7 +81,7 @@ enum Choice {
     Turn(usize),
 }
 
-/// A lane's way to its partition.
+/// The connection of a channel to its partition's broker.
 #[derive(Debug)]
 struct Producer {
     connection: Connection,
@@ -113,7 +113,7 @@ impl Kafka {
             (None, Some(key)) => Choice::Key(key.clone()),
             (None, None) => Choice::Turn(self.turns.fetch_add(1, Relaxed) % self.spread.load(Relaxed).max(1)),
         };
-        let slot = self.slots.of((batch.way.clone(), choice.clone())).await;
+        let slot = self.slots.of((batch.channel.clone(), choice.clone())).await;
         let mut slot = slot.lock().await;
         // What fails or is given up leaves no connection behind whose answers would be mistaken.
         let mut producer = match slot.take().filter(Producer::is_fresh) {

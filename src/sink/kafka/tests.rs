@@ -120,7 +120,7 @@ fn batch() -> Batch {
         store: "s".into(),
         stream: "readings".into(),
         epoch: 1,
-        lane: 0,
+        lane: crate::flow::lane::LaneId::WHOLE,
         first: 1,
         last: 1,
         count: 1,
@@ -131,7 +131,7 @@ fn batch() -> Batch {
         content_type: "application/x-ndjson",
         content_encoding: None,
     };
-    Batch { key: Some("k".into()), way: "w".into(), events: vec![Event { envelope, body: "{}\n".into() }] }
+    Batch { key: Some("k".into()), channel: "w".into(), events: vec![Event { envelope, body: "{}\n".into() }] }
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Groups in the form in which they are written.
 
 use super::Committer;
+use crate::flow::lane::LaneId;
 use crate::store::group::Group;
 use crate::store::log::body::{Commit, CursorEntry, PositionEntry, SectionHead, StreamId, StreamName};
 use crate::store::log::layout::checksum;
@@ -203,7 +204,7 @@ impl Committer {
             count: builder.count(),
             generation: 0,
             in_flight: false,
-            lane: 0,
+            lane: LaneId::WHOLE,
             arrival_min,
             arrival_max,
             codec,

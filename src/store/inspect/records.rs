@@ -1,11 +1,12 @@
 //! Every section of a store, stream by stream, in order.
 
+use crate::flow::record::RecordRef;
 use crate::platform::disk::{Disk, Mode, RealDisk};
 use crate::store::log::body::{SectionHead, StreamId};
 use crate::store::log::layout::Kind;
 use crate::store::log::place::placed;
 use crate::store::log::recover::{Remembered, scan};
-use crate::store::log::section::{RecordRef, Records};
+use crate::store::log::section::Records;
 use crate::store::log::segment::{Folders, Segment};
 use crate::store::log::walk::{Step, Walk};
 use std::io;

@@ -4,6 +4,7 @@
 //! CRC of its own so that a reader of one stream need not read the other streams' sections.
 
 use super::layout::{Heat, checksum, u32_at};
+use crate::flow::lane::LaneId;
 use serde::{Deserialize, Serialize};
 
 /// Bytes in front of the directory.
@@ -50,7 +51,7 @@ pub struct SectionHead {
     /// Made by a version on trial.
     pub in_flight: bool,
     /// The lane rule's number; 0 is the whole stream.
-    pub lane: u32,
+    pub lane: LaneId,
     /// The earliest arrival, milliseconds since the Unix epoch.
     pub arrival_min: i64,
     /// The latest arrival.
@@ -88,7 +89,7 @@ pub struct PositionEntry {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LaneMark {
     /// The lane.
-    pub lane: u32,
+    pub lane: LaneId,
     /// The next sequence that it has not delivered.
     pub next: u64,
     /// The last sequence that it sent; 0 for none.

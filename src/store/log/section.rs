@@ -3,7 +3,7 @@
 //! A key (topic, path) is written out where it occurs first and by its number afterwards.
 //! Payload bytes are verbatim.
 
-use crate::flow::record::{PayloadKind, Record};
+use crate::flow::record::{PayloadKind, Record, RecordRef};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -166,25 +166,6 @@ pub fn decompress(codec: u8, stored: &[u8], raw: u32) -> Option<Vec<u8>> {
     (out.len() == raw).then_some(out)
 }
 
-/// A record inside a decompressed section.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RecordRef<'a> {
-    /// When it arrived, milliseconds since the Unix epoch.
-    pub arrival_ms: i64,
-    /// The device's time, microseconds since the Unix epoch.
-    pub device_time_us: Option<i64>,
-    /// Topic, path or other key.
-    pub key: &'a str,
-    /// Record flags.
-    pub flags: u8,
-    /// Further names and values.
-    pub attributes: Vec<(&'a str, &'a str)>,
-    /// How to read the payload.
-    pub kind: PayloadKind,
-    /// The payload, verbatim.
-    pub payload: &'a [u8],
-}
-
 /// Reads the records of a decompressed section in order; ends early on bad bytes.
 #[derive(Debug)]
 pub struct Records<'a> {
@@ -253,18 +234,6 @@ mod tests {
         )
     }
 
-    fn owned(r: &RecordRef<'_>) -> Record {
-        Record {
-            arrival_ms: r.arrival_ms,
-            device_time_us: r.device_time_us,
-            key: r.key.into(),
-            flags: r.flags,
-            attributes: r.attributes.iter().map(|(n, v)| ((*n).into(), (*v).into())).collect(),
-            kind: r.kind,
-            payload: Bytes::copy_from_slice(r.payload),
-        }
-    }
-
     proptest! {
         #[test]
         fn records_come_back_verbatim(records in proptest::collection::vec(record(), 1..40)) {
@@ -274,7 +243,7 @@ mod tests {
             }
             let (stored, codec) = builder.compress(&mut Compressor::new().unwrap());
             let raw = decompress(codec, &stored, u32::try_from(builder.raw_bytes()).unwrap()).unwrap();
-            let back: Vec<Record> = Records::new(&raw).map(|r| owned(&r)).collect();
+            let back: Vec<Record> = Records::new(&raw).map(|record| record.to_record()).collect();
             prop_assert_eq!(back, records);
         }
 

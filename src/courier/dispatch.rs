@@ -1,9 +1,9 @@
-//! The way to a sink: when a batch may go, sending it, and what its fate says of the link.
+//! Dispatching batches to a sink: when a batch may go, its delivery, and what the outcome says of the link.
 
 use crate::flow::batch::{Batch, Unset};
 use crate::flow::health::Reporter;
 use crate::flow::receipt::Accepted;
-use crate::flow::stop::Stop;
+use crate::flow::stop::{Stop, Stopped};
 use crate::platform::clock::{self, Clock};
 use crate::platform::random;
 use crate::sink::link::{Link, Permit};
@@ -22,14 +22,14 @@ use tokio::sync::Notify;
 const LAST_DELIVERY: Duration = Duration::from_secs(3);
 /// After this long without a delivery a connection may have been closed by the other side, in milliseconds.
 const IDLE_MS: u64 = 10_000;
-/// So many lanes are remembered.
-const LANES: usize = 1024;
+/// So many channels are remembered.
+const CHANNELS: usize = 1024;
 /// While the target refuses us it is looked this often whether a secret was written anew.
 const LOOK_AT_SECRETS: Duration = Duration::from_secs(2);
 
 /// How a delivery ended.
 #[derive(Debug)]
-pub enum Ended {
+pub enum Outcome {
     /// The target has it for good.
     Accepted(Accepted),
     /// The target takes less at a time.
@@ -39,19 +39,17 @@ pub enum Ended {
     /// The batch is not what is to be sent any more: the clock was set since it was made, so that its times can
     /// be corrected, or its records were given up.
     Outdated,
-    /// We were asked to stop; whether it arrived is not known.
-    Stopped,
 }
 
-/// What all lanes of a sink share on the way to it.
+/// Delivers the batches of all lanes of a sink.
 #[derive(Debug)]
-pub struct Way {
+pub struct Dispatcher {
     name: String,
     sink: Arc<dyn Sink>,
     link: Mutex<Link>,
     pace: Option<Mutex<Pace>>,
     probed: Notify,
-    /// When each lane delivered last, monotonic milliseconds.
+    /// When each channel delivered last, monotonic milliseconds.
     used: Mutex<HashMap<Arc<str>, u64>>,
     outage: Mutex<Outage>,
     /// Where what waits is counted.
@@ -61,7 +59,7 @@ pub struct Way {
     health: Reporter,
 }
 
-impl Way {
+impl Dispatcher {
     /// To a sink of this name, no faster than `rate`.
     #[must_use]
     pub fn new(
@@ -91,26 +89,30 @@ impl Way {
     }
 
     /// Tries until the batch is accepted, found to be its own trouble, or not wanted any more.
-    pub async fn deliver(&self, batch: &Batch, is_wanted: impl Fn() -> bool, stop: &mut Stop) -> Ended {
-        if !self.paced(batch, stop).await {
-            return Ended::Stopped;
-        }
-        let mut may_be_reaped = self.was_idle(&batch.way);
+    ///
+    /// # Errors
+    /// When the stop was asked for: whether the batch arrived is not known then.
+    pub async fn deliver(
+        &self,
+        batch: &Batch,
+        is_wanted: impl Fn() -> bool,
+        stop: &mut Stop,
+    ) -> Result<Outcome, Stopped> {
+        self.paced(batch, stop).await?;
+        let mut may_be_reaped = self.was_idle(&batch.channel);
         loop {
-            if !self.admitted(stop).await {
-                return Ended::Stopped;
-            }
+            self.admitted(stop).await?;
             if self.can_correct(batch) || !is_wanted() {
                 // The link was given to us and is not needed now.
                 self.link.lock().unwrap_or_else(PoisonError::into_inner).try_now();
-                return Ended::Outdated;
+                return Ok(Outcome::Outdated);
             }
             let result = tokio::select! {
                 result = self.sink.deliver(batch) => result,
                 // What becomes of it is not known then: it is delivered again after the next start.
-                () = patience_after(stop) => return Ended::Stopped,
+                () = patience_after(stop) => return Err(Stopped),
             };
-            self.use_now(&batch.way);
+            self.use_now(&batch.channel);
             let mut link = self.link.lock().unwrap_or_else(PoisonError::into_inner);
             // Whoever has nothing to send for long finds its connection closed by the other side: that is no
             // outage. A new connection shows whether the target is there.
@@ -133,7 +135,7 @@ impl Way {
                         self.probed.notify_waiters();
                     }
                     self.health.up();
-                    return Ended::Accepted(proof);
+                    return Ok(Outcome::Accepted(proof));
                 }
                 Err(error) => error,
             };
@@ -149,11 +151,11 @@ impl Way {
                     } else {
                         self.health.waiting(format_args!("events are refused and set aside: {error}"));
                     }
-                    return if error.class == Class::TooLarge {
-                        Ended::TooLarge(error.message)
+                    return Ok(if error.class == Class::TooLarge {
+                        Outcome::TooLarge(error.message)
                     } else {
-                        Ended::Refused(error.message)
-                    };
+                        Outcome::Refused(error.message)
+                    });
                 }
                 _ => {
                     let (wait, _) = link.failed(error.class, self.clock.monotonic_ms(), random::below);
@@ -172,7 +174,7 @@ impl Way {
 
     fn use_now(&self, lane: &Arc<str>) {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        if used.len() >= LANES && !used.contains_key(lane) {
+        if used.len() >= CHANNELS && !used.contains_key(lane) {
             used.clear();
         }
         used.insert(lane.clone(), self.clock.monotonic_ms());
@@ -224,8 +226,8 @@ impl Way {
         }
     }
 
-    /// Waits until the link lets this lane try; false when asked to stop.
-    async fn admitted(&self, stop: &mut Stop) -> bool {
+    /// Waits until the link lets this lane try.
+    async fn admitted(&self, stop: &mut Stop) -> Result<(), Stopped> {
         loop {
             let now = self.clock.monotonic_ms();
             let probed = self.probed.notified();
@@ -234,7 +236,7 @@ impl Way {
                 (link.admit(now), link.is_denied())
             };
             let wait = match permit {
-                Permit::Go => return true,
+                Permit::Go => return Ok(()),
                 Permit::Wait(until) => Duration::from_millis(until - now),
                 Permit::WaitForProbe => Duration::from_secs(1),
             };
@@ -245,7 +247,7 @@ impl Way {
                     tracing::info!(event = event::SINK_NOTE, sink = self.name, "{what}; trying again");
                     self.link.lock().unwrap_or_else(PoisonError::into_inner).try_now();
                 }
-                () = stop.requested() => return false,
+                () = stop.requested() => return Err(Stopped),
             }
         }
     }
@@ -269,21 +271,13 @@ impl Way {
         }
     }
 
-    /// Waits until it is the batch's turn; false when asked to stop.
-    async fn paced(&self, batch: &Batch, stop: &mut Stop) -> bool {
-        let Some(pace) = &self.pace else { return true };
+    /// Waits until it is the batch's turn.
+    async fn paced(&self, batch: &Batch, stop: &mut Stop) -> Result<(), Stopped> {
+        let Some(pace) = &self.pace else { return Ok(()) };
         let (now, events) = (self.clock.monotonic_ms(), batch.events.len() as u64);
         let wait = pace.lock().unwrap_or_else(PoisonError::into_inner).take(now, batch.bytes() as u64, events);
         self.metrics.add(Metric::SinkPacedMs, wait);
-        wait == 0 || pause(Duration::from_millis(wait), stop).await
-    }
-}
-
-/// Waits; false when asked to stop.
-pub async fn pause(wait: Duration, stop: &mut Stop) -> bool {
-    tokio::select! {
-        () = tokio::time::sleep(wait) => true,
-        () = stop.requested() => false,
+        if wait == 0 { Ok(()) } else { stop.pause(Duration::from_millis(wait)).await }
     }
 }
 
@@ -324,19 +318,19 @@ mod tests {
     #[tokio::test]
     async fn a_connection_that_was_closed_in_a_pause_is_no_outage() {
         let (sink, clock, metrics) = (Arc::new(Flaky::default()), Clock::manual(), Metrics::new());
-        let way = Way::new("s".into(), sink.clone(), None, None, clock.clone(), metrics.clone());
+        let dispatcher = Dispatcher::new("s".into(), sink.clone(), None, None, clock.clone(), metrics.clone());
         let (_sender, mut stop) = stop();
-        let batch = Batch { way: "lane".into(), ..Batch::default() };
+        let batch = Batch { channel: "lane".into(), ..Batch::default() };
         for pause in [0, 60_000, 60_000] {
             clock.advance(pause);
             sink.0.store(u64::from(pause > 0), SeqCst);
-            assert!(matches!(way.deliver(&batch, || true, &mut stop).await, Ended::Accepted(_)));
+            assert!(matches!(dispatcher.deliver(&batch, || true, &mut stop).await, Ok(Outcome::Accepted(_))));
         }
         assert_eq!(metrics.get(Metric::SinkRetries), 0, "tried again at once, without a word");
         // A target that is not there is one.
         clock.advance(60_000);
         sink.0.store(2, SeqCst);
-        let delivering = async { way.deliver(&batch, || true, &mut stop).await };
+        let delivering = async { dispatcher.deliver(&batch, || true, &mut stop).await };
         let passing = async {
             while metrics.get(Metric::SinkRetries) == 0 {
                 tokio::task::yield_now().await;
@@ -344,15 +338,15 @@ mod tests {
             clock.advance(10_000);
         };
         let (ended, ()) = tokio::join!(delivering, passing);
-        assert!(matches!(ended, Ended::Accepted(_)));
+        assert!(matches!(ended, Ok(Outcome::Accepted(_))));
         assert_eq!(metrics.get(Metric::SinkRetries), 1);
     }
 
     #[tokio::test]
     async fn a_batch_that_is_not_wanted_any_more_is_let_go() {
         let sink = Arc::new(Flaky(AtomicU64::new(u64::MAX)));
-        let way = Way::new("s".into(), sink, None, None, Clock::manual(), Metrics::new());
+        let dispatcher = Dispatcher::new("s".into(), sink, None, None, Clock::manual(), Metrics::new());
         let (_sender, mut stop) = stop();
-        assert!(matches!(way.deliver(&Batch::default(), || false, &mut stop).await, Ended::Outdated));
+        assert!(matches!(dispatcher.deliver(&Batch::default(), || false, &mut stop).await, Ok(Outcome::Outdated)));
     }
 }
