@@ -44,7 +44,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("snap", &["sink"]),
     ("base64", &["encode", "sink", "section", "platform"]), // pins are written in it
     ("rustls", &["platform", "sink"]),                      // the sink names the server
-    ("tokio_rustls", &["sink", "source"]),
+    ("tokio_rustls", &["sink", "source", "platform"]),
     ("x509_cert", &["platform"]),
     ("rustls_native_certs", &["platform"]),
     ("rustix", &["platform"]),
@@ -59,12 +59,12 @@ const CRATES: &[(&str, &[&str])] = &[
     ("serial2", &["source"]), // the one that switches RS-485
     ("tokio_serial", &["source"]),
     ("tokio_modbus", &["source"]),
-    ("regex_lite", &["source", "section"]), // patterns of secrets
-    ("hyper", &["source", "sink"]),
+    ("regex_lite", &["source", "section"]),     // patterns of secrets
+    ("hyper", &["source", "sink", "platform"]), // platform/http is the listener
     ("reqwest", &["sink"]),
     ("async_tungstenite", &["platform"]),
-    ("hyper_util", &["source", "sink"]),
-    ("http_body_util", &["source", "sink"]),
+    ("hyper_util", &["sink", "platform"]),
+    ("http_body_util", &["source", "sink", "platform"]),
     ("crc32c", &["store", "source", "flow"]), // the log; files; dead letters and lanes
     ("clap", &[]),
     ("rumqttd", &[]),

@@ -27,6 +27,7 @@ mod consumer;
 mod demo;
 #[cfg(feature = "lab")]
 mod hub;
+mod log;
 mod place;
 mod run;
 mod send_test;
@@ -34,12 +35,9 @@ mod systemd;
 mod tap;
 
 use clap::{Parser, Subcommand};
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::process::ExitCode;
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::Layer;
-use tracing_subscriber::filter::Targets;
-use tracing_subscriber::layer::SubscriberExt;
 
 /// Sensor data from the device to Azure Event Hubs, nothing lost.
 #[derive(Debug, Parser)]
@@ -51,22 +49,11 @@ struct Arguments {
     /// Log warnings and errors only
     #[arg(short, long, global = true)]
     quiet: bool,
-    /// How log lines are written to the error output
-    #[arg(long, value_name = "FORMAT", global = true, default_value = "text")]
-    log_format: LogFormat,
+    /// How log lines are written [default: to the journal under systemd, as text to the error output elsewhere]
+    #[arg(long, value_name = "FORMAT", global = true)]
+    log_format: Option<log::Format>,
     #[command(subcommand)]
     command: Command,
-}
-
-/// How log lines are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum LogFormat {
-    /// For people: time, level, message, fields; with colours on a terminal unless NO_COLOR is set
-    Text,
-    /// `name=value` pairs that parsers of logfmt take
-    Logfmt,
-    /// A JSON object a line
-    Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -117,7 +104,7 @@ pub fn main() -> ExitCode {
     let level = if prints && arguments.verbose == 0 { LevelFilter::ERROR } else { level };
     // That one prints what is told of the way to the target instead.
     if !matches!(arguments.command, Command::SendTest(_)) {
-        log_to_stderr(level, arguments.log_format);
+        log::begin(level, arguments.log_format);
     }
     match arguments.command {
         Command::Run(arguments) => run::run(&arguments),
@@ -134,30 +121,6 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "lab")]
         Command::Bench(arguments) => bench::run(&arguments),
     }
-}
-
-fn log_to_stderr(level: LevelFilter, format: LogFormat) {
-    // The libraries log every lost connection as an error; we say it ourselves, with what it means.
-    let quiet = ["rumqttd", "rumqttc"].map(|target| (target, LevelFilter::OFF));
-    let filter = Targets::new().with_default(level).with_targets(quiet);
-    // See https://no-color.org: any value but an empty one asks for none.
-    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal() && !no_color)
-        .with_target(false)
-        // What cannot be written is not told where it could not be written.
-        .log_internal_errors(false);
-    let lines = match format {
-        LogFormat::Text => lines.with_filter(filter).boxed(),
-        LogFormat::Json => lines.json().flatten_event(true).with_filter(filter).boxed(),
-        LogFormat::Logfmt => {
-            let built = tracing_logfmt::builder().with_target(false);
-            built.layer().with_writer(std::io::stderr).with_filter(filter).boxed()
-        }
-    };
-    // Set once, at the start of the process.
-    let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines));
 }
 
 /// Two threads: one waits for the network, one compresses; a gateway has few cores.

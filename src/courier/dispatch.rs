@@ -12,7 +12,7 @@ use crate::sink::{Class, DeliverError, Sink};
 use crate::store::ReaderHandle;
 use crate::telemetry::outage::{Outage, Tell};
 use crate::telemetry::people;
-use crate::telemetry::{Metric, Metrics, event};
+use crate::telemetry::{Histogram, Metric, Metrics, event};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -107,6 +107,7 @@ impl Dispatcher {
                 self.link.lock().unwrap_or_else(PoisonError::into_inner).try_now();
                 return Ok(Outcome::Outdated);
             }
+            let began = self.clock.monotonic_ms();
             let result = tokio::select! {
                 result = self.sink.deliver(batch) => result,
                 // What becomes of it is not known then: it is delivered again after the next start.
@@ -134,6 +135,9 @@ impl Dispatcher {
                         self.over();
                         self.probed.notify_waiters();
                     }
+                    let took = self.clock.monotonic_ms().saturating_sub(began);
+                    self.metrics.observe(Histogram::SinkDelivery, took);
+                    self.metrics.observe(Histogram::SinkBatchBytes, batch.bytes() as u64);
                     self.health.up();
                     return Ok(Outcome::Accepted(proof));
                 }

@@ -6,6 +6,7 @@ use super::fault::Action;
 use super::node::covers;
 use super::{Shared, jwt, sas};
 use crate::platform::clock;
+use crate::platform::http::{Whole, converse};
 use crate::platform::stream::{Cutter, Stream};
 use fe2o3_amqp_types::messaging::message::__private::Serializable;
 use fe2o3_amqp_types::messaging::{ApplicationProperties, Data, Message, Properties};
@@ -13,14 +14,12 @@ use fe2o3_amqp_types::primitives::SimpleValue;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 /// Several events in one request.
@@ -43,19 +42,20 @@ const OWN: [&str; 14] = [
     "x-ms-retrypolicy",
 ];
 
-type Answer = Response<Full<Bytes>>;
+/// Connections of HTTP at a time.
+const CONNECTIONS: usize = 1024;
 
 /// Serves a client until it goes.
 pub async fn serve(stream: impl Stream + 'static, shared: Arc<Shared>, socket: Cutter) {
-    let service = service_fn(move |request: Request<Incoming>| {
+    let place = shared.clients.enter(CONNECTIONS, Ipv4Addr::LOCALHOST.into()).await;
+    let answer = move |request: Request<Incoming>, _| {
         let (shared, socket) = (shared.clone(), socket.clone());
-        async move { Ok::<_, std::convert::Infallible>(answer(request, &shared, &socket).await) }
-    });
-    // However it ended: the client is gone.
-    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+        async move { answer(request, &shared, &socket).await }
+    };
+    converse(stream, Arc::new(place), answer).await;
 }
 
-async fn answer(request: Request<Incoming>, shared: &Shared, socket: &Cutter) -> Answer {
+async fn answer(request: Request<Incoming>, shared: &Shared, socket: &Cutter) -> Whole {
     let (head, body) = request.into_parts();
     let path = head.uri.path().trim_matches('/').to_ascii_lowercase();
     let words: Vec<&str> = path.split('/').collect();
@@ -74,14 +74,14 @@ async fn answer(request: Request<Incoming>, shared: &Shared, socket: &Cutter) ->
 }
 
 /// Azure answers in XML.
-fn error(status: StatusCode, detail: &str) -> Answer {
+fn error(status: StatusCode, detail: &str) -> Whole {
     let text = format!("<Error><Code>{}</Code><Detail>{detail}</Detail></Error>", status.as_u16());
     let mut answer = Response::new(Full::new(Bytes::from(text)));
     *answer.status_mut() = status;
     answer
 }
 
-fn refuse(shared: &Shared, status: StatusCode, detail: &str) -> Answer {
+fn refuse(shared: &Shared, status: StatusCode, detail: &str) -> Whole {
     shared.refuse(&format!("HTTP {status}: {detail}"));
     error(status, detail)
 }
@@ -94,7 +94,7 @@ async fn send(
     hub: &str,
     partition: Option<u16>,
     publisher: Option<&str>,
-) -> Answer {
+) -> Whole {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     if let Err(why) = authorise(shared, headers, hub, publisher) {
         return refuse(shared, StatusCode::UNAUTHORIZED, &why);
@@ -145,7 +145,7 @@ async fn send(
 }
 
 /// An answer that never arrives.
-fn cut(socket: &Cutter) -> Answer {
+fn cut(socket: &Cutter) -> Whole {
     socket.cut();
     error(StatusCode::INTERNAL_SERVER_ERROR, "cut by rule")
 }
@@ -225,7 +225,7 @@ pub fn batch(body: &[u8]) -> Result<Vec<Vec<u8>>, String> {
 }
 
 /// What the hub holds, for a person.
-fn page(shared: &Shared) -> Answer {
+fn page(shared: &Shared) -> Whole {
     let mut rows = String::new();
     for (hub, memory) in &shared.hubs {
         for partition in 0..memory.count() {

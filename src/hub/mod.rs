@@ -29,6 +29,7 @@ pub use http::batch as json_batch;
 pub use settings::Settings;
 pub use stored::Stored;
 
+use crate::platform::http::Clients;
 use crate::platform::stream::{Cutter, Tcp};
 use crate::platform::{clock, tls};
 use crate::telemetry::event;
@@ -72,6 +73,8 @@ struct Shared {
     epochs: Arc<Epochs>,
     producers: Producers,
     sockets: Mutex<Vec<Cutter>>,
+    /// Connections of HTTP.
+    clients: Arc<Clients>,
 }
 
 /// A running hub.
@@ -108,6 +111,7 @@ impl Hub {
             epochs: Arc::default(),
             producers: Producers::default(),
             sockets: Mutex::default(),
+            clients: Arc::default(),
             settings,
         });
         if let Some(folder) = &shared.settings.data {

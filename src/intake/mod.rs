@@ -19,7 +19,7 @@ use crate::flow::record::{DEAD_LETTERS, REDELIVERED, Record};
 use crate::platform::clock::Clock;
 use crate::store::{Atom, OfferError, Part, Store, StreamId};
 use crate::telemetry::seldom::Seldom;
-use crate::telemetry::{Event, Metric, Metrics, event};
+use crate::telemetry::{Event, Histogram, Metric, Metrics, event};
 use atom::{Builder, Lane};
 use doubt::Doubts;
 use quality::{Judge, millis};
@@ -159,17 +159,25 @@ struct Intake {
     metrics: Arc<Metrics>,
     stall: Stall,
     /// Decoded, not yet taken in by the store; the last atom of a frame has its number and permit.
-    waiting: VecDeque<(Atom, Option<Paid>)>,
+    waiting: VecDeque<(Atom, Option<Unsettled>)>,
     /// In a commit to come.
-    offered: VecDeque<(Ticket, Paid)>,
+    offered: VecDeque<(Ticket, Unsettled)>,
     /// The source waits for frames up to this one; 0 when it does not.
     hurry_upto: u64,
     /// The frame that was taken last.
     taken: u64,
 }
 
-/// The number of a frame, and what pays for it.
-type Paid = (u64, OwnedSemaphorePermit);
+/// A frame that is not safe yet.
+#[derive(Debug)]
+struct Unsettled {
+    /// Its number.
+    id: u64,
+    /// When it came here, monotonic milliseconds.
+    since_ms: u64,
+    /// Its share of the bytes that the source may have under way; given back by drop.
+    _permit: OwnedSemaphorePermit,
+}
 
 impl Intake {
     fn is_idle(&self) -> bool {
@@ -184,7 +192,8 @@ impl Intake {
         let mut atoms = self.builder.build(frame, now);
         let last = atoms.pop().unwrap_or_default();
         self.waiting.extend(atoms.into_iter().map(|atom| (atom, None)));
-        self.waiting.push_back((last, Some((id, permit))));
+        let unsettled = Unsettled { id, since_ms: now.monotonic_ms, _permit: permit };
+        self.waiting.push_back((last, Some(unsettled)));
         self.stall.arrived(now.monotonic_ms);
     }
 
@@ -214,11 +223,11 @@ impl Intake {
 
     /// Offers what waits, in order; false when the store is closed.
     fn offer(&mut self) -> bool {
-        while let Some((atom, paid)) = self.waiting.pop_front() {
+        while let Some((atom, unsettled)) = self.waiting.pop_front() {
             match self.store.offer(atom) {
-                Ok(ticket) => self.offered.extend(paid.map(|paid| (ticket, paid))),
+                Ok(ticket) => self.offered.extend(unsettled.map(|unsettled| (ticket, unsettled))),
                 Err(OfferError::Full(atom)) => {
-                    self.waiting.push_front((*atom, paid));
+                    self.waiting.push_front((*atom, unsettled));
                     return true;
                 }
                 Err(OfferError::Closed) => return false,
@@ -261,9 +270,13 @@ impl Intake {
     fn settle(&mut self, proof: Durable, taker: &Taker) {
         let mut last = None;
         let mut count = 0;
-        while self.offered.front().is_some_and(|(ticket, ..)| proof.covers(*ticket)) {
-            last = self.offered.pop_front().map(|(_, (id, _))| id);
-            count += 1;
+        let now = self.clock.monotonic_ms();
+        while self.offered.front().is_some_and(|(ticket, _)| proof.covers(*ticket)) {
+            if let Some((_, unsettled)) = self.offered.pop_front() {
+                self.metrics.observe(Histogram::SourceSettle, now.saturating_sub(unsettled.since_ms));
+                last = Some(unsettled.id);
+                count += 1;
+            }
         }
         if let Some(id) = last {
             self.metrics.add(Metric::SourceSettled, count);

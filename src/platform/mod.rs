@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod disk;
+pub mod http;
 pub mod machine;
 pub mod process;
 pub mod random;

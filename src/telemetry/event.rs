@@ -231,11 +231,9 @@ impl Event {
             Self::ClockSet { now, .. } => format!("the clock was set; it is {now} now"),
             Self::SensorStale { source, key, .. } => format!("source {source}: {key} is silent"),
             Self::SensorBack { source, key } => format!("source {source}: {key} is back"),
-            Self::PartFailed { part, why, .. } => format!("{part} failed and is started again: {why}"),
-            Self::ConfigApplied { config, .. } => format!("the changed configuration {config} is in force"),
-            Self::ConfigRefused { config, problem, .. } => {
-                format!("{config} is refused, the running configuration stays: {problem}")
-            }
+            Self::PartFailed { part, .. } => format!("{part} failed; it is started again"),
+            Self::ConfigApplied { .. } => "the changed configuration is in force".into(),
+            Self::ConfigRefused { .. } => "the changed configuration is refused; the running one stays".into(),
         }
     }
 

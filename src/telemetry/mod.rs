@@ -3,10 +3,12 @@
 //! Numbers are logged once a minute and at stop (event `status`), and `forebay demo` and `forebay bench` read them.
 
 pub mod event;
+mod histogram;
 pub mod numbers;
 pub mod outage;
 pub mod people;
 pub mod seldom;
 
 pub use event::{Cause, Event};
+pub use histogram::{Distribution, HISTOGRAMS, Histogram};
 pub use numbers::{Kind, METRICS, Metric, Metrics};

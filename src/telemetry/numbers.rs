@@ -4,6 +4,7 @@
 //! to those of the agent: a counter of the agent is the sum over all parts that there ever were. Names follow
 //! Prometheus: the unit is at the end (`_bytes`, `_ms`), counters end in `_total`.
 
+use super::histogram::{Buckets, Distribution, HISTOGRAMS, Histogram};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -93,6 +94,7 @@ pub type Label = (&'static str, String);
 #[derive(Debug)]
 pub struct Metrics {
     values: Vec<AtomicU64>,
+    histograms: Vec<Buckets>,
     /// The agent, for a part.
     whole: Option<Arc<Metrics>>,
     parts: Mutex<BTreeMap<Label, Arc<Metrics>>>,
@@ -106,7 +108,12 @@ impl Metrics {
     }
 
     fn below(whole: Option<Arc<Self>>) -> Self {
-        Self { values: METRICS.iter().map(|_| AtomicU64::new(0)).collect(), whole, parts: Mutex::default() }
+        Self {
+            values: METRICS.iter().map(|_| AtomicU64::new(0)).collect(),
+            histograms: HISTOGRAMS.iter().map(|(_, bounds, ..)| Buckets::new(bounds)).collect(),
+            whole,
+            parts: Mutex::default(),
+        }
     }
 
     fn parts(&self) -> MutexGuard<'_, BTreeMap<Label, Arc<Self>>> {
@@ -144,6 +151,20 @@ impl Metrics {
         self.values[metric as usize].store(value, Relaxed);
     }
 
+    /// Counts a value of a distribution.
+    pub fn observe(&self, histogram: Histogram, value: u64) {
+        self.histograms[histogram as usize].observe(value);
+        if let Some(whole) = &self.whole {
+            whole.observe(histogram, value);
+        }
+    }
+
+    /// Reads a distribution.
+    #[must_use]
+    pub fn distribution(&self, histogram: Histogram) -> Distribution {
+        self.histograms[histogram as usize].distribution()
+    }
+
     /// Reads one.
     #[must_use]
     pub fn get(&self, metric: Metric) -> u64 {
@@ -156,16 +177,17 @@ impl Metrics {
         self.parts().iter().map(|(label, part)| (label.clone(), part.clone())).collect()
     }
 
-    /// `name=value` of all that are not zero.
+    /// `name=value` of all that are not zero; of a distribution the bounds that half and 99 of 100 values keep.
     #[must_use]
     pub fn line(&self) -> String {
-        let parts: Vec<String> = METRICS
-            .iter()
-            .map(|(metric, _, name, _)| (name, self.get(*metric)))
-            .filter(|(_, value)| *value > 0)
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect();
-        parts.join(" ")
+        let values = METRICS.iter().map(|(metric, _, name, _)| (name, self.get(*metric)));
+        let values = values.filter(|(_, value)| *value > 0).map(|(name, value)| format!("{name}={value}"));
+        let bounds = HISTOGRAMS.iter().filter_map(|(histogram, _, name, _)| {
+            let now = self.distribution(*histogram);
+            let bound = |percent| now.percentile(percent).map_or_else(|| "above".into(), |bound| bound.to_string());
+            (now.count() > 0).then(|| format!("{name}_p50={} {name}_p99={}", bound(50), bound(99)))
+        });
+        values.chain(bounds).collect::<Vec<_>>().join(" ")
     }
 }
 
@@ -196,6 +218,10 @@ mod tests {
         whole.forget("source", "a");
         assert_eq!((whole.by_part().len(), whole.get(Metric::SourceFrames)), (1, 8));
         assert_eq!(whole.line(), "source_frames_total=8");
+        whole.part("sink", "c").observe(Histogram::SinkDelivery, 42);
+        whole.part("sink", "d").observe(Histogram::SinkDelivery, 1_000_000);
+        assert_eq!(whole.distribution(Histogram::SinkDelivery).count(), 2);
+        assert!(whole.line().ends_with(" sink_delivery_ms_p50=50 sink_delivery_ms_p99=above"), "{}", whole.line());
     }
 
     /// `docs/metrics.md` is made of the table; `FOREBAY_BLESS=1` makes it again.
@@ -212,6 +238,14 @@ mod tests {
             page.push_str(if *kind == Kind::Counter { "` | counter | " } else { "` | gauge | " });
             page.push_str(&help.replace('|', "\\|"));
             page.push_str(" |\n");
+        }
+        page.push_str(
+            "\n## Distributions\n\nHistograms, as Prometheus has them. The status line has two bounds of each: half of the \
+             values (`_p50`) and 99 of 100 (`_p99`) are no larger.\n\n| name | bounds | meaning |\n|---|---|---|\n",
+        );
+        for (_, bounds, name, help) in HISTOGRAMS {
+            let bounds = bounds.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            page.extend(["| `", name, "` | ", &bounds, " | ", help, " |\n"]);
         }
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md");
         if std::env::var_os("FOREBAY_BLESS").is_some() {

@@ -2,6 +2,7 @@
 
 use crate::rig::{Agent, Mosquitto, forebay, readings, runtime, until};
 use forebay::hub::{Hub, Settings};
+use std::collections::BTreeMap;
 use std::net::TcpStream;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
@@ -171,6 +172,64 @@ fn logs_are_written_in_the_format_that_is_asked_for() {
     for line in logfmt.lines() {
         assert!(line.starts_with("ts=") && line.contains(" level=") && line.contains(" event="), "{line}");
     }
+}
+
+/// The fields of an entry: `NAME=value`, or a name, eight bytes of length and the value (systemd's "Journal Native
+/// Protocol").
+fn journal_entry(mut bytes: &[u8]) -> BTreeMap<String, String> {
+    let mut fields = BTreeMap::new();
+    while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
+        let (line, rest) = (String::from_utf8_lossy(&bytes[..end]).into_owned(), &bytes[end + 1..]);
+        if let Some((name, value)) = line.split_once('=') {
+            fields.insert(name.into(), value.into());
+            bytes = rest;
+        } else {
+            let length = usize::try_from(u64::from_le_bytes(rest[..8].try_into().unwrap())).unwrap();
+            fields.insert(line, String::from_utf8_lossy(&rest[8..8 + length]).into_owned());
+            bytes = &rest[8 + length + 1..];
+        }
+    }
+    fields
+}
+
+/// The journal's socket in a mount namespace of its own; standard error says that it is the journal's.
+#[test]
+fn under_systemd_log_lines_are_entries_of_the_journal_with_their_fields() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, journal) = (dir.path().join("c.toml"), dir.path().join("journal"));
+    std::fs::create_dir(&journal).unwrap();
+    let socket = std::os::unix::net::UnixDatagram::bind(journal.join("socket")).unwrap();
+    socket.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+    let text = "[source.a]\nkind = \"file\"\npath = \"/a\"\n[sink.d]\nkind = \"directory\"\npath = \"/proc/nowhere\"\n";
+    std::fs::write(&path, text).unwrap();
+    let script = "mkdir -p /run/systemd/journal && mount --bind \"$1\" /run/systemd/journal && exec 2>\"$2\" && \
+                  JOURNAL_STREAM=$(stat -L -c %d:%i /proc/self/fd/2) exec timeout -s TERM 2 \"$3\" run \"$4\" --state \"$5\"";
+    let stderr = dir.path().join("stderr");
+    // Read while it runs: a journal that takes nothing would hold it up.
+    let reading = std::thread::spawn(move || {
+        let mut bytes = vec![0; 64 << 10];
+        let mut entries: Vec<BTreeMap<String, String>> = Vec::new();
+        while entries.last().is_none_or(|entry| entry.get("EVENT").is_none_or(|event| event != "stopped")) {
+            let length = socket.recv(&mut bytes).unwrap_or_else(|error| panic!("{error} after {entries:?}"));
+            entries.push(journal_entry(&bytes[..length]));
+        }
+        entries
+    });
+    let ended = Command::new("unshare")
+        .args(["--map-root-user", "--mount", "sh", "-c", script, "sh"])
+        .args([&journal, &stderr])
+        .arg(env!("CARGO_BIN_EXE_forebay"))
+        .args([&path, &dir.path().join("state")])
+        .output()
+        .unwrap();
+    assert!(ended.stderr.is_empty(), "{}", String::from_utf8_lossy(&ended.stderr));
+    assert_eq!(std::fs::read_to_string(stderr).unwrap(), "", "nothing goes to the error output as well");
+    let entries = reading.join().unwrap();
+    let entry = |event: &str| entries.iter().find(|entry| entry.get("EVENT").is_some_and(|is| is == event)).unwrap();
+    let started = entry("started");
+    assert_eq!((&*started["PRIORITY"], &*started["SYSLOG_IDENTIFIER"]), ("5", "forebay"));
+    assert_eq!(started["CONFIG"], path.display().to_string());
+    assert_eq!(entry("store_opened")["STATE"], dir.path().join("state").display().to_string());
 }
 
 #[test]

@@ -127,6 +127,13 @@ impl Content {
         }
     }
 
+    /// A packed file has changed: its end is not known any more.
+    pub fn begin_again(&mut self) {
+        if let Self::Packed(unpacked) = self {
+            **unpacked = Unpacked::new(unpacked.is_zstd);
+        }
+    }
+
     /// Whether it holds memory for unpacking.
     pub fn holds_decoder(&self) -> bool {
         matches!(self, Self::Packed(unpacked) if unpacked.reader.is_some())

@@ -1,6 +1,7 @@
 //! What a request says of itself, and what is answered.
 
 use super::settings::INFLUX_UNITS;
+use crate::platform::http::Whole;
 use crate::section::Secret;
 use bytes::Bytes;
 use http_body_util::Full;
@@ -10,7 +11,7 @@ use ring::digest::{SHA256, digest};
 use std::sync::Arc;
 
 /// An answer; boxed, since errors are answers too.
-pub type Answer = Box<Response<Full<Bytes>>>;
+pub type Answer = Box<Whole>;
 
 /// What a client that finds no room is told to wait, in seconds.
 const RETRY_AFTER: &str = "1";

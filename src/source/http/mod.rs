@@ -6,7 +6,6 @@
 
 mod answer;
 mod body;
-mod clients;
 mod keys;
 mod settings;
 
@@ -16,32 +15,22 @@ pub use settings::{KIND, Settings};
 use super::Context;
 use crate::flow::frame::{Frame, Payload};
 use crate::flow::health::Reporter;
+use crate::flow::stop::Stop;
 use crate::platform::clock;
-use crate::platform::tls;
+use crate::platform::http::{Clients, Listener, PATIENCE, Place, TlsFiles, Whole};
 use crate::telemetry::{Metric, Metrics, event};
 use answer::{Answer, bears, precision, say, wait};
 use body::BodyError;
-use bytes::Bytes;
-use clients::{Clients, Place};
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderName};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::{Method, Request, StatusCode};
 use keys::Keys;
 use settings::CONTENT_TYPES;
 use std::collections::VecDeque;
-use std::convert::Infallible;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
-use tokio_rustls::TlsAcceptor;
 
 /// Connections at a time; more wait in the kernel.
 const CONNECTIONS: usize = 128;
@@ -49,10 +38,6 @@ const CONNECTIONS: usize = 128;
 const BODIES: usize = 16;
 /// So many bodies are unpacked at a time; each may take the memory of a largest one.
 const UNPACKERS: usize = 2;
-/// Headers, TLS and bodies must be here within this time.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// A connection that has to give way and sends nothing is closed after this long.
-const FAREWELL: Duration = Duration::from_secs(1);
 /// A listener that cannot be opened is tried again after this long.
 const RETRY: Duration = Duration::from_secs(5);
 /// The longest `Idempotency-Key`.
@@ -166,122 +151,49 @@ pub(super) async fn run(settings: Settings, context: Context) {
     stop.requested().await;
 }
 
-/// Accepts connections until the stop.
-async fn listen(name: Arc<str>, shared: Arc<Shared>, health: Reporter, mut stop: crate::flow::stop::Stop) {
-    loop {
-        let (listener, acceptor) = match open(&shared.settings).await {
-            Ok(opened) => opened,
+/// Listens until the stop; a port that cannot be had is tried again.
+async fn listen(name: Arc<str>, shared: Arc<Shared>, health: Reporter, mut stop: Stop) {
+    let listener = loop {
+        match open(&shared.settings).await {
+            Ok(listener) => break listener,
             Err(error) => {
                 tracing::error!(event = event::SOURCE_DOWN, source = %name, error, "cannot listen; trying again");
                 health.waiting(error);
-                tokio::select! {
-                    () = tokio::time::sleep(RETRY) => continue,
-                    () = stop.requested() => return,
+                if stop.pause(RETRY).await.is_err() {
+                    return;
                 }
             }
-        };
-        tracing::info!(event = event::SOURCE_UP, source = %name, listen = %shared.settings.listen, "listening");
-        health.up();
-        loop {
-            let (stream, from) = tokio::select! {
-                accepted = listener.accept() => match accepted {
-                    Ok(accepted) => accepted,
-                    // Too many open files, among others: the next one may pass.
-                    Err(_) => {
-                        tokio::time::sleep(Duration::from_millis(50)).await;
-                        continue;
-                    }
-                },
-                () = stop.requested() => return,
-            };
-            let place = tokio::select! {
-                place = shared.clients.enter(CONNECTIONS, from.ip()) => place,
-                () = stop.requested() => return,
-            };
-            let (shared, acceptor) = (shared.clone(), acceptor.clone());
-            let mut ending = stop.clone();
-            tokio::spawn(async move {
-                tokio::select! {
-                    () = connection(stream, acceptor, shared, place) => {}
-                    // Answers that wait for a commit are given a moment by the agent's own stop.
-                    () = async { ending.requested().await; tokio::time::sleep(Duration::from_secs(3)).await } => {}
-                }
-            });
         }
-    }
+    };
+    tracing::info!(event = event::SOURCE_UP, source = %name, listen = %shared.settings.listen, "listening");
+    health.up();
+    let clients = shared.clients.clone();
+    let answer = move |request, place: Arc<Place>| {
+        let shared = shared.clone();
+        async move { shared.answer(request, &place).await }
+    };
+    let stopped = || {
+        let mut stop = stop.clone();
+        async move { stop.requested().await }
+    };
+    listener.serve(&clients, CONNECTIONS, answer, stopped).await;
 }
 
 /// Opens the listener.
 ///
 /// # Errors
 /// What is in the way.
-pub async fn open(settings: &Settings) -> Result<(TcpListener, Option<TlsAcceptor>), String> {
-    let acceptor = match &settings.tls {
-        Some(files) => {
-            let config = tls::server(&files.certificate, &files.key, files.client_ca.as_deref());
-            Some(TlsAcceptor::from(config.map_err(|error| error.to_string())?))
-        }
-        None => None,
-    };
-    let listener = TcpListener::bind(settings.listen).await;
-    Ok((listener.map_err(|error| format!("{}: {error}", settings.listen))?, acceptor))
-}
-
-async fn connection(stream: TcpStream, acceptor: Option<TlsAcceptor>, shared: Arc<Shared>, place: Place) {
-    match acceptor {
-        None => serve(stream, shared, place).await,
-        Some(acceptor) => {
-            let accepted = tokio::select! {
-                accepted = tokio::time::timeout(PATIENCE, acceptor.accept(stream)) => accepted,
-                () = place.leave.notified() => return,
-            };
-            match accepted {
-                Ok(Ok(stream)) => serve(stream, shared, place).await,
-                Ok(Err(error)) => tracing::debug!(event = event::SOURCE_NOTE, %error, "no TLS with a client"),
-                Err(_) => {}
-            }
-        }
-    }
-}
-
-async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, shared: Arc<Shared>, place: Place) {
-    let leave = place.leave.clone();
-    let place = Arc::new(place);
-    let asked = place.clone();
-    let answer = move |request| {
-        let (shared, place) = (shared.clone(), place.clone());
-        async move {
-            place.sending();
-            let answer = shared.answer(request, &place).await;
-            place.idle();
-            Ok::<_, Infallible>(answer)
-        }
-    };
-    let served = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(PATIENCE)
-        .serve_connection(TokioIo::new(stream), service_fn(answer));
-    let mut served = pin!(served);
-    let done = tokio::select! {
-        done = &mut served => done,
-        () = leave.notified() => {
-            served.as_mut().graceful_shutdown();
-            loop {
-                tokio::select! {
-                    done = &mut served => break done,
-                    // Half a request is none.
-                    () = tokio::time::sleep(FAREWELL) => if asked.is_idle() { return },
-                }
-            }
-        }
-    };
-    if let Err(error) = done {
-        tracing::debug!(event = event::SOURCE_NOTE, %error, "a connection ended early");
-    }
+pub async fn open(settings: &Settings) -> Result<Listener, String> {
+    let files = settings.tls.as_ref().map(|files| TlsFiles {
+        certificate: &files.certificate,
+        key: &files.key,
+        client_ca: files.client_ca.as_deref(),
+    });
+    Listener::open(settings.listen, files).await
 }
 
 impl Shared {
-    async fn answer(&self, request: Request<Incoming>, place: &Place) -> Response<Full<Bytes>> {
+    async fn answer(&self, request: Request<Incoming>, place: &Place) -> Whole {
         let response = *self.handle(request, place).await.unwrap_or_else(|refused| refused);
         if response.status() != StatusCode::ACCEPTED {
             self.metrics.add(Metric::HttpRefused, 1);

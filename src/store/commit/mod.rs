@@ -36,7 +36,7 @@ use crate::flow::record::{EVENTS, Record};
 use crate::platform::disk::is_out_of_inodes;
 use crate::platform::machine;
 use crate::telemetry::seldom::Seldom;
-use crate::telemetry::{Cause, Metric, event};
+use crate::telemetry::{Cause, Histogram, Metric, event};
 use build::{Built, Owed};
 use schedule::{Moment, Pace, Retry, Waiting};
 use scrub::Scrub;
@@ -509,7 +509,13 @@ impl Committer {
             Err(error) => return Outcome::Failed(io::Error::other(error)),
         };
         let first = match self.place(bytes.len(), class) {
-            Ok(true) => self.writer.append(Kind::Commit, &bytes),
+            Ok(true) => {
+                let began = self.inner.options.clock.monotonic_ms();
+                let appended = self.writer.append(Kind::Commit, &bytes);
+                let took = self.inner.options.clock.monotonic_ms().saturating_sub(began);
+                self.inner.options.metrics.observe(Histogram::StoreCommit, took);
+                appended
+            }
             Ok(false) => return Outcome::Full(None),
             Err(error) => Err(error),
         };

@@ -163,8 +163,8 @@ impl Query {
 
     pub fn settle(&mut self, store: &Store) {
         let proof = *store.stepped().borrow();
-        while let Some((_, state)) = self.waiting.pop_front_if(|(ticket, _)| proof.covers(*ticket)) {
-            self.settled = state;
+        while self.waiting.front().is_some_and(|(ticket, _)| proof.covers(*ticket)) {
+            self.settled = self.waiting.pop_front().unwrap().1;
         }
     }
 }

@@ -4,8 +4,14 @@ use super::Rig;
 use crate::flow::frame::Frame;
 use crate::flow::frame::Payload;
 use crate::source::file::WhenDone;
+use crate::source::file::rules::Rules;
+use crate::source::file::saved::Turn;
+use crate::source::file::track::{End, Track};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use std::io::Write as _;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 #[test]
 fn the_header_of_a_file_goes_with_its_lines_also_when_it_changes_and_over_restarts() {
@@ -61,6 +67,39 @@ fn lines_belong_together_up_to_the_next_one_that_begins_a_message() {
     rig.restart();
     assert_eq!(messages(&mut rig), ["2026 three"], "after a silence it is over");
     assert_eq!(messages(&mut rig), Vec::<String>::new());
+}
+
+/// logrotate sets the time of the file that gzip has made for it, once it is written; a file may be looked at twice
+/// before it is read again.
+#[test]
+fn a_packed_file_that_is_looked_at_twice_before_it_is_read_again_is_no_other_one() {
+    let rig = Rig::new("*");
+    rig.append("new", &(0..500).map(|n| format!("line {n}")).collect::<Vec<_>>().join("\n"));
+    rig.gzip("new", "new.gz");
+    let (max_line, done_after) = (1000, Duration::ZERO);
+    let rules = Rules { max_line, header: None, message_start: None, whole: false, done_after };
+    let turn = Turn { name: rig.path("new.gz"), number: 1 };
+    let mut track = Track::open(&rig.path("new.gz"), None, Err(turn), false, Arc::new(rules)).unwrap();
+    let read = |track: &mut Track| {
+        let mut bytes = 0;
+        while let Some(frame) = track.next(End::Line).unwrap() {
+            bytes += frame.bytes();
+        }
+        bytes
+    };
+    assert!(read(&mut track) > 4000);
+    let file = std::fs::File::options().append(true).open(rig.path("new.gz")).unwrap();
+    for _ in 0..3 {
+        file.set_modified(SystemTime::now()).unwrap();
+        assert!(track.refresh().unwrap().is_none() && track.refresh().unwrap().is_none());
+    }
+    assert_eq!(read(&mut track), 0);
+    // One that goes on is read on.
+    let mut packer = GzEncoder::new(file, Compression::default());
+    packer.write_all(b"more\n").unwrap();
+    packer.finish().unwrap();
+    assert!(track.refresh().unwrap().is_none() && track.refresh().unwrap().is_none());
+    assert_eq!(read(&mut track), 5);
 }
 
 #[test]

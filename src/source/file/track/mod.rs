@@ -312,8 +312,11 @@ impl Track {
             self.is_cut = restarted;
             self.header = None;
         }
-        if restarted || is_packed || self.rules.whole {
+        if restarted || self.rules.whole {
             self.content = None;
+        } else if let Some(content) = self.content.as_mut().filter(|_| is_packed) {
+            // It stays packed: its offset counts unpacked bytes, and is no measure for the file's size.
+            content.begin_again();
         }
         (self.is_damaged, self.is_reserved) = (false, false);
         (self.size, self.modified) = (size, modified);

@@ -23,7 +23,7 @@ enum State {
     Idle(Instant),
     /// A request is on its way to us.
     Sending,
-    /// Its request waits for the commit.
+    /// Its request waits for the answer, such as for a commit.
     Waiting,
 }
 
@@ -140,6 +140,7 @@ impl Place {
     }
 
     /// Whether no request is under way.
+    #[must_use]
     pub fn is_idle(&self) -> bool {
         let open = self.clients.open();
         open.clients.get(&self.id).is_none_or(|client| matches!(client.state, State::Idle(_)))

@@ -1,0 +1,68 @@
+//! Where log lines go, and in which form.
+
+use std::fs::File;
+use std::io::IsTerminal;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use tracing::Subscriber;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Format {
+    /// For people: time, level, message, fields; with colours on a terminal unless NO_COLOR is set
+    Text,
+    /// `name=value` pairs that parsers of logfmt take
+    Logfmt,
+    /// A JSON object a line
+    Json,
+    /// Entries of the systemd journal, each field by its name: `journalctl EVENT=sink_down`
+    Journald,
+}
+
+/// Begins to log. Without a format: to the journal, where standard error is connected to it; as text elsewhere.
+pub(super) fn begin(level: LevelFilter, format: Option<Format>) {
+    // The libraries log every lost connection as an error; we say it ourselves, with what it means.
+    let quiet = ["rumqttd", "rumqttc"].map(|target| (target, LevelFilter::OFF));
+    let filter = Targets::new().with_default(level).with_targets(quiet);
+    let is_journal = format == Some(Format::Journald) || format.is_none() && is_connected_to_journal();
+    let journal = if is_journal { tracing_journald::layer() } else { Err(std::io::ErrorKind::NotFound.into()) };
+    let lines = match journal {
+        Ok(journal) => journal.with_field_prefix(None).boxed(),
+        Err(error) => {
+            if format == Some(Format::Journald) {
+                complain!("the journal cannot be reached ({error}): log lines go to standard error");
+            }
+            to_stderr(format.unwrap_or(Format::Text))
+        }
+    };
+    // Set once, at the start of the process.
+    let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines.with_filter(filter)));
+}
+
+fn to_stderr<S: Subscriber + for<'a> LookupSpan<'a>>(format: Format) -> Box<dyn Layer<S> + Send + Sync> {
+    // See https://no-color.org: any value but an empty one asks for none.
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal() && !no_color)
+        .with_target(false)
+        // What cannot be written is not told where it could not be written.
+        .log_internal_errors(false);
+    match format {
+        Format::Text | Format::Journald => lines.boxed(),
+        Format::Json => lines.json().flatten_event(true).boxed(),
+        Format::Logfmt => tracing_logfmt::builder().with_target(false).layer().with_writer(std::io::stderr).boxed(),
+    }
+}
+
+/// Whether standard error is the journal's: `JOURNAL_STREAM` has its device and inode (systemd.exec(5)).
+fn is_connected_to_journal() -> bool {
+    let Some(stream) = std::env::var("JOURNAL_STREAM").ok() else { return false };
+    let stderr = std::io::stderr().as_fd().try_clone_to_owned().map(File::from).and_then(|file| file.metadata());
+    stderr.is_ok_and(|about| stream == format!("{}:{}", about.dev(), about.ino()))
+}

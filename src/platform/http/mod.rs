@@ -1,0 +1,172 @@
+//! The one HTTP listener: TLS, limits, and an end in order, for whoever answers requests.
+//!
+//! Invariants: connections and times are bounded; a client that does nothing gives way to a new one; at the stop a
+//! request that is being answered gets its answer.
+
+mod clients;
+
+pub use clients::{Clients, Place};
+
+use super::tls;
+use http_body_util::Full;
+use hyper::body::{Body, Bytes, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+/// Headers, TLS and bodies must be here within this time.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+/// A connection that has to give way and sends nothing is closed after this long.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// At the stop, answers that wait are given this long.
+const LAST_ANSWERS: Duration = Duration::from_secs(3);
+/// Where no connection can be accepted, such as for want of open files, the next is tried after this long.
+const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+/// The name of its log events, which are of level debug.
+const NOTE: &str = "http_note";
+
+/// An answer whose body is at hand.
+pub type Whole = Response<Full<Bytes>>;
+
+/// The files of a listener with TLS.
+#[derive(Debug, Clone, Copy)]
+pub struct TlsFiles<'a> {
+    /// Its certificate, with those between it and a root.
+    pub certificate: &'a Path,
+    /// The key of the certificate.
+    pub key: &'a Path,
+    /// Clients must have a certificate of one of these.
+    pub client_ca: Option<&'a Path>,
+}
+
+/// An open port.
+pub struct Listener {
+    listener: TcpListener,
+    acceptor: Option<TlsAcceptor>,
+}
+
+impl Listener {
+    /// Opens a port.
+    ///
+    /// # Errors
+    /// What is in the way: a file, or the address.
+    pub async fn open(address: SocketAddr, files: Option<TlsFiles<'_>>) -> Result<Self, String> {
+        let acceptor = match files {
+            Some(TlsFiles { certificate, key, client_ca }) => {
+                let config = tls::server(certificate, key, client_ca).map_err(|error| error.to_string())?;
+                Some(TlsAcceptor::from(config))
+            }
+            None => None,
+        };
+        let listener = TcpListener::bind(address).await.map_err(|error| format!("{address}: {error}"))?;
+        Ok(Self { listener, acceptor })
+    }
+
+    /// Answers requests until the stop; at most `connections` are open at a time, more wait in the kernel.
+    /// `stopped` makes a future that ends when the stop is asked for.
+    pub async fn serve<F, A, B, S, W>(&self, clients: &Arc<Clients>, connections: usize, answer: F, stopped: S)
+    where
+        F: Fn(Request<Incoming>, Arc<Place>) -> A + Clone + Send + Sync + 'static,
+        A: Future<Output = Response<B>> + Send + 'static,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+        S: Fn() -> W,
+        W: Future<Output = ()> + Send + 'static,
+    {
+        let mut stop = pin!(stopped());
+        loop {
+            let (stream, from) = tokio::select! {
+                accepted = self.listener.accept() => match accepted {
+                    Ok(accepted) => accepted,
+                    Err(_) => {
+                        tokio::time::sleep(ACCEPT_RETRY).await;
+                        continue;
+                    }
+                },
+                () = &mut stop => return,
+            };
+            let place = tokio::select! {
+                place = clients.enter(connections, from.ip()) => place,
+                () = &mut stop => return,
+            };
+            let (acceptor, answer, ending) = (self.acceptor.clone(), answer.clone(), stopped());
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = connection(stream, acceptor, place, answer) => {}
+                    () = async { ending.await; tokio::time::sleep(LAST_ANSWERS).await } => {}
+                }
+            });
+        }
+    }
+}
+
+async fn connection<F, A, B>(stream: TcpStream, acceptor: Option<TlsAcceptor>, place: Place, answer: F)
+where
+    F: Fn(Request<Incoming>, Arc<Place>) -> A + Send + Sync,
+    A: Future<Output = Response<B>> + Send,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let Some(acceptor) = acceptor else { return converse(stream, Arc::new(place), answer).await };
+    let accepted = tokio::select! {
+        accepted = tokio::time::timeout(PATIENCE, acceptor.accept(stream)) => accepted,
+        () = place.leave.notified() => return,
+    };
+    match accepted {
+        Ok(Ok(stream)) => converse(stream, Arc::new(place), answer).await,
+        Ok(Err(error)) => tracing::debug!(event = NOTE, %error, "no TLS with a client"),
+        Err(_) => {}
+    }
+}
+
+/// Answers the requests that come on a connection, until it ends or has to give way.
+pub async fn converse<T, F, A, B>(stream: T, place: Arc<Place>, answer: F)
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+    F: Fn(Request<Incoming>, Arc<Place>) -> A,
+    A: Future<Output = Response<B>>,
+    B: Body + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let service = service_fn(|request| {
+        let answered = answer(request, place.clone());
+        let place = place.clone();
+        async move {
+            place.sending();
+            let answer = answered.await;
+            place.idle();
+            Ok::<_, Infallible>(answer)
+        }
+    });
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
+    let mut served = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let done = tokio::select! {
+        done = &mut served => done,
+        () = place.leave.notified() => {
+            served.as_mut().graceful_shutdown();
+            loop {
+                tokio::select! {
+                    done = &mut served => break done,
+                    // Half a request is none.
+                    () = tokio::time::sleep(FAREWELL) => if place.is_idle() { return },
+                }
+            }
+        }
+    };
+    if let Err(error) = done {
+        tracing::debug!(event = NOTE, %error, "a connection ended early");
+    }
+}
