@@ -1,4 +1,4 @@
-//! Reads the sources and keeps the picture of `docs/architecture.md` true: who imports whom,
+//! Reads the sources and keeps the picture of `docs/design/architecture.md` true: who imports whom,
 //! which folder may name which crate, how long files are, who makes proofs.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

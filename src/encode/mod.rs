@@ -1,4 +1,4 @@
-//! Spans into event bodies (`docs/envelope.md`).
+//! Spans into event bodies (`docs/design/envelope.md`).
 //!
 //! A body holds records of one stream, epoch, generation and lane; it is closed where one of
 //! these changes. The stored form is never the wire form. A format is one file with an `Encode`.
@@ -67,7 +67,7 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// The key of a lane's partition (`docs/envelope.md`).
+    /// The key of a lane's partition (`docs/design/envelope.md`).
     #[must_use]
     pub fn key(&self, lane: LaneId) -> String {
         format!("{}/{}/{lane}", self.device, self.stream)

@@ -4,7 +4,7 @@ use super::lane::LaneId;
 use bytes::Bytes;
 use std::sync::Arc;
 
-/// What every event says of the records that it holds (`docs/envelope.md`).
+/// What every event says of the records that it holds (`docs/design/envelope.md`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Envelope {
     /// The device's name.
@@ -46,7 +46,7 @@ pub struct Unset {
     pub monotonic_ms: u64,
 }
 
-/// The version of the properties (`docs/envelope.md`).
+/// The version of the properties (`docs/design/envelope.md`).
 const SCHEMA: i32 = 1;
 
 /// A property's value, with the type that a target with types gives it.

@@ -1,4 +1,4 @@
-//! The part of a stream that keeps one order on its way to the hub (`docs/format.md`, "Lanes").
+//! The part of a stream that keeps one order on its way to the hub (`docs/design/format.md`, "Lanes").
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use std::sync::Arc;
 
-/// The largest payload of one record, in bytes (`docs/format.md`).
+/// The largest payload of one record, in bytes (`docs/design/format.md`).
 pub const MAX_RECORD: usize = 1 << 20;
 
 /// How much of a payload that is set aside is kept, in bytes.

@@ -39,7 +39,7 @@ impl Reading {
         self.wall_ms.saturating_sub(i64::try_from(self.monotonic_ms).unwrap_or(i64::MAX))
     }
 
-    /// What a record that arrived now says of its time, if that is not to be trusted (`docs/envelope.md`).
+    /// What a record that arrived now says of its time, if that is not to be trusted (`docs/design/envelope.md`).
     #[must_use]
     pub fn marks(&self) -> Vec<(Box<str>, Box<str>)> {
         if self.trusted {

@@ -39,7 +39,7 @@ pub struct Limits {
     pub raw: usize,
 }
 
-/// Bodies of this size compress about as well as larger ones (docs/measurements.md), and are not much
+/// Bodies of this size compress about as well as larger ones (docs/design/measurements.md), and are not much
 /// to hold.
 pub const BODY_RAW: usize = 512 << 10;
 

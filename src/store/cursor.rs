@@ -193,6 +193,16 @@ impl Shared {
         self.state.forget_cursors(stamp.wall_ms);
     }
 
+    /// Damage took newer cursors along: what lies below a floor that trims was released by all readers.
+    pub fn lift_cursors(&mut self) {
+        for ((_, stream), live) in &mut self.cursors {
+            let trimmed = self.state.streams.get(stream).filter(|stream| stream.reason == Reason::Trim);
+            if let Some(stream) = trimmed.filter(|stream| live.entry.next < stream.floor) {
+                live.entry.next = stream.floor;
+            }
+        }
+    }
+
     /// A cursor is in the log: one that a query's step moved stands there now.
     pub fn follow(&mut self, cursor: &CursorEntry) {
         self.ensure_cursor(&cursor.reader, cursor.stream, cursor.seen_ms);

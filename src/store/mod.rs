@@ -5,7 +5,7 @@
 //!
 //! How it works: `offer` puts an atom into the pending group; one committer thread
 //! writes groups, cursors and floors as frames, one unsynced frame at a time; readers read what
-//! is durable and release what was delivered. `docs/format.md` has the bytes.
+//! is durable and release what was delivered. `docs/design/format.md` has the bytes.
 
 mod behind;
 mod carry;

@@ -111,6 +111,9 @@ pub(super) fn open(dir: &Path, options: &Options, readers: Vec<ReaderRule>) -> R
         abandoned: false,
     };
     let at_times = shared.place_readers(now.wall_ms);
+    if findings.iter().any(Finding::is_loss) {
+        shared.lift_cursors();
+    }
     if scan.tail.is_some_and(|tail| !tail.clean) {
         tell_drops(&mut shared, options, now.monotonic_ms);
     }

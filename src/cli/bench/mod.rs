@@ -1,4 +1,4 @@
-//! `forebay bench`: costs as counts and ratios. `docs/measurements.md` has figures and commands.
+//! `forebay bench`: costs as counts and ratios. `docs/design/measurements.md` has figures and commands.
 
 mod agent;
 mod drain;

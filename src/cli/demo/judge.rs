@@ -1,6 +1,6 @@
 //! Compares what the hub holds with what the devices sent, by value.
 //!
-//! Drops what repeats by sequence, as `docs/envelope.md` tells consumers to.
+//! Drops what repeats by sequence, as `docs/design/envelope.md` tells consumers to.
 
 use super::devices::{DEVICES, line, reading};
 use crate::cli::consumer::{Consumer, Seen};

@@ -3,7 +3,7 @@
 //! Invariants: `Accepted` is said only when each event of a batch was answered 201, as
 //! Event Hubs does (<https://learn.microsoft.com/rest/api/eventhub/send-event>); every wait has an end;
 //! each channel has a connection of its own, kept open, and one request under way. A batch of which a part was
-//! accepted is sent again as a whole: consumers drop what repeats (`docs/envelope.md`).
+//! accepted is sent again as a whole: consumers drop what repeats (`docs/design/envelope.md`).
 //!
 //! The body of a request is the body of the event as it is, the properties are headers. The documented JSON
 //! batch takes text only, so that each event of packed readings has a request; bodies are larger for it.

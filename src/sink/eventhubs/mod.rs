@@ -2,7 +2,7 @@
 //!
 //! Invariants: `Accepted` is said only for the outcome `accepted`; every wait has an end; one
 //! connection serves all lanes, each with a link of its own. A delivery whose outcome is unknown
-//! is sent again: consumers drop what repeats (`docs/envelope.md`).
+//! is sent again: consumers drop what repeats (`docs/design/envelope.md`).
 
 mod cbs;
 mod connection;

@@ -3,7 +3,7 @@
 //! Invariants: `Accepted` is said only when all in-sync replicas have the batch (`acks=all`); every
 //! wait has an end; each lane has a connection of its own to its partition's leader, and one request
 //! under way. A delivery whose outcome is unknown is sent again: consumers drop what repeats
-//! (`docs/envelope.md`). Why this and no other client: `docs/decisions/0008`.
+//! (`docs/design/envelope.md`). Why this and no other client: `docs/decisions/0008`.
 
 mod answer;
 mod connection;

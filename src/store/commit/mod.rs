@@ -101,6 +101,8 @@ enum Class {
 struct Queue {
     /// A group that could not be written yet.
     stuck: Option<Built>,
+    /// The length of its frame when that was tried last, in bytes.
+    length: usize,
     retry: Retry,
 }
 
@@ -244,7 +246,7 @@ impl Committer {
             is_urgent: group.urgent,
             is_stuck: queue.stuck.is_some(),
             retry_at: queue.retry.at,
-            may_fit: queue.stuck.is_some() && (room || is_changed || self.has_place(shared, class)),
+            may_fit: queue.stuck.is_some() && (room || is_changed || self.has_place(shared, class, queue.length)),
         };
         let data = waiting(Class::Data, &self.data, &shared.pending);
         let steps = waiting(Class::Steps, &self.steps, &shared.steps);
@@ -508,6 +510,9 @@ impl Committer {
             Ok(bytes) => bytes,
             Err(error) => return Outcome::Failed(io::Error::other(error)),
         };
+        if class != Class::Own {
+            self.queue(class).length = bytes.len();
+        }
         let first = match self.place(bytes.len(), class) {
             Ok(true) => {
                 let began = self.inner.options.clock.monotonic_ms();

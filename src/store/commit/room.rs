@@ -25,7 +25,8 @@ impl Committer {
         };
         let (used, cap) = room;
         let is_own = class == Class::Own;
-        if self.writer.fits(length, is_own) && (is_own || used <= cap) {
+        // What is in use already costs nothing; only data stays away from a store that is above its cap.
+        if self.writer.fits(length, is_own) && (class != Class::Data || used <= cap) {
             return Ok(true);
         }
         let failed = self.writer.current.as_ref().is_some_and(|current| current.failed);
@@ -39,10 +40,10 @@ impl Committer {
         Ok(true)
     }
 
-    /// Whether a new segment has a place under the cap.
-    pub(super) fn has_place(&self, shared: &Shared, class: Class) -> bool {
+    /// Whether a group that did not fit may do so now: `length` is that of its frame when it was tried.
+    pub(super) fn has_place(&self, shared: &Shared, class: Class, length: usize) -> bool {
         let (used, cap) = room(shared, &self.inner.options, class);
-        used + self.inner.options.segment <= cap
+        used + self.inner.options.segment <= cap || class == Class::Steps && self.writer.fits(length, false)
     }
 
     /// Seals the current segment and starts the next.
@@ -207,11 +208,16 @@ impl Committer {
     }
 }
 
-/// Bytes of all segments, and how many there may be for a class. Sources leave a segment to queries: without it a
-/// store full of what only a query reads would never get empty.
+/// Bytes of all segments, and how many there may be for a class. Sources leave a segment of the cap to queries, and
+/// those may go one beyond it, for cursors and copies may have taken that one: a store full of what only a query
+/// reads would never get empty otherwise.
 fn room(shared: &Shared, options: &Options, class: Class) -> (u64, u64) {
     let used = shared.segments.values().map(|segment| segment.summary.size).sum();
     let cap = shared.rules.cap.max(options.segment * 4);
-    let left = if class == Class::Data && shared.has_queries() { options.segment } else { 0 };
-    (used, cap - left)
+    let cap = match class {
+        Class::Data if shared.has_queries() => cap - options.segment,
+        Class::Steps => cap + options.segment,
+        Class::Data | Class::Own => cap,
+    };
+    (used, cap)
 }

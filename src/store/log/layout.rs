@@ -1,4 +1,4 @@
-//! Segment and frame headers, byte by byte (`docs/format.md`). All numbers are little-endian.
+//! Segment and frame headers, byte by byte (`docs/design/format.md`). All numbers are little-endian.
 
 /// Frames start on multiples of this; a sector is assumed not to be torn.
 pub const ALIGN: u64 = 512;

@@ -1,4 +1,4 @@
-//! What users of other collectors complain of, each with the name of its report. `docs/complaints.md`
+//! What users of other collectors complain of, each with the name of its report. `docs/design/complaints.md`
 //! has the list, and where the others of it are tested.
 
 use super::*;

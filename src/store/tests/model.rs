@@ -657,6 +657,17 @@ fn an_index_that_is_older_than_the_log_hides_nothing() {
     machine.run(&before).and_then(|()| machine.run(&then)).and_then(|()| machine.finish()).unwrap();
 }
 
+/// A copy of a small rest took the store a little above its cap, and data waits: the query goes on all the same.
+#[test]
+fn a_store_above_its_cap_takes_the_steps_that_empty_it() {
+    use Op::{Append, Commit, FailWrites, Fill, Part, Read, Reopen, Trim, Wait};
+    let before = [Fill(60), Append(0, 0), Reopen, Trim(1, 0), Commit, Append(0, 0), Append(0, 0), Append(86, 0)];
+    let then = [FailWrites(144), Append(14, 0), Trim(18, 0), Append(0, 0), FailWrites(1), Part(0, 0), Read(0, 0)];
+    let mut machine = Machine::new(0, true);
+    machine.run(&before).and_then(|()| machine.run(&then)).unwrap();
+    machine.run(&[Commit, Append(0, 0), Part(0, 0), Wait(49)]).and_then(|()| machine.finish()).unwrap();
+}
+
 /// The same operations out of bytes that are mutated: `FOREBAY_FUZZ_SECONDS` and `FOREBAY_FUZZ_SEED`
 /// as in `tests/fuzz.rs`.
 #[test]

@@ -1,4 +1,4 @@
-"""Reads what Forebay sent, as docs/envelope.md tells consumers to; prints JSON."""
+"""Reads what Forebay sent, as docs/design/envelope.md tells consumers to; prints JSON."""
 import gzip
 import json
 import sys
