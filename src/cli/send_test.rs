@@ -38,13 +38,13 @@ struct Steps {
 }
 
 #[derive(Default)]
-struct Told {
+struct Fields {
     event: String,
     step: String,
     message: String,
 }
 
-impl Visit for Told {
+impl Visit for Fields {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         let text = match field.name() {
             "event" => &mut self.event,
@@ -67,17 +67,17 @@ impl Visit for Told {
 
 impl<S: Subscriber> Layer<S> for Steps {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let mut told = Told::default();
-        event.record(&mut told);
-        if told.event == event::SINK_STEP {
-            self.say(&told.step, &told.message);
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        if fields.event == event::SINK_STEP {
+            self.say(&fields.step, &fields.message);
         }
     }
 }
 
 impl Steps {
-    fn say(&self, step: &str, told: &str) {
-        say!("{:>6} ms  {step:<10} {told}", self.since.elapsed().as_millis());
+    fn say(&self, step: &str, text: &str) {
+        say!("{:>6} ms  {step:<10} {text}", self.since.elapsed().as_millis());
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until};
 /// How often it is looked.
 const LOOK: Duration = Duration::from_millis(500);
 /// How often it is told what was given up of a stream.
-const TELL: Duration = Duration::from_secs(60);
+const REPORT_EVERY: Duration = Duration::from_secs(60);
 /// A clock that has run on for this long is believed; for short limits half of the limit.
 const BELIEVED: Duration = Duration::from_secs(3600);
 
@@ -28,14 +28,14 @@ pub struct TooFar {
     /// When it is looked next.
     due: Instant,
     /// By stream: when it was told of, and what was given up since.
-    told: HashMap<String, (Instant, Option<GivenUp>)>,
+    reported: HashMap<String, (Instant, Option<GivenUp>)>,
 }
 
 impl TooFar {
     /// From now on.
     pub fn new(limit: Limit, clock: Clock) -> Self {
         let steady = (clock.now().offset_ms(), Instant::now());
-        Self { limit, clock, steady, due: Instant::now(), told: HashMap::new() }
+        Self { limit, clock, steady, due: Instant::now(), reported: HashMap::new() }
     }
 
     /// Waits until it is time to look; how far behind the sink may be now. Never, without a limit. Cancel safe.
@@ -58,16 +58,16 @@ impl TooFar {
     pub fn tell(&mut self, sink: &str, given: Vec<GivenUp>) {
         let mut due = Vec::new();
         for given in given {
-            match self.told.get_mut(&given.stream) {
+            match self.reported.get_mut(&given.stream) {
                 Some((_, since @ None)) => *since = Some(given),
                 Some((_, Some(since))) => since.to = given.to,
                 None => {
-                    self.told.insert(given.stream.clone(), (Instant::now(), None));
+                    self.reported.insert(given.stream.clone(), (Instant::now(), None));
                     due.push(given);
                 }
             }
         }
-        for (at, since) in self.told.values_mut().filter(|(at, _)| at.elapsed() >= TELL) {
+        for (at, since) in self.reported.values_mut().filter(|(at, _)| at.elapsed() >= REPORT_EVERY) {
             if let Some(given) = since.take() {
                 *at = Instant::now();
                 due.push(given);

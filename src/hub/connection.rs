@@ -73,7 +73,7 @@ async fn links(mut session: ListenerSessionHandle, shared: Arc<Shared>, grants: 
             .supported_sender_settle_modes(SupportedSenderSettleModes::Mixed)
             .fallback_sender_settle_mode(SenderSettleMode::Mixed)
             .max_message_size(shared.settings.max_message_size)
-            .properties(numbered.as_ref().map_or_else(about_us, |(_, told)| told.clone()))
+            .properties(numbered.as_ref().map_or_else(about_us, |(_, answered)| answered.clone()))
             .build();
         let Ok(endpoint) = acceptor.accept_incoming_attach(attach, &mut session).await else {
             continue;

@@ -52,12 +52,12 @@ impl Producers {
         let epoch = number(PRODUCER_EPOCH).map_or(0, |epoch| i16::try_from(epoch.saturating_add(1)).unwrap_or(0));
         let producer = Producer { hub: hub.clone(), partition: *partition, id };
         let known = self.begin(&producer, given.unwrap_or(0));
-        let mut told = about_us();
-        told.insert(Symbol::from(PRODUCER_ID), Value::Long(id));
-        told.insert(Symbol::from(PRODUCER_EPOCH), Value::Short(epoch));
+        let mut answered = about_us();
+        answered.insert(Symbol::from(PRODUCER_ID), Value::Long(id));
+        answered.insert(Symbol::from(PRODUCER_EPOCH), Value::Short(epoch));
         // Told what it does not know to have arrived, Microsoft's client would number that anew.
-        told.insert(Symbol::from(PRODUCER_SEQUENCE), Value::Int(given.unwrap_or(known)));
-        Some((producer, told))
+        answered.insert(Symbol::from(PRODUCER_SEQUENCE), Value::Int(given.unwrap_or(known)));
+        Some((producer, answered))
     }
 
     /// The last number that counts: what came may be more than the producer knows of.

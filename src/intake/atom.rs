@@ -1,7 +1,7 @@
 //! A frame into an atom: its records, its dead letters, its position.
 
 use super::doubt::Doubts;
-use super::quality::{Failed, Judge};
+use super::quality::{Checker, Failed};
 use super::rule::Then;
 use crate::decode::{Decoded, Decoder, lines};
 use crate::flow::dead_letter::dead_letter;
@@ -29,7 +29,7 @@ pub struct Lane {
     /// How they are read.
     pub decoder: Decoder,
     /// What is checked.
-    pub judge: Judge,
+    pub checker: Checker,
 }
 
 /// What the frames of a source have in common.
@@ -46,7 +46,7 @@ pub struct Builder {
     /// Where numbers go.
     pub metrics: Arc<Metrics>,
     /// What was told of messages that are no readings.
-    pub told: Seldom,
+    pub seldom: Seldom,
     /// What was told of devices' times.
     pub doubts: Doubts,
 }
@@ -62,7 +62,7 @@ impl Builder {
     /// by decoding than an atom may be. The last has the position.
     pub fn build(&mut self, frame: Frame, now: Reading) -> Vec<Atom> {
         let route = frame.route.min(self.lanes.len().saturating_sub(1));
-        let Some(Lane { stream, decoder, judge }) = self.lanes.get_mut(route) else {
+        let Some(Lane { stream, decoder, checker }) = self.lanes.get_mut(route) else {
             return Vec::new();
         };
         let decoder = &*decoder;
@@ -96,8 +96,8 @@ impl Builder {
                     format!("as JSON it has {} bytes, more than {MAX_RECORD}", record.payload.len()),
                 ));
             }
-            match judge.judge(&record, now.monotonic_ms) {
-                Some(failed) => judged(record, failed, &self.metrics).map_err(|reason| (payload, reason)),
+            match checker.check(&record, now.monotonic_ms) {
+                Some(failed) => after_checks(record, failed, &self.metrics).map_err(|reason| (payload, reason)),
                 None => Ok(Some(record)),
             }
         };
@@ -148,7 +148,7 @@ impl Builder {
         }
         self.metrics.add(Metric::DeadLetters, parts.bad.len() as u64);
         for letter in &parts.bad {
-            tell_of(letter, &self.source, &mut self.told);
+            report_dead_letter(letter, &self.source, &mut self.seldom);
         }
         for record in &parts.good {
             self.doubts.look(&self.source, record, now);
@@ -162,10 +162,10 @@ impl Builder {
 }
 
 /// Tells of a message that is no reading, seldom.
-fn tell_of(letter: &Record, source: &str, told: &mut Seldom) {
+fn report_dead_letter(letter: &Record, source: &str, seldom: &mut Seldom) {
     let reason = letter.attributes.iter().rfind(|(name, _)| &**name == "reason").map(|(_, reason)| &**reason);
     let reason = reason.unwrap_or_default();
-    if let Some(count) = told.tell(&kind_of(reason)) {
+    if let Some(count) = seldom.report(&kind_of(reason)) {
         let (key, sample) = (&*letter.key, sample(&letter.payload));
         tracing::warn!(
             event = event::DEAD_LETTER,
@@ -221,7 +221,7 @@ fn filled(base: &Record, message: &Bytes, decoded: Decoded) -> Record {
 }
 
 /// What becomes of a record that failed its checks: it goes on, it is gone, or it is set aside.
-fn judged(mut record: Record, failed: Failed, metrics: &Metrics) -> Result<Option<Record>, String> {
+fn after_checks(mut record: Record, failed: Failed, metrics: &Metrics) -> Result<Option<Record>, String> {
     match failed.then {
         Then::Tag => {
             metrics.add(Metric::QualityTagged, 1);
@@ -251,14 +251,14 @@ mod tests {
     use crate::intake::{Check, Quality};
 
     fn builder(format: impl Format, quality: Quality) -> Builder {
-        let lane = Lane { stream: 1, decoder: Decoder::new(format), judge: Judge::new(quality) };
+        let lane = Lane { stream: 1, decoder: Decoder::new(format), checker: Checker::new(quality) };
         Builder {
             source: "s".into(),
             generation: 3,
             dead: 2,
             lanes: vec![lane],
             metrics: Metrics::new(),
-            told: Seldom::new(std::time::Duration::ZERO),
+            seldom: Seldom::new(std::time::Duration::ZERO),
             doubts: Doubts::default(),
         }
     }

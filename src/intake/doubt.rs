@@ -10,15 +10,15 @@ const FAR_MS: i64 = 365 * 86_400_000;
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Doubts {
-    told: bool,
+    is_reported: bool,
 }
 
 impl Doubts {
     /// Looks at a record that has arrived now.
     pub fn look(&mut self, source: &str, record: &Record, now: Reading) {
-        let Some(time_us) = record.device_time_us.filter(|_| !self.told && now.trusted) else { return };
+        let Some(time_us) = record.device_time_us.filter(|_| !self.is_reported && now.trusted) else { return };
         if let Some(hint) = doubt(time_us, now.wall_ms) {
-            self.told = true;
+            self.is_reported = true;
             let (key, time) = (&*record.key, clock::utc(time_us / 1000));
             tracing::warn!(
                 event = event::SOURCE_NOTE,

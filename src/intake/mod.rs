@@ -22,7 +22,7 @@ use crate::telemetry::seldom::Seldom;
 use crate::telemetry::{Event, Histogram, Metric, Metrics, event};
 use atom::{Builder, Lane};
 use doubt::Doubts;
-use quality::{Judge, millis};
+use quality::{Checker, millis};
 use stall::Stall;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ use tokio::sync::OwnedSemaphorePermit;
 const STALE_LOOK: Duration = Duration::from_secs(1);
 
 /// Messages that are no readings are told of so often, each reason for itself.
-const TOLD: Duration = Duration::from_secs(60);
+const REPORT_EVERY: Duration = Duration::from_secs(60);
 
 /// What the intake knows of a source.
 #[derive(Debug, Clone)]
@@ -56,7 +56,7 @@ pub async fn run(rule: Rule, mut taker: Taker, store: Store, clock: Clock, metri
     let lane = |route: Route| Lane {
         stream: store.stream(&route.stream),
         decoder: route.decoder,
-        judge: Judge::new(route.quality),
+        checker: Checker::new(route.quality),
     };
     let builder = Builder {
         source: rule.source,
@@ -64,11 +64,11 @@ pub async fn run(rule: Rule, mut taker: Taker, store: Store, clock: Clock, metri
         dead: store.stream(DEAD_LETTERS),
         lanes: rule.routes.into_iter().map(lane).collect(),
         metrics: metrics.clone(),
-        told: Seldom::new(TOLD),
+        seldom: Seldom::new(REPORT_EVERY),
         doubts: Doubts::default(),
     };
     let mut stale = tokio::time::interval(STALE_LOOK);
-    let watches = builder.lanes.iter().any(|lane| lane.judge.watches());
+    let watches = builder.lanes.iter().any(|lane| lane.checker.watches());
     let mut intake = Intake {
         stall: Stall::new(rule.window),
         waiting: VecDeque::new(),
@@ -130,12 +130,13 @@ impl Preview {
         let numbered = |(stream, route): (StreamId, Route)| Lane {
             stream,
             decoder: route.decoder,
-            judge: Judge::new(route.quality),
+            checker: Checker::new(route.quality),
         };
         let dead = u32::try_from(rule.routes.len()).unwrap_or(u32::MAX);
         let lanes = (0..).zip(rule.routes).map(numbered).collect();
-        let (told, doubts) = (Seldom::new(TOLD), Doubts::default());
-        let builder = Builder { source: rule.source, generation: rule.generation, dead, lanes, metrics, told, doubts };
+        let (seldom, doubts) = (Seldom::new(REPORT_EVERY), Doubts::default());
+        let builder =
+            Builder { source: rule.source, generation: rule.generation, dead, lanes, metrics, seldom, doubts };
         Self { builder, streams }
     }
 
@@ -210,8 +211,9 @@ impl Intake {
     fn tell_stale(&mut self) {
         let now = self.clock.now();
         let source = self.builder.source.clone();
-        let told: Vec<_> = self.builder.lanes.iter_mut().flat_map(|lane| lane.judge.stale(now.monotonic_ms)).collect();
-        for (key, silent) in told {
+        let changed: Vec<_> =
+            self.builder.lanes.iter_mut().flat_map(|lane| lane.checker.stale(now.monotonic_ms)).collect();
+        for (key, silent) in changed {
             let (source, key) = (source.to_string(), key.to_string());
             let event = match silent {
                 Some(span) => Event::SensorStale { source, key, silent_ms: millis(span) },

@@ -46,20 +46,20 @@ fn hash(bytes: &[u8]) -> u64 {
 
 /// See the module.
 #[derive(Debug)]
-pub struct Judge {
+pub struct Checker {
     rule: Quality,
     seen: HashMap<Arc<str>, Seen>,
 }
 
-impl Judge {
+impl Checker {
     /// For one route.
     #[must_use]
     pub fn new(rule: Quality) -> Self {
         Self { rule, seen: HashMap::new() }
     }
 
-    /// Judges a record.
-    pub fn judge(&mut self, record: &Record, now_ms: u64) -> Option<Failed> {
+    /// Checks a record.
+    pub fn check(&mut self, record: &Record, now_ms: u64) -> Option<Failed> {
         if self.rule.is_empty() {
             return None;
         }
@@ -113,17 +113,17 @@ impl Judge {
         let Some(limit) = self.rule.stale.map(millis) else {
             return Vec::new();
         };
-        let mut told = Vec::new();
+        let mut changed = Vec::new();
         for (key, seen) in &mut self.seen {
             let silent = now_ms.saturating_sub(seen.last_ms);
             let is_stale = silent >= limit;
             if is_stale != seen.is_stale {
                 seen.is_stale = is_stale;
-                told.push((key.clone(), is_stale.then(|| Duration::from_millis(silent))));
+                changed.push((key.clone(), is_stale.then(|| Duration::from_millis(silent))));
             }
         }
-        told.sort();
-        told
+        changed.sort();
+        changed
     }
 
     /// Whether silence is to be looked for.
@@ -197,9 +197,9 @@ mod tests {
         Check { field, required: false, kind: None, min: None, max: None, one_of: None, stuck: None, then: Then::Tag }
     }
 
-    fn reasons(judge: &mut Judge, key: &str, payload: &str, now_ms: u64) -> String {
-        judge
-            .judge(&record(key, payload), now_ms)
+    fn reasons(checker: &mut Checker, key: &str, payload: &str, now_ms: u64) -> String {
+        checker
+            .check(&record(key, payload), now_ms)
             .map_or_else(String::new, |failed| format!("{:?} {}", failed.then, failed.reasons))
     }
 
@@ -209,7 +209,7 @@ mod tests {
             Check { required: true, kind: Some(Type::Float), min: Some(-40.0), max: Some(125.0), ..check("t") },
             Check { one_of: Some(vec!["C".into(), "K".into()]), then: Then::DeadLetter, ..check("unit") },
         ];
-        let mut judge = Judge::new(Quality { checks, ..Quality::default() });
+        let mut checker = Checker::new(Quality { checks, ..Quality::default() });
         for (payload, wanted) in [
             (r#"{"t":21.5,"unit":"C"}"#, ""),
             (r#"{"t":21.5}"#, ""),
@@ -219,15 +219,15 @@ mod tests {
             (r#"{"t":-41,"unit":"F"}"#, "DeadLetter range:t,value:unit"),
             ("[1]", "Tag missing:t"),
         ] {
-            assert_eq!(reasons(&mut judge, "k", payload, 0), wanted, "{payload}");
+            assert_eq!(reasons(&mut checker, "k", payload, 0), wanted, "{payload}");
         }
     }
 
     #[test]
     fn a_stuck_value_is_found_per_key_and_freed_by_a_change() {
         let checks = vec![Check { stuck: Some(Duration::from_secs(10)), ..check("t") }];
-        let mut judge = Judge::new(Quality { checks, ..Quality::default() });
-        let mut at = |key: &str, t: u32, now| reasons(&mut judge, key, &format!("{{\"t\":{t}}}"), now);
+        let mut checker = Checker::new(Quality { checks, ..Quality::default() });
+        let mut at = |key: &str, t: u32, now| reasons(&mut checker, key, &format!("{{\"t\":{t}}}"), now);
         assert_eq!(
             (at("a", 1, 0), at("b", 1, 9_999), at("a", 1, 9_999)),
             (String::new(), String::new(), String::new())
@@ -243,33 +243,33 @@ mod tests {
             rate_limit: Some((2, Then::DeadLetter)),
             ..Quality::default()
         };
-        let mut judge = Judge::new(rule);
-        assert_eq!(reasons(&mut judge, "a", "1", 0), "");
-        assert_eq!(reasons(&mut judge, "a", "1", 500), "Drop duplicate");
-        assert_eq!(reasons(&mut judge, "b", "1", 500), "", "another key");
-        assert_eq!(reasons(&mut judge, "a", "1", 1000), "", "after the time");
-        assert_eq!(reasons(&mut judge, "a", "2", 1000), "");
-        assert_eq!(reasons(&mut judge, "a", "3", 1000), "DeadLetter rate");
-        assert_eq!(reasons(&mut judge, "a", "4", 1500), "", "half a second earns one");
+        let mut checker = Checker::new(rule);
+        assert_eq!(reasons(&mut checker, "a", "1", 0), "");
+        assert_eq!(reasons(&mut checker, "a", "1", 500), "Drop duplicate");
+        assert_eq!(reasons(&mut checker, "b", "1", 500), "", "another key");
+        assert_eq!(reasons(&mut checker, "a", "1", 1000), "", "after the time");
+        assert_eq!(reasons(&mut checker, "a", "2", 1000), "");
+        assert_eq!(reasons(&mut checker, "a", "3", 1000), "DeadLetter rate");
+        assert_eq!(reasons(&mut checker, "a", "4", 1500), "", "half a second earns one");
     }
 
     #[test]
     fn silence_is_told_once_and_so_is_the_return() {
-        let mut judge = Judge::new(Quality { stale: Some(Duration::from_secs(5)), ..Quality::default() });
-        reasons(&mut judge, "a", "1", 0);
-        assert_eq!(judge.stale(4_999), []);
-        assert_eq!(judge.stale(5_000), [("a".into(), Some(Duration::from_secs(5)))]);
-        assert_eq!(judge.stale(6_000), []);
-        reasons(&mut judge, "a", "1", 7_000);
-        assert_eq!(judge.stale(7_001), [("a".into(), None)]);
+        let mut checker = Checker::new(Quality { stale: Some(Duration::from_secs(5)), ..Quality::default() });
+        reasons(&mut checker, "a", "1", 0);
+        assert_eq!(checker.stale(4_999), []);
+        assert_eq!(checker.stale(5_000), [("a".into(), Some(Duration::from_secs(5)))]);
+        assert_eq!(checker.stale(6_000), []);
+        reasons(&mut checker, "a", "1", 7_000);
+        assert_eq!(checker.stale(7_001), [("a".into(), None)]);
     }
 
     #[test]
     fn what_is_remembered_is_bounded() {
-        let mut judge = Judge::new(Quality { stale: Some(Duration::from_secs(5)), ..Quality::default() });
+        let mut checker = Checker::new(Quality { stale: Some(Duration::from_secs(5)), ..Quality::default() });
         for n in 0..10_000_u64 {
-            reasons(&mut judge, &n.to_string(), "1", n);
+            reasons(&mut checker, &n.to_string(), "1", n);
         }
-        assert!(judge.seen.len() <= KEYS && judge.seen.contains_key("9999"));
+        assert!(checker.seen.len() <= KEYS && checker.seen.contains_key("9999"));
     }
 }

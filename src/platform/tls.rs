@@ -64,8 +64,8 @@ impl ServerCertVerifier for Pinned {
         match key_of(end_entity) {
             Some(key) if self.pins.contains(&key) => Ok(good),
             Some(key) => {
-                let told = format!("the server's key sha256/{} is not in `pins`", STANDARD.encode(key));
-                Err(rustls::Error::General(told))
+                let answered = format!("the server's key sha256/{} is not in `pins`", STANDARD.encode(key));
+                Err(rustls::Error::General(answered))
             }
             None => Err(rustls::CertificateError::BadEncoding.into()),
         }

@@ -21,8 +21,8 @@ const ADDRESS: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Tells of a step that was taken.
-pub fn step(name: &'static str, told: impl std::fmt::Display) {
-    tracing::debug!(event = event::SINK_STEP, step = name, "{told}");
+pub fn step(name: &'static str, about: impl std::fmt::Display) {
+    tracing::debug!(event = event::SINK_STEP, step = name, "{about}");
 }
 
 /// Connections that are made again and again are told of once in a while.
@@ -38,8 +38,8 @@ impl Default for Connections {
 impl Connections {
     /// One was made to a place.
     pub fn made(&self, place: &str) {
-        let told = self.0.lock().unwrap_or_else(PoisonError::into_inner).tell(place);
-        match told {
+        let times = self.0.lock().unwrap_or_else(PoisonError::into_inner).report(place);
+        match times {
             Some(times) => tracing::info!(event = event::SINK_UP, place, times, "connected"),
             None => tracing::debug!(event = event::SINK_UP, place, "connected"),
         }

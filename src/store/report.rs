@@ -17,7 +17,7 @@ const LINGER_MS: u64 = 1000;
 /// What a stream loses for want of room is told after this many milliseconds.
 const DROPS_MS: u64 = 60_000;
 /// So many ranges are remembered as told.
-const TOLD: usize = 4096;
+const REPORTED: usize = 4096;
 
 #[derive(Debug)]
 struct Lost {
@@ -34,7 +34,7 @@ pub(super) struct Reports {
     waiting: Vec<Record>,
     since_ms: Option<u64>,
     lost: BTreeMap<(StreamId, Cause), Lost>,
-    told: BTreeSet<(StreamId, u64, u64)>,
+    reported: BTreeSet<(StreamId, u64, u64)>,
 }
 
 impl Reports {
@@ -52,11 +52,11 @@ impl Reports {
     /// A reader came upon sequences that cannot be read; true the first time.
     pub fn gap(&mut self, stream: (StreamId, &str), range: (u64, u64), metrics: &Metrics, now: Reading) -> bool {
         let ((id, name), (from, to)) = (stream, range);
-        if self.told.len() >= TOLD {
+        if self.reported.len() >= REPORTED {
             // Better told again than not at all.
-            self.told.clear();
+            self.reported.clear();
         }
-        if !self.told.insert((id, from, to)) {
+        if !self.reported.insert((id, from, to)) {
             return false;
         }
         let records = to - from + 1;
@@ -90,11 +90,11 @@ impl Reports {
     /// Takes what is due; with `all`, whatever there is.
     pub fn take(&mut self, now: Reading, metrics: &Metrics, all: bool) -> Vec<Record> {
         let now_ms = now.monotonic_ms;
-        let due = |lost: &Lost| all || lost.since_ms + DROPS_MS <= now_ms;
-        let (told, kept) = std::mem::take(&mut self.lost).into_iter().partition(|(_, lost)| due(lost));
+        let is_due = |lost: &Lost| all || lost.since_ms + DROPS_MS <= now_ms;
+        let (due, kept) = std::mem::take(&mut self.lost).into_iter().partition(|(_, lost)| is_due(lost));
         self.lost = kept;
-        let told: BTreeMap<(StreamId, Cause), Lost> = told;
-        for ((_, cause), lost) in told {
+        let due: BTreeMap<(StreamId, Cause), Lost> = due;
+        for ((_, cause), lost) in due {
             let Lost { name, from, to, records, .. } = lost;
             self.tell(&Event::Dropped { stream: name, from, to, records, cause }, metrics, now);
         }

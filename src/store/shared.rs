@@ -44,7 +44,7 @@ pub(super) struct Shared {
     pub retry: bool,
     pub cursors: BTreeMap<(String, StreamId), Live>,
     /// Streams that have a number and no record yet.
-    pub unborn: BTreeMap<StreamId, String>,
+    pub new_streams: BTreeMap<StreamId, String>,
     /// What sources offered.
     pub pending: Group,
     /// What queries committed.
@@ -56,7 +56,7 @@ pub(super) struct Shared {
     /// Streams over their own cap that lose nothing of what they have.
     pub full: BTreeMap<StreamId, WhenFull>,
     /// Segments that were not worth copying, and the sum of the floors of what they hold at that time.
-    pub stiff: BTreeMap<u64, u64>,
+    pub not_worth_copying: BTreeMap<u64, u64>,
     pub reports: Reports,
     pub closing: bool,
     pub abandoned: bool,
@@ -90,12 +90,12 @@ impl Inner {
 
     pub fn stream(&self, name: &str) -> StreamId {
         let mut shared = self.lock();
-        let unborn = shared.unborn.iter().find(|(_, n)| *n == name).map(|(id, _)| *id);
-        if let Some(id) = shared.state.find(name).or(unborn) {
+        let new = shared.new_streams.iter().find(|(_, n)| *n == name).map(|(id, _)| *id);
+        if let Some(id) = shared.state.find(name).or(new) {
             return id;
         }
-        let highest = shared.state.streams.keys().chain(shared.unborn.keys()).max().copied().unwrap_or(0);
-        shared.unborn.insert(highest + 1, name.to_string());
+        let highest = shared.state.streams.keys().chain(shared.new_streams.keys()).max().copied().unwrap_or(0);
+        shared.new_streams.insert(highest + 1, name.to_string());
         highest + 1
     }
 
@@ -208,7 +208,7 @@ impl Inner {
     }
 
     /// The rule of a stream that may have no record yet.
-    pub fn rule_of_unborn(&self, stream: StreamId) -> StreamRule {
+    pub fn rule_of_new(&self, stream: StreamId) -> StreamRule {
         let shared = self.lock();
         shared.rules.rule(&shared.name(stream))
     }
@@ -259,7 +259,12 @@ impl Shared {
             current,
             holds: streams().map(|stream| (stream.id, self.hold(stream.id))).collect(),
             rules: streams().map(|stream| (stream.id, self.rules.rule(&stream.name))).collect(),
-            stiff: self.stiff.iter().filter(|(n, floors)| self.floors_of(**n) == **floors).map(|(n, _)| *n).collect(),
+            not_worth_copying: self
+                .not_worth_copying
+                .iter()
+                .filter(|(n, floors)| self.floors_of(**n) == **floors)
+                .map(|(n, _)| *n)
+                .collect(),
         }
     }
 
@@ -280,7 +285,7 @@ impl Shared {
     /// A stream's name.
     pub fn name(&self, stream: StreamId) -> String {
         let known = self.state.streams.get(&stream).map(|stream| &stream.name);
-        known.or_else(|| self.unborn.get(&stream)).cloned().unwrap_or_else(|| format!("#{stream}"))
+        known.or_else(|| self.new_streams.get(&stream)).cloned().unwrap_or_else(|| format!("#{stream}"))
     }
 
     /// Counts and reports what a floor takes away that a reader has not released.
@@ -304,9 +309,9 @@ impl Shared {
         ids.into_iter().map(|id| StreamName { id, name: self.name(id) }).collect()
     }
 
-    /// Takes a stream out of the unborn ones.
-    pub fn born(&mut self, id: StreamId, name: &str) {
-        self.unborn.remove(&id);
+    /// A stream has its first record in the log.
+    pub fn take_in_stream(&mut self, id: StreamId, name: &str) {
+        self.new_streams.remove(&id);
         self.state.streams.entry(id).or_insert_with(|| new_stream(id, name.to_string()));
     }
 

@@ -96,7 +96,7 @@ pub struct Snapshot<'a> {
     /// By stream.
     pub rules: BTreeMap<StreamId, StreamRule>,
     /// Segments that turned out not to be worth copying under these floors.
-    pub stiff: BTreeSet<u64>,
+    pub not_worth_copying: BTreeSet<u64>,
 }
 
 impl Snapshot<'_> {
@@ -249,7 +249,7 @@ impl Snapshot<'_> {
                 .map(|h| h.bytes_from(self.floor(raised, h.stream)))
                 .sum()
         };
-        let sparse = self.sealed().filter(|segment| !self.stiff.contains(&segment.summary.number));
+        let sparse = self.sealed().filter(|segment| !self.not_worth_copying.contains(&segment.summary.number));
         let sparse = sparse.filter_map(|segment| {
             let (live, size): (u64, u64) = (live(segment), segment.summary.size);
             let worth = live * whole < size * part_of && live + WORTH_COPYING < size;
@@ -354,7 +354,7 @@ mod tests {
         let holds = holds.iter().map(|(id, next)| (*id, Hold::Cursor(*next))).collect();
         let current = *segments.keys().next_back().unwrap();
         let rules = rules.iter().copied().collect();
-        Snapshot { state, segments, current, holds, rules, stiff: BTreeSet::new() }
+        Snapshot { state, segments, current, holds, rules, not_worth_copying: BTreeSet::new() }
     }
 
     fn keep(bytes: u64) -> StreamRule {

@@ -1,32 +1,32 @@
-//! What happens again and again is told at once the first time, then at most once in a while, with how
-//! often it has happened since: a log that fills by itself hides what else is in it, and wears a card out.
+//! An event that happens again and again is reported at once the first time, then at most once in a while, with how
+//! often it has happened since: a log that fills by itself hides everything else, and wears a card out.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// So many things are told apart; what comes then is told with the others.
+/// At most so many kinds of events are counted apart; all further kinds are counted as one.
 const MOST: usize = 64;
 
 /// See the module.
 #[derive(Debug)]
 pub struct Seldom {
     every: Duration,
-    told: BTreeMap<String, (Instant, u64)>,
+    reported: BTreeMap<String, (Instant, u64)>,
 }
 
 impl Seldom {
     /// Each thing at most once in `every`.
     #[must_use]
     pub fn new(every: Duration) -> Self {
-        Self { every, told: BTreeMap::new() }
+        Self { every, reported: BTreeMap::new() }
     }
 
-    /// Whether to tell of a thing now, and how often it has happened since it was told last, this time included.
-    pub fn tell(&mut self, what: &str) -> Option<u64> {
-        let key = if self.told.len() < MOST || self.told.contains_key(what) { what } else { "" };
-        match self.told.get_mut(key) {
+    /// Whether to report a thing now, and how often it has happened since the last report, this time included.
+    pub fn report(&mut self, what: &str) -> Option<u64> {
+        let key = if self.reported.len() < MOST || self.reported.contains_key(what) { what } else { "" };
+        match self.reported.get_mut(key) {
             None => {
-                self.told.insert(key.to_string(), (Instant::now(), 0));
+                self.reported.insert(key.to_string(), (Instant::now(), 0));
                 Some(1)
             }
             Some((at, held)) => {
@@ -41,7 +41,7 @@ impl Seldom {
     }
 }
 
-/// What kind of thing a message tells of: numbers in it are of this one case.
+/// The kind of event that a message is about: its numbers belong to this one case.
 #[must_use]
 pub fn kind_of(message: &str) -> String {
     let mut kind = String::new();
@@ -61,13 +61,13 @@ mod tests {
     #[test]
     fn the_first_is_told_and_others_are_summed_up() {
         let mut seldom = Seldom::new(Duration::from_secs(3600));
-        assert_eq!((seldom.tell("a"), seldom.tell("a"), seldom.tell("b")), (Some(1), None, Some(1)));
+        assert_eq!((seldom.report("a"), seldom.report("a"), seldom.report("b")), (Some(1), None, Some(1)));
         let mut often = Seldom::new(Duration::ZERO);
-        assert_eq!((often.tell("a"), often.tell("a")), (Some(1), Some(1)));
+        assert_eq!((often.report("a"), often.report("a")), (Some(1), Some(1)));
         seldom.every = Duration::ZERO;
-        assert_eq!(seldom.tell("a"), Some(2));
-        (0..1000).for_each(|n| assert!(seldom.tell(&n.to_string()).is_some()));
-        assert!(seldom.told.len() <= MOST + 1);
+        assert_eq!(seldom.report("a"), Some(2));
+        (0..1000).for_each(|n| assert!(seldom.report(&n.to_string()).is_some()));
+        assert!(seldom.reported.len() <= MOST + 1);
     }
 
     #[test]

@@ -113,12 +113,12 @@ impl FarHub {
         let first = lines.next().ok_or("the hub does not start")?.map_err(text)?;
         let connection = ConnectionString::parse(&first).map_err(|error| error.to_string())?;
         let seen = Arc::new(Mutex::new(Seen::default()));
-        let told = seen.clone();
+        let shared = seen.clone();
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 let numbers: Vec<u64> = line.split(' ').filter_map(|word| word.parse().ok()).collect();
                 if let [attempts, stored, throttled] = numbers[..] {
-                    *told.lock().unwrap_or_else(PoisonError::into_inner) = Seen { attempts, stored, throttled };
+                    *shared.lock().unwrap_or_else(PoisonError::into_inner) = Seen { attempts, stored, throttled };
                 }
             }
         });

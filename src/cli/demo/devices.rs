@@ -1,4 +1,4 @@
-//! Synthetic devices: every reading follows from its device and number, so that the judge can
+//! Synthetic devices: every reading follows from its device and number, so that the audit can
 //! tell a right value from a wrong one.
 
 use crate::platform::clock;

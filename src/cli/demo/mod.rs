@@ -3,9 +3,9 @@
 //! What the hub holds is compared with what the devices sent, by value, by code that shares
 //! nothing with the agent: `lost` is a fact and not an opinion.
 
+mod audit;
 mod broker;
 mod devices;
-mod judge;
 mod screen;
 
 use super::{fail, runtime};
@@ -15,8 +15,8 @@ use crate::flow::health::Health;
 use crate::hub::{Hub, Settings};
 use crate::platform::{process, signals};
 use crate::telemetry::{Metric, Metrics};
+use audit::Audit;
 use devices::Devices;
-use judge::Judge;
 use screen::{Key, Screen, Snapshot};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -153,7 +153,7 @@ async fn demo(arguments: &Arguments) -> Result<u64, String> {
     let metrics = agent.metrics().clone();
     subscribed(&metrics).await?;
     let devices = Devices::start(port, log, arguments.rate).map_err(text)?;
-    let mut show = Show { arguments, screen: Screen::new(), judge: Judge::default(), cut: false, by_key: None };
+    let mut show = Show { arguments, screen: Screen::new(), audit: Audit::default(), cut: false, by_key: None };
     show.screen.begin(&format!(
         "devices -> MQTT broker (port {port}) and {} -> agent -> hub at {}",
         folder.path.join("plant.log").display(),
@@ -169,7 +169,7 @@ async fn demo(arguments: &Arguments) -> Result<u64, String> {
     // What has not arrived by then is counted as lost below.
     let _ = tokio::time::timeout(DRAIN, on_their_way).await;
     let left = agent.stop(DRAIN).await;
-    show.judge.look(&hub, HUB);
+    show.audit.look(&hub, HUB);
     Ok(show.finish(sent, left.backlog.records, &metrics, &hub))
 }
 
@@ -203,7 +203,7 @@ async fn subscribed(metrics: &Metrics) -> Result<(), String> {
 struct Show<'a> {
     arguments: &'a Arguments,
     screen: Screen,
-    judge: Judge,
+    audit: Audit,
     cut: bool,
     /// What the key last asked for.
     by_key: Option<bool>,
@@ -224,7 +224,7 @@ impl Show<'_> {
                 self.cut = wanted;
                 hub.cut(wanted);
             }
-            self.judge.look(hub, HUB);
+            self.audit.look(hub, HUB);
             self.screen.show(&self.snapshot(elapsed, agent, devices));
             tokio::select! {
                 () = sleep(TICK) => {}
@@ -243,7 +243,7 @@ impl Show<'_> {
             elapsed,
             sent: devices.sent(),
             safe: metrics.get(Metric::StoreRecords),
-            delivered: self.judge.delivered(),
+            delivered: self.audit.delivered(),
             backlog: agent.backlog(),
             bytes_per_reading: per_reading(metrics),
             cut: self.cut,
@@ -252,12 +252,12 @@ impl Show<'_> {
     }
 
     fn finish(mut self, sent: u64, backlog: u64, metrics: &Arc<Metrics>, hub: &Hub) -> u64 {
-        let verdict = self.judge.verdict(sent, backlog);
+        let verdict = self.audit.verdict(sent, backlog);
         let peak = process::memory_of("self").peak;
         let result = serde_json::json!({
             "sent": sent,
             "durable": metrics.get(Metric::StoreRecords),
-            "delivered": self.judge.delivered(),
+            "delivered": self.audit.delivered(),
             "repeated_on_wire": verdict.repeated_on_wire,
             "redelivered_by_source": verdict.redelivered_by_source,
             "wrong": verdict.wrong,
@@ -269,7 +269,7 @@ impl Show<'_> {
         });
         self.screen.end(&format!(
             "sent {sent}, delivered {}, lost {}; {backlog} stayed behind on disk",
-            self.judge.delivered(),
+            self.audit.delivered(),
             verdict.lost
         ));
         if self.arguments.summary.is_some() {

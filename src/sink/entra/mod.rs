@@ -36,7 +36,7 @@ const LIFE_S: u64 = 3600;
 /// More of what a program prints is not read, in bytes.
 const MOST_PRINTED: u64 = 64 << 10;
 /// More of an error's text is not shown.
-const MOST_TOLD: usize = 300;
+const MOST_SHOWN: usize = 300;
 
 /// A token for a resource (an address without a path), and when it ends (seconds since the Unix epoch).
 ///
@@ -138,9 +138,9 @@ async fn ask(request: RequestBuilder, place: &str, hint: &str) -> Result<String,
     if status.is_success() {
         return Ok(text);
     }
-    let told: Value = serde_json::from_str(&text).unwrap_or_default();
-    let told = told["error_description"].as_str().or(told["error"].as_str()).unwrap_or_default();
-    let told: String = told.lines().next().unwrap_or_default().chars().take(MOST_TOLD).collect();
+    let answered: Value = serde_json::from_str(&text).unwrap_or_default();
+    let answered = answered["error_description"].as_str().or(answered["error"].as_str()).unwrap_or_default();
+    let answered: String = answered.lines().next().unwrap_or_default().chars().take(MOST_SHOWN).collect();
     let passes = status.is_server_error()
         || [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT, StatusCode::GONE].contains(&status)
         // The metadata service while it is being updated; an unknown tenant is a 400.
@@ -149,7 +149,7 @@ async fn ask(request: RequestBuilder, place: &str, hint: &str) -> Result<String,
     let class = if passes { Class::Transient } else { Class::Denied };
     Err(DeliverError {
         class,
-        message: format!("{place} gives no token ({status}): {told}{hint}{}", clock_hint(&told)),
+        message: format!("{place} gives no token ({status}): {answered}{hint}{}", clock_hint(&answered)),
     })
 }
 

@@ -117,10 +117,10 @@ fn of_detach(error: &DetachError) -> Option<&AmqpError> {
 
 /// The link ended while we waited.
 pub fn from_detach(error: &DetachError) -> Failed {
-    let told = of_detach(error).map(from_service);
+    let answered = of_detach(error).map(from_service);
     let lost = matches!(error, DetachError::SessionStopped(_));
     Failed {
-        error: told.unwrap_or_else(|| DeliverError::transient(format_args!("the link ended: {error:?}"))),
+        error: answered.unwrap_or_else(|| DeliverError::transient(format_args!("the link ended: {error:?}"))),
         link_is_lost: true,
         connection_is_lost: lost,
     }
@@ -128,7 +128,7 @@ pub fn from_detach(error: &DetachError) -> Failed {
 
 /// The send itself failed.
 pub fn from_send(error: &SendError) -> Failed {
-    let told = match error {
+    let answered = match error {
         SendError::LinkStateError(state) => of_link(state),
         SendError::Detached(detach) => of_detach(detach),
         SendError::MessageSizeExceeded(_) => {
@@ -137,9 +137,10 @@ pub fn from_send(error: &SendError) -> Failed {
         }
         _ => None,
     };
-    let known = told.is_some();
+    let known = answered.is_some();
     Failed {
-        error: told.map_or_else(|| DeliverError::transient(format_args!("sending failed: {error:?}")), from_service),
+        error: answered
+            .map_or_else(|| DeliverError::transient(format_args!("sending failed: {error:?}")), from_service),
         link_is_lost: true,
         connection_is_lost: !known,
     }

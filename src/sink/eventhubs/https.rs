@@ -49,7 +49,7 @@ const IDLE: Duration = Duration::from_secs(180);
 /// More of an answer is not read.
 const MOST_ANSWER: usize = 16 << 10;
 /// More of an answer is not shown.
-const MOST_TOLD: usize = 300;
+const MOST_SHOWN: usize = 300;
 
 type Sender = SendRequest<Full<Bytes>>;
 
@@ -91,14 +91,14 @@ impl Https {
             };
             let request = self.request(event, batch.key.as_deref()).await?;
             self.metrics.add(Metric::SinkWireBytes, event.body.len() as u64);
-            let (status, wait, told) = timeout(PATIENCE, exchange(&mut open.sender, request))
+            let (status, wait, answered) = timeout(PATIENCE, exchange(&mut open.sender, request))
                 .await
                 .map_err(|_| DeliverError::transient("no answer in time"))??;
             open.used = Instant::now();
             *slot = Some(open);
             // A portal, a proxy or a wrong port may answer 200 or 204 to anything.
             if status != StatusCode::CREATED {
-                return Err(self.refused(status, wait, &told).await);
+                return Err(self.refused(status, wait, &answered).await);
             }
             self.proved.store(true, Relaxed);
         }
@@ -169,14 +169,14 @@ impl Https {
     }
 
     /// What an answer means (`docs/reference/event-hubs.md`, "Status codes").
-    async fn refused(&self, status: StatusCode, wait: Option<Duration>, told: &str) -> DeliverError {
+    async fn refused(&self, status: StatusCode, wait: Option<Duration>, answered: &str) -> DeliverError {
         if status == StatusCode::UNAUTHORIZED {
             // The next request comes with a new one.
             if let Some((token, _)) = self.token.lock().await.take() {
-                return token.refused(401, told);
+                return token.refused(401, answered);
             }
         }
-        let class = class(status, wait, told, self.proved.load(Relaxed));
+        let class = class(status, wait, answered, self.proved.load(Relaxed));
         let hint = match status {
             StatusCode::NOT_FOUND => NOT_FOUND,
             _ if status.is_success() => {
@@ -185,15 +185,15 @@ impl Https {
             StatusCode::GONE => "; the event hub is not there any more",
             _ => "",
         };
-        DeliverError { class, message: format!("the hub answers {status}: {told}{hint}") }
+        DeliverError { class, message: format!("the hub answers {status}: {answered}{hint}") }
     }
 }
 
-fn class(status: StatusCode, wait: Option<Duration>, told: &str, proved: bool) -> Class {
+fn class(status: StatusCode, wait: Option<Duration>, answered: &str, proved: bool) -> Class {
     match status.as_u16() {
         413 => Class::TooLarge,
-        403 if told.contains("size") => Class::TooLarge,
-        403 if told.contains("quota") => Class::Busy(wait.unwrap_or(QUOTA)),
+        403 if answered.contains("size") => Class::TooLarge,
+        403 if answered.contains("quota") => Class::Busy(wait.unwrap_or(QUOTA)),
         429 | 503 => Class::Busy(wait.unwrap_or(BUSY)),
         // As long as nothing was ever accepted it is rather the way that is wrong than the event.
         400 if proved => Class::Refused,
@@ -216,9 +216,10 @@ async fn exchange(
     let body = body.map_err(|error| failed(&error))?.to_bytes();
     let text = String::from_utf8_lossy(&body);
     // XML with a code and a detail.
-    let told = text.split_once("<Detail>").map_or(&*text, |(_, rest)| rest.split("</Detail>").next().unwrap_or(rest));
-    let told = told.chars().filter(|c| !c.is_control()).take(MOST_TOLD).collect();
-    Ok((head.status, wait.map(Duration::from_secs), told))
+    let answered =
+        text.split_once("<Detail>").map_or(&*text, |(_, rest)| rest.split("</Detail>").next().unwrap_or(rest));
+    let answered = answered.chars().filter(|c| !c.is_control()).take(MOST_SHOWN).collect();
+    Ok((head.status, wait.map(Duration::from_secs), answered))
 }
 
 impl Sink for Https {
@@ -246,7 +247,8 @@ mod tests {
 
     #[test]
     fn answers_have_the_class_that_keeps_the_data() {
-        let class = |status: u16, told: &str, proved| class(StatusCode::from_u16(status).unwrap(), None, told, proved);
+        let class =
+            |status: u16, answered: &str, proved| class(StatusCode::from_u16(status).unwrap(), None, answered, proved);
         assert_eq!(class(413, "", false), Class::TooLarge);
         assert_eq!(class(403, "the maximum message size was exceeded", true), Class::TooLarge);
         assert_eq!(class(403, "the quota is used up", true), Class::Busy(QUOTA));

@@ -186,13 +186,13 @@ impl Connection {
     }
 
     async fn bearer(&mut self, token: &str) -> Result<(), DeliverError> {
-        let told = self.tokens(format!("n,,\u{1}auth=Bearer {token}\u{1}\u{1}")).await?;
-        if told.is_empty() {
+        let answered = self.tokens(format!("n,,\u{1}auth=Bearer {token}\u{1}\u{1}")).await?;
+        if answered.is_empty() {
             return Ok(());
         }
         // RFC 7628, section 3.2.3: what is wrong comes first, and the failure after our answer to that.
         let _ = self.tokens("\u{1}".into()).await;
-        Err(DeliverError { class: Class::Denied, message: format!("the broker does not take the token: {told}") })
+        Err(DeliverError { class: Class::Denied, message: format!("the broker does not take the token: {answered}") })
     }
 
     async fn scram(&mut self, hash: Hash, login: &Login) -> Result<(), DeliverError> {
@@ -224,8 +224,9 @@ impl Connection {
             DeliverError { message, ..error }
         })?;
         if answer.error_code != 0 {
-            let told = answer.error_message.as_deref().unwrap_or("no reason given");
-            let message = format!("the broker does not know us: {told}; check the user and the password, or the token");
+            let answered = answer.error_message.as_deref().unwrap_or("no reason given");
+            let message =
+                format!("the broker does not know us: {answered}; check the user and the password, or the token");
             return Err(DeliverError { class: Class::Denied, message });
         }
         if let Ok(life) = u64::try_from(answer.session_lifetime_ms)

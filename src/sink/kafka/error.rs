@@ -4,7 +4,7 @@ use crate::sink::{Class, DeliverError};
 use kafka_protocol::error::{ParseResponseErrorCode, ResponseError};
 
 /// What a broker said of a topic.
-pub fn from_broker(code: i16, topic: &str, told: Option<&str>) -> DeliverError {
+pub fn from_broker(code: i16, topic: &str, answered: Option<&str>) -> DeliverError {
     let error = code.err().unwrap_or(ResponseError::UnknownServerError);
     let hint = match error {
         ResponseError::UnknownTopicOrPartition => {
@@ -15,8 +15,8 @@ pub fn from_broker(code: i16, topic: &str, told: Option<&str>) -> DeliverError {
         ResponseError::InvalidTimestamp => "; check this machine's clock".into(),
         _ => String::new(),
     };
-    let told = told.map(|told| format!(": {told}")).unwrap_or_default();
-    DeliverError { class: class(error), message: format!("the broker says {error}{told}{hint}") }
+    let answered = answered.map(|answered| format!(": {answered}")).unwrap_or_default();
+    DeliverError { class: class(error), message: format!("the broker says {error}{answered}{hint}") }
 }
 
 fn class(error: ResponseError) -> Class {

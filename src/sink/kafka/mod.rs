@@ -156,23 +156,23 @@ impl Kafka {
             ProduceRequest::default().with_acks(ACKS_ALL).with_timeout_ms(REPLICAS_MS).with_topic_data(vec![data]);
         let answer = producer.connection.ask(request, PRODUCE).await?;
         // One batch was sent to one partition: an answer that tells of anything else is none to it.
-        let told = match &answer.responses[..] {
+        let answered = match &answer.responses[..] {
             // Event Hubs does not tell large letters from small ones.
             [(name, partitions)] if name.eq_ignore_ascii_case(topic) => match &partitions[..] {
-                [told] if told.index == producer.partition => told,
+                [answered] if answered.index == producer.partition => answered,
                 _ => return Err(not_ours(topic, producer.partition)),
             },
             _ => return Err(not_ours(topic, producer.partition)),
         };
-        if told.error_code != 0 {
-            let error = from_broker(told.error_code, topic, told.error_message.as_deref());
+        if answered.error_code != 0 {
+            let error = from_broker(answered.error_code, topic, answered.error_message.as_deref());
             // The topic was there a moment ago: it is the partition that has moved.
-            let moved = told.error_code == UNKNOWN_TOPIC_OR_PARTITION;
+            let moved = answered.error_code == UNKNOWN_TOPIC_OR_PARTITION;
             return Err(if moved { DeliverError { class: Class::Transient, ..error } } else { error });
         }
         // A batch that all replicas have is somewhere in the partition.
-        if told.base_offset < 0 {
-            let message = format_args!("the broker says that it took the batch, at offset {}", told.base_offset);
+        if answered.base_offset < 0 {
+            let message = format_args!("the broker says that it took the batch, at offset {}", answered.base_offset);
             return Err(DeliverError::transient(message));
         }
         Ok(Duration::from_millis(u64::try_from(answer.throttle_time_ms).unwrap_or(0)))
@@ -209,8 +209,8 @@ impl Kafka {
         let wanted = MetadataRequestTopic::default().with_name(Some(name(&self.settings.topic)));
         let request = MetadataRequest::default().with_topics(Some(vec![wanted])).with_allow_auto_topic_creation(false);
         let answer = connection.ask(request, METADATA).await?;
-        let told = answer.topics.iter().find(|topic| topic.name == self.settings.topic);
-        let topic = told.ok_or_else(|| DeliverError::transient("the broker tells of another topic, or of none"))?;
+        let answered = answer.topics.iter().find(|topic| topic.name == self.settings.topic);
+        let topic = answered.ok_or_else(|| DeliverError::transient("the broker tells of another topic, or of none"))?;
         if topic.error_code != 0 {
             return Err(from_broker(topic.error_code, &self.settings.topic, None));
         }

@@ -43,14 +43,14 @@ struct Asked<'a> {
     requests: Vec<Request>,
     due: Instant,
     silences: u32,
-    /// Registers that it was told of that they do not exist.
-    told: BTreeSet<(Table, u16)>,
+    /// Registers that it was reported of that they do not exist.
+    reported: BTreeSet<(Table, u16)>,
 }
 
 impl<'a> Asked<'a> {
     fn new(slave: &'a Slave, settings: &Settings) -> Self {
         let requests = requests(&slave.registers, settings.max_registers);
-        Self { slave, requests, due: Instant::now(), silences: 0, told: BTreeSet::new() }
+        Self { slave, requests, due: Instant::now(), silences: 0, reported: BTreeSet::new() }
     }
 }
 
@@ -210,7 +210,7 @@ impl<'a> Wire<'a> {
                         asked.requests.splice(at..=at, halves);
                         continue;
                     }
-                    if asked.told.insert((request.table, request.address)) {
+                    if asked.reported.insert((request.table, request.address)) {
                         let (slave, table, address) = (&asked.slave.name, request.table, request.address);
                         tracing::warn!(
                             event = event::SOURCE_NOTE, source, slave, ?table, address, reason = %code,

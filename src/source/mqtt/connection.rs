@@ -268,7 +268,7 @@ impl Connection<'_> {
             // Nobody waits for an acknowledgement of QoS 0: it is gone, and counted.
             Err(_) if qos == 0 => {
                 self.metrics.add(Metric::SourceDropped, 1);
-                if let Some(count) = self.dropped.tell("") {
+                if let Some(count) = self.dropped.report("") {
                     tracing::warn!(
                         event = event::SOURCE_DROPPED,
                         source = self.name,

@@ -54,7 +54,7 @@ pub struct Session {
     /// By broker: filters that it has confirmed, with the quality of service that was asked for.
     subscribed: HashMap<Arc<str>, Vec<(String, u8)>>,
     /// What is to be saved when there is room, in order.
-    owed: VecDeque<Frame>,
+    unsaved: VecDeque<Frame>,
 }
 
 impl Session {
@@ -118,7 +118,7 @@ impl Session {
         let part = format!("{kind}:{}@{}", self.client, self.broker);
         // Encoding texts into memory cannot fail; empty removes the position.
         let value = if list.is_empty() { Vec::new() } else { postcard::to_allocvec(list).unwrap_or_default() };
-        self.owed.push_back(Frame::position(part, value));
+        self.unsaved.push_back(Frame::position(part, value));
     }
 
     /// From now on packet ids are those of this broker.
@@ -232,7 +232,7 @@ impl Session {
     fn forget(&mut self, packet: &Packet) {
         self.stored.remove(packet);
         let (broker, id) = packet;
-        self.owed.push_back(Frame::position(format!("qos2:{broker}:{id}"), Vec::new()));
+        self.unsaved.push_back(Frame::position(format!("qos2:{broker}:{id}"), Vec::new()));
     }
 
     /// The broker has forgotten us: its packet ids mean nothing any more, and it has no filters of us.
@@ -253,9 +253,9 @@ impl Session {
     /// Hands over what is to be saved; false while some of it finds no room. Before that nothing new may
     /// be stored under a packet id: what is forgotten later would be the new one.
     pub fn pay(&mut self, giver: &mut Giver) -> bool {
-        while let Some(frame) = self.owed.pop_front() {
+        while let Some(frame) = self.unsaved.pop_front() {
             if let Err(frame) = giver.try_push(frame) {
-                self.owed.push_front(*frame);
+                self.unsaved.push_front(*frame);
                 return false;
             }
         }
@@ -269,8 +269,8 @@ mod tests {
     use crate::flow::handover::handover;
 
     fn parts(session: &mut Session) -> Vec<String> {
-        let owed = session.owed.drain(..).map(|frame| frame.position.unwrap());
-        owed.map(|position| position.part).collect()
+        let unsaved = session.unsaved.drain(..).map(|frame| frame.position.unwrap());
+        unsaved.map(|position| position.part).collect()
     }
 
     #[test]
@@ -349,7 +349,7 @@ mod tests {
         let mut session = Session::load("c", &[]);
         session.turn_to("a");
         session.set_subscribed(vec![("plant/#".into(), 1)]);
-        let saved = session.owed.pop_front().unwrap().position.unwrap();
+        let saved = session.unsaved.pop_front().unwrap().position.unwrap();
         let saved = [(saved.part, saved.value)];
         let mut other = Session::load("d", &saved);
         other.turn_to("a");
@@ -361,7 +361,7 @@ mod tests {
         assert_eq!(session.subscribed(), [("plant/#".into(), 1)]);
         assert!(session.is_first() && session.is_first() && !session.had("plant/#"), "nothing says that it came");
         session.has_retained();
-        let saved = session.owed.pop_front().unwrap().position.unwrap();
+        let saved = session.unsaved.pop_front().unwrap().position.unwrap();
         let mut later = Session::load("c", &[(saved.part, saved.value)]);
         later.turn_to("a");
         assert!(later.is_first() && later.had("plant/#") && !later.had("other"));
@@ -373,10 +373,10 @@ mod tests {
         assert!(session.is_first() && session.had("plant/#"));
         session.clear();
         assert!(!session.had("plant/#"));
-        session.owed.pop_front();
+        session.unsaved.pop_front();
         session.clear();
-        let saved = session.owed.pop_front().unwrap().position.unwrap();
-        assert!(saved.value.is_empty() && session.owed.is_empty() && session.subscribed().is_empty());
+        let saved = session.unsaved.pop_front().unwrap().position.unwrap();
+        assert!(saved.value.is_empty() && session.unsaved.is_empty() && session.subscribed().is_empty());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Frames from serial ports: one, or all that match a pattern.
 //!
 //! Invariants: a port that is unplugged is opened again when it is back; what comes while the store
-//! is blocked waits in the device where flow control is configured, and is lost, counted and told
+//! is blocked waits in the device where flow control is configured, and is lost, counted and frames_to
 //! (`lost_bytes` on the next record) where it is not; garbage costs the frames that it hits.
 
 mod checksum;
@@ -47,7 +47,7 @@ pub(super) async fn run(settings: Settings, context: Context) {
     let Context { name, mut giver, mut stop, metrics, health, .. } = context;
     let settings = Arc::new(settings);
     let ports_health = PortsHealth::new(health.clone());
-    let (told, mut frames) = mpsc::channel(WAITING);
+    let (frames_to, mut frames) = mpsc::channel(WAITING);
     let mut ports = JoinSet::new();
     let mut known = BTreeSet::new();
     let mut look = tokio::time::interval(LOOK);
@@ -64,9 +64,9 @@ pub(super) async fn run(settings: Settings, context: Context) {
                 ports_health.matching(&paths);
                 for path in paths {
                     if known.insert(path.clone()) {
-                        let (settings, told, metrics) = (settings.clone(), told.clone(), metrics.clone());
+                        let (settings, frames_to, metrics) = (settings.clone(), frames_to.clone(), metrics.clone());
                         let health = ports_health.clone();
-                        ports.spawn(Port { path: path.into(), settings, told, metrics, health, lost: 0 }.run(stop.clone()));
+                        ports.spawn(Port { path: path.into(), settings, frames_to, metrics, health, lost: 0 }.run(stop.clone()));
                     }
                 }
             }

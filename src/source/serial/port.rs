@@ -86,7 +86,7 @@ fn explain(error: &io::Error) -> String {
 }
 
 /// What a port tells its source.
-pub type Told = mpsc::Sender<Frame>;
+pub type FrameSender = mpsc::Sender<Frame>;
 
 /// A port's work.
 pub(super) struct Port {
@@ -95,7 +95,7 @@ pub(super) struct Port {
     /// How it is read.
     pub settings: Arc<Settings>,
     /// Takes its frames.
-    pub told: Told,
+    pub frames_to: FrameSender,
     /// Where numbers go.
     pub metrics: Arc<Metrics>,
     /// Where it says how it is.
@@ -214,9 +214,9 @@ impl Port {
         }
         let sent = if self.settings.line.flow == Flow::None {
             // Nobody can be told to wait: what does not fit is lost, counted and told.
-            self.told.try_send(frame).is_ok()
+            self.frames_to.try_send(frame).is_ok()
         } else {
-            self.told.send(frame).await.is_ok()
+            self.frames_to.send(frame).await.is_ok()
         };
         if sent {
             self.lost = 0;

@@ -22,15 +22,15 @@ pub(super) struct Built {
 
 /// What was given up before it was written, and is not in the log yet.
 #[derive(Debug, Default)]
-pub(super) struct Owed {
+pub(super) struct Unlogged {
     heads: Vec<SectionHead>,
     positions: BTreeMap<(String, String), Vec<u8>>,
     names: Vec<StreamName>,
     since_ms: Option<u64>,
 }
 
-impl Owed {
-    /// When it is owed since, monotonic milliseconds.
+impl Unlogged {
+    /// Since when something waits for the log, monotonic milliseconds.
     pub fn since_ms(&self) -> Option<u64> {
         self.since_ms
     }
@@ -180,13 +180,13 @@ impl Committer {
         places.into_iter().map(cursor).collect()
     }
 
-    /// Every stream's next sequence, what is owed included.
+    /// Every stream's next sequence, that of what was given up included.
     fn next_sequences(&self) -> BTreeMap<StreamId, u64> {
         let mut next: BTreeMap<_, _> = {
             let shared = self.inner.lock();
             shared.state.streams.values().map(|stream| (stream.id, stream.next)).collect()
         };
-        for (stream, sequence) in self.owed.next() {
+        for (stream, sequence) in self.unlogged.next() {
             let entry = next.entry(stream).or_insert(sequence);
             *entry = (*entry).max(sequence);
         }

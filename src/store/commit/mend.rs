@@ -91,9 +91,9 @@ impl Committer {
             }
             (FloorEntry { stream: id, floor, reason: Reason::Drop }, floor.saturating_sub(lowest))
         };
-        let told_at = self.inner.options.clock.now();
-        let reports = self.inner.lock().reports.take(told_at, &self.inner.options.metrics, true);
-        self.told_drops = true;
+        let now = self.inner.options.clock.now();
+        let reports = self.inner.lock().reports.take(now, &self.inner.options.metrics, true);
+        self.has_reported_drops = true;
         let done = self.write_own(Own { floors: Floors::from([(entry.stream, entry)]), reports, ..Own::default() });
         self.close();
         done.map(|()| lost)

@@ -37,7 +37,7 @@ use crate::platform::disk::is_out_of_inodes;
 use crate::platform::machine;
 use crate::telemetry::seldom::Seldom;
 use crate::telemetry::{Cause, Histogram, Metric, event};
-use build::{Built, Owed};
+use build::{Built, Unlogged};
 use schedule::{Moment, Pace, Retry, Waiting};
 use scrub::Scrub;
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,7 +46,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 /// Troubles of the disk that come and go are told of so often.
-const TOLD: Duration = Duration::from_secs(60);
+const REPORT_EVERY: Duration = Duration::from_secs(60);
 /// A failed write of data is tried again at least this often, in milliseconds.
 const RETRY_LIMIT_MS: u64 = 30_000;
 /// The same for Forebay's own frames: a crash repeats what cursors do not say.
@@ -54,7 +54,7 @@ const OWN_RETRY_LIMIT_MS: u64 = 5000;
 /// A group of sources and one of queries share a frame up to this many bytes together.
 const MOST_TOGETHER: usize = 2 << 20;
 /// What was given up before it was written is in the log after this many milliseconds.
-const OWED_MS: u64 = 60_000;
+const UNLOGGED_MS: u64 = 60_000;
 
 /// What goes along with a group, or into a frame of its own.
 #[derive(Debug, Default)]
@@ -130,18 +130,18 @@ pub(super) struct Committer {
     steps: Queue,
     /// Where snapshots of queries begin that are not complete yet, by the stream of the state.
     begun: BTreeMap<StreamId, u64>,
-    owed: Owed,
+    unlogged: Unlogged,
     blocked: Option<&'static str>,
     /// What was told of blocks; those that come and go are summed up.
-    told: Seldom,
-    block_told: BTreeSet<&'static str>,
+    seldom: Seldom,
+    blocks_reported: BTreeSet<&'static str>,
     /// Forebay's own frames are tried again at a time of their own: on a full disk they have room where data
     /// has none.
     own_retry: Retry,
     committed_at: Option<u64>,
     scrub: Scrub,
     /// What floors take away was reported already.
-    told_drops: bool,
+    has_reported_drops: bool,
 }
 
 impl Committer {
@@ -167,14 +167,14 @@ impl Committer {
             data: Queue::default(),
             steps: Queue::default(),
             begun: BTreeMap::new(),
-            owed: Owed::default(),
+            unlogged: Unlogged::default(),
             blocked: None,
-            told: Seldom::new(TOLD),
-            block_told: BTreeSet::new(),
+            seldom: Seldom::new(REPORT_EVERY),
+            blocks_reported: BTreeSet::new(),
             own_retry: Retry::default(),
             committed_at: None,
             scrub: Scrub::new(now),
-            told_drops: false,
+            has_reported_drops: false,
         };
         // A process that was killed may not have come to it.
         committer.free();
@@ -250,8 +250,8 @@ impl Committer {
         };
         let data = waiting(Class::Data, &self.data, &shared.pending);
         let steps = waiting(Class::Steps, &self.steps, &shared.steps);
-        let owed = self.owed.since_ms().map(|since| since + OWED_MS);
-        let own = [shared.cursors_due(), shared.reports.due(), owed, (!floors.is_empty()).then_some(now)];
+        let unlogged = self.unlogged.since_ms().map(|since| since + UNLOGGED_MS);
+        let own = [shared.cursors_due(), shared.reports.due(), unlogged, (!floors.is_empty()).then_some(now)];
         let moment = Moment {
             now,
             is_closing: shared.closing,
@@ -319,10 +319,10 @@ impl Committer {
             self.commit(Class::Steps, &mut own);
         }
         let now = self.inner.options.clock.monotonic_ms();
-        let owed = self.owed.since_ms().is_some_and(|since| closing || since + OWED_MS <= now);
+        let unlogged = self.unlogged.since_ms().is_some_and(|since| closing || since + UNLOGGED_MS <= now);
         if !closing && self.own_retry.at.is_some_and(|at| at > now) {
             self.put_back(own.reports);
-        } else if owed || !own.cursors.is_empty() || !own.floors.is_empty() || !own.reports.is_empty() {
+        } else if unlogged || !own.cursors.is_empty() || !own.floors.is_empty() || !own.reports.is_empty() {
             match self.write_own(own) {
                 Err(error) => {
                     self.complain(&error);
@@ -370,7 +370,7 @@ impl Committer {
                 directory.cursors.extend(steps.directory.cursors.iter().cloned());
                 sections.extend(steps.sections.iter().map(Vec::as_slice));
             }
-            self.owed.add_to(&mut directory);
+            self.unlogged.add_to(&mut directory);
             directory.stamp = self.stamp();
             directory.cursors.extend(own.cursors.iter().cloned());
             directory.floors.extend(own.floors.values());
@@ -384,7 +384,7 @@ impl Committer {
             }
             let error = match outcome {
                 Outcome::Durable => {
-                    self.owed = Owed::default();
+                    self.unlogged = Unlogged::default();
                     (own.cursors, own.floors) = (Vec::new(), Floors::new());
                     self.apply(&directory);
                     self.mark();
@@ -435,7 +435,7 @@ impl Committer {
     /// Nothing of a group is stored: its sources go on. A step of a query is never given up as a whole.
     fn given_up(&mut self, built: Built) {
         let now = self.inner.options.clock.monotonic_ms();
-        self.owed.take_in(built.directory, now);
+        self.unlogged.take_in(built.directory, now);
         self.unblock(Class::Data, Durable::given_up(built.number));
     }
 
@@ -448,7 +448,7 @@ impl Committer {
         if self.data.stuck.is_none()
             && self.steps.stuck.is_none()
             && let Some(why) = self.blocked.take()
-            && self.block_told.remove(why)
+            && self.blocks_reported.remove(why)
         {
             tracing::info!(event = event::STORE_UNBLOCKED, "the store takes data again");
         }
@@ -459,7 +459,7 @@ impl Committer {
         let mut directory = Commit { stamp: self.stamp(), cursors: own.cursors, ..Commit::default() };
         directory.floors = own.floors.into_values().collect();
         let mut events = Vec::new();
-        self.owed.add_to(&mut directory);
+        self.unlogged.add_to(&mut directory);
         if !own.reports.is_empty() {
             let (names, head, stored) = self.events(&own.reports);
             directory.streams.extend(names);
@@ -468,7 +468,7 @@ impl Committer {
         }
         match self.write(&directory, &[&events], Class::Own) {
             Outcome::Durable => {
-                self.owed = Owed::default();
+                self.unlogged = Unlogged::default();
                 self.apply(&directory);
                 self.mark();
                 Ok(())
@@ -563,9 +563,9 @@ impl Committer {
         let mut shared = inner.lock();
         let now = inner.options.clock.monotonic_ms();
         for stream in &directory.streams {
-            shared.born(stream.id, &stream.name);
+            shared.take_in_stream(stream.id, &stream.name);
         }
-        let drops = directory.floors.iter().filter(|floor| floor.reason == Reason::Drop && !self.told_drops);
+        let drops = directory.floors.iter().filter(|floor| floor.reason == Reason::Drop && !self.has_reported_drops);
         for floor in drops {
             shared.report_dropped(floor, Cause::DropOldest, &inner.options.metrics, now);
         }
@@ -690,8 +690,8 @@ impl Committer {
         if error.is_none_or(|error| error.kind() == io::ErrorKind::StorageFull) {
             self.inner.options.metrics.add(Metric::StoreFull, 1);
         }
-        let Some(times) = self.told.tell(why) else { return };
-        self.block_told.insert(why);
+        let Some(times) = self.seldom.report(why) else { return };
+        self.blocks_reported.insert(why);
         let detail = error.map(ToString::to_string).unwrap_or_default();
         // Readings wait, or results of queries, or only what the store notes for itself, such as how far sinks have come.
         if self.data.stuck.is_some() {

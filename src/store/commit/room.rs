@@ -95,7 +95,7 @@ impl Committer {
                     // Not again before a floor of what it holds has risen.
                     let mut shared = self.inner.lock();
                     let floors = shared.floors_of(number);
-                    shared.stiff.insert(number, floors);
+                    shared.not_worth_copying.insert(number, floors);
                 }
                 Ok(true)
             }
@@ -117,7 +117,7 @@ impl Committer {
     fn give_up_newest(&self, built: &mut Built, rules: &BTreeMap<StreamId, StreamRule>, up_to: u8) -> bool {
         let heads = built.give_up(|stream| {
             // A stream that is not in the log yet has its rule by name.
-            let rule = rules.get(&stream).copied().unwrap_or_else(|| self.inner.rule_of_unborn(stream));
+            let rule = rules.get(&stream).copied().unwrap_or_else(|| self.inner.rule_of_new(stream));
             rule.when_full == WhenFull::DropNewest && rule.priority <= up_to
         });
         self.report_given_up(&heads);
@@ -179,8 +179,9 @@ impl Committer {
         let snapshot = shared.snapshot(self.current());
         let freed = snapshot.freeable(&BTreeMap::new());
         let files: Vec<Segment> = freed.iter().filter_map(|number| shared.segments.remove(number)).collect();
-        let segments = std::mem::take(&mut shared.stiff);
-        shared.stiff = segments.into_iter().filter(|(number, _)| shared.segments.contains_key(number)).collect();
+        let segments = std::mem::take(&mut shared.not_worth_copying);
+        shared.not_worth_copying =
+            segments.into_iter().filter(|(number, _)| shared.segments.contains_key(number)).collect();
         if shared.refresh_full() {
             inner.room.send_modify(|n| *n += 1);
         }

@@ -63,7 +63,7 @@ pub struct Track {
     /// Nothing but NULs follows: space that may be written yet.
     is_reserved: bool,
     /// It was told that NULs are skipped.
-    has_told_nuls: bool,
+    has_reported_nuls: bool,
     /// There is no whole line more in it.
     pub is_drained: bool,
     /// Since when files that began after it wait only for the end of its last line.
@@ -153,7 +153,7 @@ impl Track {
             nuls_to: 0,
             is_cut: saved.is_some() && known.is_none(),
             is_reserved: false,
-            has_told_nuls: false,
+            has_reported_nuls: false,
             is_drained: false,
             awaited_since: None,
             rules,

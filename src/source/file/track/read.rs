@@ -109,7 +109,7 @@ impl Track {
             return Ok(false);
         }
         let (path, bytes) = (self.path.display(), at - self.offset);
-        if !std::mem::replace(&mut self.has_told_nuls, true) {
+        if !std::mem::replace(&mut self.has_reported_nuls, true) {
             tracing::info!(
                 event = event::SOURCE_NOTE, %path, bytes,
                 "skipping NUL bytes, told once a file: \

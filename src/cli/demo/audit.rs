@@ -22,7 +22,7 @@ pub struct Verdict {
 
 /// See the module.
 #[derive(Debug, Default)]
-pub struct Judge {
+pub struct Audit {
     consumer: Consumer,
     highest: BTreeMap<(String, u64), u64>,
     /// By device, the log file last: which numbers were seen.
@@ -33,7 +33,7 @@ pub struct Judge {
     wrong: u64,
 }
 
-impl Judge {
+impl Audit {
     /// Takes in what is new at the hub.
     pub fn look(&mut self, hub: &Hub, name: &str) {
         for (_, event) in self.consumer.take(hub, name) {
@@ -105,14 +105,14 @@ mod tests {
 
     #[test]
     fn repeats_redeliveries_wrong_values_and_losses_are_told_apart() {
-        let mut judge = Judge::default();
+        let mut audit = Audit::default();
         let lane = ("readings".to_string(), 1);
         let record = |seq: u64, text: String| serde_json::json!({"seq": seq, "payload": text});
-        assert!(judge.record(&lane, &record(1, line(0))).is_some());
-        assert!(judge.record(&lane, &record(1, line(0))).is_some());
-        assert!(judge.record(&lane, &record(2, line(0))).is_some());
-        assert!(judge.record(&lane, &record(3, "line 1 conveyor speed 0 mm/s".into())).is_none());
-        let verdict = judge.verdict(5, 1);
+        assert!(audit.record(&lane, &record(1, line(0))).is_some());
+        assert!(audit.record(&lane, &record(1, line(0))).is_some());
+        assert!(audit.record(&lane, &record(2, line(0))).is_some());
+        assert!(audit.record(&lane, &record(3, "line 1 conveyor speed 0 mm/s".into())).is_none());
+        let verdict = audit.verdict(5, 1);
         assert_eq!((verdict.repeated_on_wire, verdict.redelivered_by_source, verdict.lost), (1, 1, 3));
     }
 }
