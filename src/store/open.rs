@@ -9,7 +9,7 @@ use super::damaged::copy_out;
 use super::group::Group;
 use super::index::Index;
 use super::lock::{Lock, LockError};
-use super::log::body::{self, Commit, Open, Reason, Stamp};
+use super::log::body::{self, Commit, Open, Reason, SectionHead, Stamp, Summary};
 use super::log::layout::{FRAME_HEADER, FrameHeader, Heat, Kind};
 use super::log::recover::{Finding, Remembered, Scan, Tail, scan};
 use super::log::segment::{Folders, Segment, Spares};
@@ -229,21 +229,19 @@ fn open_frame(
     };
     let opened = rewritten.is_ok() && fits && writer.append(Kind::Open, &bytes).is_ok();
     if !opened {
+        // Where it is, the last frame may not be durable: the new segment has it, and the old one ends before it.
+        let moved = last.filter(|_| rewritten.is_err()).and_then(|(at, frame)| Moved::of(&store, at, &frame));
+        if let (Some(moved), Some(current)) = (&moved, &mut writer.current) {
+            moved.leave(&mut current.summary);
+        }
         let sealed = writer.current.as_ref().map(|current| current.summary.clone());
-        let old = writer.roll(&state.checkpoint(stamp, sealed), Heat::Hot)?;
+        let body = moved.as_ref().map(|moved| &*moved.body);
+        let old = writer.roll_with(&state.checkpoint(stamp, sealed), Heat::Hot, body)?;
         if let Some(old) = old {
             segments.insert(old.summary.number, old);
         }
-        if let Some((_, frame)) = last.filter(|_| rewritten.is_err()) {
-            // Where it is it may not be durable: it goes along.
-            if let Err(error) = copy_frame(writer, &frame) {
-                // Its checkpoint counts the frame in: without the frame it must not stand.
-                if let Some(current) = &mut writer.current {
-                    current.failed = true;
-                }
-                writer.take_back();
-                return Err(error);
-            }
+        if let (Some(moved), Some(current)) = (moved, &mut writer.current) {
+            moved.sections.iter().for_each(|head| current.summary.add(head));
         }
         writer.append(Kind::Open, &bytes)?;
     }
@@ -262,21 +260,35 @@ fn last_frames(writer: &Writer, tail: Tail) -> Option<(u64, Vec<u8>)> {
     (n == bytes.len()).then_some((tail.at, bytes))
 }
 
-/// Appends a commit frame of an earlier segment to the current one, with the same records.
-fn copy_frame(writer: &mut Writer, frame: &[u8]) -> io::Result<()> {
-    let store = writer.store();
-    let Some(header) = FrameHeader::decode(&store, frame).filter(|header| header.kind == Kind::Commit) else {
-        return Ok(());
-    };
-    let body = frame.get(FRAME_HEADER..FRAME_HEADER + usize::try_from(header.length).unwrap_or(0)).unwrap_or_default();
-    let Some((commit, _)) = body::decode::<Commit>(&store, body) else {
-        return Ok(());
-    };
-    writer.append(Kind::Commit, body)?;
-    if let Some(current) = &mut writer.current {
-        commit.sections.iter().for_each(|head| current.summary.add(head));
+/// A commit frame that goes from the end of one segment to the beginning of the next.
+struct Moved {
+    /// The offset of the frame in the old segment.
+    at: u64,
+    body: Vec<u8>,
+    sections: Vec<SectionHead>,
+}
+
+impl Moved {
+    /// The first of these frames, if it is a whole commit frame.
+    fn of(store: &[u8; 16], at: u64, frames: &[u8]) -> Option<Self> {
+        let header = FrameHeader::decode(store, frames).filter(|header| header.kind == Kind::Commit)?;
+        let end = FRAME_HEADER.checked_add(usize::try_from(header.length).ok()?)?;
+        let body = frames.get(FRAME_HEADER..end)?;
+        let (commit, _) = body::decode::<Commit>(store, body)?;
+        Some(Self { at, body: body.to_vec(), sections: commit.sections })
     }
-    Ok(())
+
+    /// The old segment ends before it. It was the last there: what remains of a stream are its earlier records.
+    fn leave(&self, old: &mut Summary) {
+        old.end = self.at;
+        for head in self.sections.iter().rev() {
+            if let Some(holding) = old.holdings.iter_mut().find(|holding| holding.stream == head.stream) {
+                holding.last = head.first.saturating_sub(1);
+                holding.bytes = holding.bytes.saturating_sub(u64::from(head.length));
+            }
+        }
+        old.holdings.retain(|holding| holding.first <= holding.last);
+    }
 }
 
 /// A process that was killed may not have told what its last floors took away from readers.

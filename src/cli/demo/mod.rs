@@ -155,7 +155,7 @@ async fn demo(arguments: &Arguments) -> Result<u64, String> {
     let devices = Devices::start(port, log, arguments.rate).map_err(text)?;
     let mut show = Show { arguments, screen: Screen::new(), audit: Audit::default(), cut: false, by_key: None };
     show.screen.begin(&format!(
-        "devices -> MQTT broker (port {port}) and {} -> agent -> hub at {}",
+        "devices -> MQTT broker (port {port}), file {}\n        -> agent -> hub at {}",
         folder.path.join("plant.log").display(),
         hub.address()
     ));

@@ -135,10 +135,32 @@ impl Writer {
     /// # Errors
     /// When the disk fails: the current segment stays.
     pub fn roll(&mut self, checkpoint: &Checkpoint, heat: Heat) -> io::Result<Option<Segment>> {
+        self.roll_with(checkpoint, heat, None)
+    }
+
+    /// The same, with the body of a commit frame that goes along: the new segment has it from the first moment on,
+    /// or there is no new segment.
+    ///
+    /// # Errors
+    /// When the disk fails: the current segment stays.
+    pub fn roll_with(
+        &mut self,
+        checkpoint: &Checkpoint,
+        heat: Heat,
+        commit: Option<&[u8]>,
+    ) -> io::Result<Option<Segment>> {
         let number = self.highest + 1;
         let bytes = body::encode(&self.store, checkpoint, &[]).map_err(io::Error::other)?;
-        let (frame_header, frame) = self.frame(Kind::Checkpoint, number, &bytes)?;
-        if SEGMENT_HEADER as u64 + frame_header.span() + TAIL_RESERVE > self.size {
+        let (frame_header, mut frames) = self.frame(Kind::Checkpoint, number, &bytes)?;
+        let mut last = frame_header;
+        if let Some(body) = commit {
+            let follows = (last.lsn + 1, last.crc(&self.store));
+            let (header, bytes) = frame(&self.store, Kind::Commit, number, follows, body)?;
+            frames.extend_from_slice(&bytes);
+            last = header;
+        }
+        let end = (SEGMENT_HEADER + frames.len()) as u64;
+        if end + TAIL_RESERVE > self.size {
             return Err(io::Error::other(
                 "the checkpoint does not fit in a segment: too many streams, cursors or positions",
             ));
@@ -156,7 +178,7 @@ impl Writer {
         let (from, file) = self.spares.take(&*self.disk, &self.folders, self.size)?;
         let path = self.folders.segment(number);
         let mut start = header.encode().to_vec();
-        start.extend_from_slice(&frame);
+        start.extend_from_slice(&frames);
         let done = file
             .write_at(&start, 0)
             .and_then(|()| file.sync())
@@ -170,15 +192,9 @@ impl Writer {
         }
         self.highest = number;
         let (lsn, crc) = (self.lsn, self.crc);
-        self.lsn = frame_header.lsn;
-        self.crc = frame_header.crc(&self.store);
-        let summary = Summary {
-            number,
-            heat,
-            size: self.size,
-            end: SEGMENT_HEADER as u64 + frame_header.span(),
-            holdings: Vec::new(),
-        };
+        self.lsn = last.lsn;
+        self.crc = last.crc(&self.store);
+        let summary = Summary { number, heat, size: self.size, end, holdings: Vec::new() };
         let old = self.current.replace(Current { path, file, summary, failed: false });
         let sealed = old.as_ref().map(|old| Segment { path: old.path.clone(), summary: old.summary.clone() });
         self.before = old.map(|old| (old, lsn, crc));

@@ -668,6 +668,26 @@ fn a_store_above_its_cap_takes_the_steps_that_empty_it() {
     machine.run(&[Commit, Append(0, 0), Part(0, 0), Wait(49)]).and_then(|()| machine.finish()).unwrap();
 }
 
+/// A start cannot write the last frame again, whose sync may have failed: the frame goes to a new segment. Then the
+/// power goes, and the old place of the frame is empty.
+#[test]
+fn a_frame_that_a_start_moves_is_read_where_it_is_durable() {
+    use Op::{
+        Append, Commit, Cut, Drain, FailSyncs, FailWrites, Fill, Kill, Part, Read, Release, Reopen, Repair, Step,
+    };
+    let first = [Part(178, 205), Release(225), Read(140, 3), Append(11, 181), Commit, Release(209), Commit];
+    let fails = [FailWrites(250), Commit, Read(207, 137), FailWrites(233), Read(199, 59), Repair, FailSyncs(148, 153)];
+    let then = [Op::Wait(18), Op::Wait(183), Drain, Read(48, 23), Commit, Cut(167), Append(203, 177), Commit, Commit];
+    let more = [Release(71), Append(249, 116), Part(130, 168), Commit, Append(102, 226), FailWrites(135)];
+    let kill = [Append(86, 183), Release(179), Read(161, 189), Append(47, 209), Commit, Commit, Read(52, 142)];
+    let cut = [Fill(190), Commit, Kill, Append(240, 111), Reopen, Step(146), Read(43, 86), Cut(199), Append(72, 166)];
+    let mut machine = Machine::new(4970, true);
+    for ops in [&first[..], &fails, &then, &more, &kill, &cut, &[Commit, Fill(77)]] {
+        machine.run(ops).unwrap();
+    }
+    machine.finish().unwrap();
+}
+
 /// The same operations out of bytes that are mutated: `FOREBAY_FUZZ_SECONDS` and `FOREBAY_FUZZ_SEED`
 /// as in `tests/fuzz.rs`.
 #[test]
