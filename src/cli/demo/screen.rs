@@ -8,6 +8,9 @@ use std::io::{IsTerminal, Read, Write};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
+/// The width of a terminal.
+const COLUMNS: usize = 80;
+
 /// What a key asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Key {
@@ -86,12 +89,8 @@ impl Screen {
         let elapsed = age(i64::try_from(now.elapsed.as_millis()).unwrap_or(0));
         let Snapshot { sent, safe, delivered, backlog, .. } = now;
         let waits = size(backlog.bytes);
-        // Two short parts: a terminal of 80 columns shows the line as a whole.
         let text = if self.terminal {
-            format!(
-                "{elapsed:>4} {link} | sent {sent} safe {safe} at hub {delivered} | waits {} ({waits})",
-                backlog.records
-            )
+            line(&format!("{elapsed:>4} {link}"), [*sent, *safe, *delivered, backlog.records], &waits)
         } else {
             format!(
                 "{elapsed:>5} {link}  sent {sent:>8}  safe {safe:>8}  delivered {delivered:>8}  backlog {:>7} ({waits}, \
@@ -156,4 +155,24 @@ fn listen() -> mpsc::Receiver<Key> {
         }
     });
     keys
+}
+
+/// The line of a terminal of 80 columns: with the bytes that wait, where there is room for them.
+fn line(link: &str, [sent, safe, delivered, waits]: [u64; 4], bytes: &str) -> String {
+    let short = format!("{link} | sent {sent} safe {safe} at hub {delivered} | waits {waits}");
+    let long = format!("{short} ({bytes})");
+    if long.chars().count() < COLUMNS { long } else { short }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_fits_into_80_columns() {
+        let line = |number: u64| line(" 18s reconnecting in 10 s", [number; 4], "28.6 KiB");
+        assert_eq!(line(137), " 18s reconnecting in 10 s | sent 137 safe 137 at hub 137 | waits 137 (28.6 KiB)");
+        assert_eq!(line(3770), " 18s reconnecting in 10 s | sent 3770 safe 3770 at hub 3770 | waits 3770");
+        assert!(line(99_999).chars().count() < COLUMNS);
+    }
 }
