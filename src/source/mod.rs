@@ -1,4 +1,4 @@
-//! Where frames come from.
+//! Sources: the parts that read devices and hand over frames.
 //!
 //! A source reads its device, hands frames over and is told when they are safe. It knows
 //! nothing of streams, queries or sinks. A new kind is one folder and one row in `KINDS`.
@@ -18,72 +18,73 @@ use std::fmt::Debug;
 use std::pin::Pin;
 use std::sync::Arc;
 
-/// Memory for unpacking zstd is bounded by windows of 8 MiB: what levels up to 19 use.
+/// The largest zstd window that is accepted is 8 MiB, as levels up to 19 use. This bounds the memory for unpacking.
 const ZSTD_WINDOW_LOG: u32 = 23;
 
-/// What every source is given.
+/// Everything that a source gets when it starts.
 #[derive(Debug)]
 pub struct Context {
-    /// Its name in the configuration.
+    /// The name of the source in the configuration.
     pub name: Arc<str>,
-    /// Takes its frames.
+    /// Takes the frames of the source.
     pub giver: Giver,
-    /// Where its parts stood at the last commit.
+    /// The position of each part of the source at the last commit.
     pub positions: Vec<(String, Vec<u8>)>,
-    /// When to end.
+    /// Says when the source has to end.
     pub stop: Stop,
-    /// Where numbers go.
+    /// The counters that the source adds to.
     pub metrics: Arc<Metrics>,
-    /// Where it says how it is.
+    /// Takes the health of the source.
     pub health: Reporter,
 }
 
 /// The future of a source.
 pub type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
-/// The future of a probe: what was found, or what is in the way.
+/// The future of a probe: a text about the result, or the reason for the failure.
 pub type Probing<'a> = Pin<Box<dyn Future<Output = Result<String, String>> + Send + 'a>>;
 
-/// The settings of a source, which can run it.
+/// The settings of a source; they can run the source.
 pub trait Source: Same + Debug + Send + Sync {
-    /// Runs until it is asked to stop. It keeps trying whatever happens outside.
+    /// Runs the source until a stop is requested. The source keeps trying, whatever happens outside.
     fn run(&self, context: Context) -> Running;
 
-    /// Tries to reach what the source reads; what was found, or what is in the way.
+    /// Tries to reach the devices, broker or files of the source. Returns a text about the result, or the
+    /// reason for the failure.
     fn probe(&self) -> Probing<'_>;
 
-    /// A copy that can be tried without a store and disturbs nobody: `forebay tap`.
+    /// A copy of the settings for `forebay tap`: it works without a store and disturbs nobody.
     ///
     /// # Errors
-    /// Why there is none.
+    /// The reason why this kind of source cannot be tapped.
     fn for_tap(&self) -> Result<Arc<dyn Source>, &'static str>;
 
-    /// What no other part may have too.
+    /// Things that no other part of the configuration may use at the same time.
     fn claims(&self) -> Vec<Claim> {
         Vec::new()
     }
 
-    /// How many unacknowledged messages the peer allows, where the user says so.
+    /// The number of unacknowledged messages that the peer allows, if the user has set it.
     fn window(&self) -> Option<usize> {
         None
     }
 }
 
-/// How a source's messages are read, as its settings say: a source knows no decoders.
+/// The decoders of a source's messages, as its settings name them. A source itself knows no decoders.
 pub trait Routes {
-    /// Reads the keys of messages in a section; `usual` is the decoder where none is named.
+    /// Reads the keys of a section that say how messages are decoded. `usual` is the decoder if none is named.
     fn read(&mut self, section: &mut Section<'_>, usual: &'static str) -> Message;
-    /// One more route like another, with another decoder.
+    /// Adds a route like `route`, but with another decoder.
     fn like(&mut self, route: usize, decoder: &'static str);
 }
 
-/// What a source must know of its messages.
+/// The facts about its messages that a source needs.
 #[derive(Debug, Clone, Copy)]
 pub struct Message {
-    /// The route: frames say which one they take.
+    /// The number of the route; each frame names its route.
     pub route: usize,
     /// The name of the decoder.
     pub format: &'static str,
-    /// The character between values, where the first line names the columns.
+    /// The character between values, if the first line names the columns.
     pub header: Option<u8>,
 }
 

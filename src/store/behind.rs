@@ -1,4 +1,4 @@
-//! A reader that must not hold up the others: it gives up the oldest when it is too far behind.
+//! A reader that must not hold up the others: when it is too far behind, its oldest records are given up.
 
 use super::log::body::StreamId;
 use super::shared::{Inner, Shared};
@@ -6,31 +6,32 @@ use crate::platform::clock;
 use crate::telemetry::{Cause, Metric};
 use std::collections::VecDeque;
 
-/// This part of the limit in bytes is given up besides.
+/// The byte limit divided by this is given up in addition, so that records are given up seldom.
 const MORE: u64 = 20;
 
 /// How far a reader may be behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Behind {
-    /// Stored bytes that it has not delivered.
+    /// The largest number of undelivered stored bytes; none for no limit.
     pub bytes: Option<u64>,
-    /// What arrived before this is given up, milliseconds since the Unix epoch.
+    /// Records that arrived before this time are given up; in milliseconds since the Unix epoch.
     pub before_ms: Option<i64>,
 }
 
-/// What a reader gave up of a stream.
+/// The records of a stream that a reader gave up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GivenUp {
     /// The stream's name.
     pub stream: String,
-    /// The first sequence.
+    /// The first sequence that was given up.
     pub from: u64,
-    /// The last sequence.
+    /// The last sequence that was given up.
     pub to: u64,
 }
 
 impl Inner {
-    /// Moves a reader's cursors past what is too much or too old; counted, and reported as an event.
+    /// Moves a reader's cursors past records that are too many or too old. The loss is counted, and reported as an
+    /// event.
     pub fn give_up(&self, reader: &str, behind: Behind) -> Vec<GivenUp> {
         let now = self.options.clock.now();
         let mut shared = self.lock();
@@ -61,7 +62,7 @@ impl Inner {
 }
 
 impl Shared {
-    /// Where a reader's cursors would have to be; streams whose cursor may stay are not among them.
+    /// The new cursors of a reader that is too far behind. Streams whose cursor may stay are left out.
     fn too_far(&self, reader: &str, behind: Behind) -> Vec<(StreamId, u64)> {
         let Some(rule) = self.readers.iter().find(|rule| rule.name == reader) else { return Vec::new() };
         let mut streams: Vec<Waiting> = Vec::new();
@@ -84,7 +85,7 @@ impl Shared {
         }
         let mut excess = behind.bytes.map_or(0, |most| {
             let total: u64 = streams.iter().map(Waiting::bytes).sum();
-            // Some more than must be, so that it is done seldom.
+            // A little more than necessary is given up, so that this is done seldom.
             if total > most { total - most + most / MORE } else { 0 }
         });
         while excess > 0 {
@@ -97,12 +98,12 @@ impl Shared {
     }
 }
 
-/// What a reader has not delivered of a stream.
+/// The records of a stream that a reader has not delivered.
 struct Waiting {
     id: StreamId,
     begin: u64,
     next: u64,
-    /// Those with something of it, the oldest first.
+    /// The holdings of segments with undelivered records, the oldest first.
     holdings: VecDeque<super::log::body::Holding>,
 }
 
@@ -115,7 +116,7 @@ impl Waiting {
         self.holdings.iter().map(|holding| holding.bytes_from(self.next)).sum()
     }
 
-    /// The next record is the one after the last of the first holding.
+    /// Moves past the first holding: the next record is the one after its last.
     fn go_past(&mut self, last: u64) {
         self.next = last + 1;
         self.holdings.pop_front();
@@ -125,7 +126,7 @@ impl Waiting {
         self.first().map_or(i64::MAX, |first| first.arrival_of(self.next))
     }
 
-    /// Passes over the oldest records that have so many bytes; how many bytes are left to be passed over.
+    /// Passes over the oldest records until this many bytes are given up. Returns the bytes still to be given up.
     fn skip(&mut self, excess: u64) -> u64 {
         let Some(first) = self.first() else { return 0 };
         let (bytes, last) = (first.bytes_from(self.next), first.last);

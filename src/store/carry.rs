@@ -1,8 +1,8 @@
 //! Copying the live sections of a segment that is mostly dead into a cold segment.
 //!
-//! Sections are copied verbatim, with their identity and the names of their streams. The old
-//! segment is freed only when the copy is durable. A segment with bad bytes among what is live
-//! stays as it is, unless a person asked for a repair: then what is bad stays missing, as it was.
+//! Sections are copied verbatim, with their identity and the names of their streams. The old segment is freed only
+//! when the copy is durable. A segment with bad bytes among its live sections stays as it is, unless a person asked
+//! for a repair: then the bad records stay missing, as before.
 
 use super::log::body::{Commit, Stamp, StreamId};
 use super::log::cold::Cold;
@@ -15,18 +15,18 @@ use crate::platform::disk::{Disk, DiskFile, Mode};
 use std::io;
 use std::sync::Arc;
 
-/// A carry frame is closed when its sections have so many bytes.
+/// A carry frame is closed when its sections have this many bytes.
 const FRAME_BYTES: usize = 256 << 10;
 
-/// What is copied.
+/// A segment to copy, and the sections that are wanted.
 pub(super) struct Carry<'a> {
-    /// The segment.
+    /// The segment whose live sections are copied.
     pub old: &'a Segment,
-    /// What lies above these floors.
+    /// The floor of each stream; sections that reach this floor are copied.
     pub floor: &'a dyn Fn(StreamId) -> u64,
-    /// For the frames.
+    /// The stamp of the new frames.
     pub stamp: Stamp,
-    /// Bad bytes are left out, not left alone.
+    /// A repair: bad bytes are left out of the copy. Otherwise bad bytes stop the copy.
     pub mends: bool,
 }
 
@@ -47,10 +47,10 @@ impl Carry<'_> {
         Ok((whole || self.mends).then_some(bytes))
     }
 
-    /// Copies what lies above the floors; `None` when bad bytes are in the way.
+    /// Copies the sections that reach the floors; `None` when bad bytes are in the way.
     ///
     /// # Errors
-    /// When the disk fails or is full. The old segment is as it was, whatever comes back.
+    /// When the disk fails or is full. With every result the old segment stays as it was.
     pub fn copy(&self, disk: &dyn Disk, folders: &Folders, writer: &mut Writer) -> io::Result<Option<Segment>> {
         let store = writer.store();
         let file = disk.open(&self.old.path, Mode::Read)?;
@@ -71,7 +71,7 @@ impl Carry<'_> {
         }
     }
 
-    /// Shows every frame with sections; false as soon as something is bad, unless it is to be mended.
+    /// Shows every frame with sections. Returns false at the first bad bytes, unless a repair leaves them out.
     fn walk(
         &self,
         store: [u8; 16],

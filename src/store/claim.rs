@@ -1,18 +1,18 @@
-//! Who writes to a stream: sources, queries or the store itself, never two of them.
+//! The one kind of writer of each stream: sources, queries or the store itself.
 //!
-//! Groups of two kinds may wait at the same time, and each has the next sequences of its streams: were they the same
-//! streams, one sequence would name two records.
+//! A group of sources and a group of queries may wait at the same time, and each takes the next sequences of its
+//! streams. If both wrote to one stream, one sequence would name two records.
 
 use super::log::body::StreamId;
 use super::shared::Shared;
 use crate::flow::record::EVENTS;
 
-/// Who writes to a stream.
+/// The kind of writer of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Writer {
-    /// Whoever offers atoms.
+    /// The sources, and everybody else who offers atoms.
     Sources,
-    /// Steps of queries.
+    /// The steps of queries.
     Queries,
     /// The store itself.
     Store,
@@ -28,19 +28,19 @@ impl std::fmt::Display for Writer {
     }
 }
 
-/// Sources, queries and the store itself never write to the same stream.
+/// A stream is already written by another kind of writer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the stream `{stream}` is written by {writer}: nobody else can write to it")]
 pub struct OtherWriter {
-    /// The stream.
+    /// The name of the stream.
     pub stream: String,
-    /// Who writes to it.
+    /// The kind of writer that writes to the stream.
     pub writer: Writer,
 }
 
 impl Shared {
-    /// Sees to it that a stream has one kind of writer: groups of two kinds may wait at the same time, and each
-    /// has the next sequences of its streams.
+    /// Makes sure that a stream has one kind of writer. Groups of two kinds may wait at the same time, and each
+    /// takes the next sequences of its streams.
     pub fn claim(&mut self, stream: StreamId, writer: Writer) -> Result<(), OtherWriter> {
         let known = self.writers.get(&stream).copied().unwrap_or_else(|| {
             let first = if self.name(stream) == EVENTS { Writer::Store } else { writer };

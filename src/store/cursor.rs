@@ -1,4 +1,4 @@
-//! Where readers stand: cursors as they are now, and what of them is in the log.
+//! The cursors of readers: as they are now, and as far as they are in the log.
 
 use super::log::body::{CursorEntry, FloorEntry, Reason, Stamp, StreamId};
 use super::options::Begin;
@@ -19,7 +19,7 @@ const CURSOR_BYTES: u64 = 4 << 20;
 pub(super) struct AtTime {
     reader: String,
     stream: StreamId,
-    /// Milliseconds since the Unix epoch.
+    /// The time of arrival, in milliseconds since the Unix epoch.
     arrival_ms: i64,
 }
 
@@ -36,11 +36,12 @@ impl Inner {
             live.unsaved += release.bytes;
             live.since_ms.get_or_insert(now.monotonic_ms);
         }
-        // A stream that was full at its own cap has room at once, not when its cursor is saved.
+        // A stream that was full at its own cap has room at once, and not only when its cursor is saved.
         if shared.full.contains_key(&stream) && shared.refresh_full() {
             self.room.send_modify(|n| *n += 1);
         }
-        // The committer decides whether it is worth a frame; it sleeps until the next deadline.
+        // The committer sleeps until its next deadline. When woken, it decides whether the progress is worth a
+        // frame.
         self.wake.notify_one();
     }
 
@@ -64,7 +65,7 @@ impl Inner {
         self.wake.notify_one();
     }
 
-    /// Finds the places of readers that begin at a time; reads up to one segment for each.
+    /// Finds the first sequences of readers that begin at a time; reads up to one segment for each.
     pub fn begin_at_times(self: &Arc<Self>, readers: Vec<AtTime>) {
         for AtTime { reader, stream, arrival_ms } in readers {
             let next = self.sequence_at(stream, arrival_ms);
@@ -76,8 +77,8 @@ impl Inner {
         }
     }
 
-    /// The first sequence that arrived at a time or later. What cannot be read counts as later: rather too many
-    /// records than too few.
+    /// The first sequence that arrived at this time or later. Unreadable sequences count as later: too many records
+    /// are better than too few.
     fn sequence_at(self: &Arc<Self>, stream: StreamId, arrival_ms: i64) -> u64 {
         let from = {
             let shared = self.lock();
@@ -109,7 +110,7 @@ impl Shared {
         self.cursors.get(&(reader.to_string(), stream)).map_or(start, |live| live.entry.next)
     }
 
-    /// Records behind a split that are delivered already.
+    /// The number of records behind a split that were delivered already.
     pub fn delivered_ahead(&self, reader: &str, stream: StreamId, next: u64) -> u64 {
         let Some(live) = self.cursors.get(&(reader.to_string(), stream)) else { return 0 };
         let position = Position::from(&live.entry);
@@ -117,14 +118,14 @@ impl Shared {
         ahead.map_or(0, |(split, mark)| mark.next.saturating_sub(split.max(next)))
     }
 
-    /// Stored bytes of a stream from a sequence on, in proportion.
+    /// Stored bytes of a stream from a sequence on; estimated within a segment.
     pub fn bytes_from(&self, stream: StreamId, next: u64) -> u64 {
         let holdings = self.segments.values().filter_map(|segment| segment.summary.of(stream));
         holdings.filter(|holding| holding.last >= next).map(|holding| holding.bytes_from(next)).sum()
     }
 
-    /// Gives each reader that is new to a stream its place there; the places that are still to be found by their
-    /// time (`Inner::begin_at_times`).
+    /// Gives each reader that is new to a stream its first cursor there. Returns the readers whose cursor still has
+    /// to be found by time (`Inner::begin_at_times`).
     #[must_use]
     pub fn place_readers(&mut self, wall_ms: i64) -> Vec<AtTime> {
         let rules = self.readers.clone();
@@ -153,7 +154,8 @@ impl Shared {
                     && let Some(begin) = begin.filter(|_| !is_known)
                 {
                     live.entry.next = live.entry.next.max(begin);
-                    // Saved with the next frame: a restart before the first delivery must not skip anything.
+                    // The cursor is saved with the next frame: a restart before the first delivery must not skip
+                    // any record.
                     live.since_ms = Some(0);
                 }
             }
@@ -179,8 +181,8 @@ impl Shared {
         self.cursors.insert(key, Live { entry, unsaved: 0, saving: 0, since_ms: None, urgent: false });
     }
 
-    /// Readers that are configured keep their cursors, however long they have nothing to do; those
-    /// of readers that are long gone end. A person who mends a store configures none: all stay.
+    /// Keeps the cursors of configured readers, however long they are idle, and removes those of readers that are
+    /// long gone. A person who repairs a store configures no readers: then all cursors stay.
     pub fn tend_cursors(&mut self, stamp: Stamp) {
         if self.readers.is_empty() {
             return;
@@ -193,7 +195,8 @@ impl Shared {
         self.state.forget_cursors(stamp.wall_ms);
     }
 
-    /// Damage took newer cursors along: what lies below a floor that trims was released by all readers.
+    /// Moves cursors up to the floor where damage has destroyed newer cursors. All readers had released the records
+    /// below a floor that trims.
     pub fn lift_cursors(&mut self) {
         for ((_, stream), live) in &mut self.cursors {
             let trimmed = self.state.streams.get(stream).filter(|stream| stream.reason == Reason::Trim);
@@ -203,7 +206,7 @@ impl Shared {
         }
     }
 
-    /// A cursor is in the log: one that a query's step moved stands there now.
+    /// Takes over a cursor that is in the log: a query's step may have moved it further.
     pub fn follow(&mut self, cursor: &CursorEntry) {
         self.ensure_cursor(&cursor.reader, cursor.stream, cursor.seen_ms);
         if let Some(live) = self.cursors.get_mut(&(cursor.reader.clone(), cursor.stream))
@@ -213,7 +216,7 @@ impl Shared {
         }
     }
 
-    /// Cursors that have moved since they were saved, to be saved now.
+    /// The cursors that have moved since they were saved; the next frame saves them.
     pub fn dirty(&mut self) -> Vec<CursorEntry> {
         let dirty = self.cursors.values_mut().filter(|live| live.since_ms.is_some());
         dirty
@@ -224,7 +227,7 @@ impl Shared {
             .collect()
     }
 
-    /// When cursors must be saved for their own sake, monotonic milliseconds.
+    /// The time at which cursors must be saved even without other data, in monotonic milliseconds.
     pub fn cursors_due(&self) -> Option<u64> {
         let unsaved: u64 = self.cursors.values().map(|live| live.unsaved).sum();
         let since = self.cursors.values().filter_map(|live| live.since_ms).min()?;
@@ -241,7 +244,7 @@ impl Shared {
         }
     }
 
-    /// No floor and no cursor is ahead of what is durable (checked in debug and test builds).
+    /// Asserts that no floor and no cursor is ahead of the durable records (in debug and test builds).
     pub fn assert_cursors(&self) {
         if !cfg!(debug_assertions) {
             return;
@@ -255,7 +258,7 @@ impl Shared {
         }
     }
 
-    /// Marks cursors as saved, unless they moved on meanwhile.
+    /// Marks cursors as saved, unless they have moved since.
     pub fn saved(&mut self, cursors: &[CursorEntry]) {
         for cursor in cursors {
             if let Some(live) = self.cursors.get_mut(&(cursor.reader.clone(), cursor.stream)) {

@@ -1,7 +1,7 @@
-//! Bytes that are bad are copied to `damaged/`, for whoever wants to look at them.
+//! Copies bad bytes to `damaged/`, so that somebody can examine them.
 //!
-//! The name says where they were: `<segment>-<from>-<to>.bytes`. No more than `LIMIT` bytes are
-//! kept; what is found then is reported and not copied.
+//! The file's name says where the bytes were: `<segment>-<from>-<to>.bytes`. At most `LIMIT` bytes are kept; bad
+//! bytes that are found after that are reported and not copied.
 
 use super::log::segment::Folders;
 use super::log::walk::read_past_damage;
@@ -11,10 +11,10 @@ use std::io;
 /// `damaged/` grows no further than this, in bytes.
 const LIMIT: u64 = 32 << 20;
 
-/// Copies a range of a segment, unless it was copied before; sectors that cannot be read are zeros.
+/// Copies a range of a segment, unless it was copied before. Unreadable sectors are copied as zeros.
 ///
 /// # Errors
-/// When the disk is full among others.
+/// When the disk is full, when `damaged/` is full, or when the disk fails.
 pub(super) fn copy_out(
     disk: &dyn Disk,
     folders: &Folders,

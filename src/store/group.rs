@@ -1,4 +1,4 @@
-//! What waits for the next commit.
+//! The groups that wait for the next commit.
 
 use super::log::body::StreamId;
 use super::log::section::Builder;
@@ -6,21 +6,21 @@ use super::step::{Mark, Piece, Step};
 use crate::flow::record::Record;
 use std::collections::BTreeMap;
 
-/// Records of one stream with the configuration that made them.
+/// Records of one stream, with the generation of the configuration that made them.
 #[derive(Debug, Clone)]
 pub struct Part {
-    /// The stream.
+    /// The stream of the records.
     pub stream: StreamId,
-    /// The configuration's generation.
+    /// The generation of the configuration that made the records.
     pub generation: u64,
-    /// Made by a version on trial.
+    /// True when a version on trial made the records.
     pub in_flight: bool,
-    /// In order; may be empty.
+    /// The records, in order; may be empty.
     pub records: Vec<Record>,
 }
 
 impl Part {
-    /// Bytes that it adds to a group, roughly.
+    /// The bytes that the part adds to a group, approximately.
     #[must_use]
     pub fn weight(&self) -> usize {
         let record = |r: &Record| {
@@ -31,17 +31,17 @@ impl Part {
     }
 }
 
-/// What settles together: it is committed whole or not at all.
+/// Records and positions that settle together: an atom is committed whole or not at all.
 #[derive(Debug, Clone, Default)]
 pub struct Atom {
-    /// Records by stream.
+    /// The records, by stream.
     pub parts: Vec<Part>,
-    /// Source, part of the source, its position.
+    /// The positions: the source, the part of the source, and its position in the source's own encoding.
     pub positions: Vec<(String, String, Vec<u8>)>,
 }
 
 impl Atom {
-    /// Bytes that it adds to a group, roughly.
+    /// The bytes that the atom adds to a group, approximately.
     #[must_use]
     pub fn weight(&self) -> usize {
         let records: usize = self.parts.iter().map(Part::weight).sum();
@@ -50,44 +50,44 @@ impl Atom {
     }
 }
 
-/// One section in the making.
+/// A section that is being built.
 #[derive(Debug)]
 pub struct Pending {
-    /// The stream.
+    /// The stream of the section.
     pub stream: StreamId,
-    /// The configuration's generation.
+    /// The generation of the configuration that made the records.
     pub generation: u64,
-    /// Made by a version on trial.
+    /// True when a version on trial made the records.
     pub in_flight: bool,
-    /// Its records.
+    /// The builder that holds the section's records.
     pub builder: Builder,
 }
 
 /// Atoms that will be committed together.
 #[derive(Debug)]
 pub struct Group {
-    /// Rises by one with each group.
+    /// The number of the group; each new group has the next number.
     pub number: u64,
-    /// By first use.
+    /// The sections, in the order of their first use.
     pub sections: Vec<Pending>,
     /// The latest position of each part of a source.
     pub positions: BTreeMap<(String, String), Vec<u8>>,
-    /// The latest place of each query in each of its inputs.
+    /// The latest cursor of each query in each of its inputs.
     pub inputs: BTreeMap<(String, StreamId), u64>,
-    /// What queries keep, in order.
+    /// The pieces of state that queries keep, in order.
     pub marks: Vec<Mark>,
-    /// Bytes so far.
+    /// The bytes of the group so far, approximately.
     pub weight: usize,
-    /// Payload bytes so far.
+    /// The payload bytes of the group so far.
     pub payload: u64,
-    /// When the first atom came, monotonic milliseconds.
+    /// When the first atom came, in monotonic milliseconds; none while the group is empty.
     pub since_ms: Option<u64>,
     /// A source waits for this commit.
     pub urgent: bool,
 }
 
 impl Group {
-    /// An empty one.
+    /// An empty group.
     #[must_use]
     pub fn new(number: u64) -> Self {
         Self {
@@ -103,7 +103,7 @@ impl Group {
         }
     }
 
-    /// Takes an atom in.
+    /// Adds an atom.
     pub fn push(&mut self, atom: Atom, now_ms: u64) {
         let weight = atom.weight();
         self.weight += weight;
@@ -116,7 +116,7 @@ impl Group {
         self.since_ms.get_or_insert(now_ms);
     }
 
-    /// Takes a step of a query in; `kept` is what it keeps, as a record of the stream of its state.
+    /// Adds a step of a query. `kept` is the piece of state that the step keeps, as a record of the state's stream.
     pub fn push_step(&mut self, reader: &str, step: Step, state: StreamId, kept: Option<(Piece, Record)>, now_ms: u64) {
         let weight = step.weight();
         self.weight += weight;
@@ -135,7 +135,7 @@ impl Group {
         self.since_ms.get_or_insert(now_ms);
     }
 
-    /// Takes records in; the section, and the place in it where they begin.
+    /// Adds records. Returns their section, and the index of the first of them in it.
     fn part(&mut self, part: &Part, weight: usize) -> Option<(usize, u32)> {
         if part.records.is_empty() {
             return None;
@@ -145,7 +145,7 @@ impl Group {
         let begin = builder.count();
         builder.reserve(weight);
         for record in &part.records {
-            // Encoding into memory has no failure that a record within its limits can cause.
+            // In memory, encoding a record within its limits cannot fail.
             if builder.push(record).is_ok() {
                 self.payload += record.payload.len() as u64;
             }
@@ -153,7 +153,7 @@ impl Group {
         Some((at, begin))
     }
 
-    /// The open section for these records. A stream's records keep their order: only its latest
+    /// The section that takes these records. The records of a stream keep their order, so only the stream's latest
     /// section may grow.
     fn section(&mut self, stream: StreamId, generation: u64, in_flight: bool) -> usize {
         let latest = self.sections.iter().rposition(|section| section.stream == stream);

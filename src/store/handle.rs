@@ -1,4 +1,4 @@
-//! A reader of the store, by its name: where it stands, what waits for it, how it moves.
+//! A reader of the store, by its name: its position, its backlog, and how its cursor moves.
 
 use super::Store;
 use super::behind::{Behind, GivenUp};
@@ -21,75 +21,75 @@ impl ReaderHandle {
         Self { store, name }
     }
 
-    /// Its name; cursors are kept under it.
+    /// The name of the reader; its cursors are kept under this name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The store that it reads.
+    /// The store that the handle belongs to.
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.store
     }
 
-    /// The streams that it reads, so far.
+    /// The streams that the reader reads; a stream that has no record in the log yet is not among them.
     #[must_use]
     pub fn streams(&self) -> Vec<(StreamId, String)> {
         self.store.inner.streams_of(&self.name)
     }
 
-    /// Reads a stream from its cursor on.
+    /// Reads a stream from the reader's cursor on.
     #[must_use]
     pub fn open(&self, stream: StreamId) -> Reader {
         self.store.reader_at(stream, self.position(stream).next)
     }
 
-    /// Where it stands in a stream; a new one at its oldest record.
+    /// The position of the reader in a stream. A new reader begins at the stream's oldest record.
     #[must_use]
     pub fn position(&self, stream: StreamId) -> Position {
         self.store.inner.position(&self.name, stream)
     }
 
-    /// What of its position in a stream is in the log.
+    /// The reader's position in a stream as the log has it; none when no cursor was saved.
     #[must_use]
     pub fn saved_position(&self, stream: StreamId) -> Option<Position> {
         self.store.inner.lock().state.cursors.get(&(self.name.clone(), stream)).map(Position::from)
     }
 
-    /// What it has not released.
+    /// The records that the reader has not released.
     #[must_use]
     pub fn backlog(&self) -> Backlog {
         self.store.inner.backlog(&self.name)
     }
 
-    /// Moves its cursor over what was delivered.
+    /// Moves the reader's cursor past the delivered records.
     pub fn release(&self, release: Release) {
         self.store.inner.release(&self.name, release);
     }
 
-    /// Has what it keeps of its lanes written soon; its cursor stays where it is.
+    /// Has the lanes and the split of this position written soon; the reader's cursor stays where it is.
     pub fn mark(&self, stream: StreamId, position: Position) {
         self.store.inner.mark(&self.name, stream, position);
     }
 
-    /// Has it give up the oldest of what it has not delivered, so far as it is too far behind.
+    /// Gives up the reader's oldest undelivered records, as far as the reader is too far behind.
     #[must_use]
     pub fn give_up(&self, behind: Behind) -> Vec<GivenUp> {
         self.store.inner.give_up(&self.name, behind)
     }
 
-    /// Puts a step of a query into the next commit of steps, without waiting; `Store::stepped` says when it is
-    /// durable. Its cursors move then.
+    /// Puts a step of a query into the next commit of steps, without waiting. `Store::stepped` says when the step
+    /// is durable; the query's cursors move then.
     ///
     /// # Errors
-    /// When there is no room, when it is too large (`MAX_ATOM`, `MAX_STATE`), when a source writes to a stream of
-    /// its output, or when the store is closed.
+    /// When there is no room, when the step is too large (`MAX_ATOM`, `MAX_STATE`), or when the store is closed.
+    /// Also when a source writes to a stream of the step's output.
     pub fn commit(&self, step: Step) -> Result<Ticket, StepError> {
         self.store.inner.commit(&self.name, step)
     }
 
-    /// The state that a query kept. Call it when all its steps are durable (`Store::stepped`).
+    /// The state that a query kept. Call this only when all steps of the query are durable (`Store::stepped`).
     ///
     /// # Errors
     /// When the store cannot be read.

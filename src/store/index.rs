@@ -1,9 +1,11 @@
-//! The index: redb holds only what the log can give back.
+//! The index: redb holds only facts that the log can give back.
 //!
-//! It knows the sealed segments (what streams, sequences and times they hold), so that a start
-//! need not open each of them, and the last frame at the time of writing, so that a device that
-//! loses settled data is found out. redb does not check its pages on ordinary reads and may
-//! panic on rot: every call runs under `catch_unwind`, and any failure sets the file aside.
+//! The index holds the summaries of the sealed segments (their streams, sequences and times), so that a start need
+//! not open each segment. It also holds the last frame at the time of writing, so that a start notices when the
+//! device has lost settled data.
+//!
+//! redb does not check its pages on ordinary reads, and may panic on rotten bytes. So every call runs under
+//! `catch_unwind`, and any failure sets the file aside.
 
 use super::log::body::Summary;
 use super::log::recover::Remembered;
@@ -19,10 +21,10 @@ const NUMBERS: TableDefinition<'_, &str, u64> = TableDefinition::new("numbers");
 const STORE_ID: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("store");
 const CACHE_BYTES: usize = 1 << 20;
 
-/// Why the index is of no use.
+/// Why the index cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum IndexError {
-    /// redb says so.
+    /// redb returned an error.
     #[error("{0}")]
     Redb(Box<redb::Error>),
     /// redb panicked.
@@ -42,36 +44,36 @@ impl<E: Into<redb::Error>> From<E> for IndexError {
 /// The open index.
 #[derive(Debug)]
 pub struct Index {
-    /// There until it is dropped.
+    /// The database; present until the index is dropped.
     database: Option<Database>,
 }
 
 impl Drop for Index {
     fn drop(&mut self) {
         let database = self.database.take();
-        // Closing writes, and may panic on rot like everything else.
+        // Closing the database writes, and may panic on rotten bytes like every other call.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(database)));
     }
 }
 
-/// What is written at a segment roll and at a clean stop.
+/// The changes that are written at a segment roll and at a clean stop.
 #[derive(Debug)]
 pub struct Update<'a> {
     /// The store's id.
     pub store: &'a [u8; 16],
-    /// The last durable frame.
+    /// The lsn of the last durable frame.
     pub lsn: u64,
-    /// Newly sealed.
+    /// The segments that were newly sealed.
     pub sealed: &'a [Summary],
-    /// Freed.
+    /// The numbers of the segments that were freed.
     pub freed: &'a [u64],
 }
 
 impl Index {
-    /// Opens the file, or makes it.
+    /// Opens the index file; creates it if there is none.
     ///
     /// # Errors
-    /// When it cannot be opened; it may then be set aside.
+    /// When the file cannot be opened; the caller may then set it aside.
     pub fn open(disk: &dyn Disk, folders: &Folders) -> Result<Self, IndexError> {
         guarded(|| {
             let path = folders.root.join("index.redb");
@@ -90,10 +92,10 @@ impl Index {
         disk.rename(&folders.root.join("index.redb"), &to)
     }
 
-    /// All of it.
+    /// Reads the whole index.
     ///
     /// # Errors
-    /// When anything in it is bad.
+    /// When any entry is bad.
     pub fn load(&self) -> Result<Remembered, IndexError> {
         guarded(|| {
             let read = self.database.as_ref().ok_or(IndexError::Panic)?.begin_read()?;
@@ -119,10 +121,10 @@ impl Index {
         })
     }
 
-    /// Writes what changed.
+    /// Writes the changes.
     ///
     /// # Errors
-    /// When the disk is full among others; redb then wants to be opened again.
+    /// When the disk is full, or redb fails otherwise; redb must then be opened again.
     pub fn save(&self, update: &Update<'_>) -> Result<(), IndexError> {
         guarded(|| {
             let mut write = self.database.as_ref().ok_or(IndexError::Panic)?.begin_write()?;
@@ -144,7 +146,7 @@ impl Index {
     }
 }
 
-/// redb returns a flipped bit as a value: every entry carries its own CRC.
+/// Encodes a summary. redb returns a flipped bit as a value, so every entry carries its own CRC.
 fn pack(summary: &Summary) -> Result<Vec<u8>, IndexError> {
     let mut bytes = postcard::to_allocvec(summary).map_err(|_| IndexError::Entry)?;
     let crc = crc32c::crc32c(&bytes);
@@ -169,7 +171,7 @@ fn guarded<T>(run: impl FnOnce() -> Result<T, IndexError>) -> Result<T, IndexErr
     catch_unwind(AssertUnwindSafe(run)).unwrap_or(Err(IndexError::Panic))
 }
 
-/// redb on the disk seam. The store's own lock keeps a second writer out.
+/// redb's storage on Forebay's `DiskFile`. The store's own lock keeps a second writer out.
 #[derive(Debug)]
 struct Backend(Arc<dyn DiskFile>);
 

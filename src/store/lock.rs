@@ -1,8 +1,8 @@
-//! One writer per store: `flock` on `lock`, which also says who holds it.
+//! One writer per store: `flock` on the file `lock`, which also says which process holds it.
 //!
-//! The file's second line is its own inode number. A copy of a store, or one restored from a
-//! backup, has the line of the original and another inode: that is how it is noticed. (Not noticed:
-//! a copy without `lock`, and an image of the whole device; `Finding::Moved` is for the latter.)
+//! The file's second line is its own inode number. A copied or restored store has the line of the original and
+//! another inode: this is how a copy is noticed. Two kinds of copy are not noticed: one without `lock`, and an
+//! image of the whole device. `Finding::Moved` is for the image.
 
 use crate::platform::disk::about;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -17,13 +17,13 @@ pub struct Lock {
     copy: bool,
 }
 
-/// Why the lock was not had.
+/// Why the lock could not be taken.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// Another process has it.
+    /// Another process holds the lock.
     #[error("the store is in use by process {pid}; stop that one first, or give this one another state directory")]
     Held {
-        /// The other process.
+        /// The id of the process that holds the lock.
         pid: String,
     },
     /// The file cannot be opened or locked.
@@ -32,7 +32,7 @@ pub enum LockError {
 }
 
 impl Lock {
-    /// Takes it without waiting.
+    /// Takes the lock without waiting.
     ///
     /// # Errors
     /// When another process holds it or the file cannot be opened.
@@ -57,7 +57,7 @@ impl Lock {
         }
         let inode = file.metadata()?.ino();
         let mut before = String::new();
-        // Whatever it holds is only a hint.
+        // The content of the file is only a hint.
         let _ = file.read_to_string(&mut before);
         let known = before.lines().nth(1).and_then(|line| line.parse::<u64>().ok());
         file.set_len(0)?;
@@ -66,7 +66,7 @@ impl Lock {
         Ok(Self { _file: file, copy: known.is_some_and(|known| known != inode) })
     }
 
-    /// Whether the file is a copy of the one that was last locked.
+    /// Whether the lock file is a copy: it names another inode than its own.
     #[must_use]
     pub fn is_copy(&self) -> bool {
         self.copy

@@ -1,8 +1,10 @@
-//! How far the log had come, in a file beside it (`mark`): when the end of the log is cut off or removed,
-//! it says what is gone. One small write in place after each commit, never synced for its own sake: after a
-//! kill it is up to date, after a power cut it may be older than the log, and then says nothing new.
+//! How far the log has come, in the file `mark` beside the log. When the end of the log is cut off or removed, the
+//! mark says which sequences are gone.
 //!
-//! Invariant: it claims only what was synced. What does not pass its CRC is no mark.
+//! The mark is written in place after each commit, with one small write, and is never synced for its own sake.
+//! After a kill it is up to date. After a power cut it may be older than the log, and then tells nothing new.
+//!
+//! Invariant: the mark names only frames that were synced. A file that does not pass its CRC is no mark.
 
 use super::log::body::StreamId;
 use super::log::layout::checksum;
@@ -11,46 +13,46 @@ use crate::platform::disk::{Disk, DiskFile, Mode};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// A longer file is no mark, in bytes.
+/// The largest size of a mark, in bytes. A longer file is no mark.
 const MOST: usize = 1 << 20;
-/// Length and CRC in front.
+/// Bytes in front of the body: length and CRC.
 const HEAD: usize = 8;
 
 /// How far a stream had come.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamMark {
-    /// Its number.
+    /// The number of the stream.
     pub id: StreamId,
-    /// Its name.
+    /// The name of the stream.
     pub name: String,
-    /// The next sequence.
+    /// The next sequence of the stream.
     pub next: u64,
 }
 
 /// A reader that was configured.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReaderMark {
-    /// Its name.
+    /// The name of the reader.
     pub name: String,
-    /// The streams that it reads.
+    /// The streams that the reader reads.
     pub streams: Vec<StreamId>,
 }
 
-/// See the module.
+/// The content of the file `mark`; see the module.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {
     /// The store's id.
     pub store: [u8; 16],
-    /// The last frame that was synced.
+    /// The lsn of the last frame that was synced.
     pub lsn: u64,
-    /// Every stream.
+    /// All streams of the store.
     pub streams: Vec<StreamMark>,
-    /// Every reader, for whoever looks at the store without its configuration.
+    /// All configured readers, for tools that read the store without its configuration.
     pub readers: Vec<ReaderMark>,
 }
 
 impl Mark {
-    /// What the file says; none when there is none, or it is torn.
+    /// Reads the mark; none when there is no file, or the file is torn.
     #[must_use]
     pub fn read(disk: &dyn Disk, folders: &Folders) -> Option<Self> {
         let file = disk.open(&folders.root.join("mark"), Mode::Read).ok()?;
@@ -60,7 +62,7 @@ impl Mark {
         Self::decode(&bytes[..n])
     }
 
-    /// From bytes; what stands behind it is of an earlier, longer one.
+    /// Decodes a mark. Bytes behind its end are of an earlier, longer mark.
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let (length, rest) = bytes.split_first_chunk::<4>()?;
@@ -77,12 +79,12 @@ impl Mark {
     }
 }
 
-/// Writes it.
+/// Writes the mark.
 #[derive(Debug, Default)]
 pub struct Marker(Option<Arc<dyn DiskFile>>);
 
 impl Marker {
-    /// Writes a mark over the one before. A failure costs what it would say, and nothing else.
+    /// Writes a mark over the one before. If this fails, only the information in the mark is lost.
     pub fn write(&mut self, disk: &dyn Disk, folders: &Folders, mark: &Mark) {
         let Some(bytes) = mark.encode() else { return };
         if self.0.is_none() {
@@ -93,7 +95,7 @@ impl Marker {
         }
     }
 
-    /// Makes it durable, where that costs little: at a stop.
+    /// Syncs the mark. This is done only at a stop, where a sync costs little.
     pub fn sync(&self) {
         let _ = self.0.as_ref().map(|file| file.sync());
     }
@@ -120,7 +122,7 @@ mod tests {
             assert_eq!(Mark::read(&disk, &folders).as_ref(), Some(mark));
         }
         let bytes = long.encode().unwrap();
-        // As stored: older versions of this file are read for ever.
+        // The stored form: older versions of this file must stay readable for ever.
         let golden = include_bytes!("../../tests/golden/mark-1");
         assert_eq!((&bytes[..], Mark::decode(golden)), (&golden[..], Some(long)));
         for at in 0..bytes.len() {

@@ -1,11 +1,12 @@
-//! Durable streams on the device: the log is the truth, redb is its index.
+//! Durable streams on the device. The log is the truth; redb holds an index that can be made again from the log.
 //!
-//! Invariants, per stream: floor <= lowest cursor <= durable, except across a logged drop; a
-//! sequence names one record for life; `Durable` is made after `fdatasync` returned, and only then.
+//! Invariants, per stream: floor <= lowest cursor <= durable, except across a logged drop. A sequence names one
+//! record for life. A `Durable` is made only after `fdatasync` has returned, or when the user's own rule gave the
+//! records up.
 //!
-//! How it works: `offer` puts an atom into the pending group; one committer thread
-//! writes groups, cursors and floors as frames, one unsynced frame at a time; readers read what
-//! is durable and release what was delivered. `docs/design/format.md` has the bytes.
+//! How it works: `offer` puts an atom into the pending group. One committer thread writes groups, cursors and
+//! floors as frames, with at most one unsynced frame at a time. Readers read durable records, and release records
+//! that were delivered. `docs/design/format.md` describes the bytes on disk.
 
 mod behind;
 mod carry;
@@ -55,23 +56,23 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use tokio::sync::watch;
 
-/// A group is committed when it has this many bytes.
+/// A group is committed as soon as it has this many bytes.
 pub const GROUP_BYTES: usize = 256 << 10;
-/// Nothing more is taken in while this many bytes wait.
+/// While this many bytes wait for a commit, the store refuses further offers.
 pub const PENDING_BYTES: usize = 1 << 20;
-/// The largest atom, in bytes; with what waits it stays below a frame's 4 MiB.
+/// The largest atom, in bytes. An atom of this size and the waiting bytes together stay below a frame's 4 MiB.
 pub const MAX_ATOM: usize = 2 << 20;
 
-/// Why an atom was not taken in.
+/// Why the store refused an atom.
 #[derive(Debug, thiserror::Error)]
 pub enum OfferError {
-    /// Enough waits already: try again when `room` says so. The atom comes back.
+    /// Enough bytes wait already. The atom comes back; offer it again when `room` changes.
     #[error("the store has no room at the moment")]
     Full(Box<Atom>),
-    /// A stream has one kind of writer.
+    /// Another kind of writer writes to the stream; a stream has one kind of writer.
     #[error(transparent)]
     OtherWriter(#[from] OtherWriter),
-    /// More than `MAX_ATOM`.
+    /// The atom has more bytes than `MAX_ATOM`.
     #[error("an atom of {0} bytes is larger than the limit of {MAX_ATOM}")]
     TooLarge(usize),
     /// The store is closed.
@@ -87,10 +88,10 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens a store, making it if there is none, and starts its committer.
+    /// Opens a store and starts its committer; creates the store if there is none.
     ///
     /// # Errors
-    /// When another process has it, or the folder cannot be written.
+    /// When another process has the store open, or the folder cannot be written.
     pub fn open(dir: &Path, options: &Options, readers: Vec<ReaderRule>) -> Result<(Self, Vec<Finding>), OpenError> {
         let opened = open::open(dir, options, readers)?;
         let inner = opened.inner.clone();
@@ -122,36 +123,36 @@ impl Store {
         Ok((store, opened.committer, opened.findings))
     }
 
-    /// Writes what is damaged in a store anew, without the damage; no agent may have it open.
+    /// Writes the damaged segments of a store anew, without the damage. No agent may have the store open.
     ///
     /// # Errors
-    /// When another process has it, or the disk fails.
+    /// When another process has the store open, or the disk fails.
     pub fn repair(dir: &Path) -> Result<(Repaired, Vec<Finding>), OpenError> {
         let mut opened = open::open(dir, &Options { cap: u64::MAX, reserve: 0, ..Options::default() }, Vec::new())?;
         Ok((opened.committer.repair()?, opened.findings))
     }
 
-    /// Forgets where a reader stands that is not configured any more; in how many streams it stood. No agent
-    /// may have the store open.
+    /// Forgets the cursors of a reader that is not configured any more. Returns the number of streams in which the
+    /// reader had a cursor. No agent may have the store open.
     ///
     /// # Errors
-    /// When another process has it, or the disk fails.
+    /// When another process has the store open, or the disk fails.
     pub fn forget(dir: &Path, reader: &str) -> Result<usize, OpenError> {
         let mut opened = open::open(dir, &Options { cap: u64::MAX, reserve: 0, ..Options::default() }, Vec::new())?;
         Ok(opened.committer.forget(reader)?)
     }
 
-    /// Gives up a stream's records below a sequence; how many of them nobody had released. No
-    /// agent may have the store open.
+    /// Gives up a stream's records below a sequence. Returns how many of them no reader had released. No agent may
+    /// have the store open.
     ///
     /// # Errors
-    /// When another process has it, there is no such stream, or the disk fails.
+    /// When another process has the store open, there is no such stream, or the disk fails.
     pub fn trim(dir: &Path, stream: &str, below: u64) -> Result<u64, OpenError> {
         let mut opened = open::open(dir, &Options { cap: u64::MAX, reserve: 0, ..Options::default() }, Vec::new())?;
         Ok(opened.committer.trim(stream, below)?)
     }
 
-    /// The number of a stream; a new name gets one with its first commit.
+    /// The number of a stream. A new name gets its number here; the log has it with the stream's first commit.
     #[must_use]
     pub fn stream(&self, name: &str) -> StreamId {
         self.inner.stream(name)
@@ -160,23 +161,23 @@ impl Store {
     /// Puts an atom into the next commit, without waiting.
     ///
     /// # Errors
-    /// When there is no room, when it is too large, or when the store is closed.
+    /// When there is no room, when the atom is too large, or when the store is closed.
     pub fn offer(&self, atom: Atom) -> Result<Ticket, OfferError> {
         self.inner.offer(atom)
     }
 
-    /// Says that a source waits for the commit of what it offered.
+    /// Says that a source waits for the commit of the atoms that it offered.
     pub fn hurry(&self) {
         self.inner.hurry();
     }
 
-    /// Follows what is durable.
+    /// Follows which groups of the sources are durable.
     #[must_use]
     pub fn durable(&self) -> watch::Receiver<Durable> {
         self.inner.durable.subscribe()
     }
 
-    /// Follows what is durable of the steps of queries.
+    /// Follows which groups of query steps are durable.
     #[must_use]
     pub fn stepped(&self) -> watch::Receiver<Durable> {
         self.inner.stepped.subscribe()
@@ -188,31 +189,31 @@ impl Store {
         self.inner.room.subscribe()
     }
 
-    /// Where a source's parts stood at the last commit.
+    /// The positions of a source's parts, as of the last commit.
     #[must_use]
     pub fn positions(&self, source: &str) -> Vec<(String, Vec<u8>)> {
         self.inner.positions(source)
     }
 
-    /// A reader by its name.
+    /// The reader with this name.
     #[must_use]
     pub fn reader(&self, name: &str) -> ReaderHandle {
         ReaderHandle::new(self.clone(), name.into())
     }
 
-    /// Reads a stream from a sequence on.
+    /// A reader of one stream that begins at this sequence.
     #[must_use]
     pub fn reader_at(&self, stream: StreamId, next: u64) -> Reader {
         Reader::new(self.inner.clone(), stream, next)
     }
 
-    /// Whether this store was made by this start.
+    /// Whether this start created the store.
     #[must_use]
     pub fn is_new(&self) -> bool {
         self.inner.is_new
     }
 
-    /// Readers of the log that are not configured any more.
+    /// Readers that have a cursor in the log and are not configured any more.
     #[must_use]
     pub fn unknown_readers(&self) -> Vec<String> {
         let shared = self.inner.lock();
@@ -223,8 +224,8 @@ impl Store {
         names
     }
 
-    /// Tells the user of an event: log line, count, and a record in `forebay.events`. `metrics` are those of the part
-    /// that it is about.
+    /// Tells the user of an event: with a log line, a count, and a record in `forebay.events`. `metrics` are those
+    /// of the part that the event is about.
     pub fn tell(&self, event: &Event, metrics: &Metrics) {
         self.inner.tell(event, metrics);
     }
@@ -234,19 +235,19 @@ impl Store {
         self.inner.clock_set(by_ms);
     }
 
-    /// Changes whenever positions were saved.
+    /// Changes whenever cursors were saved in the log.
     #[must_use]
     pub fn saved(&self) -> watch::Receiver<u64> {
         self.inner.saved.subscribe()
     }
 
-    /// The sequence that a stream's next record gets, as far as the stream is durable.
+    /// The sequence that the next record of a stream gets; records that are not durable yet are not counted.
     #[must_use]
     pub fn end(&self, stream: StreamId) -> u64 {
         self.inner.lock().state.streams.get(&stream).map_or(1, |stream| stream.next)
     }
 
-    /// Stored bytes of a stream from a sequence on, in proportion.
+    /// Stored bytes of a stream from a sequence on; estimated within a segment.
     #[must_use]
     pub fn bytes_from(&self, stream: StreamId, next: u64) -> u64 {
         self.inner.lock().bytes_from(stream, next)
@@ -258,20 +259,20 @@ impl Store {
         hex(&self.inner.id)
     }
 
-    /// Commits what waits, saves cursors, writes a close frame.
+    /// Commits all waiting groups, saves the cursors, and writes a close frame.
     pub fn close(&self) {
         self.inner.ask_to_close(false);
         self.join();
     }
 
-    /// Changes who reads the store, and its rules, while it is open. A new reader begins where its rule says; one
-    /// that is gone keeps its place for the time that `forget` and the clock give it, and holds nothing back.
+    /// Changes the readers and the rules of the store while it is open. A new reader begins where its rule says. A
+    /// removed reader keeps its cursor for the time that `forget` and the clock give it, and holds nothing back.
     pub fn configure(&self, readers: Vec<ReaderRule>, rules: Rules) {
         self.inner.configure(readers, rules);
     }
 
-    /// Returns when all that was offered so far is durable or given up. A source that
-    /// begins again must not begin behind what is still on its way.
+    /// Returns when everything offered so far is durable or given up. A source that restarts before then would read
+    /// records again that still wait for a commit.
     pub async fn caught_up(&self) {
         let last = self.inner.last_offered();
         self.hurry();
@@ -302,7 +303,7 @@ impl Store {
     fn join(&self) {
         let thread = self.committer.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         if let Some(thread) = thread {
-            // A panic of the committer was logged by the panic hook; there is nothing to add.
+            // The panic hook has logged the committer's panic already.
             let _ = thread.join();
         }
     }

@@ -1,8 +1,8 @@
 //! Opening a store for writing.
 //!
-//! Order: lock, scan (reads only), set bad things aside, the `open` frame with a new epoch. Its
-//! sync also covers a tail that a killed process left in the page cache: no reader sees a
-//! recovered frame before it.
+//! Order: take the lock, scan (reads only), set damaged bytes and foreign files aside, write the `open` frame with
+//! a new epoch. The sync of the `open` frame also covers a tail that a killed process left in the page cache: no
+//! reader sees a recovered frame before that sync.
 
 use super::commit::Committer;
 use super::damaged::copy_out;
@@ -33,7 +33,7 @@ use tokio::sync::watch;
 /// Why a store did not open.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Another process has it.
+    /// Another process has the store open.
     #[error(transparent)]
     Locked(#[from] LockError),
     /// The folder cannot be read or written.
@@ -52,9 +52,10 @@ pub(super) fn open(dir: &Path, options: &Options, readers: Vec<ReaderRule>) -> R
     let (disk, traffic) = CountedDisk::around(options.disk.clone());
     let options = &Options { disk: disk.clone(), ..options.clone() };
     folders.create(&*disk)?;
-    // The simulated disk has no real folder to lock; nor has it a second process.
+    // The simulated disk has no real folder to lock, and no second process.
     let lock = dir.is_dir().then(|| Lock::take(dir)).transpose()?;
-    // Renames of an earlier life that no sync has covered yet are made durable before anything builds on them.
+    // An earlier process may have renamed files without a sync of the folder. Those renames are made durable before
+    // anything builds on them.
     disk.sync_dir(&folders.log)?;
     let mut findings = Vec::new();
     let (index, remembered) = open_index(&*disk, &folders, &mut findings);
@@ -72,7 +73,7 @@ pub(super) fn open(dir: &Path, options: &Options, readers: Vec<ReaderRule>) -> R
     });
     findings.extend(scan.findings.iter().cloned());
     if fresh {
-        // A new store has no index to miss.
+        // A new store has no index yet, so none was lost.
         findings.retain(|finding| *finding != Finding::IndexRebuilt);
     }
     set_aside(&*disk, &folders, &findings);
@@ -190,7 +191,8 @@ fn writer(options: &Options, folders: &Folders, scan: &Scan, wanted: usize) -> i
     let current = tail.and_then(|tail| {
         let segment = scan.segments.get(&tail.segment)?;
         let file = disk.open(&segment.path, Mode::Write);
-        // A tail that cannot be read or opened, or is not what it was, is left as it is: writing goes on in a new segment.
+        // A tail that cannot be read or opened, or that has lost its end, stays as it is: writing goes on in a new
+        // segment.
         let failed = tail.unreadable || scan.lost_end || file.is_err();
         let file = file.or_else(|_| disk.open(&segment.path, Mode::Read)).ok()?;
         Some(Current { path: segment.path.clone(), file, summary: segment.summary.clone(), failed })
@@ -199,8 +201,8 @@ fn writer(options: &Options, folders: &Folders, scan: &Scan, wanted: usize) -> i
     Ok(Writer::new(disk.clone(), folders.clone(), scan.store, options.segment, spares, scan.highest, current, last))
 }
 
-/// The counter goes up by one; the lower half is random, so that a restored copy of a store
-/// never repeats an identity.
+/// The upper half, a counter, goes up by one. The lower half is random, so that a restored copy of a store never
+/// repeats an identity.
 fn next_epoch(highest: u64) -> u64 {
     ((highest >> 32) + 1) << 32 | u64::from(random::u32())
 }
@@ -218,9 +220,9 @@ fn open_frame(
     let open = Open { stamp, machine: machine::machine_id(), epoch: state.epoch };
     let store = writer.store();
     let bytes = body::encode(&store, &open, &[]).map_err(io::Error::other)?;
-    // The last frame of a killed process may have failed its sync: its pages then look written and
-    // are not. Written once more, a sync of its own covers it: were the open frame in the same sync, a
-    // power cut could leave that one alone, and what was never settled would look damaged.
+    // The last frame of a killed process may have failed its sync: its pages then look written and are not. The
+    // frame is therefore written once more, with a sync of its own. In one sync with the open frame, a power cut
+    // could keep the open frame alone. Then a frame that was never settled would look damaged.
     let last = unclean.and_then(|tail| last_frames(writer, tail));
     let fits = writer.fits(bytes.len(), true);
     let rewritten = match &writer.current {
@@ -229,7 +231,8 @@ fn open_frame(
     };
     let opened = rewritten.is_ok() && fits && writer.append(Kind::Open, &bytes).is_ok();
     if !opened {
-        // Where it is, the last frame may not be durable: the new segment has it, and the old one ends before it.
+        // At its old place the last frame may not be durable. So the frame moves to the new segment, and the old
+        // segment ends before it.
         let moved = last.filter(|_| rewritten.is_err()).and_then(|(at, frame)| Moved::of(&store, at, &frame));
         if let (Some(moved), Some(current)) = (&moved, &mut writer.current) {
             moved.leave(&mut current.summary);
@@ -252,7 +255,7 @@ fn open_frame(
     Ok(())
 }
 
-/// The bytes of the log's last frames, and where they are.
+/// The bytes of the log's last frames, and their offset.
 fn last_frames(writer: &Writer, tail: Tail) -> Option<(u64, Vec<u8>)> {
     let current = writer.current.as_ref()?;
     let mut bytes = vec![0; usize::try_from(current.summary.end.checked_sub(tail.at)?).ok()?];
@@ -278,7 +281,8 @@ impl Moved {
         Some(Self { at, body: body.to_vec(), sections: commit.sections })
     }
 
-    /// The old segment ends before it. It was the last there: what remains of a stream are its earlier records.
+    /// Removes the frame from the summary of the old segment, which now ends before it. The frame was the last one
+    /// there, so each stream keeps its earlier records.
     fn leave(&self, old: &mut Summary) {
         old.end = self.at;
         for head in self.sections.iter().rev() {
@@ -291,12 +295,12 @@ impl Moved {
     }
 }
 
-/// A process that was killed may not have told what its last floors took away from readers.
+/// Reports records that the last floors took away from readers: a killed process may not have reported them.
 fn tell_drops(shared: &mut Shared, options: &Options, now_ms: u64) {
     let dropped = shared.state.streams.values().filter(|stream| stream.reason == Reason::Drop);
     let dropped: Vec<_> = dropped.map(|stream| (stream.id, stream.name.clone(), stream.floor)).collect();
     for (id, name, floor) in dropped {
-        // Where no cursor was ever saved, nothing was ever delivered.
+        // From a stream without a saved cursor, nothing was ever delivered.
         let cursors = shared.state.cursors.values().filter(|cursor| cursor.stream == id);
         let next = cursors.map(|cursor| cursor.next).min().unwrap_or(1);
         if next < floor {

@@ -1,4 +1,4 @@
-//! How a store behaves, and who reads it.
+//! The options of a store, and the rules of its readers.
 
 use super::log::layout::SEGMENT_BYTES;
 use super::space::{StreamRule, WhenFull};
@@ -8,50 +8,52 @@ use crate::platform::disk::{Disk, RealDisk};
 use crate::telemetry::Metrics;
 use std::sync::Arc;
 
-/// Before data takes a file, so many wait: one for it, and one for cursors, floors and events, and for what must be
-/// copied. Queries have one more, so that a full device does not stop them: what they release makes room.
+/// Before data takes a file, this many files must wait in reserve. One is for the data. One is for cursors, floors
+/// and events, and for sections that must be copied. Queries have one more file, so that a full device does not
+/// stop them: the records that they release make room.
 pub(super) const LEAST_SPARES: usize = 2;
 
-/// How a store behaves.
+/// The options of a store.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Segments together are no larger, in bytes; at least four segments.
+    /// All segments together have no more bytes than this; the cap is never below four segments.
     pub cap: u64,
-    /// Held by files allocated in advance, in bytes.
+    /// The bytes of the files that are allocated in advance.
     pub reserve: u64,
-    /// A group waits this long for more, in milliseconds.
+    /// How long a group waits for more data, in milliseconds.
     pub linger_ms: u64,
     /// At most this many early commits a second for stalled sources.
     pub max_commits_per_second: u32,
     /// The size of new segments, in bytes.
     pub segment: u64,
-    /// What streams may take, by name.
+    /// The rules of the streams, by name.
     pub streams: Vec<(String, StreamRule)>,
-    /// What happens to all other streams when the store is full.
+    /// The rule for all other streams when the store is full.
     pub when_full: WhenFull,
-    /// Where time comes from.
+    /// The clock of the store.
     pub clock: Clock,
-    /// Where the files are.
+    /// The disk that holds the store's files.
     pub disk: Arc<dyn Disk>,
-    /// Where numbers go.
+    /// The metrics that the store counts in.
     pub metrics: Arc<Metrics>,
 }
 
 impl Options {
-    /// Nothing more is taken in while this many bytes wait, so that any group fits in a segment.
+    /// While this many bytes wait, the store refuses further offers, so that every group fits in a segment.
     #[must_use]
     pub fn pending_limit(&self) -> usize {
         super::PENDING_BYTES.min(usize::try_from(self.segment / 4).unwrap_or(super::PENDING_BYTES))
     }
 
-    /// How many files wait for use: those of the reserve, but at least as many as frames need that must go on.
+    /// How many files wait for use: those of the reserve, but never fewer than the frames need that must not be
+    /// blocked.
     #[must_use]
     pub fn spares(&self, has_queries: bool) -> usize {
         let least = if has_queries { LEAST_SPARES + 1 } else { LEAST_SPARES };
         usize::try_from(self.reserve / self.segment).unwrap_or(usize::MAX).max(least)
     }
 
-    /// What can change while the store is open.
+    /// The options that can change while the store is open.
     #[must_use]
     pub fn rules(&self) -> Rules {
         let Self { cap, linger_ms, max_commits_per_second, streams, when_full, .. } = self.clone();
@@ -76,23 +78,23 @@ impl Default for Options {
     }
 }
 
-/// What can change while the store is open.
+/// The options that can change while the store is open.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rules {
-    /// Segments together are no larger, in bytes; at least four segments.
+    /// All segments together have no more bytes than this; the cap is never below four segments.
     pub cap: u64,
-    /// A group waits this long for more, in milliseconds.
+    /// How long a group waits for more data, in milliseconds.
     pub linger_ms: u64,
     /// At most this many early commits a second for stalled sources.
     pub max_commits_per_second: u32,
-    /// What streams may take, by name.
+    /// The rules of the streams, by name.
     pub streams: Vec<(String, StreamRule)>,
-    /// What happens to all other streams when the store is full.
+    /// The rule for all other streams when the store is full.
     pub when_full: WhenFull,
 }
 
 impl Rules {
-    /// What a stream may take.
+    /// The rule of a stream, by its name.
     #[must_use]
     pub fn rule(&self, stream: &str) -> StreamRule {
         if stream.starts_with(STATE) {
@@ -107,27 +109,27 @@ impl Rules {
 /// Which streams a reader reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Selection {
-    /// All but Forebay's own.
+    /// All streams but Forebay's own.
     All,
-    /// These.
+    /// The streams with these names.
     Named(Vec<String>),
 }
 
 /// A reader as configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReaderRule {
-    /// Its name; cursors are kept under it.
+    /// The name of the reader; its cursors are kept under this name.
     pub name: String,
-    /// What it reads.
+    /// The streams that the reader reads.
     pub streams: Selection,
-    /// Where it begins in a stream that it has no cursor for.
+    /// The record with which the reader begins in a stream for which it has no cursor.
     pub begin: Begin,
-    /// What it does with the records.
+    /// What the reader does with the records.
     pub role: Role,
 }
 
 impl ReaderRule {
-    /// Whether it reads a stream: what it is given, and a query also its own state.
+    /// Whether the reader reads a stream: one that is selected, or for a query also the stream of its own state.
     #[must_use]
     pub fn reads(&self, stream: &str) -> bool {
         let is_given = match &self.streams {
@@ -138,7 +140,7 @@ impl ReaderRule {
     }
 }
 
-/// Where a reader begins in a stream that it has no cursor for.
+/// The record with which a reader begins in a stream for which it has no cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Begin {
     /// With the oldest record that the store has.
@@ -155,12 +157,12 @@ pub enum Begin {
 /// What a reader does with the records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Role {
-    /// It delivers them.
+    /// The reader delivers the records.
     #[default]
     Sink,
-    /// It makes others of them, with `ReaderHandle::commit`.
+    /// The reader makes other records of them, with `ReaderHandle::commit`.
     Query,
 }
 
-/// The stream of a query's state has the name of its reader behind this.
+/// The prefix of the stream that holds a query's state; the name of the query's reader follows.
 pub(super) const STATE: &str = "forebay.state.";

@@ -1,39 +1,39 @@
-//! Where a reader stands in a stream, how it moves, and what it leaves.
+//! A reader's position in a stream, its progress, and its backlog.
 
 use super::log::body::{CursorEntry, LaneMark, StreamId};
 use crate::flow::lane::LaneId;
 use crate::flow::receipt::Accepted;
 
-/// What a reader has not released.
+/// The records that a reader has not released.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Backlog {
-    /// Records.
+    /// The number of records.
     pub records: u64,
-    /// Stored bytes, in proportion.
+    /// Their stored bytes; estimated within a segment.
     pub bytes: u64,
-    /// When the oldest arrived, milliseconds since the Unix epoch; within a segment in proportion.
+    /// When the oldest record arrived, in milliseconds since the Unix epoch; estimated within a segment.
     pub oldest_ms: Option<i64>,
 }
 
-/// Where a reader stands in a stream.
+/// The position of a reader in a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Position {
-    /// Everything below is delivered, filtered or set aside.
+    /// The next sequence of the reader. All records below are delivered, filtered or set aside.
     pub next: u64,
-    /// What the reader keeps of its lanes.
+    /// The marks that the reader keeps of its lanes.
     pub lanes: Vec<LaneMark>,
-    /// While a part of the stream is a lane of its own: the first sequence behind that part.
+    /// While an older part of the stream is a lane of its own: the first sequence behind that part.
     pub split: Option<u64>,
 }
 
 impl Position {
-    /// Of a reader that takes the stream as a whole; `after` is the last sequence that it sent.
+    /// The position of a reader that takes the stream as a whole; `after` is the last sequence that it sent.
     #[must_use]
     pub fn whole(next: u64, after: u64) -> Self {
         Self { next, lanes: vec![LaneMark { lane: LaneId::WHOLE, next, after }], split: None }
     }
 
-    /// What is kept of a lane.
+    /// The mark of a lane, if there is one.
     #[must_use]
     pub fn lane(&self, lane: LaneId) -> Option<&LaneMark> {
         self.lanes.iter().find(|mark| mark.lane == lane)
@@ -49,12 +49,12 @@ impl From<&CursorEntry> for Position {
 /// A reader's progress in one stream.
 #[derive(Debug)]
 pub struct Release {
-    /// The stream.
+    /// The stream in which the reader has moved.
     pub stream: StreamId,
-    /// Where it stands now.
+    /// The position of the reader now.
     pub position: Position,
-    /// Bytes that would be sent again without this.
+    /// Bytes that would be sent again if this progress were lost.
     pub bytes: u64,
-    /// The proof.
+    /// The proof that the target has accepted the records.
     pub proof: Accepted,
 }

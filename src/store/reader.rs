@@ -1,7 +1,7 @@
 //! Reading a stream in order.
 //!
-//! `read` returns records or a gap; a section's CRC is checked on every read. What cannot be
-//! read is a gap of known range, never a wrong value and never the end of the stream.
+//! `read` returns records or a gap; the CRC of a section is checked on every read. Unreadable sequences are a gap
+//! of known range, never a wrong value and never the end of the stream.
 
 use super::damaged::copy_out;
 use super::log::body::{Reason, SectionHead, StreamId};
@@ -16,12 +16,12 @@ use crate::telemetry::{Metric, event};
 use std::io;
 use std::sync::Arc;
 
-/// Why sequences are not there.
+/// Why sequences are missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GapReason {
-    /// Below the floor because every reader had released them.
+    /// The sequences are below the floor, because every reader had released them.
     Trimmed,
-    /// Given up because the store was full.
+    /// The records were given up: the store or the stream was full, or a person trimmed the stream.
     Dropped,
     /// The bytes are bad or gone.
     Damaged,
@@ -30,18 +30,18 @@ pub enum GapReason {
 /// Sequences that cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gap {
-    /// The first.
+    /// The first sequence of the gap.
     pub from: u64,
-    /// The last.
+    /// The last sequence of the gap.
     pub to: u64,
-    /// Why.
+    /// Why the sequences are missing.
     pub reason: GapReason,
 }
 
 /// A run of records out of one section.
 #[derive(Debug, Clone)]
 pub struct Span {
-    /// The section that they come from.
+    /// The head of the section that the records come from.
     pub head: SectionHead,
     /// The first sequence of this run.
     pub first: u64,
@@ -55,37 +55,37 @@ impl Span {
         numbered.filter(|(sequence, _)| *sequence >= self.first)
     }
 
-    /// The last sequence.
+    /// The last sequence of this run.
     #[must_use]
     pub fn last(&self) -> u64 {
         self.head.last()
     }
 
-    /// Bytes held in memory.
+    /// The bytes that the run holds in memory.
     #[must_use]
     pub fn weight(&self) -> usize {
         self.raw.len()
     }
 }
 
-/// What comes next in a stream.
+/// The next item of a stream.
 #[derive(Debug)]
 pub enum Item {
-    /// Records.
+    /// A run of records.
     Span(Span),
     /// Sequences without records.
     Gap(Gap),
 }
 
-/// What a frame has for a reader.
+/// The result of looking at a frame for a reader's stream.
 enum Look {
     Item(Item),
     Nothing,
-    /// The segment is not in use any more.
+    /// The segment is no longer in use.
     Gone,
 }
 
-/// Why nothing could be read.
+/// Why the store could not be read.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read the store: {0}")]
 pub struct ReadError(#[from] io::Error);
@@ -117,14 +117,14 @@ impl Reader {
         self.place = None;
     }
 
-    /// Goes back if it has read further than this.
+    /// Moves the reader to this sequence, unless it is there already.
     pub fn rewind_if(&mut self, next: u64) {
         if self.next != next {
             self.rewind(next);
         }
     }
 
-    /// Reads on; `None` when everything durable was read.
+    /// Reads the next item; `None` when all durable records were read.
     ///
     /// # Errors
     /// When a file cannot be opened or read although it should be there.
@@ -158,7 +158,7 @@ impl Reader {
                     let file = self.inner.options.disk.open(&path, Mode::Read);
                     match file {
                         Ok(file) => self.file.insert((number, file)).1.clone(),
-                        // Freed since we looked: what it held is elsewhere, or given up.
+                        // The segment was freed since the look-up: its records are elsewhere, or given up.
                         Err(error) if error.kind() == io::ErrorKind::NotFound && !self.is_in_use(number) => continue,
                         Err(error) if error.kind() == io::ErrorKind::NotFound => {
                             return Ok(Some(self.lost_segment(number)));
@@ -174,7 +174,7 @@ impl Reader {
         }
     }
 
-    /// Looks for the stream's next section in one segment.
+    /// Searches one segment for the stream's next section.
     fn search(
         &mut self,
         file: &Arc<dyn DiskFile>,
@@ -215,21 +215,21 @@ impl Reader {
                         let segment = shared.segments.get(&number);
                         let now_at = segment.map(|segment| segment.summary.end);
                         if now_at.is_some_and(|now_at| now_at > end) {
-                            // Frames were appended meanwhile: look again.
+                            // Frames were appended since the look-up: search again.
                             return Ok(None);
                         }
                         segment.and_then(|segment| segment.summary.of(self.stream)).map(|holding| holding.last)
                     };
-                    // The segment should hold it and does not: damaged to the end of what it holds,
-                    // unless another segment continues earlier.
+                    // The segment's summary names this sequence, but no frame has it. The sequences up to the last
+                    // one of the segment are damaged, unless another segment continues earlier.
                     return Ok(last.filter(|last| *last >= self.next).map(|last| self.gap(last, GapReason::Damaged)));
                 }
             }
         }
     }
 
-    /// Whether a segment is what it was when we began to read it. Asked after what was read turned
-    /// out bad: a number never comes back, so a segment that is in use now was in use then.
+    /// Whether a segment is still the one that this reader began to read. Ask this after bytes turned out bad. A
+    /// number is never used twice, so a segment that is in use now was in use then.
     fn is_in_use(&self, number: u64) -> bool {
         self.inner.lock().segments.contains_key(&number)
     }
@@ -270,7 +270,7 @@ impl Reader {
         Ok(Look::Nothing)
     }
 
-    /// Keeps bad bytes for whoever wants to look at them.
+    /// Keeps bad bytes in `damaged/`, so that somebody can examine them.
     fn set_aside(&self, file: &Arc<dyn DiskFile>, number: u64, range: (u64, u64)) {
         let done = copy_out(&*self.inner.options.disk, &self.inner.folders, &**file, number, range);
         if let Err(error) = done {

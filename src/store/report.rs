@@ -1,7 +1,7 @@
-//! Events that wait for their place in Forebay's own stream (`forebay.events`).
+//! Events that wait to be written to Forebay's own stream (`forebay.events`).
 //!
-//! Bounds: at most `LIMIT` events wait; a range is told once while the store is open; what a
-//! stream loses for want of room is summed up and told once a minute.
+//! Bounds: at most `LIMIT` events wait. A damaged range is reported once while the store is open. Records that a
+//! stream loses for lack of room are summed up and reported once a minute.
 
 use super::log::body::StreamId;
 use super::log::recover::Finding;
@@ -10,13 +10,13 @@ use crate::platform::clock::Reading;
 use crate::telemetry::{Cause, Event, Metric, Metrics};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// More events than this do not wait; those that come then are in the log only.
+/// The largest number of waiting events. Further events are only logged.
 const LIMIT: usize = 256;
 /// An event waits this long for others, in milliseconds.
 const LINGER_MS: u64 = 1000;
-/// What a stream loses for want of room is told after this many milliseconds.
+/// How long records lost for lack of room are summed up before they are reported, in milliseconds.
 const DROPS_MS: u64 = 60_000;
-/// So many ranges are remembered as told.
+/// The number of reported ranges that are remembered.
 const REPORTED: usize = 4096;
 
 #[derive(Debug)]
@@ -28,7 +28,7 @@ struct Lost {
     since_ms: u64,
 }
 
-/// What waits to be told.
+/// The events and losses that wait to be reported.
 #[derive(Debug, Default)]
 pub(super) struct Reports {
     waiting: Vec<Record>,
@@ -38,7 +38,7 @@ pub(super) struct Reports {
 }
 
 impl Reports {
-    /// What opening the store found.
+    /// Reports a finding of the start.
     pub fn finding(&mut self, finding: &Finding, metrics: &Metrics, now: Reading) {
         let (stream, from, to) = match finding {
             Finding::Missing { stream, from, to } => (Some(stream.clone()), Some(*from), Some(*to)),
@@ -49,11 +49,11 @@ impl Reports {
         self.tell(&Event::Finding { stream, from, to, cause, is_loss, message }, metrics, now);
     }
 
-    /// A reader came upon sequences that cannot be read; true the first time.
+    /// Reports sequences that a reader could not read. Returns true the first time.
     pub fn gap(&mut self, stream: (StreamId, &str), range: (u64, u64), metrics: &Metrics, now: Reading) -> bool {
         let ((id, name), (from, to)) = (stream, range);
         if self.reported.len() >= REPORTED {
-            // Better told again than not at all.
+            // A second report is better than none.
             self.reported.clear();
         }
         if !self.reported.insert((id, from, to)) {
@@ -64,7 +64,7 @@ impl Reports {
         true
     }
 
-    /// Records were given up.
+    /// Counts records that were given up; they are reported later, summed up.
     pub fn given_up(
         &mut self,
         stream: (StreamId, &str),
@@ -81,13 +81,13 @@ impl Reports {
         lost.records += to - from + 1;
     }
 
-    /// When there is something to tell, monotonic milliseconds.
+    /// The time at which a report is due, in monotonic milliseconds.
     pub fn due(&self) -> Option<u64> {
         let lost = self.lost.values().map(|lost| lost.since_ms + DROPS_MS).min();
         self.since_ms.map(|at| at + LINGER_MS).into_iter().chain(lost).min()
     }
 
-    /// Takes what is due; with `all`, whatever there is.
+    /// Takes the reports that are due; with `all`, every waiting report.
     pub fn take(&mut self, now: Reading, metrics: &Metrics, all: bool) -> Vec<Record> {
         let now_ms = now.monotonic_ms;
         let is_due = |lost: &Lost| all || lost.since_ms + DROPS_MS <= now_ms;
@@ -106,7 +106,7 @@ impl Reports {
         std::mem::take(&mut self.waiting)
     }
 
-    /// Takes back what could not be written.
+    /// Puts back reports that could not be written.
     pub fn put_back(&mut self, mut records: Vec<Record>, now_ms: u64) {
         if records.is_empty() {
             return;

@@ -1,4 +1,4 @@
-//! What the committer, the offerers and the readers share.
+//! The state that the committer, the offering sources and the readers share.
 
 use super::claim::Writer;
 use super::group::{Atom, Group};
@@ -19,24 +19,24 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
-/// A cursor as it is now, and what of it is not saved.
+/// A cursor as it is now, with the progress that is not saved yet.
 #[derive(Debug, Clone)]
 pub(super) struct Live {
     pub entry: CursorEntry,
     /// Bytes that would be sent again after a crash.
     pub unsaved: u64,
-    /// What of them the frame in the making saves.
+    /// The part of `unsaved` that the frame now being written saves.
     pub saving: u64,
     pub since_ms: Option<u64>,
-    /// Somebody waits until it is saved.
+    /// Somebody waits until the cursor is saved.
     pub urgent: bool,
 }
 
 #[derive(Debug)]
 pub(super) struct Shared {
-    /// As durable.
+    /// The state of the store, as durable.
     pub state: State,
-    /// As durable; the last one is appended to.
+    /// The segments, as durable. The last one is appended to.
     pub segments: BTreeMap<u64, Segment>,
     pub readers: Vec<ReaderRule>,
     pub rules: Rules,
@@ -45,17 +45,17 @@ pub(super) struct Shared {
     pub cursors: BTreeMap<(String, StreamId), Live>,
     /// Streams that have a number and no record yet.
     pub new_streams: BTreeMap<StreamId, String>,
-    /// What sources offered.
+    /// The pending group of the atoms that sources offered.
     pub pending: Group,
-    /// What queries committed.
+    /// The pending group of the steps that queries committed.
     pub steps: Group,
-    /// Who writes to a stream, as far as somebody did since the start.
+    /// The kind of writer of each stream to which somebody has written since the start.
     pub writers: BTreeMap<StreamId, Writer>,
     /// An offer was refused since there was room last.
     pub refused: bool,
-    /// Streams over their own cap that lose nothing of what they have.
+    /// Streams that are over their own cap and whose rule does not drop their oldest records.
     pub full: BTreeMap<StreamId, WhenFull>,
-    /// Segments that were not worth copying, and the sum of the floors of what they hold at that time.
+    /// Segments that were not worth copying, each with the sum of the floors of its streams at that time.
     pub not_worth_copying: BTreeMap<u64, u64>,
     pub reports: Reports,
     pub closing: bool,
@@ -64,7 +64,7 @@ pub(super) struct Shared {
 
 #[derive(Debug)]
 pub(super) struct Inner {
-    /// The store was made by this start.
+    /// This start created the store.
     pub is_new: bool,
     pub id: [u8; 16],
     pub options: Options,
@@ -74,7 +74,7 @@ pub(super) struct Inner {
     /// Wakes the committer.
     pub wake: Condvar,
     pub durable: watch::Sender<Durable>,
-    /// The same for steps of queries, whose groups have numbers of their own.
+    /// Follows the groups of query steps, which have numbers of their own.
     pub stepped: watch::Sender<Durable>,
     pub room: watch::Sender<u64>,
     pub saved: watch::Sender<u64>,
@@ -84,7 +84,7 @@ pub(super) struct Inner {
 
 impl Inner {
     pub fn lock(&self) -> MutexGuard<'_, Shared> {
-        // No code that holds the lock leaves it half changed: a panic elsewhere does not matter.
+        // No code that holds the lock leaves the state half changed, so a panic elsewhere does not matter.
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -134,7 +134,7 @@ impl Inner {
         }
     }
 
-    /// The last group that something was offered for.
+    /// The ticket of the last group for which an atom was offered.
     pub fn last_offered(&self) -> Ticket {
         let pending = &self.lock().pending;
         Ticket::new(if pending.is_empty() { pending.number - 1 } else { pending.number })
@@ -176,7 +176,7 @@ impl Inner {
         backlog
     }
 
-    /// A reader came upon sequences that cannot be read: told once, whoever reads them again.
+    /// Reports sequences that a reader found unreadable. A range is reported once, however often it is read again.
     pub fn damaged(&self, stream: StreamId, (from, to): (u64, u64)) {
         let now = self.options.clock.now();
         let mut shared = self.lock();
@@ -193,7 +193,7 @@ impl Inner {
         self.wake.notify_one();
     }
 
-    /// The clock was set: told, and ages that were reckoned by it stay what they were.
+    /// Reports that the clock was set by this many milliseconds. The ages of cursors stay what they were.
     pub fn clock_set(&self, by_ms: i64) {
         let now = self.options.clock.now();
         let mut shared = self.lock();
@@ -222,7 +222,7 @@ impl Inner {
         shared.refresh_full();
         drop(shared);
         self.begin_at_times(at_times);
-        // Who waited for room may have it now, and what was to be freed may be wanted.
+        // Sources that waited for room may have it now, and data that was to be freed may be wanted.
         self.room.send_modify(|n| *n += 1);
         self.wake.notify_all();
     }
@@ -236,7 +236,7 @@ impl Inner {
 }
 
 impl Shared {
-    /// Whether a query reads the store: sources then leave room for what it makes.
+    /// Whether a query reads the store. Sources then leave room for the query's results.
     pub fn has_queries(&self) -> bool {
         self.readers.iter().any(|rule| rule.role == Role::Query)
     }
@@ -268,13 +268,13 @@ impl Shared {
         }
     }
 
-    /// The floors of what a segment holds, added up: floors only rise, so an equal sum is equal floors.
+    /// The sum of the floors of all streams in a segment. Floors only rise, so an equal sum means equal floors.
     pub fn floors_of(&self, segment: u64) -> u64 {
         let holdings = self.segments.get(&segment).map(|segment| &segment.summary.holdings[..]).unwrap_or_default();
         holdings.iter().filter_map(|holding| self.state.streams.get(&holding.stream)).map(|stream| stream.floor).sum()
     }
 
-    /// Looks which streams are over their own cap; whether that has changed.
+    /// Determines which streams are over their own cap. Returns whether the set has changed.
     pub fn refresh_full(&mut self) -> bool {
         let full = self.snapshot(0).full_streams();
         let changed = full != self.full;
@@ -288,7 +288,7 @@ impl Shared {
         known.or_else(|| self.new_streams.get(&stream)).cloned().unwrap_or_else(|| format!("#{stream}"))
     }
 
-    /// Counts and reports what a floor takes away that a reader has not released.
+    /// Counts and reports the records that a floor takes away and that a reader has not released.
     pub fn report_dropped(&mut self, floor: &FloorEntry, cause: Cause, metrics: &Metrics, now_ms: u64) {
         let Some(stream) = self.state.streams.get(&floor.stream) else { return };
         let from = match self.hold(floor.stream) {
@@ -301,25 +301,25 @@ impl Shared {
         }
     }
 
-    /// The names of streams: every frame says those of its sections, so that a frame that is lost
-    /// does not take a stream's name with it.
+    /// The numbers and names of streams. Every frame names the streams of its sections, so that a lost frame does
+    /// not take a stream's name with it.
     pub fn names(&self, mut ids: Vec<StreamId>) -> Vec<StreamName> {
         ids.sort_unstable();
         ids.dedup();
         ids.into_iter().map(|id| StreamName { id, name: self.name(id) }).collect()
     }
 
-    /// A stream has its first record in the log.
+    /// Notes that a stream has its first record in the log.
     pub fn take_in_stream(&mut self, id: StreamId, name: &str) {
         self.new_streams.remove(&id);
         self.state.streams.entry(id).or_insert_with(|| new_stream(id, name.to_string()));
     }
 
-    /// The segment in which a stream goes on at `next`: its number, path and end.
+    /// The segment in which a stream goes on at `next`.
     pub fn locate(&self, stream: StreamId, next: u64) -> Option<&Segment> {
         let holds = |segment: &&Segment| segment.summary.of(stream).is_some_and(|holding| holding.last >= next);
         let first = |segment: &&Segment| segment.summary.of(stream).map_or(u64::MAX, |holding| holding.first.max(next));
-        // Among equals the copy comes before the original: that one's file may be in use again.
+        // With equal sequences the copy comes before the original, because the original's file may be in use again.
         self.segments.values().filter(holds).min_by_key(|segment| (first(segment), segment.summary.heat == Heat::Hot))
     }
 }

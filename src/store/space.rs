@@ -1,10 +1,11 @@
-//! What may be given back, and what gives way when space is short.
+//! Which segments may be freed, and which data is given up when space is short.
 //!
-//! Pure decisions over a snapshot; the committer carries them out. A segment is freed when each
-//! of its sections lies below its stream's floor and the frame that says so is synced. When the
-//! store is full, in this order: data that is only kept goes; the live rest of a segment that is
-//! mostly dead is copied out; streams that may lose their oldest data lose it, lowest priority
-//! first; otherwise sources wait.
+//! The decisions are pure functions over a snapshot; the committer carries them out. A segment is freed when each
+//! of its sections lies below its stream's floor and the frame that says so is synced.
+//!
+//! A full store makes room in this order. Data that is only kept goes first. Then the live rest of a segment that
+//! is mostly dead is copied out. Then streams that may lose their oldest data lose it, lowest priority first.
+//! Otherwise the sources wait.
 
 use super::log::body::{FloorEntry, Holding, Reason, StreamId, Summary};
 use super::log::layout::Heat;
@@ -13,15 +14,15 @@ use super::state::State;
 use crate::flow::record::is_own_stream;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The priority of a stream that is given none; from 0 (gives way first) to 9.
+/// The priority of a stream for which none is set; priorities go from 0 (gives way first) to 9.
 pub const PRIORITY: u8 = 5;
-/// Copying less than this out of a segment gains nothing, in bytes.
+/// A copy that would free less than this many bytes of a segment gains nothing.
 const WORTH_COPYING: u64 = 4096;
 
 /// How a stream's released data is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Keep {
-    /// At least this many stored bytes stay for replay; given up first when space is short.
+    /// At least this many stored bytes stay for replay; they are the first to be given up when space is short.
     pub bytes: u64,
 }
 
@@ -33,20 +34,20 @@ pub enum WhenFull {
     Block,
     /// The oldest records of the stream are given up.
     DropOldest,
-    /// What arrives for the stream is given up.
+    /// The records that arrive for the stream are given up.
     DropNewest,
 }
 
-/// What a stream may take, and what happens when it is too much.
+/// The space that a stream may take, and what happens when it takes more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StreamRule {
-    /// What is kept of its released data.
+    /// How much of the stream's released data is kept.
     pub keep: Option<Keep>,
-    /// At most so many stored bytes that are not released; overshot by one commit at most.
+    /// The largest number of stored bytes that are not released. One commit at most may exceed it.
     pub cap: Option<u64>,
-    /// What happens then, and when the store is full.
+    /// What happens at `cap`, and when the store is full.
     pub when_full: WhenFull,
-    /// From 0 (gives way first) to 9.
+    /// The priority of the stream, from 0 (gives way first) to 9.
     pub priority: u8,
 }
 
@@ -56,12 +57,12 @@ impl Default for StreamRule {
     }
 }
 
-/// Who holds a stream back.
+/// What holds a stream's data back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hold {
-    /// The lowest cursor of its readers.
+    /// The lowest cursor of the stream's readers.
     Cursor(u64),
-    /// It has no reader: only `keep` holds it.
+    /// The stream has no reader: only `keep` holds its data.
     Nobody,
 }
 
@@ -73,34 +74,34 @@ pub type Floors = BTreeMap<StreamId, FloorEntry>;
 pub enum Room {
     /// These floors rise.
     Raise(Floors),
-    /// The live rest of this segment is copied out of it.
+    /// The live rest of this segment is copied into another.
     Copy(u64),
-    /// The segment that is appended to holds nothing that is wanted once these floors rise: it is
-    /// sealed, and then freed.
+    /// The segment that is appended to holds nothing that is wanted once these floors rise. It is sealed, and then
+    /// freed.
     Seal(Floors),
-    /// There is none: sources wait.
+    /// There is no way to get room: sources wait.
     None,
 }
 
 /// All that decisions about space depend on.
 #[derive(Debug)]
 pub struct Snapshot<'a> {
-    /// As durable.
+    /// The state of the store, as durable.
     pub state: &'a State,
-    /// As durable.
+    /// The segments, as durable.
     pub segments: &'a BTreeMap<u64, Segment>,
     /// The segment that is appended to is never freed or copied.
     pub current: u64,
-    /// By stream.
+    /// The hold on each stream, by stream.
     pub holds: BTreeMap<StreamId, Hold>,
-    /// By stream.
+    /// The rule of each stream, by stream.
     pub rules: BTreeMap<StreamId, StreamRule>,
     /// Segments that turned out not to be worth copying under these floors.
     pub not_worth_copying: BTreeSet<u64>,
 }
 
 impl Snapshot<'_> {
-    /// The floors that could be set now because everything below is released and not kept.
+    /// The floors that can be set now, because all records below them are released and not kept.
     #[must_use]
     pub fn released(&self) -> Floors {
         let mut out = Floors::new();
@@ -108,7 +109,7 @@ impl Snapshot<'_> {
             let lowest = self.lowest(stream.id, stream.next);
             let kept = match (self.rule(stream.id).keep, self.hold(stream.id)) {
                 (Some(keep), _) => self.kept_from(stream.id, keep, stream.next),
-                // Without a reader and without `keep` nothing says that it may go.
+                // Without a reader and without `keep`, no rule says that the records may go.
                 (None, Hold::Nobody) => stream.floor,
                 (None, Hold::Cursor(_)) => lowest,
             };
@@ -120,11 +121,11 @@ impl Snapshot<'_> {
         out
     }
 
-    /// The segments that could be freed under these floors: what they hold is released, or was
-    /// copied out of them (a crash may come between the copy and the end of the original).
+    /// The segments that can be freed under these floors. Their records are released, or were copied out of them (a
+    /// crash may come between the copy and the removal of the original).
     #[must_use]
     pub fn freeable(&self, raised: &Floors) -> Vec<u64> {
-        // Few if any: a look at all others for each segment would be quadratic.
+        // There are few copies, if any. A search of all segments for each segment would be quadratic.
         let cold: Vec<&Summary> =
             self.segments.values().map(|segment| &segment.summary).filter(|s| s.heat == Heat::Cold).collect();
         let copied = |number: u64, holding: &Holding, floor: u64| {
@@ -155,7 +156,7 @@ impl Snapshot<'_> {
         if !current.is_empty() && current.iter().all(|holding| holding.last < self.floor(&raised, holding.stream)) {
             return Room::Seal(raised);
         }
-        // Rather than lose data, a little more is written.
+        // The store writes a little more before it loses data.
         let may_drop = self
             .state
             .streams
@@ -183,7 +184,7 @@ impl Snapshot<'_> {
             let Some(cap) = rule.cap.filter(|_| rule.when_full == WhenFull::DropOldest) else { continue };
             let mut excess = self.unreleased(stream.id).saturating_sub(cap);
             let lowest = self.lowest(stream.id, stream.next);
-            // Copies have high numbers and old records.
+            // Copied segments have high numbers and old records, so holdings are sorted by sequence.
             let mut holdings: Vec<&Holding> = self.holdings(stream.id).filter(|h| h.last >= lowest).collect();
             holdings.sort_by_key(|holding| holding.first);
             for holding in holdings {
@@ -192,7 +193,7 @@ impl Snapshot<'_> {
                 }
                 let live = holding.bytes_from(lowest);
                 let all = holding.last + 1 - holding.first.max(lowest);
-                // Within a segment in proportion.
+                // Within a segment, bytes are estimated in proportion to records.
                 let count = if excess >= live { all } else { (excess * all).div_ceil(live.max(1)).min(all) };
                 let floor = holding.first.max(lowest) + count;
                 excess = excess.saturating_sub(live);
@@ -203,7 +204,7 @@ impl Snapshot<'_> {
         out
     }
 
-    /// Streams that are over their own cap and lose nothing of what they have.
+    /// Streams that are over their own cap and whose rule does not drop their oldest records.
     #[must_use]
     pub fn full_streams(&self) -> BTreeMap<StreamId, WhenFull> {
         let capped = self.state.streams.keys().filter_map(|id| Some((*id, self.rule(*id), self.rule(*id).cap?)));
@@ -218,7 +219,7 @@ impl Snapshot<'_> {
         self.holdings(stream).filter(|holding| holding.last >= from).map(|holding| holding.bytes_from(from)).sum()
     }
 
-    /// What is only kept gives way, the oldest first: the next floor to raise.
+    /// The next floor to raise so that data that is only kept gives way, the oldest first.
     fn given_way(&self, raised: &Floors) -> Option<FloorEntry> {
         let kept = self.state.streams.values().filter_map(|stream| {
             let (number, holding) = self.first_live(raised, stream.id)?;
@@ -229,7 +230,7 @@ impl Snapshot<'_> {
         Some(FloorEntry { stream, floor, reason: Reason::Trim })
     }
 
-    /// A stream that may lose its oldest data, and how much of it goes first.
+    /// The next floor that drops data: of a stream that may lose its oldest records, the lowest priority first.
     fn victim(&self, raised: &Floors) -> Option<FloorEntry> {
         let droppable = self.state.streams.keys().filter(|id| self.rule(**id).when_full == WhenFull::DropOldest);
         let candidates = droppable.filter_map(|id| {
@@ -240,7 +241,7 @@ impl Snapshot<'_> {
         Some(FloorEntry { stream, floor, reason: Reason::Drop })
     }
 
-    /// The sealed segment with the fewest live bytes, if they are less than a share of it.
+    /// The sealed segment with the fewest live bytes, if they are less than this share of its size.
     fn laggard(&self, raised: &Floors, (part_of, whole): (u64, u64)) -> Option<u64> {
         let live = |segment: &Segment| {
             let holdings = segment.summary.holdings.iter();
@@ -258,14 +259,14 @@ impl Snapshot<'_> {
         sparse.min().map(|(_, number)| number)
     }
 
-    /// The sealed segment in which a stream's live data begins.
+    /// The sealed segment in which a stream's live data begins, and what it holds of the stream.
     fn first_live(&self, raised: &Floors, stream: StreamId) -> Option<(u64, &Holding)> {
         let floor = self.floor(raised, stream);
         let live = self.sealed().filter_map(|segment| Some((segment.summary.number, segment.summary.of(stream)?)));
         live.filter(|(_, holding)| holding.last >= floor).min_by_key(|(_, holding)| holding.first)
     }
 
-    /// The lowest sequence that `keep` still wants, whole segments at a time.
+    /// The lowest sequence that `keep` still wants; `keep` holds whole segments.
     fn kept_from(&self, stream: StreamId, keep: Keep, next: u64) -> u64 {
         let mut held = 0;
         let mut from = next;
@@ -297,7 +298,7 @@ impl Snapshot<'_> {
         self.holds.get(&stream).copied().unwrap_or(Hold::Nobody)
     }
 
-    /// What every reader has released ends here.
+    /// The first sequence that some reader has not released.
     fn lowest(&self, stream: StreamId, without_reader: u64) -> u64 {
         match self.hold(stream) {
             Hold::Cursor(next) => next.max(self.state.streams.get(&stream).map_or(0, |stream| stream.floor)),
@@ -306,7 +307,7 @@ impl Snapshot<'_> {
     }
 
     fn floor(&self, raised: &Floors, stream: StreamId) -> u64 {
-        // What is held of a stream that is not known is wanted.
+        // The data of an unknown stream is wanted.
         let set = self.state.streams.get(&stream).map_or(0, |stream| stream.floor);
         raised.get(&stream).map_or(set, |entry| entry.floor.max(set))
     }

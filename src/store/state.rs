@@ -1,14 +1,14 @@
-//! What the log says, added up: streams, cursors, positions, the epoch.
+//! The state that the frames of the log add up to: streams, cursors, positions, the epoch.
 //!
-//! The committer and the recovery apply the same frames with the same code, so that a start
-//! finds exactly what was running before.
+//! The committer and the recovery apply the same frames with the same code. A start therefore finds exactly the
+//! state that was running before.
 
 use super::log::body::{Checkpoint, Commit, CursorEntry, FloorEntry, PositionEntry, Reason, StreamId, StreamState};
 use crate::flow::lane::LaneId;
 use crate::platform::clock;
 use std::collections::BTreeMap;
 
-/// A gone reader's cursor is kept this long, in milliseconds (30 days).
+/// The cursor of a removed reader is kept this long, in milliseconds (30 days).
 const CURSOR_KEPT_MS: i64 = 30 * 24 * 3600 * 1000;
 
 /// A range of sequences that should be there and is not.
@@ -29,16 +29,16 @@ pub struct State {
     pub epoch: u64,
     /// The machine that the store was made on.
     pub machine: [u8; 16],
-    /// By number.
+    /// The streams, by number.
     pub streams: BTreeMap<StreamId, StreamState>,
-    /// By reader and stream.
+    /// The cursors, by reader and stream.
     pub cursors: BTreeMap<(String, StreamId), CursorEntry>,
-    /// By source and part.
+    /// The positions of sources, by source and part.
     pub positions: BTreeMap<(String, String), Vec<u8>>,
 }
 
 impl State {
-    /// From a checkpoint.
+    /// The state that a checkpoint holds.
     #[must_use]
     pub fn from_checkpoint(checkpoint: &Checkpoint) -> Self {
         let mut state = Self { epoch: checkpoint.epoch, machine: checkpoint.machine, ..Self::default() };
@@ -48,7 +48,7 @@ impl State {
         state
     }
 
-    /// As a checkpoint.
+    /// The checkpoint that holds this state.
     #[must_use]
     pub fn checkpoint(&self, stamp: super::log::body::Stamp, sealed: Option<super::log::body::Summary>) -> Checkpoint {
         Checkpoint {
@@ -70,7 +70,7 @@ impl State {
         }
     }
 
-    /// Takes a commit into account; returns ranges that its sections show to be missing.
+    /// Applies a commit. Returns the ranges that are missing in front of its sections.
     pub fn apply(&mut self, commit: &Commit) -> Vec<Missing> {
         let mut missing = Vec::new();
         for stream in &commit.streams {
@@ -94,9 +94,9 @@ impl State {
         missing
     }
 
-    /// Ends the cursors of readers that were not seen for long.
+    /// Removes the cursors of readers that were not seen for 30 days.
     pub fn forget_cursors(&mut self, wall_ms: i64) {
-        // A cursor last seen under a clock that was not set has no age.
+        // A cursor that was last seen under an unset clock has no known age.
         self.cursors.retain(|_, cursor| {
             !clock::is_credible(cursor.seen_ms) || wall_ms.saturating_sub(cursor.seen_ms) < CURSOR_KEPT_MS
         });
@@ -119,7 +119,7 @@ impl State {
                 // Released records may have been damaged since: their sequences are spent all the same.
                 stream.next = stream.next.max(spent(cursor));
             }
-            // A frame that was long in the making may bring an older one than the frame before it.
+            // A frame that took long to write may bring an older cursor than the frame before it.
             let key = (cursor.reader.clone(), cursor.stream);
             let age = |cursor: &CursorEntry| (cursor.next, spent(cursor));
             if self.cursors.get(&key).is_none_or(|known| age(known) <= age(cursor)) {
@@ -146,7 +146,8 @@ impl State {
     }
 }
 
-/// Everything below was read by a cursor or by its whole lane, which is ahead of it while a part waits.
+/// The first sequence that neither the cursor nor its whole lane has passed. While a part of the stream is a lane
+/// of its own, the whole lane is ahead of the cursor.
 fn spent(cursor: &CursorEntry) -> u64 {
     let whole = cursor.lanes.iter().find(|mark| mark.lane == LaneId::WHOLE);
     whole.map_or(cursor.next, |mark| mark.next.max(cursor.next))

@@ -1,9 +1,12 @@
-//! Steps of a query: what it read, what it made of it and what it keeps are committed whole or not at all.
+//! Steps of a query: the records that it read, its results and its state are committed whole or not at all.
 //!
-//! Invariants: after any crash the cursors of a query's inputs, its output and its state are those of one and the
-//! same step. A stream has one kind of writer, sources or queries, so that two groups that wait never number the
-//! same records. The state is a stream of its own (`forebay.state.` and the reader's name); the query's cursor there
-//! stands at the first piece of its last complete snapshot, which holds that back like any other data.
+//! Invariants: after any crash, the cursors of a query's inputs, its output and its state belong to one and the
+//! same step. A stream has one kind of writer, sources or queries, so that two waiting groups never number the same
+//! records.
+//!
+//! The state is a stream of its own, named `forebay.state.` and the reader's name. The query's cursor in that
+//! stream is the first piece of its last complete snapshot. The cursor holds back the snapshot and the later
+//! changes like any other data.
 
 use super::claim::{OtherWriter, Writer};
 use super::group::Part;
@@ -16,49 +19,50 @@ use crate::flow::receipt::Ticket;
 use crate::flow::record::{MAX_RECORD, PayloadKind, Record};
 use bytes::Bytes;
 
-/// A query keeps no more, in stored bytes: beyond that it must write a snapshot, and none that is larger.
+/// The largest state that a query keeps, in stored bytes. With more than this it must write a snapshot, and no
+/// larger one.
 pub const MAX_STATE: u64 = 16 << 20;
 
 /// One step of a query.
 #[derive(Debug, Clone, Default)]
 pub struct Step {
-    /// The next sequence of each input that it read.
+    /// The inputs that the step read, each with its next sequence.
     pub inputs: Vec<(StreamId, u64)>,
-    /// What it made.
+    /// The records that the step made.
     pub output: Vec<Part>,
-    /// What it keeps.
+    /// The change of the query's state.
     pub kept: Kept,
 }
 
-/// What a step changes of a query's state, in the query's own encoding; at most 1 MiB.
+/// The change of a query's state in a step, in the query's own encoding; at most 1 MiB.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Kept {
-    /// Nothing.
+    /// The state does not change.
     #[default]
     Nothing,
-    /// A change to what there is.
+    /// A change to the present state.
     Change(Bytes),
     /// A piece of a snapshot. A snapshot counts when its last piece is there, with no change between its pieces.
-    /// One of several pieces comes in steps that read and make nothing: until its last piece is there, the state
-    /// is what it was before.
+    /// The pieces of a snapshot of several pieces come in steps that read and make nothing. Until the last piece is
+    /// there, the state is the one before the snapshot.
     Snapshot {
-        /// The piece.
+        /// The bytes of the piece.
         piece: Bytes,
-        /// Whether it is the first, and whether it is the last.
+        /// Whether the piece is the first, and whether it is the last.
         place: Place,
     },
 }
 
-/// Where a piece of a snapshot stands.
+/// The place of a piece in its snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
-    /// It is the whole of it.
+    /// The piece is the whole snapshot.
     Whole,
-    /// More follow.
+    /// The piece is the first; more pieces follow.
     First,
-    /// Some came before, and more follow.
+    /// Some pieces came before, and more follow.
     Middle,
-    /// Some came before.
+    /// The piece is the last; some pieces came before.
     Last,
 }
 
@@ -67,28 +71,29 @@ pub enum Place {
 pub struct Memory {
     /// The pieces of the last complete snapshot.
     pub snapshot: Vec<Bytes>,
-    /// The changes since, in order.
+    /// The changes since the snapshot, in order.
     pub changes: Vec<Bytes>,
-    /// Some of it cannot be read: what is here is of no use, unless the query can make it again from its inputs.
+    /// A part of the state cannot be read. The part here is of no use, unless the query can make the state again
+    /// from its inputs.
     pub is_damaged: bool,
 }
 
-/// Why a step was not taken in.
+/// Why the store refused a step.
 #[derive(Debug, thiserror::Error)]
 pub enum StepError {
-    /// Enough waits already: again when `Store::stepped` has moved on. The step comes back.
+    /// Enough bytes wait already. The step comes back; commit it again when `Store::stepped` has moved on.
     #[error("the store has no room for a query at the moment")]
     Full(Box<Step>),
-    /// More than `MAX_ATOM`, or a piece of state of more than 1 MiB.
+    /// The step is larger than `MAX_ATOM`, or a piece of its state is larger than 1 MiB.
     #[error("a step of {0} bytes is larger than the limit of {MAX_ATOM}, or its state comes in a piece of over 1 MiB")]
     TooLarge(usize),
     /// The changes since the last snapshot are more than `MAX_STATE`: a snapshot is due.
     #[error("the state has more than {MAX_STATE} bytes of changes: a snapshot is due")]
     StateTooLarge,
-    /// A piece of a snapshot came along with something else.
+    /// A piece of a snapshot of several pieces came together with inputs or output.
     #[error("a snapshot of several pieces comes in steps that read and make nothing")]
     Mixed,
-    /// A stream of its output has another kind of writer.
+    /// A stream of the output has another kind of writer.
     #[error(transparent)]
     OtherWriter(#[from] OtherWriter),
     /// The store is closed.
@@ -96,7 +101,7 @@ pub enum StepError {
     Closed,
 }
 
-/// What a record in the stream of a state is; its key says so.
+/// The kind of a record in the stream of a state; the key of the record says which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Piece {
     /// A change.
@@ -116,20 +121,20 @@ const PIECES: [(&str, Piece); 5] = [
 /// A piece of a state in a group: the record `at` of the group's section.
 #[derive(Debug, Clone)]
 pub struct Mark {
-    /// The query.
+    /// The name of the query's reader.
     pub reader: String,
     /// The stream of its state.
     pub stream: StreamId,
-    /// What it is.
+    /// The kind of the piece.
     pub piece: Piece,
-    /// The section in the group.
+    /// The index of the section in the group.
     pub section: usize,
-    /// The record in the section.
+    /// The index of the record in the section.
     pub at: u32,
 }
 
 impl Step {
-    /// Bytes that it adds to a group, roughly.
+    /// The bytes that the step adds to a group, approximately.
     #[must_use]
     pub fn weight(&self) -> usize {
         let kept = self.kept.piece().map_or(0, |(_, bytes)| bytes.len() + 24);
@@ -200,7 +205,7 @@ fn record(piece: Piece, bytes: &Bytes, arrival_ms: i64) -> Record {
 }
 
 impl Memory {
-    /// Reads it from the first piece of its snapshot on.
+    /// Reads the state, from the first piece of its snapshot on.
     pub(super) fn read(mut reader: Reader) -> Result<Self, ReadError> {
         let (mut memory, mut begun) = (Self::default(), None::<Vec<Bytes>>);
         while let Some(item) = reader.read()? {
@@ -218,7 +223,7 @@ impl Memory {
 
     fn take(&mut self, begun: &mut Option<Vec<Bytes>>, piece: Option<Piece>, bytes: Bytes) {
         let complete = match piece {
-            // A newer Forebay wrote it.
+            // A newer version of Forebay wrote this piece.
             None => {
                 self.is_damaged = true;
                 None

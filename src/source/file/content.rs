@@ -1,7 +1,7 @@
-//! What the bytes of a file mean: text as it is, UTF-16, or packed with gzip or zstd.
+//! How the bytes of a file become text: plain text, UTF-16, or packed with gzip or zstd.
 //!
-//! Invariant: an offset counts bytes of the file for text and UTF-16, and bytes of the unpacked
-//! text for packed files; reading at an offset gives the same text whenever it is done.
+//! Invariant: an offset counts bytes of the file for plain text and UTF-16, and bytes of the unpacked text for
+//! packed files. Reading at an offset gives the same text at any time.
 
 use super::saved::{FINGERPRINT, Fingerprint, read_at};
 use crate::source::ZSTD_WINDOW_LOG;
@@ -9,7 +9,7 @@ use flate2::read::MultiGzDecoder;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 
-/// What files may begin with that are not plain text, and what it means.
+/// The marks that files may begin with, and the encoding that each mark means.
 const MARKS: [(&[u8], Mark); 5] = [
     (&[0xef, 0xbb, 0xbf], Mark::Utf8),
     (&[0xff, 0xfe], Mark::Utf16Little),
@@ -31,31 +31,32 @@ enum Mark {
     Zstd,
 }
 
-/// How a file is read.
+/// The encoding of a file.
 #[derive(Debug)]
 pub enum Content {
-    /// Text as it is; it begins after a byte order mark of so many bytes.
+    /// Plain text; it begins after a byte order mark of this many bytes.
     Plain(u64),
     /// UTF-16, big-endian or little-endian, after a byte order mark.
     Utf16 {
-        /// Big-endian.
+        /// Whether the high byte of each unit comes first.
         big: bool,
     },
-    /// Packed.
+    /// Packed with gzip or zstd.
     Packed(Box<Unpacked>),
 }
 
 /// A piece of text.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Piece {
-    /// UTF-8, or whatever bytes a plain file has.
+    /// UTF-8; the text of a plain file may have any bytes.
     pub text: Vec<u8>,
-    /// Nothing comes after it at the moment.
+    /// No text follows this piece at the moment.
     pub at_end: bool,
 }
 
 impl Content {
-    /// By how a file begins; `None` while that is not known. `rest` says that no more will come.
+    /// Finds the encoding by the first bytes of a file; `None` while too few bytes are there. `rest` says that
+    /// no more bytes will come.
     pub fn of(file: &File, rest: bool) -> io::Result<Option<Self>> {
         let mut head = [0; LONGEST_MARK];
         let n = read_at(file, &mut head, 0)?;
@@ -72,7 +73,7 @@ impl Content {
         })
     }
 
-    /// Where its text begins.
+    /// The offset at which the text begins.
     pub fn start(&self) -> u64 {
         match self {
             Self::Plain(mark) => *mark,
@@ -81,7 +82,8 @@ impl Content {
         }
     }
 
-    /// Where its text ends, if the file has so many bytes; far away while that is not known.
+    /// The offset at which the text ends, in a file of `size` bytes. It is `u64::MAX` while the end of a packed
+    /// file is not known.
     pub fn end(&self, size: u64) -> u64 {
         match self {
             Self::Plain(_) | Self::Utf16 { .. } => size,
@@ -89,19 +91,19 @@ impl Content {
         }
     }
 
-    /// How much further a piece of its text takes one.
+    /// The number that a piece of text adds to the offset.
     pub fn width(&self, text: &[u8]) -> u64 {
         match self {
             Self::Plain(_) | Self::Packed(_) => text.len() as u64,
-            // What is no character in UTF-16 became one that takes one unit, as it did.
+            // A bad unit of UTF-16 became a replacement character, which takes one unit as well.
             Self::Utf16 { .. } => {
                 String::from_utf8_lossy(text).chars().map(|character| 2 * character.len_utf16() as u64).sum()
             }
         }
     }
 
-    /// Reads up to `want` bytes at an offset; `size` is how much of the file there is to read, and
-    /// `rest` says that its last bytes are all there will be.
+    /// Reads up to `want` bytes at an offset. `size` is the number of bytes in the file that may be read, and
+    /// `rest` says that no more bytes will come.
     pub fn read(&mut self, file: &File, offset: u64, want: usize, size: u64, rest: bool) -> io::Result<Piece> {
         let big = match self {
             Self::Packed(unpacked) => return unpacked.read(file, offset, want),
@@ -120,7 +122,7 @@ impl Content {
         Ok(Piece { text, at_end })
     }
 
-    /// Lets go of what it holds; reading goes on as if nothing had been.
+    /// Frees the memory for unpacking. Later reads give the same text as before.
     pub fn close(&mut self) {
         if let Self::Packed(unpacked) = self {
             (unpacked.reader, unpacked.window) = (None, Vec::new());
@@ -139,7 +141,7 @@ impl Content {
         matches!(self, Self::Packed(unpacked) if unpacked.reader.is_some())
     }
 
-    /// Why the text of a packed file ends where it does, if that is not its proper end: once.
+    /// The reason why a packed file ends too early, if it does. The reason is returned once.
     pub fn trouble(&mut self) -> Option<String> {
         match self {
             Self::Packed(unpacked) => unpacked.trouble.take(),
@@ -148,7 +150,7 @@ impl Content {
     }
 }
 
-/// Text of UTF-16; half a character at the end is left out unless nothing follows.
+/// UTF-8 of UTF-16. Half a character at the end is left out, unless `rest` says that nothing follows.
 fn utf8_of_utf16(bytes: &[u8], big: bool, rest: bool) -> Vec<u8> {
     let unit = |pair: &[u8]| match pair {
         [a, b] if big => u16::from_be_bytes([*a, *b]),
@@ -162,7 +164,7 @@ fn utf8_of_utf16(bytes: &[u8], big: bool, rest: bool) -> Vec<u8> {
     char::decode_utf16(units).map(|read| read.unwrap_or(char::REPLACEMENT_CHARACTER)).collect::<String>().into_bytes()
 }
 
-/// Whether a packed file begins, unpacked, as another one that was plain.
+/// Whether the unpacked text of a packed file begins like another file, which was plain.
 pub fn unpacks_to(file: &File, beginning: Fingerprint) -> bool {
     let read = || {
         let Some(Content::Packed(mut unpacked)) = Content::of(file, true)? else { return Ok(false) };
@@ -173,7 +175,7 @@ pub fn unpacks_to(file: &File, beginning: Fingerprint) -> bool {
     read().unwrap_or(false)
 }
 
-/// Reads a file from its beginning without moving the place that others read at.
+/// Reads a file from its beginning, without moving the position of other readers.
 struct Forward {
     file: File,
     at: u64,
@@ -192,7 +194,7 @@ pub struct Unpacked {
     is_zstd: bool,
     reader: Option<Box<dyn Read + Send>>,
     window: Vec<u8>,
-    /// Where the window begins.
+    /// The offset in the text at which the window begins.
     at: u64,
     end: Option<u64>,
     trouble: Option<String>,
@@ -246,7 +248,7 @@ impl Unpacked {
             Ok(0) => self.end = Some(self.at + self.window.len() as u64),
             Ok(n) => self.window.extend_from_slice(&step[..n]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // The file could not be read: that says nothing of what is in it.
+            // The file could not be read: this says nothing about its content.
             Err(error) if error.raw_os_error().is_some() => {
                 self.reader = None;
                 return Err(error);

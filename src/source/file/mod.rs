@@ -1,4 +1,4 @@
-//! Lines of files: one file, or all that match a pattern.
+//! Reads lines of files: one file, or all files that match a pattern.
 //!
 //! Invariants: a line enters the store exactly once, because its position is in the same commit;
 //! a file is known by device, inode and the CRC of its beginning, not by its name; a renamed
@@ -22,10 +22,10 @@ use std::time::Duration;
 pub use tail::Tail;
 use tokio::time::Instant;
 
-/// Files of a folder that is watched are looked at this often when nothing changes.
+/// A watched folder in which nothing changes is looked at this often.
 const REST: Duration = Duration::from_secs(10);
 
-/// Which files there are.
+/// Says which files match the path, and whether they can be read.
 pub(super) fn probe(settings: &Settings) -> Result<String, String> {
     let paths = glob::glob(&settings.path).map_err(|error| error.to_string())?;
     let files: Vec<_> = paths.filter_map(Result::ok).filter(|path| path.is_file()).collect();
@@ -37,8 +37,8 @@ pub(super) fn probe(settings: &Settings) -> Result<String, String> {
     }
 }
 
-/// A change of the folder, if it is watched; not before a time: it is never looked at more often than
-/// without a watch.
+/// Waits for a change of the folder, if it is watched, and at least until `not_before`. So the folder is never
+/// looked at more often than without a watch.
 async fn changed(watch: Option<&Watch>, not_before: Instant) -> std::io::Result<()> {
     match watch {
         Some(watch) => watch.changed().await?,
@@ -59,9 +59,9 @@ pub(super) async fn run(settings: Settings, context: Context) {
     tracing::info!(event = event::SOURCE_UP, source = %name, "reading files");
     loop {
         let looked = Instant::now();
-        // What changes from here on wakes.
+        // Every change from here on wakes the loop below.
         let is_watched = watch.as_ref().is_some_and(|watch| watch.folder(&folder));
-        // Files may lie on slow cards: reading never holds up the network.
+        // Files may be on slow cards: another thread reads them, so that the network never waits.
         let settled = giver.settled();
         let read = tokio::task::spawn_blocking(move || {
             let frames = tail.poll(settled);
@@ -79,7 +79,7 @@ pub(super) async fn run(settings: Settings, context: Context) {
         had_files |= tail.has_files();
         match (tail.has_files(), had_files) {
             (true, _) => health.up(),
-            // What was there was read and put away.
+            // The files that were there are read and put away.
             (false, true) => health.idle(),
             (false, false) => health.waiting(format_args!("no file matches {pattern} yet")),
         }

@@ -1,14 +1,14 @@
-//! How the lines of all files of a source are read.
+//! The rules by which the lines of all files of a source are read.
 
 use regex_lite::Regex;
 use std::time::Duration;
 
-/// See the module.
+/// The rules of one source.
 #[derive(Debug)]
 pub struct Rules {
     /// The longest line, in bytes.
     pub max_line: usize,
-    /// Between values, where the first line names the columns.
+    /// The character between values, if the first line names the columns.
     pub header: Option<u8>,
     /// A line that matches begins a message.
     pub message_start: Option<Regex>,
@@ -19,9 +19,10 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// Whether a line names columns rather than having values. Programs write their header again when they
-    /// start, perhaps with other columns: the first name is the one of the header before it, at least half of
-    /// its names are there again, and no value is a number. A row may well begin with the first column's name.
+    /// Whether a line names columns, rather than having values. Programs write their header again when they
+    /// start, perhaps with other columns. Such a line begins with the same name as the header before it. At
+    /// least half of that header's names are in the line, and no value is a number. A line of values may also
+    /// begin with the first column's name.
     pub fn is_header(&self, header: &[u8], line: &[u8]) -> bool {
         let Some(delimiter) = self.header else { return false };
         let line = trimmed(line);
@@ -43,7 +44,7 @@ impl Rules {
     }
 }
 
-/// A line without its end.
+/// A line without the LF or CR LF at its end.
 pub fn trimmed(line: &[u8]) -> &[u8] {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     line.strip_suffix(b"\r").unwrap_or(line)

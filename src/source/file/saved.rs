@@ -1,4 +1,4 @@
-//! What a file is known by, and what is saved of it with every commit.
+//! The identity of a file, and the state of it that every commit saves.
 
 use crate::flow::frame::Frame;
 use crate::platform::random;
@@ -10,41 +10,41 @@ use std::path::{Path, PathBuf};
 
 /// The longest header of columns, in bytes.
 pub const HEADER: usize = 64 << 10;
-/// How much of the beginning tells files apart, in bytes.
+/// Files are compared by at most this many bytes of their beginning.
 pub const FINGERPRINT: usize = 1024;
-/// What a file is to the operating system.
+/// The identity of a file for the operating system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct FileId {
-    /// The device.
+    /// The number of the device that holds the file.
     pub device: u64,
-    /// The inode.
+    /// The inode number of the file.
     pub inode: u64,
 }
 
 impl FileId {
-    /// Of a file.
+    /// The identity of the file with this metadata.
     pub fn of(meta: &Metadata) -> Self {
         Self { device: meta.dev(), inode: meta.ino() }
     }
 }
 
-/// The part of a source that a file is: what its position is saved under. The number tells it from
-/// files that got its inode after it.
+/// The part of a source that stands for one file: its position is saved under this name. The number
+/// distinguishes the file from later files with the same inode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Part {
-    /// The file.
+    /// The device and inode of the file.
     pub id: FileId,
-    /// By chance; 0 before version 0.2.
+    /// A random number; 0 in positions that a version before 0.2 saved.
     pub number: u32,
 }
 
 impl Part {
-    /// Of a file that is not known yet.
+    /// A new part, for a file that is not known yet.
     pub fn new(id: FileId) -> Self {
         Self { id, number: random::u32() }
     }
 
-    /// From its name.
+    /// Reads a part from the name under which it was saved.
     pub fn parse(name: &str) -> Option<Self> {
         let mut parts = name.split(':');
         let mut next = || parts.next().map(|part| u64::from_str_radix(part, 16));
@@ -53,12 +53,12 @@ impl Part {
         Some(Self { id: FileId { device, inode }, number })
     }
 
-    /// All parts that a file may be.
+    /// All parts with this device and inode.
     pub fn all(id: FileId) -> std::ops::RangeInclusive<Self> {
         Self { id, number: 0 }..=Self { id, number: u32::MAX }
     }
 
-    /// Takes back what was saved.
+    /// A frame that removes the saved position of the file.
     pub fn farewell(self) -> Frame {
         Frame::position(self.to_string(), Vec::new())
     }
@@ -70,17 +70,19 @@ impl std::fmt::Display for Part {
     }
 }
 
-/// A part of a file: its beginning, which files that are only appended to keep, or what is before a place.
+/// A checksum of some bytes of a file: of its beginning, which appending does not change, or of the bytes
+/// before an offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Fingerprint {
-    /// Bytes looked at, `FINGERPRINT` at most.
+    /// The number of bytes in the checksum, at most `FINGERPRINT`.
     pub length: u32,
-    /// Their CRC32C.
+    /// The CRC32C of these bytes.
     pub crc: u32,
 }
 
 impl Fingerprint {
-    /// Of a file's first `length` bytes at most, without NULs behind them: those may be written yet.
+    /// The fingerprint of a file's first `length` bytes at most. NULs at their end are left out, because the
+    /// file may still be written there.
     pub fn of(file: &File, length: usize) -> io::Result<Self> {
         let bytes = Self::bytes(file, length)?;
         let end = bytes.iter().rposition(|byte| *byte != 0).map_or(bytes.len(), |at| at + 1);
@@ -98,7 +100,7 @@ impl Fingerprint {
         Self { length: u32::try_from(bytes.len()).unwrap_or(0), crc: crc32c::crc32c(bytes) }
     }
 
-    /// Of a file's bytes before an offset; of none when they cannot be read.
+    /// The fingerprint of the bytes before an offset; empty if they cannot be read.
     pub fn before(file: &File, offset: u64) -> Self {
         let length = usize::try_from(offset).unwrap_or(FINGERPRINT).min(FINGERPRINT);
         let mut bytes = vec![0; length];
@@ -106,7 +108,7 @@ impl Fingerprint {
         if n.is_ok_and(|n| n == length) { Self::over(&bytes) } else { Self::default() }
     }
 
-    /// Whether there was nothing but NULs.
+    /// Whether all these bytes were NULs.
     pub fn is_nuls(self) -> bool {
         self == Self::over(&[0; FINGERPRINT][..usize::try_from(self.length).unwrap_or(0).min(FINGERPRINT)])
     }
@@ -118,36 +120,36 @@ impl Fingerprint {
     }
 }
 
-/// What is saved with every commit.
+/// The state of a file that every commit saves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Saved {
-    /// The file.
+    /// The device and inode of the file.
     pub id: FileId,
-    /// Where it was.
+    /// The path of the file at that time.
     pub path: PathBuf,
-    /// The next byte.
+    /// The offset of the next byte to read.
     pub offset: u64,
-    /// How it begins.
+    /// The fingerprint of the beginning of the file.
     pub fingerprint: Fingerprint,
-    /// Where the line is that names the columns.
+    /// The offset of the line that names the columns.
     pub header_at: Option<u64>,
-    /// Its place in the order of files.
+    /// The place of the file in the order of reading.
     pub turn: Turn,
-    /// What is before the next byte; of length 0 where that is not known.
+    /// The fingerprint of the bytes before `offset`; of length 0 if it is not known.
     pub tail: Fingerprint,
 }
 
-/// Which files are read before which: of those that began under one name, the one with the lower number
-/// is read to its end first, whatever they are called later.
+/// The order in which files are read. Of the files that began under one name, the file with the lower number is
+/// read to its end first. Later names of the files do not matter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Turn {
-    /// The path that the file, or the one that it is a copy of, began under.
+    /// The path under which the file began. For a copy, the path under which its original began.
     pub name: PathBuf,
-    /// Rises with each file that a source finds.
+    /// The number of the file; it rises with each file that a source finds.
     pub number: u64,
 }
 
-/// As this version of the source saved it before there were turns.
+/// The saved state of a file before it had a turn and a tail.
 #[derive(Deserialize)]
 struct SavedWithHeader {
     id: FileId,
@@ -157,7 +159,7 @@ struct SavedWithHeader {
     header_at: Option<u64>,
 }
 
-/// As versions before 0.2 saved it.
+/// The saved state of a file in versions before 0.2.
 #[derive(Deserialize)]
 struct SavedBefore {
     id: FileId,
@@ -167,10 +169,11 @@ struct SavedBefore {
 }
 
 impl Saved {
-    /// Whether a file has all that was read of this one, as far as its beginning and its end show.
+    /// Whether the file at `path` contains everything that was read of this file, as far as the beginning and
+    /// the last bytes show.
     pub fn is_within(&self, path: &Path) -> bool {
         let has_tail = |file: &File| match self.tail.length {
-            // Nothing was read, or what was before the place is not known.
+            // Nothing was read, or the bytes before the offset are not known.
             0 => file.metadata().is_ok_and(|meta| self.offset <= meta.len()),
             _ => self.tail == Fingerprint::before(file, self.offset),
         };
@@ -178,12 +181,12 @@ impl Saved {
         self.fingerprint.length > 0 && File::open(path).is_ok_and(is_within)
     }
 
-    /// Whether a file still begins as this one did.
+    /// Whether the file at `path` still begins like this file.
     pub fn is_of(&self, path: &Path) -> bool {
         File::open(path).is_ok_and(|file| self.fingerprint.matches(&file))
     }
 
-    /// From a position.
+    /// Reads the state from a saved position, also from one of an earlier version.
     pub fn decode(value: &[u8]) -> Option<Self> {
         let turn = |path: &Path| Turn { name: path.into(), number: 0 };
         let with_header = || {

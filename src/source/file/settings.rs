@@ -13,51 +13,51 @@ const MS: Duration = Duration::from_millis(1);
 pub const KIND: Kind =
     Kind { name: "file", doc: "Lines of files, or whole files: one file or all that match a pattern.", read };
 
-/// How files are read.
+/// The settings of a source of files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// A path, or a pattern with `*`, `?`, `[..]`.
     pub path: String,
-    /// Start at the end of files that are there at the very first start.
+    /// Whether files that exist at the very first start are read from their end.
     pub from_end: bool,
-    /// Look for more this often.
+    /// The time between two looks for new data and new files.
     pub poll: Duration,
-    /// A last line without a newline is taken as it is after this long without change; else when the file
-    /// was rotated, removed or is complete.
+    /// A last line without a newline is taken as it is after this long without a change. Without this setting,
+    /// it is taken when the file was rotated, removed or is complete.
     pub unterminated_after: Option<Duration>,
-    /// A file that was renamed or removed is let go after this long without change.
+    /// A file that was renamed or removed is no longer followed after this long without a change.
     pub gone_after: Duration,
-    /// The longest line in bytes; longer ones become dead letters.
+    /// The longest line, in bytes; a longer line becomes a dead letter.
     pub max_line: usize,
-    /// Between the values of a file whose first line names its columns.
+    /// The character between the values of a file whose first line names its columns.
     pub header: Option<u8>,
-    /// A line that matches this begins a message; others belong to the one before.
+    /// A line that matches this pattern begins a message; other lines belong to the message before them.
     pub message_start: Option<String>,
-    /// Files that were not written to for longer are not begun.
+    /// A file whose last write is older than this is not begun.
     pub ignore_older: Option<Duration>,
     /// Each file is one message.
     pub whole: bool,
-    /// What becomes of a file that has been read, when its records are safe.
+    /// What happens to a file that was read, when its records are safe.
     pub when_done: WhenDone,
     /// A file is taken to be complete after this long without change.
     pub done_after: Duration,
-    /// Files that are open at a time.
+    /// The number of files that are kept open at a time.
     pub max_open: usize,
 }
 
-/// What becomes of a file that has been read.
+/// What happens to a file that was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WhenDone {
-    /// It stays, and is read on when it grows.
+    /// The file stays, and reading goes on when it grows.
     Keep,
-    /// It goes to the folder `done` beside it.
+    /// The file moves to the folder `done` beside it.
     Move,
-    /// It is removed.
+    /// The file is removed.
     Delete,
 }
 
 impl Settings {
-    /// With the defaults.
+    /// Settings for a path, with the defaults.
     #[must_use]
     pub fn new(path: &str) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! What a request says of itself, and what is answered.
+//! The token and the unit of times in a request, and the answers to requests.
 
 use super::settings::INFLUX_UNITS;
 use crate::platform::http::Whole;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// An answer; boxed, since errors are answers too.
 pub type Answer = Box<Whole>;
 
-/// What a client that finds no room is told to wait, in seconds.
+/// A client that is told to wait may try again after this many seconds.
 const RETRY_AFTER: &str = "1";
 
 /// An answer with a line of text, or without.
@@ -24,15 +24,15 @@ pub fn say(status: StatusCode, message: &str) -> Answer {
     Box::new(response)
 }
 
-/// The same, with the time after which the device may try again.
+/// An answer like that of `say`, with the time after which the client may try again.
 pub fn wait(status: StatusCode, message: &str) -> Answer {
     let mut response = say(status, message);
     response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static(RETRY_AFTER));
     response
 }
 
-/// Whether a request bears the token: as `Authorization: Bearer TOKEN`, or `Token TOKEN` as clients of
-/// InfluxDB say it. Compared by their hashes: how long it takes says nothing of the token.
+/// Whether a request bears the token: as `Authorization: Bearer TOKEN`, or as `Token TOKEN` like clients of
+/// InfluxDB. The hashes are compared, so that the time of the comparison says nothing about the token.
 pub fn bears(headers: &HeaderMap, token: &Secret) -> bool {
     let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let given = given

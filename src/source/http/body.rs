@@ -9,24 +9,24 @@ use std::io::Read;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Why there is no body.
+/// Why a body cannot be used.
 #[derive(Debug, PartialEq, Eq)]
 pub enum BodyError {
-    /// More bytes than allowed, packed or unpacked.
+    /// The body has more bytes than allowed, packed or unpacked.
     TooLarge,
-    /// It ended early, or does not unpack.
+    /// The body ended early, or cannot be unpacked.
     Bad(String),
-    /// A coding that is not known here.
+    /// The content coding is not supported.
     Coding(String),
-    /// Others send so much that there is no memory for it.
+    /// Other requests take so much memory that there is none for this body.
     NoRoom,
 }
 
-/// Reads and unpacks it; what it takes in memory is taken from `room`, and given back with the permit. As many as
-/// `unpackers` lets in unpack at a time.
+/// Reads and unpacks a body. Its memory is taken from `room`, and given back with the permit. `unpackers`
+/// limits the number of bodies that are unpacked at a time.
 ///
 /// # Errors
-/// When it is too large, broken, or packed in another way than gzip and zstd; when there is no room.
+/// When the body is too large, broken, or packed in another way than gzip and zstd; when there is no room.
 pub async fn read(
     mut body: Incoming,
     coding: Option<&str>,
@@ -38,7 +38,7 @@ pub async fn read(
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         room.clone().try_acquire_many_owned(bytes).map_err(|_| BodyError::NoRoom)
     };
-    // Whoever says that it is too large need not send it.
+    // A body that is announced as too large need not be read.
     if body.size_hint().lower() > most as u64 {
         return Err(BodyError::TooLarge);
     }
@@ -58,7 +58,7 @@ pub async fn read(
     }
     let length = packed.len();
     let body = {
-        // Nobody who has this place waits for anything.
+        // A request that holds this place waits for nothing.
         let _place = unpackers.acquire().await.map_err(|_| BodyError::NoRoom)?;
         unpack(packed.into(), coding, most)?
     };
@@ -66,7 +66,7 @@ pub async fn read(
     Ok((body, permit))
 }
 
-/// Unpacks a body, to no more than it may have.
+/// Unpacks a body to at most `most` bytes.
 ///
 /// # Errors
 /// As `read`.

@@ -1,8 +1,9 @@
 //! Idempotency keys: a repeat after a lost 202 is known for an hour, also over a restart.
 //!
-//! A key is saved in the commit that holds its records, as a part of the source's position. At most
-//! `MOST` are kept; then the oldest are forgotten early. The hour is one of the machine's running time: the
-//! wall clock may be set at any moment. A key of an earlier boot has its hour from the start on.
+//! A key is saved in the commit that holds its records, as a part of the source's position. At most `MOST` keys
+//! are kept; beyond that, the oldest keys are forgotten early. The hour is counted in the machine's running
+//! time, because the wall clock may be set at any moment. The hour of a key from an earlier boot begins at the
+//! start.
 
 use crate::flow::frame::{Frame, Position};
 use crate::flow::hex::hex;
@@ -12,23 +13,23 @@ use std::collections::{BTreeSet, HashMap};
 
 /// A key is known for this long, in milliseconds.
 const KEPT_MS: u64 = 3_600_000;
-/// Each costs about 40 bytes in every segment's checkpoint.
+/// The most keys that are kept. Each key costs about 40 bytes in every segment's checkpoint.
 const MOST: usize = 20_000;
 
-/// See the module. Times are milliseconds since the machine was started.
+/// The keys that are known. Times are milliseconds since the machine was started.
 #[derive(Debug, Default)]
 pub struct Keys {
-    /// The frame that carries a key; 0 for one of an earlier run.
+    /// By key: its time, and the number of the frame that carries it; 0 for a key of an earlier run.
     known: HashMap<String, (u64, u64)>,
     by_age: BTreeSet<(u64, String)>,
 }
 
-/// What a time is saved as: the boot, in short, and the milliseconds since.
+/// The saved form of a time: a short CRC of the boot, and the milliseconds since that boot.
 fn saved(at_ms: u64) -> Vec<u8> {
     [&crc32c::crc32c(clock::boot().as_bytes()).to_le_bytes()[..], &at_ms.to_le_bytes()[..5]].concat()
 }
 
-/// The time that was saved; `now_ms` if that was in another boot, or by a version that saved wall time.
+/// The time from a saved value; `now_ms` if it is of another boot, or if an earlier version saved wall time.
 fn loaded(value: &[u8], now_ms: u64) -> Option<u64> {
     let known = value.split_first_chunk::<4>().filter(|(boot, _)| **boot == saved(0)[..4]);
     match (value.len(), known) {
@@ -43,7 +44,7 @@ fn loaded(value: &[u8], now_ms: u64) -> Option<u64> {
 }
 
 impl Keys {
-    /// From the positions of the last commit.
+    /// Loads the keys from the positions of the last commit.
     #[must_use]
     pub fn load(positions: &[(String, Vec<u8>)], now_ms: u64) -> Self {
         let mut keys = Self::default();
@@ -55,26 +56,27 @@ impl Keys {
         keys
     }
 
-    /// What a key of a client is saved as; of its path too, for two devices may use the same.
+    /// The name under which a client's key is saved. It depends on the path too, because two devices may use
+    /// the same key.
     #[must_use]
     pub fn part(path: &str, key: &str) -> String {
         let hash = digest(&SHA256, format!("{path}\0{key}").as_bytes());
         hex(&hash.as_ref()[..8])
     }
 
-    /// The frame that carried it, if it is known.
+    /// The number of the frame that carried the key, if the key is known.
     #[must_use]
     pub fn frame_of(&self, part: &str, now_ms: u64) -> Option<u64> {
         self.known.get(part).filter(|(at, _)| now_ms.saturating_sub(*at) < KEPT_MS).map(|(_, frame)| *frame)
     }
 
-    /// What is saved with its records.
+    /// The position to save with the records of a key.
     #[must_use]
     pub fn position(part: &str, now_ms: u64) -> Position {
         Position { part: part.into(), value: saved(now_ms) }
     }
 
-    /// The records are on their way.
+    /// Remembers a key whose records are on their way to the store.
     pub fn remember(&mut self, part: String, now_ms: u64, frame: u64) {
         if let Some((before, _)) = self.known.insert(part.clone(), (now_ms, frame)) {
             self.by_age.remove(&(before, part.clone()));
@@ -82,7 +84,8 @@ impl Keys {
         self.by_age.insert((now_ms, part));
     }
 
-    /// One that is too old, or too many: what to save for it.
+    /// Forgets the oldest key, if it is too old or if there are too many keys. Returns the frame that removes
+    /// its position.
     pub fn forget(&mut self, now_ms: u64) -> Option<Frame> {
         let due =
             self.by_age.first().is_some_and(|(at, _)| now_ms.saturating_sub(*at) >= KEPT_MS) || self.known.len() > MOST;
@@ -127,7 +130,7 @@ mod tests {
             assert_eq!(keys.frame_of(part, 1000 + KEPT_MS - 1), Some(0), "{part}");
             assert_eq!(keys.frame_of(part, 1000 + KEPT_MS), None, "{part}");
         }
-        // None of them pushes a new one out.
+        // No old key pushes out a new one.
         keys.remember("new".into(), 2000, 7);
         assert_eq!(std::iter::from_fn(|| keys.forget(1000 + KEPT_MS)).count(), 4);
         assert_eq!(keys.frame_of("new", 1000 + KEPT_MS), Some(7));

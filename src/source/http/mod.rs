@@ -34,17 +34,18 @@ use tokio::task::{JoinError, JoinSet};
 
 /// Connections at a time; more wait in the kernel.
 const CONNECTIONS: usize = 128;
-/// So many of the largest bodies may be in memory, packed and unpacked, besides those that were handed over.
+/// This many of the largest bodies may be in memory, packed and unpacked. Bodies that were handed over do not
+/// count.
 const BODIES: usize = 16;
-/// So many bodies are unpacked at a time; each may take the memory of a largest one.
+/// At most this many bodies are unpacked at a time. Each may take the memory of the largest body.
 const UNPACKERS: usize = 2;
 /// A listener that cannot be opened is tried again after this long.
 const RETRY: Duration = Duration::from_secs(5);
-/// The longest `Idempotency-Key`.
+/// The longest `Idempotency-Key`, in bytes.
 const LONGEST_KEY: usize = 255;
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// What becomes of a request.
+/// The result of a request.
 #[derive(Debug, Clone, Copy)]
 enum Fate {
     Durable,
@@ -54,19 +55,19 @@ enum Fate {
 /// A request on its way to the store.
 struct Pushed {
     frame: Frame,
-    /// What its key is saved as.
+    /// The name under which the idempotency key is saved.
     part: Option<String>,
     answer: oneshot::Sender<Fate>,
-    /// What its body takes.
+    /// The memory permit of the body.
     room: OwnedSemaphorePermit,
 }
 
-/// What all connections share.
+/// The state that all connections share.
 struct Shared {
     settings: Settings,
-    /// Bytes of bodies that may be read and unpacked.
+    /// The bytes of memory that bodies may take.
     bodies: Arc<Semaphore>,
-    /// Unpacking at a time.
+    /// Limits the number of bodies that are unpacked at a time.
     unpackers: Semaphore,
     clients: Arc<Clients>,
     pushed: mpsc::Sender<Pushed>,
@@ -87,10 +88,11 @@ pub(super) async fn run(settings: Settings, context: Context) {
         pushed,
         metrics,
     });
-    // Ends with this function, however that ends: its port is free when the source starts again.
+    // The listener ends when this function ends, for whatever reason. So the port is free when the source
+    // starts again.
     let mut listening = JoinSet::new();
     listening.spawn(listen(name.clone(), shared, health, stop.clone()));
-    // In the order in which they settle.
+    // The requests that wait for their commit, in the order in which their frames settle.
     let mut waiting: VecDeque<(u64, oneshot::Sender<Fate>)> = VecDeque::new();
     loop {
         let gone = giver.gone();
@@ -99,7 +101,8 @@ pub(super) async fn run(settings: Settings, context: Context) {
                 let Some(Pushed { mut frame, part, answer, room }) = request else { break };
                 let now = clock::boot_ms();
                 if let Some(id) = part.as_ref().and_then(|part| keys.frame_of(part, now)) {
-                    // A repeat waits for the first one's commit, which may come before others'.
+                    // A repeat waits for the commit of the first request, which may come before the commits of
+                    // others.
                     waiting.insert(waiting.partition_point(|(other, _)| *other <= id), (id, answer));
                 } else {
                     frame.position = part.as_ref().map(|part| Keys::position(part, now));
@@ -110,11 +113,11 @@ pub(super) async fn run(settings: Settings, context: Context) {
                             }
                             waiting.push_back((id, answer));
                         }
-                        // Whoever asked may have gone.
+                        // The client may have gone.
                         Err(_) => drop(answer.send(Fate::NoRoom)),
                     }
                 }
-                // Handed over, it is counted there.
+                // From here on, the handover counts the memory of the frame.
                 drop(room);
                 while let Some(frame) = keys.forget(now) {
                     if giver.try_push(frame).is_err() {
@@ -122,11 +125,11 @@ pub(super) async fn run(settings: Settings, context: Context) {
                     }
                 }
             }
-            // Whoever could still send before the commit has sent.
+            // Perhaps no client can send any more before the commit.
             () = clients.changed(), if !waiting.is_empty() => {}
             settled = giver.more_settled(), if !waiting.is_empty() => if settled.is_none() { return },
             () = gone => return,
-            // At the stop it ends, and what is under way is still answered.
+            // The listener ends at the stop. Requests that are in progress are still answered.
             Some(ended) = listening.join_next() => {
                 if let Err(Ok(panic)) = ended.map_err(JoinError::try_into_panic) {
                     // The supervisor starts the source again.
@@ -151,7 +154,7 @@ pub(super) async fn run(settings: Settings, context: Context) {
     stop.requested().await;
 }
 
-/// Listens until the stop; a port that cannot be had is tried again.
+/// Listens until the stop. If the port is not available, it is tried again.
 async fn listen(name: Arc<str>, shared: Arc<Shared>, health: Reporter, mut stop: Stop) {
     let listener = loop {
         match open(&shared.settings).await {
@@ -182,7 +185,7 @@ async fn listen(name: Arc<str>, shared: Arc<Shared>, health: Reporter, mut stop:
 /// Opens the listener.
 ///
 /// # Errors
-/// What is in the way.
+/// The reason why the listener cannot be opened.
 pub async fn open(settings: &Settings) -> Result<Listener, String> {
     let files = settings.tls.as_ref().map(|files| TlsFiles {
         certificate: &files.certificate,
@@ -256,7 +259,7 @@ impl Shared {
         match tokio::time::timeout(PATIENCE, fate).await {
             Ok(Ok(Fate::Durable)) => Ok(say(StatusCode::ACCEPTED, "")),
             Ok(Ok(Fate::NoRoom)) => Err(wait(StatusCode::TOO_MANY_REQUESTS, "there is no room at the moment")),
-            // It may still become durable: a repeat with an Idempotency-Key is stored once.
+            // The records may still become durable. A repeat with an Idempotency-Key is stored once.
             Ok(Err(_)) | Err(_) => Err(wait(StatusCode::SERVICE_UNAVAILABLE, "not on disk in time; send it again")),
         }
     }
@@ -268,7 +271,7 @@ impl Shared {
         };
         let essence = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         let essence = if essence == "application/ndjson" { "application/x-ndjson" } else { &essence };
-        // What curl says of itself when nobody tells it.
+        // curl sends this content type unless the user names another.
         let essence = if essence == "application/x-www-form-urlencoded" { CONTENT_TYPES[0].0 } else { essence };
         CONTENT_TYPES.iter().position(|(known, _)| *known == essence).ok_or_else(|| {
             let message = format!(

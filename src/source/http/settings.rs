@@ -6,39 +6,39 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Requests are held in memory until they are on disk.
+/// The highest limit for bodies, because requests are held in memory until they are on disk.
 const MOST_BODY: Bytes = Bytes(8 << 20);
 
 /// The row of this kind in the table of sources.
 pub const KIND: Kind = Kind { name: "http", doc: "Requests of devices that push: POST of one or more readings.", read };
 
-/// How it listens.
+/// The settings of a listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// Address and port.
+    /// The address and port to listen on.
     pub listen: SocketAddr,
-    /// Requests go to this path or below it.
+    /// Requests are taken at this path and below it.
     pub path: String,
-    /// A request must bear it.
+    /// The token that a request must bear, if there is one.
     pub token: Option<Secret>,
-    /// With TLS.
+    /// The certificates of the listener, if it uses TLS.
     pub tls: Option<ServerTls>,
     /// The largest body, decompressed, in bytes.
     pub max_body: usize,
-    /// The route of each content type, where the configuration leaves the decoder open.
+    /// Whether the content type of a request selects the decoder, because the configuration names none.
     pub by_content_type: bool,
-    /// Bodies are Influx line protocol: the query may name the unit of their times.
+    /// Whether bodies are Influx line protocol. The query may then name the unit of their times.
     pub influx: bool,
 }
 
-/// What a server shows, and whom it lets in. PEM files.
+/// The certificate that a server shows, and the clients that it lets in. All files are PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerTls {
-    /// Its certificate, and those that lead to the root.
+    /// The server's certificate, and the certificates that lead to the root.
     pub certificate: PathBuf,
-    /// Its private key.
+    /// The private key of the server.
     pub key: PathBuf,
-    /// Clients must have a certificate of one of these.
+    /// Roots: a client must show a certificate of one of them.
     pub client_ca: Option<PathBuf>,
 }
 

@@ -1,24 +1,24 @@
-//! Registers into few requests, words into numbers; pure.
+//! Puts registers into few requests, and turns words into numbers. Pure functions.
 
 use super::settings::{Number, Register, Table};
 
-/// The most that one request may ask for: words, bits (Modbus application protocol 1.1b3, 6.1 and 6.3).
+/// The most words, and the most bits, of one request (Modbus application protocol 1.1b3, 6.1 and 6.3).
 const MOST_WORDS: u16 = 125;
 const MOST_BITS: u16 = 2000;
 
 /// One request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Request {
-    /// Where.
+    /// The table to read from.
     pub table: Table,
-    /// From here.
+    /// The first address.
     pub address: u16,
-    /// So many words or bits.
+    /// The number of words or bits.
     pub count: u16,
 }
 
-/// The fewest requests that cover all registers and nothing else, in order of address: a device may
-/// refuse a request that touches a register that it does not have.
+/// The fewest requests that cover all registers and no other address, in order of address. A device may refuse
+/// a request that touches a register that it does not have.
 #[must_use]
 pub fn requests(registers: &[Register], most_words: u16) -> Vec<Request> {
     let mut sorted: Vec<&Register> = registers.iter().collect();
@@ -42,8 +42,8 @@ pub fn requests(registers: &[Register], most_words: u16) -> Vec<Request> {
 }
 
 impl Request {
-    /// Two requests for the same registers, about half each; none when there is but one register, or all
-    /// that there are overlap.
+    /// Two requests for the same registers, about half each. `None` if there is only one register, or if all
+    /// registers overlap.
     #[must_use]
     pub fn split(self, registers: &[Register]) -> Option<[Self; 2]> {
         let mut inside: Vec<&Register> = registers.iter().filter(|register| self.place(register).is_some()).collect();
@@ -63,7 +63,7 @@ impl Request {
         Some([first, Self { address: cut, count: self.count - first.count, ..self }])
     }
 
-    /// Where a register lies in the answer, if it is part of it.
+    /// The index of a register in the answer, if the request covers it.
     #[must_use]
     pub fn place(&self, register: &Register) -> Option<usize> {
         let at = register.address.checked_sub(self.address).filter(|_| register.table == self.table)?;
@@ -71,7 +71,7 @@ impl Request {
     }
 }
 
-/// The number in some words, as JSON; `null` where it is none.
+/// The number in some words, as JSON; `null` if it is not finite. Returns `None` if there are too few words.
 #[must_use]
 pub fn number(register: &Register, words: &[u16]) -> Option<String> {
     let mut words = words.get(..usize::from(register.kind.width()))?.to_vec();
@@ -93,7 +93,7 @@ pub fn number(register: &Register, words: &[u16]) -> Option<String> {
         Number::I32 => whole(i128::from(low(bits).cast_signed())),
         Number::I64 => whole(i128::from(bits.cast_signed())),
         Number::F32 => {
-            // 21.7 as a single is 21.700000762939453 as a double: its own shortest text is taken.
+            // 21.7 as f32 is 21.700000762939453 as f64. So the shortest text of the f32 is taken.
             let single: f64 = f32::from_bits(low(bits)).to_string().parse().unwrap_or(f64::NAN);
             finite(single * register.scale + register.offset)
         }
@@ -101,13 +101,14 @@ pub fn number(register: &Register, words: &[u16]) -> Option<String> {
     })
 }
 
-/// The shortest text that reads back the same; what is no number is null in JSON.
+/// The shortest text that reads back as the same number; `null` if it is not finite, because JSON has no such
+/// number.
 fn finite(value: f64) -> String {
     if value.is_finite() { value.to_string() } else { "null".into() }
 }
 
-/// A whole number with its scale: with as many digits as scale and offset have, since 217 times 0.1
-/// is not 21.7 in binary.
+/// A whole number with scale and offset applied. The text has as many decimals as scale and offset have, since
+/// 217 times 0.1 is not 21.7 in binary.
 fn scaled(register: &Register, value: i128) -> String {
     let is = |value: f64, other: f64| value.total_cmp(&other).is_eq();
     if is(register.scale, 1.0) && is(register.offset, 0.0) {

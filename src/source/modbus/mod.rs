@@ -1,9 +1,8 @@
 //! Registers of Modbus devices, over TCP or a serial line.
 //!
-//! Invariants: a device's values of one round are one record; a device that does not answer costs
-//! one timeout and is then asked less and less often, so that it does not hold up the others; what
-//! it answers instead of a value (an exception code) is part of the record, and costs no other register
-//! its value.
+//! Invariants: the values of a device in one round are one record. A device that does not answer costs one
+//! timeout. It is then asked less and less often, so that it does not hold up the others. An exception code is
+//! part of the record, and the other registers keep their values.
 
 mod map;
 mod settings;
@@ -26,24 +25,24 @@ use tokio_modbus::ExceptionCode;
 use tokio_modbus::client::{Context as Client, Reader, rtu, tcp};
 use tokio_modbus::slave::SlaveContext;
 
-/// A device that does not answer is asked again after this long at most.
+/// The longest wait before a silent device is asked again, unless `every` is longer.
 const SILENT_LIMIT: Duration = Duration::from_secs(60);
 /// The first wait after a lost connection, in milliseconds; doubled up to the limit.
 const BACKOFF_MS: u64 = 1000;
 const BACKOFF_LIMIT_MS: u64 = 30_000;
-/// A device that is busy is asked again so often, after this long each time.
+/// A busy device is asked again this many times, with a pause of `BUSY` before each.
 const BUSY_TRIES: u32 = 2;
 const BUSY: Duration = Duration::from_millis(100);
-/// A connection may take this long to be made, if answers may not take longer.
+/// A connection must be made within this time, or within `timeout` if that is longer.
 const CONNECT: Duration = Duration::from_secs(1);
 
-/// A device, and when it is asked next.
+/// A device, and the time of its next round.
 struct Asked<'a> {
     slave: &'a Slave,
     requests: Vec<Request>,
     due: Instant,
     silences: u32,
-    /// Registers that it was reported of that they do not exist.
+    /// Registers whose refusal by the device was reported.
     reported: BTreeSet<(Table, u16)>,
 }
 
@@ -54,7 +53,7 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// The way to the devices.
+/// The connection to the devices.
 struct Wire<'a> {
     settings: &'a Settings,
     client: Option<Client>,
@@ -64,9 +63,9 @@ struct Wire<'a> {
 
 /// Why a device said nothing.
 enum Failure {
-    /// Nothing in time.
+    /// No answer came in time.
     Silence,
-    /// There is no connection, or a new one was of no use.
+    /// There is no connection, or a new one did not work.
     Lost(String),
 }
 
@@ -96,7 +95,7 @@ pub(super) async fn run(settings: Settings, context: Context) {
             () = tokio::time::sleep_until(next.due) => {}
             () = stop.requested() => return,
         }
-        // Rounds keep their time, however long an answer takes; those that were missed are left out.
+        // Rounds keep their times, however long an answer takes. Missed rounds are left out.
         let now = Instant::now();
         next.due += settings.every;
         if next.due < now {
@@ -126,7 +125,7 @@ pub(super) async fn run(settings: Settings, context: Context) {
                 }
                 say(&health, &asked);
                 if is_back {
-                    // The others waited for the line, not for themselves.
+                    // The other devices waited for the connection, not for themselves.
                     for waiting in asked.iter_mut().filter(|asked| asked.silences == 0) {
                         waiting.due = waiting.due.min(Instant::now() + settings.every);
                     }
@@ -150,7 +149,7 @@ pub(super) async fn run(settings: Settings, context: Context) {
     }
 }
 
-/// Says which devices are silent, if any is.
+/// Reports the silent devices in the health of the source, if there are any.
 fn say(health: &Reporter, asked: &[Asked<'_>]) {
     let silent: Vec<&str> = asked.iter().filter(|a| a.silences > 0).map(|a| a.slave.name.as_str()).collect();
     if silent.is_empty() {
@@ -170,10 +169,10 @@ fn lost(name: &str, metrics: &Metrics, error: &str, failures: &mut u32, next: &m
     *failures = failures.saturating_add(1);
 }
 
-/// Connects.
+/// Connects to the devices.
 ///
 /// # Errors
-/// What happened.
+/// The reason why there is no connection.
 pub async fn connect(settings: &Settings) -> Result<Client, String> {
     match &settings.link {
         ModbusLink::Tcp(address) => {
@@ -192,14 +191,14 @@ impl<'a> Wire<'a> {
         Self { settings, client: None, has_answered: false }
     }
 
-    /// Asks a device for all that is wanted of it: a record.
+    /// Asks a device for all its registers. The answers are one record, in JSON.
     async fn ask(&mut self, asked: &mut Asked<'_>, source: &str) -> Result<String, Failure> {
         let mut members: Vec<(usize, String)> = Vec::new();
         let mut at = 0;
         let mut is_refused = true;
         while let Some(request) = asked.requests.get(at).copied() {
             let words = match self.words(asked.slave.unit, request).await? {
-                // Some device does not have one of the registers, or gives no more than a few at once.
+                // Some devices do not have one of the registers, or give only a few registers in one request.
                 Err(code @ (ExceptionCode::IllegalDataAddress | ExceptionCode::IllegalDataValue)) => {
                     if let Some(halves) = request.split(&asked.slave.registers) {
                         let (slave, address, count) = (&asked.slave.name, request.address, request.count);
@@ -239,7 +238,8 @@ impl<'a> Wire<'a> {
             }
             at += 1;
         }
-        // A device that refuses everything is not ready: what it gives at once is found out later.
+        // A device that refuses everything is not ready. The requests are whole again, and are split later if
+        // needed.
         if is_refused {
             asked.requests = requests(&asked.slave.registers, self.settings.max_registers);
         }
@@ -250,7 +250,7 @@ impl<'a> Wire<'a> {
         Ok(format!("{{{}}}", list.join(",")))
     }
 
-    /// One request and its answer; a device that is busy is asked again a moment later.
+    /// Sends one request and returns the answer. A busy device is asked again a moment later.
     async fn words(&mut self, unit: u8, request: Request) -> Result<Result<Vec<u16>, ExceptionCode>, Failure> {
         for _ in 0..BUSY_TRIES {
             match self.exchange(unit, request).await? {
@@ -261,7 +261,8 @@ impl<'a> Wire<'a> {
         self.exchange(unit, request).await
     }
 
-    /// A peer may close a connection whenever nothing is asked: then another one is made at once.
+    /// Sends one request. A peer may close a connection while nothing is asked; then a new connection is made
+    /// at once.
     async fn exchange(&mut self, unit: u8, request: Request) -> Result<Result<Vec<u16>, ExceptionCode>, Failure> {
         loop {
             let mut client = match self.client.take() {
@@ -280,7 +281,8 @@ impl<'a> Wire<'a> {
             });
             let has_answered = std::mem::take(&mut self.has_answered);
             match answer.await {
-                // A late answer would be taken for the next one, and a dead connection be kept: begin anew.
+                // A late answer would be taken for the next one, and a dead connection would be kept: the
+                // client is dropped.
                 Err(_) => return Err(Failure::Silence),
                 Ok(Err::<_, tokio_modbus::Error>(error)) => {
                     if has_answered && matches!(self.settings.link, ModbusLink::Tcp(_)) {

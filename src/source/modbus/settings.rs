@@ -7,119 +7,119 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Where Modbus TCP is spoken (Modbus messaging on TCP/IP 1.0b, section 4.2.1.1).
+/// The usual port of Modbus TCP (Modbus messaging on TCP/IP 1.0b, section 4.2.1.1).
 const PORT: u16 = 502;
-/// Registers of one request (Modbus application protocol 1.1b3, section 6.3).
+/// One request may ask for at most this many registers (Modbus application protocol 1.1b3, section 6.3).
 const MOST_REGISTERS: u16 = 125;
 const MS: Duration = Duration::from_millis(1);
 
 /// The row of this kind in the table of sources.
 pub const KIND: Kind = Kind { name: "modbus", doc: "Registers of Modbus devices, over TCP or a serial line.", read };
 
-/// What is read, from where and how often.
+/// The settings of a Modbus source.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
-    /// How they are reached.
+    /// The link to the devices.
     pub link: ModbusLink,
-    /// How often.
+    /// The time between two rounds over all registers.
     pub every: Duration,
     /// An answer must come within this time.
     pub timeout: Duration,
-    /// Words that one request may ask for: 1 to 125.
+    /// The most words that one request asks for: 1 to 125.
     pub max_registers: u16,
     /// The devices.
     pub slaves: Vec<Slave>,
 }
 
-/// How devices are reached.
+/// The link to the devices.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ModbusLink {
     /// Modbus TCP: `host:port`.
     Tcp(String),
-    /// Modbus RTU over a serial port.
+    /// Modbus RTU: the path of a serial port, and its line settings.
     Rtu(String, Line),
 }
 
 /// A device.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Slave {
-    /// Its name; the key of its records.
+    /// The name of the device; it is the key of its records.
     pub name: String,
-    /// 0 to 255; 1 to 247 on a serial line.
+    /// The address of the device: 0 to 255 over TCP, 1 to 247 on a serial line.
     pub unit: u8,
-    /// What is read of it.
+    /// The values to read.
     pub registers: Vec<Register>,
 }
 
 /// A value of a device.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Register {
-    /// Its name: the member of the record.
+    /// The name of the value; it is a member of the record.
     pub name: String,
-    /// Where it lies.
+    /// The table that holds the value.
     pub table: Table,
-    /// From 0, as on the wire.
+    /// The first address of the value on the wire, from 0.
     pub address: u16,
-    /// What it is.
+    /// The type of the value.
     pub kind: Number,
     /// The low word comes first.
     pub low_word_first: bool,
     /// The low byte of each word comes first.
     pub low_byte_first: bool,
-    /// The number is multiplied by this, ..
+    /// The number is multiplied by this.
     pub scale: f64,
-    /// .. and this is added.
+    /// This is added to the scaled number.
     pub offset: f64,
-    /// Of measurement; becomes an attribute.
+    /// The unit of measurement; it becomes an attribute of the record.
     pub unit: Option<String>,
 }
 
 /// The tables of a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Table {
-    /// Function 3.
+    /// Holding registers, read by function 3.
     Holding,
-    /// Function 4.
+    /// Input registers, read by function 4.
     Input,
-    /// Function 1.
+    /// Coils, read by function 1.
     Coil,
-    /// Function 2.
+    /// Discrete inputs, read by function 2.
     Discrete,
 }
 
 impl Table {
-    /// Whether it has single bits.
+    /// Whether the table holds single bits.
     #[must_use]
     pub fn has_bits(self) -> bool {
         matches!(self, Self::Coil | Self::Discrete)
     }
 }
 
-/// How words are read.
+/// The type of a value: how its words are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Number {
     /// A coil or discrete input.
     Bool,
-    /// One word.
+    /// One word, unsigned.
     U16,
-    /// One word.
+    /// One word, signed.
     I16,
-    /// Two words.
+    /// Two words, unsigned.
     U32,
-    /// Two words.
+    /// Two words, signed.
     I32,
     /// Two words, IEEE 754.
     F32,
-    /// Four words.
+    /// Four words, unsigned.
     U64,
-    /// Four words.
+    /// Four words, signed.
     I64,
     /// Four words, IEEE 754.
     F64,
 }
 
 impl Number {
-    /// Words, or bits, that it takes.
+    /// The number of words, or bits, that a value takes.
     #[must_use]
     pub fn width(self) -> u16 {
         match self {

@@ -3,22 +3,22 @@
 use super::wire::{Ack, Acked, Client};
 use std::collections::VecDeque;
 
-/// The frame that must be safe, and what to send then.
+/// Each entry: the frame that must be safe, and the acknowledgement to send then.
 #[derive(Debug, Default)]
 pub struct Acks(VecDeque<(u64, Ack)>);
 
 impl Acks {
-    /// To be sent when a frame is safe.
+    /// Adds an acknowledgement, which is sent when a frame is safe.
     pub fn push(&mut self, frame: u64, ack: Option<Ack>) {
         self.0.extend(ack.map(|ack| (frame, ack)));
     }
 
-    /// Whether none waits.
+    /// Whether no acknowledgement waits.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Sends those of frames that are safe.
+    /// Sends the acknowledgements of all frames that are safe.
     pub fn send(&mut self, client: &Client, settled: u64) {
         while let Some((_, ack)) = self.0.front().filter(|(frame, _)| *frame <= settled) {
             match client.acknowledge(ack) {
@@ -27,7 +27,7 @@ impl Acks {
                 }
                 // The queue holds more than MQTT allows in flight; the next settlement tries again.
                 Acked::Full => return,
-                // The connection is gone, and its acknowledgements with it: the broker sends again.
+                // The connection is gone, and its acknowledgements with it: the broker sends the messages again.
                 Acked::Gone => self.0.clear(),
             }
         }

@@ -23,25 +23,26 @@ use std::pin::pin;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
-/// At stop, what was handed over is acknowledged if it is safe within this time.
+/// At stop, messages that become safe within this time are still acknowledged.
 const FAREWELL: Duration = Duration::from_secs(3);
-/// A broker that drops us sooner than this is tried less and less often, and others in its place.
+/// If a broker drops the connection sooner than this, it is tried less and less often, and other brokers are
+/// tried in its place.
 const STEADY: Duration = Duration::from_secs(10);
-/// A message with more bytes of user properties is set aside.
+/// A message whose attributes have more bytes than this becomes a dead letter.
 const MAX_ATTRIBUTES: usize = 64 << 10;
 
 /// How a connection ended.
 #[derive(Debug)]
 pub enum End {
-    /// We were asked to stop.
+    /// A stop was requested.
     Stopped,
-    /// More is held than allowed.
+    /// The held messages need more memory than allowed.
     Overflow,
-    /// Anything else.
+    /// The connection was lost, or could not be made.
     Lost {
         /// What happened, and a hint where there is one.
         error: String,
-        /// Whether the broker had accepted us, and kept us for a while.
+        /// Whether the broker had accepted the connection, and kept it for at least `STEADY`.
         was_up: bool,
     },
 }
@@ -61,9 +62,9 @@ struct Connection<'a> {
     topics: Topics,
     subscribing: Subscribing,
     copies: Copies,
-    /// While what is retained may come.
+    /// The time until which retained messages are expected; `None` if none are.
     retained_until: Option<Instant>,
-    /// What was told of messages that were dropped.
+    /// Limits the reports of dropped messages.
     dropped: Seldom,
 }
 
@@ -184,7 +185,8 @@ impl Connection<'_> {
         }
     }
 
-    /// What is not stored settles with what came before it: acknowledgements keep their order.
+    /// Acknowledges a message that is not stored, but after the messages that came before it: acknowledgements
+    /// keep their order.
     fn pass_over(&mut self, ack: Option<Ack>) {
         self.acks.push(self.last, ack);
         self.acks.send(&self.client, self.giver.settled());
@@ -231,7 +233,7 @@ impl Connection<'_> {
         }
         if self.copies.is_one(&topic, &payload, &subscriptions) {
             self.metrics.add(Metric::SourceCopiesSkipped, 1);
-            // Its packet id is saved as if it were stored: a repeat of it is a copy too.
+            // The packet id of a copy is saved as if the copy were stored: a repeat of it is a copy too.
             if let Some((packet, crc)) = second {
                 let frame = Frame { position, ..Frame::new("", Payload::Nothing) };
                 self.last = self.giver.try_push(frame).map_err(|_| End::Overflow)?;
@@ -265,7 +267,7 @@ impl Connection<'_> {
                 self.acks.push(id, ack);
                 Ok(())
             }
-            // Nobody waits for an acknowledgement of QoS 0: it is gone, and counted.
+            // No acknowledgement is expected at QoS 0: the message is lost, and counted.
             Err(_) if qos == 0 => {
                 self.metrics.add(Metric::SourceDropped, 1);
                 if let Some(count) = self.dropped.report("") {
@@ -282,7 +284,7 @@ impl Connection<'_> {
         }
     }
 
-    /// Acknowledges what becomes safe in time, then disconnects. Nothing new is taken.
+    /// Acknowledges messages that become safe in time, then disconnects. New messages are not taken.
     async fn farewell(&mut self, events: &mut Events) {
         let deadline = tokio::time::sleep(FAREWELL);
         let mut deadline = pin!(deadline);
@@ -303,7 +305,7 @@ impl Connection<'_> {
                         self.session.release(packet);
                         self.session.pay(self.giver);
                     }
-                    // It will come again, and must not be taken for what had its packet id before.
+                    // The message will come again, and must not be taken for an older message with its packet id.
                     Ok(Incoming::Message(message)) if message.qos > 0 && !message.dup => {
                         self.session.is_new(message.packet);
                         self.session.pay(self.giver);

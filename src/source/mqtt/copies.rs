@@ -1,18 +1,20 @@
-//! Filters that overlap: which subscription a message came for, and copies of it for others.
+//! Overlapping filters: the subscription that a message came for, and copies of the message for other
+//! subscriptions.
 
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The number that a broker says with messages of a filter: it must be the same for the life of the session.
+/// The subscription identifier of a filter, which the broker sends with its messages. It must stay the same for
+/// the life of the session.
 pub fn id_of(filter: &str) -> usize {
     // From 1 to 268,435,455 (MQTT 5, section 3.8.2.1.2).
     usize::try_from(crc32c::crc32c(filter.as_bytes()) % 268_435_455).unwrap_or(0) + 1
 }
 
-/// Messages that came lately, and the subscriptions that they came for: where filters overlap, brokers may
-/// send a copy for each. What comes for a subscription once more is another message.
+/// Recent messages, and the subscriptions that they came for. If filters overlap, brokers may send a copy for
+/// each filter. A second message for the same subscription is another message.
 #[derive(Debug, Default)]
 pub struct Copies(VecDeque<Taken>);
 
@@ -27,12 +29,12 @@ struct Taken {
 }
 
 impl Copies {
-    /// Copies of a message follow each other: at most so many others are between them.
+    /// Copies of a message follow each other: at most this many other messages are between them.
     const NEAR: usize = 64;
-    /// And at most this time.
+    /// Copies of a message come within this time.
     const SOON: Duration = Duration::from_secs(2);
 
-    /// Whether a message came before, for other subscriptions than these.
+    /// Whether a message is a copy: it came before, for other subscriptions than these.
     pub fn is_one(&mut self, topic: &Bytes, payload: &[u8], subscriptions: &[usize]) -> bool {
         if subscriptions.is_empty() {
             return false;
@@ -50,7 +52,7 @@ impl Copies {
         is_one
     }
 
-    /// A message that was taken, for these subscriptions.
+    /// Remembers a message that was stored, and the subscriptions that it came for.
     pub fn stored(&mut self, topic: &Bytes, payload: &[u8], subscriptions: Vec<usize>) {
         if subscriptions.is_empty() {
             return;
@@ -58,7 +60,7 @@ impl Copies {
         if self.0.len() >= Self::NEAR {
             self.0.pop_front();
         }
-        // The topic in memory of its own: the client's read buffer is not held.
+        // The topic is copied, so that the client's read buffer is not held.
         let (topic, crc) = (Bytes::copy_from_slice(topic), crc32c::crc32c(payload));
         self.0.push_back(Taken { topic, length: payload.len(), crc, subscriptions, at: Instant::now() });
     }

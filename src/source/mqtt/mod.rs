@@ -1,9 +1,9 @@
 //! Messages of an MQTT broker, 3.1.1 or 5.
 //!
-//! Invariants: PUBACK (QoS 1) and PUBREC (QoS 2) are sent after the commit, in order of arrival;
-//! an acknowledgement belongs to its connection and is never sent on another; the connection is
-//! polled whatever the store does, so pings go out; held messages are bounded in bytes. One client
-//! and event loop per connection, both dropped on any error (`docs/reference/mqtt.md`).
+//! Invariants: PUBACK (QoS 1) and PUBREC (QoS 2) are sent after the commit, in order of arrival. An
+//! acknowledgement belongs to its connection, and is never sent on another connection. The connection is polled
+//! even while the store is blocked, so that pings go out. Held messages are bounded in bytes. Each connection
+//! has a client and an event loop of its own, and any error drops both (`docs/reference/mqtt.md`).
 
 mod acks;
 mod connection;
@@ -31,13 +31,13 @@ use std::time::Duration;
 /// The first wait after a lost connection, in milliseconds; doubled up to the limit.
 const BACKOFF_MS: u64 = 200;
 const BACKOFF_LIMIT_MS: u64 = 30_000;
-/// How often it is looked whether held messages have become fewer.
+/// While too many messages are held, the source checks this often whether there is room again.
 const ROOM_POLL: Duration = Duration::from_millis(50);
 
-/// How long a broker may take to accept us.
+/// The broker must accept a probe within this time.
 const PROBE: Duration = Duration::from_secs(10);
 
-/// Connects to every broker once, as somebody else and without a session.
+/// Connects to every broker once, under another client id and without a session.
 pub(super) async fn probe(settings: &Settings) -> Result<String, String> {
     let mut settings = settings.clone();
     settings.client_id.push_str("-check");
@@ -54,7 +54,7 @@ pub(super) async fn probe(settings: &Settings) -> Result<String, String> {
             }
         });
         accepted.await.map_err(|_| format!("{broker}: no answer within {} s", PROBE.as_secs()))??;
-        // The broker sees a good-bye if it is quick; it forgets us in any case.
+        // A quick broker still gets the DISCONNECT. The broker forgets this client in any case.
         client.leave();
         let _ = tokio::time::timeout(Duration::from_millis(200), events.next()).await;
     }
@@ -96,7 +96,7 @@ pub(super) async fn run(settings: Settings, context: Context) {
             }
             End::Lost { error, was_up } => {
                 failures = if *was_up { 0 } else { failures + 1 };
-                // Another broker knows nothing of our session: its packet ids are its own.
+                // Another broker does not know this session: its packet ids are its own.
                 if settings.brokers.len() > 1 && !was_up {
                     turn += 1;
                 }
@@ -119,7 +119,7 @@ pub(super) async fn run(settings: Settings, context: Context) {
     }
 }
 
-/// Tells of a connection that was lost or not made.
+/// Reports a connection that was lost or could not be made.
 fn tell(source: &str, outage: &mut Outage, error: &str) {
     match outage.failed(error, clock::boot_ms()) {
         Tell::Begun => {

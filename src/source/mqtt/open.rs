@@ -1,4 +1,4 @@
-//! One connection's client, with all that the settings say; nothing is sent yet.
+//! Makes the client of one connection from the settings. Nothing is sent yet.
 
 use super::Settings;
 use super::wire::{Client, Events};
@@ -7,20 +7,21 @@ use crate::section::Login;
 use crate::source::mqtt::settings::Broker;
 use std::pin::Pin;
 
-/// MQTT's own limit: a message that is too large for us is set aside, never refused for ever.
+/// The largest packet in bytes: MQTT's own limit. A message that is too large for Forebay becomes a dead
+/// letter, and is never refused for ever.
 const MAX_PACKET: usize = 256 << 20;
-/// Acknowledgements that may wait to be written.
+/// At most this many acknowledgements wait to be written.
 const ACKS: usize = 1 << 16;
 const CONNECT_TIMEOUT_S: u64 = 15;
-/// The library's format of what it saves of a session.
+/// The version of the format in which the library saves a session.
 const SESSION_FORMAT: u16 = 1;
-/// We publish our status only.
+/// The limit of own messages in flight. This client publishes only its status.
 const OUTGOING: u16 = 10;
 
-/// Both ends of one connection, which is made by the first `next`.
+/// The client and the event loop of one connection. The first `next` connects.
 ///
 /// # Errors
-/// When the settings or the certificates are of no use.
+/// When the settings or the certificates cannot be used.
 pub fn open(settings: &Settings, broker: &Broker) -> Result<(Client, Events), String> {
     if settings.v5 { open5(settings, broker) } else { open4(settings, broker) }
 }
@@ -89,7 +90,8 @@ fn open5(settings: &Settings, broker: &Broker) -> Result<(Client, Events), Strin
     options.set_session_expiry_interval((!settings.clean_session).then_some(settings.session_expiry));
     options.set_receive_maximum(settings.receive_maximum);
     options.set_outgoing_inflight_upper_limit(OUTGOING);
-    // Not announced: a broker drops what is larger without a word, and we set it aside.
+    // The limit is not announced: a broker drops a larger message without a word, and here it becomes a dead
+    // letter.
     options.set_incoming_packet_size_limit(IncomingPacketSizeLimit::Unlimited);
     options.set_keep_alive(settings.keep_alive);
     if let Some(Login { user, password }) = &settings.login {
@@ -107,9 +109,9 @@ fn open5(settings: &Settings, broker: &Broker) -> Result<(Client, Events), Strin
     Ok((Client::V5(client), Events::V5(Box::new(events))))
 }
 
-/// What a client of one connection knows of its session: nothing is under way from our side. With
-/// the library's own way to resume a session that only the broker knows (`AllowBrokerOnly`) it
-/// refuses to subscribe and to publish, and says so to nobody.
+/// The session store of one connection's client: a session with nothing in flight from this side. The library
+/// has its own way to resume a session that only the broker knows (`AllowBrokerOnly`). With that way, the
+/// library refuses to subscribe and to publish, and reports this to nobody.
 #[derive(Debug)]
 struct Fresh {
     expiry: u32,

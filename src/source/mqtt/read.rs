@@ -8,7 +8,7 @@ use crate::source::{Routes, Source};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Filters of one source.
+/// A source has at most this many topic filters.
 const MOST_FILTERS: usize = 100;
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -115,7 +115,7 @@ fn read_subscriptions(section: &mut Section<'_>, routes: &mut dyn Routes) -> Vec
         "subscription",
         "Topics with a stream, a decoder and checks of their own. All keys of messages are allowed here.",
     );
-    // An empty list asks for nothing.
+    // An empty list counts as no list.
     let more = more.filter(|list| !list.is_empty() || section.is_bad("subscription"));
     let mut subscriptions = Vec::new();
     if section.has("topics") || more.is_none() || section.is_catalog() {
@@ -148,7 +148,8 @@ fn read_client_id(section: &mut Section<'_>) -> String {
     })
 }
 
-/// Reads the topics of a source or of one of its subscriptions, and how their messages are read.
+/// Reads the topics of a source or of one of its subscriptions, and the keys that say how their messages are
+/// decoded.
 fn subscribe(section: &mut Section<'_>, routes: &mut dyn Routes, wanted: &mut Vec<Subscription>) {
     let topics = section
         .texts("topics")
@@ -227,7 +228,7 @@ fn broker(section: &Section<'_>, at: std::ops::Range<usize>, text: &str) -> Opti
     parsed
 }
 
-/// A wrong URL may have a password in it.
+/// Hides the user name and password in a URL: a wrong URL may have them.
 fn without_login(url: &str) -> String {
     match (url.split_once("://"), url.rsplit_once('@')) {
         (Some((scheme, _)), Some((_, host))) => format!("{scheme}://…@{host}"),

@@ -1,11 +1,14 @@
-//! What survives a connection: which filters the broker has of us, and QoS 2 messages that are stored.
+//! The state that survives a connection: the filters that the broker has confirmed, and QoS 2 messages that are
+//! stored.
 //!
-//! A QoS 2 message is repeated with `dup` until its PUBREC arrived. Its packet id and the CRC of
-//! topic and payload are saved in the commit that stores it; a repeat of a saved one is acknowledged
-//! and not stored again. They are kept after PUBREL too, until the broker has shown that it got our
-//! PUBCOMP, or uses the id for another message: mosquitto 2.0.11, cut off while it sends PUBREL again,
-//! begins such a message anew (its `db__message_reconnect_reset_outgoing` knows the state "PUBREL is to
-//! be sent again" for none that was answered). Packet ids are those of one broker.
+//! A QoS 2 message is repeated with `dup` until its PUBREC arrived. The packet id and the CRC of topic and
+//! payload are saved in the commit that stores the message. A repeat of a saved message is acknowledged and not
+//! stored again.
+//!
+//! The packet id and the CRC are kept after PUBREL too. They are kept until the broker has shown that it got
+//! the PUBCOMP, or uses the id for another message. The reason is mosquitto 2.0.11: cut off while it sends
+//! PUBREL again, it begins such a message anew. (Its `db__message_reconnect_reset_outgoing` knows the state
+//! "PUBREL is to be sent again" for no message that was answered.) Each broker has packet ids of its own.
 
 use super::Settings;
 use crate::flow::frame::{Frame, Position};
@@ -15,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// So many messages are remembered after PUBREL: more than a broker has under way with one client.
+/// At most this many messages are remembered after PUBREL: more than a broker has in flight with one client.
 const RELEASED: usize = 4096;
 
 /// A stored message.
@@ -23,19 +26,19 @@ const RELEASED: usize = 4096;
 pub struct Stored {
     /// CRC of topic and payload.
     pub crc: u32,
-    /// The frame that carries it; 0 when it was there at the start.
+    /// The number of the frame that carries the message; 0 if it was stored before the start.
     pub frame: u64,
-    /// Its exchange is over: its place in the order in which that happened.
+    /// The place in the order of releases; `None` while the exchange is not over.
     released: Option<u64>,
 }
 
 /// A broker and a packet id.
 type Packet = (Arc<str>, u16);
 
-/// See the module.
+/// The state of the sessions with all brokers.
 #[derive(Debug, Default)]
 pub struct Session {
-    /// Whose packet ids are meant.
+    /// The broker of the present connection, whose packet ids are meant.
     broker: Arc<str>,
     stored: HashMap<Packet, Stored>,
     /// Messages whose exchange is over, the oldest first; some may have been begun again.
@@ -43,25 +46,25 @@ pub struct Session {
     releases: u64,
     /// `releases` when the last PINGREQ was sent.
     pinged: u64,
-    /// By broker: filters for which all that was retained has come.
+    /// By broker: the filters whose retained messages have all come.
     retained: HashMap<Arc<str>, Vec<String>>,
-    /// Of those, the ones that were asked for again, by broker, and when that was.
+    /// By broker: the filters of `retained` that were asked for again, and the time of that request.
     again: HashMap<Arc<str>, (Vec<String>, Instant)>,
-    /// Brokers that have answered all that was asked of them since the start.
+    /// The brokers that have answered every SUBSCRIBE since the start.
     asked: HashSet<Arc<str>>,
-    /// The client id: a session is that of one.
+    /// The client id: a session belongs to one client id.
     client: Arc<str>,
     /// By broker: filters that it has confirmed, with the quality of service that was asked for.
     subscribed: HashMap<Arc<str>, Vec<(String, u8)>>,
-    /// What is to be saved when there is room, in order.
+    /// The positions to save when there is room, in order.
     unsaved: VecDeque<Frame>,
 }
 
 impl Session {
-    /// What is retained comes within this time after a SUBSCRIBE.
+    /// Retained messages come within this time after a SUBSCRIBE.
     const RETAINED: Duration = Duration::from_secs(60);
 
-    /// From the positions of the last commit.
+    /// Loads the state from the positions of the last commit.
     pub fn load(client: &str, positions: &[(String, Vec<u8>)]) -> Self {
         let mut session = Self { client: client.into(), ..Self::default() };
         for (part, value) in positions {
@@ -75,7 +78,7 @@ impl Session {
             let packet = part.strip_prefix("qos2:").and_then(|packet| packet.rsplit_once(':'));
             let Some((broker, id)) = packet.and_then(|(broker, id)| Some((broker, id.parse().ok()?))) else { continue };
             let Ok(crc) = value.as_slice().try_into() else { continue };
-            // If its exchange is not over after all, it will be released once more.
+            // If the exchange is not over after all, a later PUBREL releases the message once more.
             let stored = Stored { crc: u32::from_le_bytes(crc), frame: 0, released: None };
             session.stored.insert((broker.into(), id), stored);
             session.mark_released(&(broker.into(), id));
@@ -83,15 +86,15 @@ impl Session {
         session
     }
 
-    /// The filters that the broker has of us, as far as it has confirmed them.
+    /// The filters of this client that the broker has confirmed.
     pub fn subscribed(&self) -> &[(String, u8)] {
         self.subscribed.get(&self.broker).map_or(&[], Vec::as_slice)
     }
 
-    /// The broker has confirmed, or taken back, filters: this is what it has now.
+    /// The broker has confirmed or removed filters. `filters` lists the filters that the broker has now.
     pub fn set_subscribed(&mut self, filters: Vec<(String, u8)>) {
         self.save("subscribed", &filters);
-        // What is subscribed anew brings anew what is retained.
+        // A new subscription brings its retained messages again.
         let mut retained = self.retained.get(&self.broker).cloned().unwrap_or_default();
         let before = retained.len();
         retained.retain(|had| filters.iter().any(|(filter, _)| filter == had));
@@ -101,7 +104,8 @@ impl Session {
         }
     }
 
-    /// All that was retained for the filters of this broker has come: after the next start it need not come again.
+    /// All retained messages for the filters of this broker have come. After the next start they need not come
+    /// again.
     pub fn has_retained(&mut self) {
         let filters: Vec<String> = self.subscribed().iter().map(|(filter, _)| filter.clone()).collect();
         if self.retained.get(&self.broker).is_none_or(|known| *known != filters) {
@@ -127,7 +131,7 @@ impl Session {
         self.pinged = 0;
     }
 
-    /// Whether all filters are to be asked for: until a broker has answered that once since the start.
+    /// Whether to ask for all filters: yes, until the broker has answered once since the start.
     pub fn is_first(&mut self) -> bool {
         let is_first = !self.asked.contains(&self.broker);
         if is_first {
@@ -137,13 +141,13 @@ impl Session {
         is_first
     }
 
-    /// The broker has answered all that was asked of it.
+    /// The broker has answered every SUBSCRIBE.
     pub fn has_asked(&mut self) {
         self.asked.insert(self.broker.clone());
     }
 
-    /// Whether what is retained under a topic came before: the broker had all filters of it, and was asked for
-    /// them again. MQTT 5 can say that only a new subscription is to bring it; 3.1.1 cannot.
+    /// Whether the retained messages of a topic came before: the broker had all its filters, and was asked for
+    /// them again. MQTT 5 can ask for retained messages of new subscriptions only; MQTT 3.1.1 cannot.
     pub fn had_all(&self, settings: &Settings, topic: &str) -> bool {
         !settings.v5 && settings.of_topic(topic).all(|of| self.had(&of.filter))
     }
@@ -153,12 +157,12 @@ impl Session {
         again.is_some_and(|(had, _)| had.iter().any(|had| had == filter))
     }
 
-    /// A PINGREQ was sent: its answer shows that the broker has read all that we sent before.
+    /// A PINGREQ was sent. Its answer shows that the broker has read everything that was sent before.
     pub fn pinged(&mut self) {
         self.pinged = self.releases;
     }
 
-    /// The answer to that PINGREQ: what was over before is over for the broker too.
+    /// The PINGREQ was answered: exchanges that ended before the PINGREQ are over for the broker too.
     pub fn answered(&mut self) {
         let mut over = Vec::new();
         let is_over = |packet: &Packet, at: u64| packet.0 == self.broker && at <= self.pinged;
@@ -172,7 +176,8 @@ impl Session {
         }
     }
 
-    /// The broker uses a packet id for a message that it never sent before.
+    /// The broker uses a packet id for a new message: an older message with this id is forgotten, if its
+    /// exchange is over.
     pub fn is_new(&mut self, id: u16) {
         let packet = (self.broker.clone(), id);
         if self.stored.get(&packet).is_some_and(|stored| stored.released.is_some()) {
@@ -194,12 +199,12 @@ impl Session {
         Position { part: self.part(id), value: crc.to_le_bytes().to_vec() }
     }
 
-    /// The message is on its way to the store.
+    /// Remembers a message that is on its way to the store.
     pub fn begin(&mut self, id: u16, crc: u32, frame: u64) {
         self.stored.insert((self.broker.clone(), id), Stored { crc, frame, released: None });
     }
 
-    /// Whether a message marked as repeated is stored already, and in which frame.
+    /// The number of the frame of a message that is marked as repeated, if the message is stored already.
     pub fn repeated(&mut self, id: u16, crc: u32) -> Option<u64> {
         let stored = self.stored.get_mut(&(self.broker.clone(), id)).filter(|stored| stored.crc == crc)?;
         stored.released = None;
@@ -215,7 +220,7 @@ impl Session {
         }
     }
 
-    /// Unless it was begun again since.
+    /// Forgets a message whose exchange is over, unless it was begun again since.
     fn forget_released(&mut self, packet: &Packet, at: u64) {
         if self.stored.get(packet).is_some_and(|stored| stored.released == Some(at)) {
             self.forget(packet);
@@ -235,7 +240,7 @@ impl Session {
         self.unsaved.push_back(Frame::position(format!("qos2:{broker}:{id}"), Vec::new()));
     }
 
-    /// The broker has forgotten us: its packet ids mean nothing any more, and it has no filters of us.
+    /// The broker has forgotten the session: its packet ids mean nothing any more, and it has no filters.
     pub fn clear(&mut self) {
         let packets: Vec<Packet> = self.stored.keys().filter(|(of, _)| *of == self.broker).cloned().collect();
         for packet in &packets {
@@ -250,8 +255,8 @@ impl Session {
         }
     }
 
-    /// Hands over what is to be saved; false while some of it finds no room. Before that nothing new may
-    /// be stored under a packet id: what is forgotten later would be the new one.
+    /// Hands over the positions to save; false while some of them find no room. Until all are handed over, no
+    /// message may be stored under a packet id: a later removal would hit the new message.
     pub fn pay(&mut self, giver: &mut Giver) -> bool {
         while let Some(frame) = self.unsaved.pop_front() {
             if let Err(frame) = giver.try_push(frame) {
@@ -309,7 +314,7 @@ mod tests {
         session.turn_to("a");
         session.answered();
         assert_eq!(session.repeated(2, 1), Some(1));
-        // What another broker answers says nothing of this one.
+        // An answer of another broker says nothing about this one.
         session.release(2);
         session.turn_to("b");
         session.pinged();
@@ -334,7 +339,7 @@ mod tests {
         assert_eq!(parts(&mut session).len(), 5000 - RELEASED);
         assert_eq!(session.repeated(0, 1), Some(1), "its exchange is not over");
         assert_eq!((session.repeated(904, 1), session.repeated(905, 1)), (None, Some(1)));
-        // What is begun again is not forgotten with its end of before.
+        // A message that began again is not forgotten with its earlier end.
         session.begin(906, 2, 2);
         for id in 5001..=9100 {
             session.begin(id, 1, 1);

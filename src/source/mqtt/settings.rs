@@ -1,4 +1,4 @@
-//! `[source.NAME]` with `kind = "mqtt"`: the brokers, and what is wanted of them.
+//! `[source.NAME]` with `kind = "mqtt"`: the brokers, and the subscriptions to them.
 
 use super::read::read;
 use super::subscription::Subscription;
@@ -9,41 +9,41 @@ use std::sync::Arc;
 /// The row of this kind in the table of sources.
 pub const KIND: Kind = Kind { name: "mqtt", doc: "Messages of an MQTT broker, version 3.1.1 or 5.", read };
 
-/// How a broker is read.
+/// The settings of an MQTT source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// Tried in turn.
+    /// The brokers; they are tried in turn.
     pub brokers: Vec<Broker>,
     /// MQTT 5 instead of 3.1.1.
     pub v5: bool,
-    /// What is subscribed to; a topic takes the first that matches.
+    /// The topics to subscribe to. A message takes the first subscription that matches its topic.
     pub subscriptions: Vec<Subscription>,
-    /// Fixed, so that the broker keeps the session.
+    /// The client id. It must stay the same, so that the broker keeps the session.
     pub client_id: String,
     /// User name and password.
     pub login: Option<Login>,
-    /// Seconds.
+    /// A ping is sent when nothing was sent for this many seconds.
     pub keep_alive: u16,
-    /// The broker forgets us when the connection ends.
+    /// Whether the broker forgets the session when the connection ends.
     pub clean_session: bool,
-    /// How long the broker keeps the session, in seconds; MQTT 5.
+    /// The broker keeps the session this many seconds after a connection ended. MQTT 5 only.
     pub session_expiry: u32,
-    /// How many messages may be unacknowledged; MQTT 5.
+    /// The number of messages that may be unacknowledged. MQTT 5 only.
     pub receive_maximum: Option<u16>,
-    /// Longer payloads become dead letters, in bytes.
+    /// The longest payload, in bytes; a longer payload becomes a dead letter.
     pub max_payload: usize,
-    /// What the broker kept from before the subscription is taken.
+    /// Whether to take retained messages, which the broker kept from before the subscription.
     pub retained: bool,
-    /// Whom to trust, and what to show.
+    /// The TLS settings: roots to trust, client certificate, pinned keys.
     pub tls: ClientTls,
-    /// Where it says whether it is there.
+    /// The topic that says whether this client is connected.
     pub status: Option<Status>,
     /// How many unacknowledged messages the broker allows.
     pub window: Option<usize>,
 }
 
 impl Settings {
-    /// Pairs of filters that a topic may fall under both.
+    /// The pairs of subscriptions that one topic may match.
     pub fn overlaps(&self) -> impl Iterator<Item = (&Subscription, &Subscription)> {
         let pairs = self.subscriptions.iter().enumerate();
         pairs
@@ -51,12 +51,12 @@ impl Settings {
             .filter(|(one, two)| one.overlaps(two))
     }
 
-    /// What a topic falls under.
+    /// The subscriptions that match a topic.
     pub fn of_topic(&self, topic: &str) -> impl Iterator<Item = &Subscription> {
         self.subscriptions.iter().filter(move |subscription| subscription.matches(topic))
     }
 
-    /// A broker may send a message once for each filter that it falls under.
+    /// Warns of overlaps with MQTT 3.1.1: a broker may send a message once for each filter that it matches.
     pub fn warn_of_overlaps(&self, section: &Section<'_>) {
         for (one, two) in self.overlaps().filter(|_| !self.v5) {
             let name = section.label().strip_prefix("source.").unwrap_or_default();
@@ -70,28 +70,28 @@ impl Settings {
         }
     }
 
-    /// Whether there are such pairs.
+    /// Whether some subscriptions overlap.
     #[must_use]
     pub fn has_overlaps(&self) -> bool {
         self.overlaps().next().is_some()
     }
 }
 
-/// Where a broker is.
+/// The address of a broker.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Broker {
-    /// Its name or address.
+    /// The host name or IP address.
     pub host: String,
-    /// Its port.
+    /// The TCP port.
     pub port: u16,
-    /// Over TLS.
+    /// Whether the connection uses TLS.
     pub tls: bool,
-    /// Over WebSocket, at this path.
+    /// The path of the WebSocket; `None` without WebSocket.
     pub websocket: Option<String>,
 }
 
 impl Broker {
-    /// Where its WebSocket is, with all of the path; it may have a token in it.
+    /// The URL of the WebSocket, with the whole path. The path may have a token in it.
     #[must_use]
     pub fn websocket_url(&self) -> Option<String> {
         let path = self.websocket.as_ref()?;
@@ -99,26 +99,26 @@ impl Broker {
     }
 }
 
-/// For people, and as the name of its session.
+/// The address of the broker for people. The session of the broker is saved under the same name.
 impl std::fmt::Display for Broker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.websocket_url() {
-            // What is behind `?` may be a token.
+            // The part behind `?` may be a token.
             Some(url) => f.write_str(url.split('?').next().unwrap_or_default()),
             None => write!(f, "{}:{}", Host(&self.host), self.port),
         }
     }
 }
 
-/// A topic that says whether we are there, retained: what we say, and what the broker says for us
-/// when we are gone (the last will).
+/// A retained topic that says whether this client is connected. The client publishes its own state. If the
+/// client is gone, the broker publishes for it (the last will).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
     /// The topic.
     pub topic: String,
-    /// Published after connecting.
+    /// The text that is published after connecting.
     pub online: String,
-    /// Published before disconnecting, and by the broker.
+    /// The text that is published before disconnecting, and by the broker as the last will.
     pub offline: String,
 }
 
@@ -133,7 +133,7 @@ impl Source for Settings {
 
     fn for_tap(&self) -> Result<Arc<dyn Source>, &'static str> {
         let mut tapped = self.clone();
-        // A session of its own; the broker keeps nothing for it and waits for nothing.
+        // The tap has a session of its own. The broker keeps nothing for it and waits for nothing.
         tapped.client_id.push_str("-tap");
         (tapped.clean_session, tapped.status) = (true, None);
         // A shared subscription would take messages away from the agents that share it.

@@ -1,4 +1,4 @@
-//! What a broker is asked for, and what it need not send any more.
+//! The filters to subscribe to at the broker, and the filters to unsubscribe from.
 
 use super::Settings;
 use super::copies::id_of;
@@ -10,27 +10,28 @@ type Filter = (String, u8);
 /// One SUBSCRIBE.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Request {
-    /// The number that the broker is to say with messages.
+    /// The subscription identifier, which the broker sends with the messages.
     pub id: Option<usize>,
-    /// What is asked for.
+    /// The filters of this SUBSCRIBE.
     pub filters: Vec<Filter>,
 }
 
-/// What was asked of the broker on this connection.
+/// The requests to the broker on this connection.
 #[derive(Debug, Default)]
 pub struct Subscribing {
-    /// Filters that were asked to be taken back.
+    /// The filters of the UNSUBSCRIBE.
     leaving: Vec<String>,
-    /// SUBSCRIBEs that are not sent yet, in order.
+    /// The filters of each SUBSCRIBE that is not sent yet, in order.
     asking: VecDeque<Vec<Filter>>,
-    /// Those that are, by packet id.
+    /// The filters of each SUBSCRIBE that was sent and not answered, by packet id.
     asked: HashMap<u16, Vec<Filter>>,
 }
 
 impl Subscribing {
-    /// Filters to take back, and what to ask for: on the `first` connection all, also what the session should
-    /// have (a broker that was restored from an older save knows less), later what it has not. A broker that
-    /// `says_which` subscription a message came for is given a number for each filter, if filters overlap.
+    /// The filters to unsubscribe from, and the SUBSCRIBEs to send. On the `first` connection these are for all
+    /// filters, also for those that the session should have. A broker that was restored from an older save
+    /// knows less. Later they are for the missing filters only. If filters overlap and the broker `says_which`
+    /// subscription a message is for, each filter gets an identifier.
     pub fn plan(
         &mut self,
         settings: &Settings,
@@ -63,7 +64,7 @@ impl Subscribing {
         self.asked.extend(self.asking.pop_front().map(|filters| (packet, filters)));
     }
 
-    /// The broker has answered a SUBSCRIBE: what the session has now, and what was refused.
+    /// The broker has answered a SUBSCRIBE. Returns the filters that the session has now, and the refused ones.
     pub fn answered(&mut self, packet: u16, refused: &[usize], mut has: Vec<Filter>) -> (Vec<Filter>, Vec<String>) {
         let mut not_given = Vec::new();
         for (at, (topic, qos)) in self.asked.remove(&packet).unwrap_or_default().into_iter().enumerate() {
@@ -77,12 +78,12 @@ impl Subscribing {
         (has, not_given)
     }
 
-    /// Whether the broker has answered everything.
+    /// Whether the broker has answered every SUBSCRIBE.
     pub fn is_done(&self) -> bool {
         self.asking.is_empty() && self.asked.is_empty()
     }
 
-    /// The broker has taken back what was to be left: what the session has now.
+    /// The broker has answered the UNSUBSCRIBE. Returns the filters that the session has now.
     pub fn left(&mut self, mut has: Vec<Filter>) -> Vec<Filter> {
         has.retain(|(filter, _)| !self.leaving.contains(filter));
         has

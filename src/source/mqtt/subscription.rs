@@ -1,13 +1,13 @@
-//! A subscription: its filter, the named levels of its topics, what falls under it.
+//! A subscription: its filter, the named levels of its topics, and the topics that match it.
 
-/// What is subscribed to.
+/// A topic filter to subscribe to, with the route of its messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subscription {
-    /// As the broker gets it, with `+`, `#`, `$share/GROUP/`.
+    /// The filter that the broker gets, with `+`, `#`, `$share/GROUP/`.
     pub filter: String,
-    /// Levels of the topic that become attributes: level, name.
+    /// The levels of the topic that become attributes: the index of the level, from 0, and its name.
     pub names: Vec<(usize, String)>,
-    /// 0, 1 or 2.
+    /// The quality of service: 0, 1 or 2.
     pub qos: u8,
     /// The route of its messages.
     pub route: usize,
@@ -25,7 +25,7 @@ impl Subscription {
         Self { filter: format!("{share}{}", plain.join("/")), names, qos, route }
     }
 
-    /// Whether some topic falls under both.
+    /// Whether some topic matches both filters.
     #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {
         let mut ours = Self::without_share(&self.filter).split('/');
@@ -47,10 +47,10 @@ impl Subscription {
         }
     }
 
-    /// Whether a topic falls under it.
+    /// Whether a topic matches the filter.
     #[must_use]
     pub fn matches(&self, topic: &str) -> bool {
-        // MQTT 5, section 4.7.2.
+        // A wildcard at the beginning does not match a topic with `$` (MQTT 5, section 4.7.2).
         if topic.starts_with('$') && Self::without_share(&self.filter).starts_with(['#', '+']) {
             return false;
         }
@@ -67,20 +67,20 @@ impl Subscription {
         levels.next().is_none()
     }
 
-    /// The named levels of a topic.
+    /// The attributes from the named levels of a topic.
     #[must_use]
     pub fn attributes(&self, topic: &str) -> Vec<(Box<str>, Box<str>)> {
         let level = |at: usize| topic.split('/').nth(at);
         self.names.iter().filter_map(|(at, name)| Some((name.as_str().into(), level(*at)?.into()))).collect()
     }
 
-    /// As somebody looks on who takes nothing away from anybody.
+    /// Changes the subscription for `forebay tap`, so that it takes no messages away from others.
     pub fn for_tap(&mut self) {
         self.qos = 0;
         self.filter = Self::without_share(&self.filter).to_string();
     }
 
-    /// The filter behind `$share/GROUP/`, and behind what EMQX and its kin write in front.
+    /// The filter behind `$share/GROUP/`, and behind the similar prefixes of EMQX and its relatives.
     fn without_share(filter: &str) -> &str {
         let group = filter.strip_prefix("$share/").or(filter.strip_prefix("$oshare/"));
         let shared = group.and_then(|rest| Some(rest.split_once('/')?.1));

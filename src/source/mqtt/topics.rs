@@ -6,26 +6,26 @@ use bytes::Bytes;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// What is known of a topic.
+/// The facts about a topic.
 #[derive(Debug, Clone)]
 pub struct Topic {
-    /// Its name.
+    /// The name of the topic.
     pub name: Arc<str>,
-    /// The source's route; None: no subscription of ours leads to it.
+    /// The source's route; `None` if no subscription of this source matches the topic.
     pub route: Option<usize>,
-    /// From its levels.
+    /// The attributes from its levels.
     pub attributes: Vec<(Box<str>, Box<str>)>,
 }
 
-/// What is known of topics: kept, since devices use few.
+/// The facts about the topics that were seen. They are kept, because devices use few topics.
 #[derive(Debug, Default)]
 pub struct Topics(HashMap<Bytes, Topic>);
 
 impl Topics {
-    /// So many are kept.
+    /// At most this many topics are kept.
     const MOST: usize = 4096;
 
-    /// What is known of a topic.
+    /// The facts about a topic, kept or worked out from the settings.
     pub fn of(&mut self, topic: &Bytes, settings: &Settings, source: &str) -> Topic {
         if let Some(known) = self.0.get(topic) {
             return known.clone();

@@ -1,6 +1,6 @@
-//! The client of MQTT 3.1.1 and the one of MQTT 5 behind one face.
+//! One interface for the two clients, of MQTT 3.1.1 and of MQTT 5.
 //!
-//! The two crates are twins with types of their own; what differs is here, and nothing else.
+//! The two crates are twins with types of their own. This module hides their differences.
 
 use super::Settings;
 use crate::flow::frame::Payload;
@@ -12,98 +12,98 @@ use rumqttc5::{Event as Event5, Packet as Packet5};
 /// A message.
 #[derive(Debug)]
 pub struct Message {
-    /// Its topic.
+    /// The topic of the message.
     pub topic: Bytes,
-    /// Its payload.
+    /// The payload of the message.
     pub payload: Bytes,
-    /// 0, 1 or 2.
+    /// The quality of service: 0, 1 or 2.
     pub qos: u8,
-    /// The broker may have sent it before.
+    /// The DUP flag: the broker may have sent the message before.
     pub dup: bool,
-    /// The broker kept it from before the subscription.
+    /// The RETAIN flag: the broker kept the message from before the subscription.
     pub retain: bool,
-    /// Its packet id; 0 at QoS 0.
+    /// The packet id; 0 at QoS 0.
     pub packet: u16,
-    /// Subscriptions that it is for, where the broker says that.
+    /// The identifiers of the subscriptions that the message is for, if the broker sends them.
     pub subscriptions: Vec<usize>,
     /// User properties and content type of MQTT 5.
     pub attributes: Vec<(Box<str>, Box<str>)>,
-    /// What to send when it is safe.
+    /// The acknowledgement to send when the message is safe.
     pub ack: Option<Ack>,
 }
 
-/// What comes from the client.
+/// An event that the client reports.
 #[derive(Debug)]
 pub enum Incoming {
-    /// The broker accepts us.
+    /// The broker has accepted the connection.
     Connected {
-        /// Whether it knows us.
+        /// Whether the broker still has the session.
         session_present: bool,
-        /// Whether its messages say which subscription they are for (MQTT 5).
+        /// Whether the broker's messages name their subscriptions (MQTT 5).
         says_which: bool,
     },
-    /// Our SUBSCRIBE with this packet id was sent; they are sent in the order in which we ask.
+    /// A SUBSCRIBE with this packet id was sent. SUBSCRIBEs are sent in the order of the calls.
     Asked(u16),
-    /// Which filters of the SUBSCRIBE with this packet id it refuses, by their place.
+    /// The broker has answered the SUBSCRIBE with this packet id. The list has the indexes of the refused filters.
     Subscribed(u16, Vec<usize>),
-    /// It has taken back what we asked it to.
+    /// The broker has answered an UNSUBSCRIBE.
     Unsubscribed,
     /// A message.
     Message(Box<Message>),
-    /// A QoS 2 exchange is over.
+    /// The QoS 2 exchange with this packet id is over: PUBREL came.
     Released(u16),
-    /// Our PINGREQ was sent.
+    /// A PINGREQ was sent.
     Pinged,
-    /// It was answered.
+    /// The broker has answered the PINGREQ.
     Answered,
-    /// Our DISCONNECT was sent.
+    /// A DISCONNECT was sent.
     Left,
-    /// Nothing that we act on.
+    /// An event that needs no action.
     Other,
 }
 
 /// An acknowledgement that is ready to be sent.
 #[derive(Debug, Clone)]
 pub enum Ack {
-    /// 3.1.1
+    /// An acknowledgement of MQTT 3.1.1.
     V4(rumqttc::ManualAck),
-    /// 5
+    /// An acknowledgement of MQTT 5.
     V5(rumqttc5::ManualAck),
 }
 
-/// What became of an acknowledgement.
+/// The result of sending an acknowledgement.
 pub enum Acked {
-    /// On its way.
+    /// The acknowledgement is on its way.
     Sent,
-    /// Later.
+    /// The queue of the client is full: try again later.
     Full,
     /// The connection is gone.
     Gone,
 }
 
-/// The end that sends.
+/// The half of a connection that sends.
 #[derive(Debug, Clone)]
 pub enum Client {
-    /// 3.1.1
+    /// The client of MQTT 3.1.1.
     V4(rumqttc::AsyncClient),
-    /// 5
+    /// The client of MQTT 5.
     V5(rumqttc5::AsyncClient),
 }
 
-/// The end that works and receives.
+/// The half of a connection that drives the protocol and receives.
 pub enum Events {
-    /// 3.1.1
+    /// The event loop of MQTT 3.1.1.
     V4(Box<rumqttc::EventLoop>),
-    /// 5
+    /// The event loop of MQTT 5.
     V5(Box<rumqttc5::EventLoop>),
 }
 
 impl Events {
-    /// Works on the connection until something comes. Dropping the future while it connects starts
-    /// over: keep it until it is ready.
+    /// Works on the connection until an event comes. Keep the future until it is ready: dropping it while it
+    /// connects starts over.
     ///
     /// # Errors
-    /// When the connection is gone; this client is of no use any more.
+    /// When the connection is gone. This client is of no use any more.
     pub async fn next(&mut self) -> Result<Incoming, String> {
         match self {
             Self::V4(events) => match events.poll().await {
@@ -230,7 +230,8 @@ fn explain5(error: &rumqttc5::ConnectionError) -> String {
 }
 
 impl Client {
-    /// Asks for some filters, in one SUBSCRIBE; with `id` the broker says it with each message (MQTT 5).
+    /// Sends one SUBSCRIBE for some filters. With `id`, the broker sends this number with each of their
+    /// messages (MQTT 5).
     ///
     /// # Errors
     /// When the connection is gone.
@@ -247,7 +248,7 @@ impl Client {
                 let filter = |(filter, qos): &(String, u8)| {
                     let qos = rumqttc5::qos(*qos).unwrap_or(rumqttc5::QoS::AtLeastOnce);
                     let mut wanted = rumqttc5::SubscribeFilter::new(filter.clone(), qos);
-                    // What is retained comes with a new subscription, not with one that is there.
+                    // Retained messages come with a new subscription, not with one that exists already.
                     wanted.retain_forward_rule = rumqttc5::RetainForwardRule::OnNewSubscribe;
                     wanted
                 };
@@ -258,7 +259,7 @@ impl Client {
         }
     }
 
-    /// Takes filters back.
+    /// Sends one UNSUBSCRIBE for some filters.
     ///
     /// # Errors
     /// When the connection is gone.
@@ -269,11 +270,11 @@ impl Client {
         }
     }
 
-    /// Says whether we are there, without waiting.
+    /// Publishes whether this client is online, without waiting.
     pub fn announce(&self, settings: &Settings, online: bool) {
         let Some(status) = &settings.status else { return };
         let text = if online { status.online.clone() } else { status.offline.clone() };
-        // If it is not sent the connection is gone, and the last will says it.
+        // If the status is not sent, the connection is gone, and the broker publishes the last will.
         match self {
             Self::V4(client) => {
                 let options = rumqttc::PublishOptions::new(rumqttc::QoS::AtLeastOnce).retained();
@@ -299,12 +300,12 @@ impl Client {
                 Err(rumqttc5::ClientError::RequestChannelFull(_)) => Acked::Full,
                 Err(_) => Acked::Gone,
             },
-            // Of another connection.
+            // The acknowledgement belongs to another connection.
             _ => Acked::Gone,
         }
     }
 
-    /// Asks to leave; false when the connection is gone.
+    /// Asks the client to disconnect; false if the connection is gone.
     pub fn leave(&self) -> bool {
         match self {
             Self::V4(client) => client.try_disconnect().is_ok(),
@@ -313,7 +314,8 @@ impl Client {
     }
 }
 
-/// The payload, in memory of its own: the client's read buffer is not held.
+/// Copies the payload, so that the client's read buffer is not held. Of a payload of more than `most` bytes,
+/// only the beginning is kept.
 pub fn kept(payload: &Bytes, most: usize) -> Payload {
     if payload.len() <= most {
         return Payload::One(Bytes::copy_from_slice(payload));

@@ -1,13 +1,13 @@
-//! What proves a frame.
+//! Checks the checksum of a frame.
 
 use super::settings::Checksum;
 use crc::{CRC_16_IBM_3740, CRC_16_MODBUS, Crc};
 
 const MODBUS: Crc<u16> = Crc::<u16>::new(&CRC_16_MODBUS);
-/// CRC-16/CCITT-FALSE in the catalogue's words.
+/// CRC-16/CCITT-FALSE. Its name in the catalogue is CRC-16/IBM-3740.
 const CCITT: Crc<u16> = Crc::<u16>::new(&CRC_16_IBM_3740);
 
-/// The frame without its checksum (NMEA's stays), or `None` when it is wrong or missing.
+/// The frame without its checksum (NMEA keeps it), or `None` if the checksum is wrong or missing.
 #[must_use]
 pub fn proven(rule: Checksum, frame: &[u8]) -> Option<&[u8]> {
     match rule {

@@ -1,13 +1,13 @@
 //! Bytes into frames: a pure machine.
 //!
-//! Invariants: it holds no more than the longest frame; whatever comes, it finds the next good
-//! frame again; every byte is in a frame, in one that was too long, or counted as garbage.
+//! Invariants: the framer holds no more than the longest frame. Whatever bytes come, it finds the next good
+//! frame again. Every byte is in a frame, in a frame that was too long, or counted as garbage.
 
 use super::settings::Framing;
 use crate::flow::record::DEAD_LETTER_KEEP;
 use std::time::Duration;
 
-/// A frame with a length in it that stays unfinished for this long is given up: a byte was lost.
+/// An unfinished frame of a known length is given up after this long: a byte was lost.
 const UNFINISHED: Duration = Duration::from_secs(1);
 
 const SLIP_END: u8 = 0xc0;
@@ -15,21 +15,21 @@ const SLIP_ESC: u8 = 0xdb;
 const SLIP_ESC_END: u8 = 0xdc;
 const SLIP_ESC_ESC: u8 = 0xdd;
 
-/// What was found in the bytes.
+/// A result of the framer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
-    /// A frame, without what surrounds it.
+    /// A frame, without delimiters, markers or length.
     Frame(Vec<u8>),
-    /// A frame that is too long: its length, a CRC32C of all of it, its beginning.
+    /// A frame that is too long.
     TooLong {
-        /// In bytes.
+        /// The length of the whole frame, in bytes.
         length: u64,
-        /// CRC32C.
+        /// The CRC32C of the whole frame.
         crc: u32,
-        /// At most `DEAD_LETTER_KEEP` bytes.
+        /// The first bytes of the frame, at most `DEAD_LETTER_KEEP`.
         head: Vec<u8>,
     },
-    /// So many bytes belong to no frame.
+    /// This many bytes belong to no frame.
     Garbage(u64),
 }
 
@@ -41,14 +41,14 @@ struct Long {
     head: Vec<u8>,
 }
 
-/// See the module.
+/// Finds frames in bytes by one framing rule.
 #[derive(Debug)]
 pub struct Framer {
     rule: Framing,
     max: usize,
     buffer: Vec<u8>,
     long: Option<Long>,
-    /// Within a frame, where a byte begins one.
+    /// Whether a start marker was received and the end marker was not.
     inside: bool,
     escaped: bool,
 }
@@ -60,7 +60,7 @@ impl Framer {
         Self { rule, max, buffer: Vec::new(), long: None, inside: false, escaped: false }
     }
 
-    /// Silence of this length has a meaning.
+    /// The length of silence that means something now: it ends a frame, or gives up an unfinished one.
     #[must_use]
     pub fn idle_after(&self) -> Option<Duration> {
         match self.rule {
@@ -70,7 +70,7 @@ impl Framer {
         }
     }
 
-    /// Takes bytes in.
+    /// Takes received bytes, and appends the results to `out`.
     pub fn push(&mut self, bytes: &[u8], out: &mut Vec<Found>) {
         match &self.rule {
             Framing::Fixed(_) | Framing::Length { .. } => {
@@ -81,7 +81,7 @@ impl Framer {
         }
     }
 
-    /// Nothing came for `idle_after`.
+    /// No byte was received for the time of `idle_after`.
     pub fn idle(&mut self, out: &mut Vec<Found>) {
         if matches!(self.rule, Framing::Idle(_)) {
             self.end(out);
@@ -90,7 +90,7 @@ impl Framer {
         }
     }
 
-    /// Forgets what is unfinished, and says how much it was.
+    /// Forgets an unfinished frame, and returns its bytes as garbage.
     pub fn reset(&mut self) -> Option<Found> {
         let long = self.long.take().map_or(0, |long| long.length);
         let left = self.buffer.len() as u64 + long;
@@ -171,7 +171,7 @@ impl Framer {
                     self.inside = false;
                     self.end(out);
                 } else if byte == start {
-                    // What was begun before never ended.
+                    // The frame that began before has no end.
                     out.extend(self.reset());
                     self.inside = true;
                 } else if self.inside {
@@ -214,7 +214,7 @@ impl Framer {
             return;
         }
         self.buffer.push(byte);
-        // The end that a frame has is not part of it.
+        // The delimiter at the end is not part of the frame.
         let end = if let Framing::Delimiter(delimiter) = &self.rule { delimiter.len() } else { 0 };
         if self.buffer.len() > self.max + end {
             let crc = crc32c::crc32c(&self.buffer);
@@ -225,7 +225,7 @@ impl Framer {
         }
     }
 
-    /// The frame ends here; empty ones are only the space between others.
+    /// Ends the frame here. Empty frames are only the space between other frames.
     fn end(&mut self, out: &mut Vec<Found>) {
         if let Some(Long { length, crc, head }) = self.long.take() {
             self.buffer.clear();
@@ -254,7 +254,7 @@ mod tests {
         for piece in pieces {
             framer.push(piece, &mut out);
         }
-        // However the bytes are cut, the same comes out.
+        // The results do not depend on how the bytes are cut.
         let whole = pieces.concat();
         let (mut single, mut again) = (Framer::new(rule.clone(), max), Vec::new());
         for byte in whole.chunks(1) {

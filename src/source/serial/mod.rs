@@ -1,8 +1,8 @@
-//! Frames from serial ports: one, or all that match a pattern.
+//! Reads frames from serial ports: one port, or all ports that match a pattern.
 //!
-//! Invariants: a port that is unplugged is opened again when it is back; what comes while the store
-//! is blocked waits in the device where flow control is configured, and is lost, counted and frames_to
-//! (`lost_bytes` on the next record) where it is not; garbage costs the frames that it hits.
+//! Invariants: a port that was unplugged is opened again when it is back. While the store is blocked, bytes
+//! wait in the device if flow control is configured. Without flow control they are lost, counted and reported
+//! (`lost_bytes` on the next record). Garbage costs only the frames that it hits.
 
 mod checksum;
 mod framer;
@@ -26,9 +26,9 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-/// Frames of all ports that may wait here; the hand-over holds the rest, by bytes.
+/// At most this many frames of all ports wait here. More frames wait in the handover, which is bounded by bytes.
 const WAITING: usize = 64;
-/// How often it is looked for new ports.
+/// The source looks for new ports this often.
 const LOOK: Duration = Duration::from_secs(2);
 
 /// Opens every port once.
@@ -84,7 +84,7 @@ pub(super) async fn run(settings: Settings, context: Context) {
             () = stop.requested() => break,
         }
     }
-    // What was read is handed over.
+    // The frames that were read are handed over.
     ports.shutdown().await;
     while let Ok(frame) = frames.try_recv() {
         if giver.try_push(frame).is_err() {
@@ -93,11 +93,11 @@ pub(super) async fn run(settings: Settings, context: Context) {
     }
 }
 
-/// How several ports are, as one word of their source.
+/// The states of several ports, which together are the health of their source.
 #[derive(Debug, Clone)]
 struct PortsHealth {
     source: Reporter,
-    /// By path: what is wrong, if anything is.
+    /// By path: the trouble with the port, or `None` if the port is read.
     ports: Arc<Mutex<BTreeMap<Arc<str>, Option<String>>>>,
 }
 
@@ -106,8 +106,8 @@ impl PortsHealth {
         Self { source, ports: Arc::default() }
     }
 
-    /// What the pattern matches now. An adapter that came back under another name is not missed under its old one,
-    /// as long as some port is read.
+    /// Takes the paths that the pattern matches now. An adapter may come back under another name. Its old path
+    /// is then forgotten, as long as some port is read.
     fn matching(&self, paths: &[String]) {
         let mut ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
         if ports.values().any(Option::is_none) {
@@ -116,7 +116,7 @@ impl PortsHealth {
         }
     }
 
-    /// A port is read, or this is wrong with it.
+    /// Sets the trouble with a port, or `None` if the port is read.
     fn set(&self, port: &Arc<str>, wrong: Option<String>) {
         let mut ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
         ports.insert(port.clone(), wrong);
@@ -134,7 +134,7 @@ impl PortsHealth {
     }
 }
 
-/// A path as it is, also when nothing is there yet; or what a pattern matches.
+/// The path itself if it is no pattern, even when nothing is there yet; else the paths that the pattern matches.
 fn matching(path: &str) -> Vec<String> {
     if !path.contains(['*', '?', '[']) {
         return vec![path.to_string()];

@@ -1,4 +1,4 @@
-//! One port: opened, read, asked, opened again when it was unplugged.
+//! One port: it is opened, read, asked, and opened again after it was unplugged.
 
 use super::PortsHealth;
 use super::Settings;
@@ -21,13 +21,13 @@ use tokio_serial::{DataBits, FlowControl, SerialPort, SerialPortBuilderExt, Seri
 /// The first wait before a port is opened again, in milliseconds; doubled up to the limit.
 const BACKOFF_MS: u64 = 500;
 const BACKOFF_LIMIT_MS: u64 = 10_000;
-/// Bytes that are read at once.
+/// One read returns at most this many bytes.
 const READ: usize = 4096;
 
 /// Opens a port with its settings.
 ///
 /// # Errors
-/// With what to do about it, where that is known.
+/// The reason, with a hint where the remedy is known.
 pub fn open(path: &Path, line: &Line) -> Result<SerialStream, String> {
     if let Some(rs485) = line.rs485 {
         set_rs485(path, rs485)?;
@@ -85,27 +85,27 @@ fn explain(error: &io::Error) -> String {
     format!("{error}{hint}")
 }
 
-/// What a port tells its source.
+/// Takes the frames of a port.
 pub type FrameSender = mpsc::Sender<Frame>;
 
-/// A port's work.
+/// The work on one port.
 pub(super) struct Port {
-    /// Its path.
+    /// The path of the port.
     pub path: Arc<str>,
-    /// How it is read.
+    /// The settings of the source.
     pub settings: Arc<Settings>,
-    /// Takes its frames.
+    /// Takes the frames of the port.
     pub frames_to: FrameSender,
-    /// Where numbers go.
+    /// The counters that the port adds to.
     pub metrics: Arc<Metrics>,
-    /// Where it says how it is.
+    /// Takes the state of the port, for the health of the source.
     pub health: PortsHealth,
     /// Bytes that were lost since the last frame that was handed over.
     pub lost: u64,
 }
 
 impl Port {
-    /// Reads until the stop.
+    /// Reads the port until the stop, and opens it again after each failure.
     pub async fn run(mut self, mut stop: Stop) {
         let mut failures = 0;
         loop {
@@ -137,7 +137,7 @@ impl Port {
         }
     }
 
-    /// Reads until the port is gone; why it is.
+    /// Reads until the port fails, and returns the reason.
     async fn read(&mut self, mut stream: SerialStream) -> String {
         let mut framer = Framer::new(self.settings.framing.clone(), self.settings.max_frame);
         let mut buffer = [0; READ];
@@ -157,7 +157,7 @@ impl Port {
                 () = tokio::time::sleep(idle.unwrap_or_default()), if idle.is_some() => framer.idle(&mut found),
                 _ = asks.tick(), if poll.is_some() && answer_by.is_none() => {
                     let Some(poll) = &poll else { continue };
-                    // An answer that came too late is not taken for the next one.
+                    // A late answer must not be taken for the answer to this request.
                     found.extend(framer.reset());
                     if let Err(error) = stream.write_all(&poll.request).await {
                         return format!("cannot write: {error}");
@@ -178,7 +178,7 @@ impl Port {
         }
     }
 
-    /// Hands a frame over; whether it was an answer.
+    /// Hands a frame over, and returns whether it was an answer.
     async fn take(&mut self, found: Found, asked: bool) -> bool {
         let payload = match found {
             Found::Garbage(bytes) => {
@@ -213,7 +213,8 @@ impl Port {
             frame.attributes.push(("lost_bytes".into(), self.lost.to_string().into()));
         }
         let sent = if self.settings.line.flow == Flow::None {
-            // Nobody can be told to wait: what does not fit is lost, counted and told.
+            // Without flow control, nobody can be told to wait: frames that do not fit are lost, counted and
+            // reported.
             self.frames_to.try_send(frame).is_ok()
         } else {
             self.frames_to.send(frame).await.is_ok()

@@ -59,7 +59,7 @@ fn read_rs485(mut section: Section<'_>) -> Rs485 {
     Rs485 { invert_rts, delay: (before, after) }
 }
 
-/// Which byte of several comes first.
+/// The choices of byte order: whether the most significant byte of several comes first.
 pub const BYTE_ORDERS: [(&str, bool, &str); 2] =
     [("big", true, "The most significant one first."), ("little", false, "The least significant one first.")];
 
@@ -95,7 +95,7 @@ pub fn read(section: &mut Section<'_>, routes: &mut dyn Routes) -> Option<Arc<dy
         .doc("Longest frame. A longer one is dropped, counted and told.")
         .within(Bytes(1)..=Bytes(MAX_RECORD as u64))
         .or(Bytes(4096));
-    // A bad limit is told once.
+    // A bad limit is reported once.
     let max_frame =
         if section.is_bad("max_frame") { MAX_RECORD } else { usize::try_from(max_frame.0).unwrap_or(MAX_RECORD) };
     let framing = read_framing(section, max_frame);

@@ -9,43 +9,43 @@ use std::time::Duration;
 /// The row of this kind in the table of sources.
 pub const KIND: Kind = Kind { name: "serial", doc: "Frames from serial ports.", read };
 
-/// How ports are read.
+/// The settings of a source of serial ports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// A path, `/dev/serial/by-id/..` for one that stays, or a pattern.
+    /// A path, `/dev/serial/by-id/..` for a path that stays the same, or a pattern.
     pub path: String,
-    /// The line.
+    /// The settings of the line.
     pub line: Line,
-    /// How frames are told apart.
+    /// The rule that separates one frame from the next.
     pub framing: Framing,
-    /// What proves a frame.
+    /// The checksum that proves a frame.
     pub checksum: Option<Checksum>,
     /// The longest frame, in bytes.
     pub max_frame: usize,
-    /// What is asked for, and how often.
+    /// The request for a device that speaks only when asked.
     pub poll: Option<Poll>,
 }
 
-/// The line's settings.
+/// The settings of a serial line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
-    /// Bits a second.
+    /// The speed, in bits per second.
     pub baud: u32,
-    /// 5 to 8.
+    /// The data bits of a character: 5 to 8.
     pub data_bits: u8,
-    /// Parity.
+    /// The parity bit of a character.
     pub parity: Parity,
-    /// 1 or 2.
+    /// The stop bits of a character: 1 or 2.
     pub stop_bits: u8,
-    /// Flow control.
+    /// Flow control: how the device is made to wait while the store is blocked.
     pub flow: Flow,
     /// The driver switches the transmitter of an RS-485 line.
     pub rs485: Option<Rs485>,
     /// Nobody else may open the port.
     pub exclusive: bool,
-    /// Set when the port is opened.
+    /// The state of DTR, set when the port is opened. `None` leaves it as it is.
     pub dtr: Option<bool>,
-    /// Set when the port is opened.
+    /// The state of RTS, set when the port is opened. `None` leaves it as it is.
     pub rts: Option<bool>,
 }
 
@@ -65,21 +65,21 @@ impl Default for Line {
     }
 }
 
-/// Parity.
+/// The parity bit of a character.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Parity {
     /// No parity bit.
     None,
-    /// Odd.
+    /// Odd parity.
     Odd,
-    /// Even.
+    /// Even parity.
     Even,
 }
 
-/// Flow control.
+/// How the device is made to wait while the store is blocked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flow {
-    /// None: what comes while the store is blocked is lost, and counted.
+    /// No flow control: bytes that come while the store is blocked are lost, and counted.
     None,
     /// XON and XOFF.
     Software,
@@ -87,7 +87,7 @@ pub enum Flow {
     Hardware,
 }
 
-/// RS-485, as the kernel's driver does it.
+/// RS-485, as the kernel's driver switches it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Rs485 {
     /// RTS is low while sending.
@@ -96,45 +96,45 @@ pub struct Rs485 {
     pub delay: (Duration, Duration),
 }
 
-/// How frames are told apart.
+/// The rule that separates one frame from the next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Framing {
-    /// Ends with LF; a CR before it belongs to the end.
+    /// A frame ends with LF; a CR before it belongs to the end.
     Line,
-    /// Ends with these bytes.
+    /// A frame ends with these bytes.
     Delimiter(Vec<u8>),
-    /// All have this length.
+    /// Every frame has this many bytes.
     Fixed(usize),
-    /// The length stands in front.
+    /// The length of the frame comes before the frame.
     Length {
-        /// 1, 2 or 4 bytes.
+        /// The size of the length: 1, 2 or 4 bytes.
         bytes: usize,
-        /// The most significant byte first.
+        /// Whether the most significant byte comes first.
         big_endian: bool,
     },
     /// Consistent overhead byte stuffing, 0 between frames.
     Cobs,
-    /// RFC 1055.
+    /// SLIP, RFC 1055.
     Slip,
-    /// A byte begins a frame, another ends it; a third takes the next one for itself.
+    /// One byte begins a frame, and another byte ends it. A third byte protects the byte behind it.
     Markers {
-        /// Begins.
+        /// The byte that begins a frame.
         start: u8,
-        /// Ends.
+        /// The byte that ends a frame.
         end: u8,
-        /// The next byte is data, whatever it is.
+        /// The byte behind this one is data, whatever it is.
         escape: Option<u8>,
     },
-    /// Silence ends a frame.
+    /// Silence of this length ends a frame.
     Idle(Duration),
 }
 
-/// What proves a frame; it is taken off, but for NMEA's.
+/// The checksum that proves a frame. It is removed from the frame, except for NMEA.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Checksum {
     /// `*HH` at the end: XOR of what stands between `$` or `!` and `*`.
     NmeaXor,
-    /// The last two bytes, the low one first.
+    /// CRC-16/MODBUS: the last two bytes, the low one first.
     Crc16Modbus,
     /// CRC-16/CCITT-FALSE: the last two bytes, the high one first.
     Crc16Ccitt,
@@ -142,12 +142,12 @@ pub enum Checksum {
     Sum8,
 }
 
-/// A device that speaks when it is asked.
+/// The request for a device that speaks only when asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Poll {
-    /// What is sent.
+    /// The bytes to send.
     pub request: Vec<u8>,
-    /// How often.
+    /// The time between two requests.
     pub every: Duration,
     /// An answer must come within this time.
     pub timeout: Duration,

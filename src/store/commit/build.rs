@@ -20,7 +20,7 @@ pub(super) struct Built {
     pub payload: u64,
 }
 
-/// What was given up before it was written, and is not in the log yet.
+/// Records that were given up before they were written, and that the log does not mention yet.
 #[derive(Debug, Default)]
 pub(super) struct Unlogged {
     heads: Vec<SectionHead>,
@@ -30,12 +30,12 @@ pub(super) struct Unlogged {
 }
 
 impl Unlogged {
-    /// Since when something waits for the log, monotonic milliseconds.
+    /// Since when something has waited to be logged, in monotonic milliseconds.
     pub fn since_ms(&self) -> Option<u64> {
         self.since_ms
     }
 
-    /// Takes the directory of a group without one stored record.
+    /// Takes over the directory of a group of which no record is stored.
     pub fn take_in(&mut self, directory: Commit, now_ms: u64) {
         for head in directory.sections {
             match self.heads.iter_mut().find(|known| known.stream == head.stream && known.last() + 1 == head.first) {
@@ -55,7 +55,7 @@ impl Unlogged {
         self.since_ms.get_or_insert(now_ms);
     }
 
-    /// Puts all of it in front of what a directory has.
+    /// Puts the waiting entries in front of the entries of a directory.
     pub fn add_to(&self, directory: &mut Commit) {
         directory.sections.splice(0..0, self.heads.iter().cloned());
         let newer: Vec<PositionEntry> = std::mem::take(&mut directory.positions);
@@ -78,7 +78,7 @@ impl Unlogged {
 }
 
 impl Built {
-    /// Gives up the records of some streams: their sequences are spent, nothing is stored.
+    /// Gives up the records of some streams: their sequences are used up, and nothing is stored.
     pub fn give_up(&mut self, streams: impl Fn(StreamId) -> bool) -> Vec<SectionHead> {
         let mut given_up = Vec::new();
         for (head, stored) in self.directory.sections.iter_mut().zip(&mut self.sections) {
@@ -98,14 +98,14 @@ impl Built {
         !stored && self.directory.cursors.is_empty() && !self.directory.sections.is_empty()
     }
 
-    /// Bytes of its sections.
+    /// The bytes of the group's sections.
     pub fn bytes(&self) -> usize {
         self.sections.iter().map(Vec::len).sum()
     }
 }
 
 impl Committer {
-    /// Turns a group into sections; its records get their sequences here.
+    /// Turns a group into sections. The records get their sequences here.
     pub(super) fn build(&mut self, group: Group, names: Vec<StreamName>) -> Built {
         let mut next = self.next_sequences();
         let mut heads = Vec::new();
@@ -125,7 +125,7 @@ impl Committer {
             heads.push(head);
             sections.push(stored);
         }
-        // What a query keeps is no record of the user's.
+        // The pieces of a query's state are not records of the user.
         records -= group.marks.len() as u64;
         let cursors = self.cursors(group.inputs, &group.marks, &begins);
         let positions = group.positions.into_iter();
@@ -143,8 +143,8 @@ impl Committer {
         built
     }
 
-    /// Where queries stand with a group: in their inputs, and in the stream of their state at the first piece of
-    /// the last complete snapshot.
+    /// The cursors of queries after a group. In the inputs they follow the records read. In the stream of the
+    /// state, the cursor is the first piece of the last complete snapshot.
     fn cursors(
         &mut self,
         inputs: BTreeMap<(String, StreamId), u64>,
@@ -180,7 +180,7 @@ impl Committer {
         places.into_iter().map(cursor).collect()
     }
 
-    /// Every stream's next sequence, that of what was given up included.
+    /// The next sequence of every stream; records that were given up and are not logged yet are counted.
     fn next_sequences(&self) -> BTreeMap<StreamId, u64> {
         let mut next: BTreeMap<_, _> = {
             let shared = self.inner.lock();
@@ -193,7 +193,7 @@ impl Committer {
         next
     }
 
-    /// A section as stored, beginning at a sequence.
+    /// A section in its stored form, beginning at the sequence `first`.
     pub(super) fn section(&mut self, stream: StreamId, first: u64, builder: &Builder) -> (SectionHead, Vec<u8>) {
         let (stored, codec) = builder.compress(&mut self.compressor);
         let (arrival_min, arrival_max) = builder.arrivals();

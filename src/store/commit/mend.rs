@@ -1,4 +1,4 @@
-//! What a person asks for on a store that no agent has open: `forebay buffer repair` and `trim`.
+//! Work that a person asks for on a store that no agent has open: `forebay buffer repair`, `trim` and `forget`.
 
 use super::{Committer, Own};
 use crate::platform::disk::Mode;
@@ -11,18 +11,18 @@ use crate::store::space::Floors;
 use crate::telemetry::Cause;
 use std::io;
 
-/// What a repair did.
+/// The result of a repair.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Repaired {
     /// Segments that had bad bytes and were written anew without them.
     pub rewritten: usize,
-    /// What was wrong.
+    /// The problems that were found.
     pub problems: Vec<String>,
 }
 
 impl Committer {
-    /// Writes every segment with bad bytes anew, without them; the bad bytes are kept in
-    /// `damaged/`, and the index is made again.
+    /// Writes every segment with bad bytes anew, without those bytes. The bad bytes are kept in `damaged/`, and the
+    /// index is made again.
     pub fn repair(&mut self) -> io::Result<Repaired> {
         let mut repaired = Repaired::default();
         // The newest segment is sealed, so that it can be rewritten like any other.
@@ -53,27 +53,28 @@ impl Committer {
         Ok(repaired)
     }
 
-    /// Forgets where a reader stands in every stream; in how many it stood.
+    /// Forgets the cursors of a reader. Returns the number of streams in which the reader had a cursor.
     pub fn forget(&mut self, reader: &str) -> io::Result<usize> {
         let forgotten = {
             let mut shared = self.inner.lock();
             let before = shared.state.cursors.len();
             shared.state.cursors.retain(|(name, _), _| name != reader);
             shared.cursors.retain(|(name, _), _| name != reader);
-            // A query's state goes with it.
+            // The state of a query is removed with its cursors.
             if let Some(id) = shared.state.find(&format!("{STATE}{reader}")) {
                 let floor = shared.state.streams[&id].next;
                 shared.state.raise(FloorEntry { stream: id, floor, reason: Reason::Trim });
             }
             before - shared.state.cursors.len()
         };
-        // What a start needs is in the checkpoint that a segment begins with.
+        // A start reads the checkpoint at the beginning of the newest segment, so a new segment makes the change
+        // durable.
         self.roll()?;
         self.close();
         Ok(forgotten)
     }
 
-    /// Gives up a stream's records below a sequence; how many of them nobody had released.
+    /// Gives up a stream's records below a sequence. Returns how many of them no reader had released.
     pub fn trim(&mut self, stream: &str, floor: u64) -> io::Result<u64> {
         let now = self.inner.options.clock.monotonic_ms();
         let (entry, lost) = {

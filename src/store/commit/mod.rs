@@ -1,13 +1,13 @@
-//! The committer: the one thread that writes.
+//! The committer: the only thread that writes to the log.
 //!
-//! Invariants: one frame of the log is unsynced at most; a `Durable` is sent only after the
-//! frame's `fdatasync` returned, or when the user's own rule gave the records up; a frame that
-//! could not be written keeps its sequences and goes to the next segment; cursors, floors and
-//! Forebay's own events always find room, so that a full store drains by itself.
+//! Invariants: at most one frame of the log is unsynced. A `Durable` is sent only after the frame's `fdatasync` has
+//! returned, or when the user's own rule gave the records up. A frame that could not be written keeps its sequences
+//! and goes to the next segment. Cursors, floors and Forebay's own events always find room, so that a full store
+//! drains by itself.
 //!
-//! `schedule` says what is due, `work` does it: `build` makes sections of groups, `room` makes room. What sources
-//! offered and what queries committed wait in queues of their own: where a full store has no room for data, a
-//! query goes on, for it may be the one who releases what fills the store.
+//! `schedule` decides what is due, and `work` does it: `build` makes sections of groups, `room` makes room. Atoms
+//! of sources and steps of queries wait in separate queues. Where a full store has no room for data, queries still
+//! go on, because a query may release the records that fill the store.
 
 mod build;
 mod mend;
@@ -45,18 +45,19 @@ use std::io;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-/// Troubles of the disk that come and go are told of so often.
+/// How often troubles of the disk that come and go are reported.
 const REPORT_EVERY: Duration = Duration::from_secs(60);
-/// A failed write of data is tried again at least this often, in milliseconds.
+/// The longest wait before a failed write of data is tried again, in milliseconds.
 const RETRY_LIMIT_MS: u64 = 30_000;
-/// The same for Forebay's own frames: a crash repeats what cursors do not say.
+/// The longest wait for Forebay's own frames, in milliseconds. It is shorter, because a crash repeats every
+/// delivery that no saved cursor covers.
 const OWN_RETRY_LIMIT_MS: u64 = 5000;
-/// A group of sources and one of queries share a frame up to this many bytes together.
+/// A group of sources and a group of queries share a frame up to this many bytes together.
 const MOST_TOGETHER: usize = 2 << 20;
-/// What was given up before it was written is in the log after this many milliseconds.
+/// Records that were given up before they were written are noted in the log after this many milliseconds.
 const UNLOGGED_MS: u64 = 60_000;
 
-/// What goes along with a group, or into a frame of its own.
+/// Forebay's own entries: they go along with a group, or into a frame of their own.
 #[derive(Debug, Default)]
 struct Own {
     cursors: Vec<CursorEntry>,
@@ -64,49 +65,49 @@ struct Own {
     reports: Vec<Record>,
 }
 
-/// What is written now.
+/// The work of one turn of the committer.
 #[derive(Debug)]
 struct Turn {
-    /// Data is tried: this group, or the one that could not be written before.
+    /// The data of sources is tried: a new group, or the group that could not be written before.
     data: bool,
-    /// The same for steps of queries.
+    /// The steps of queries are tried, in the same way.
     steps: bool,
     groups: Vec<(Class, Group, Vec<StreamName>)>,
     own: Own,
     closing: bool,
 }
 
-/// What is due.
+/// The next thing that the committer does.
 enum Next {
     Work(Box<Turn>),
-    /// Nothing is due but a look at what is sealed.
+    /// Nothing is due; one frame of a sealed segment is checked.
     Scrub,
     Sleep(u64),
     Abandon,
 }
 
-/// Whose frame it is: what room it may take.
+/// The owner of a frame, which decides how much room the frame may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Class {
-    /// Of sources: they leave a segment of the cap to queries, if there are any.
+    /// A frame of sources. Sources leave one segment of the cap to queries, if there are any.
     Data,
-    /// Of queries.
+    /// A frame of queries.
     Steps,
     /// The store's own: cursors, floors and events always find room.
     Own,
 }
 
-/// What waits to be written of one kind of writer.
+/// The group that waits to be written for one kind of writer.
 #[derive(Debug, Default)]
 struct Queue {
     /// A group that could not be written yet.
     stuck: Option<Built>,
-    /// The length of its frame when that was tried last, in bytes.
+    /// The length of the group's frame at the last try, in bytes.
     length: usize,
     retry: Retry,
 }
 
-/// How a write went.
+/// The result of a write.
 enum Outcome {
     Durable,
     /// No room within the cap, or none on the device.
@@ -114,7 +115,7 @@ enum Outcome {
     Failed(io::Error),
 }
 
-/// See the module.
+/// The committer; see the module.
 #[derive(Debug)]
 pub(super) struct Committer {
     inner: Arc<Inner>,
@@ -128,19 +129,19 @@ pub(super) struct Committer {
     _lock: Option<Lock>,
     data: Queue,
     steps: Queue,
-    /// Where snapshots of queries begin that are not complete yet, by the stream of the state.
+    /// The first sequences of snapshots of queries that are not complete yet, by the stream of the state.
     begun: BTreeMap<StreamId, u64>,
     unlogged: Unlogged,
     blocked: Option<&'static str>,
-    /// What was told of blocks; those that come and go are summed up.
+    /// Limits how often blocks are reported; blocks that come and go are summed up.
     seldom: Seldom,
     blocks_reported: BTreeSet<&'static str>,
-    /// Forebay's own frames are tried again at a time of their own: on a full disk they have room where data
-    /// has none.
+    /// When Forebay's own frames are tried again, apart from data: on a full disk they have room where data has
+    /// none.
     own_retry: Retry,
     committed_at: Option<u64>,
     scrub: Scrub,
-    /// What floors take away was reported already.
+    /// The records that floors take away were reported already.
     has_reported_drops: bool,
 }
 
@@ -176,7 +177,7 @@ impl Committer {
             scrub: Scrub::new(now),
             has_reported_drops: false,
         };
-        // A process that was killed may not have come to it.
+        // A killed process may have left segments that lie below every floor.
         committer.free();
         committer.count();
         Ok(committer)
@@ -208,7 +209,7 @@ impl Committer {
         }
     }
 
-    /// Does all that is due now, without sleeping; when the next is due, or false at the end.
+    /// Does all work that is due now, without sleeping. Returns the time of the next work, or an error at the end.
     #[cfg(test)]
     pub fn run_until_idle(&mut self) -> Result<u64, ()> {
         let inner = self.inner.clone();
@@ -291,7 +292,7 @@ impl Committer {
         if !taken.is_empty() && std::mem::take(&mut shared.refused) {
             self.inner.room.send_modify(|n| *n += 1);
         }
-        // A stream over its own cap loses its oldest with a frame that is written anyway.
+        // A stream over its own cap loses its oldest records with a frame that is written anyway.
         floors.extend(shared.snapshot(self.current()).over_cap());
         let reports = shared.reports.take(now, &self.inner.options.metrics, shared.closing);
         let names = |shared: &Shared, group: &Group| {
@@ -305,7 +306,7 @@ impl Committer {
         Turn { data, steps, groups, own: Own { cursors: shared.dirty(), floors, reports }, closing: shared.closing }
     }
 
-    /// Does what is due; false at the end.
+    /// Does the work of a turn; false at the end.
     fn work(&mut self, turn: Turn) -> bool {
         let Turn { data, steps, groups, mut own, closing } = turn;
         for (class, group, names) in groups {
@@ -330,7 +331,7 @@ impl Committer {
                 }
                 Ok(()) => {
                     self.own_retry = Retry::default();
-                    // What was freed may be room for the group that waits.
+                    // The space that was freed may be room for the waiting group.
                     if self.data.stuck.is_some() && self.room_now() {
                         self.data.retry.at = Some(now);
                     }
@@ -350,13 +351,13 @@ impl Committer {
         }
     }
 
-    /// What queries committed, if it can go into the frame of a group.
+    /// The group of queries, if it can share the frame of a group of sources.
     fn companion(&mut self, built: &Built) -> Option<Built> {
         let is_small = |steps: &Built| built.bytes() + steps.bytes() <= MOST_TOGETHER;
         self.steps.stuck.take_if(|steps| is_small(steps))
     }
 
-    /// Writes the group that waits, making room for it as far as the rules allow.
+    /// Writes the waiting group, and makes room for it as far as the rules allow.
     fn commit(&mut self, class: Class, own: &mut Own) {
         let Some(mut built) = self.queue(class).stuck.take() else { return };
         self.queue(class).retry.at = None;
@@ -378,7 +379,7 @@ impl Committer {
             if !matches!(outcome, Outcome::Durable)
                 && let Some(steps) = steps.take()
             {
-                // They are tried by themselves: they may have room where data has none.
+                // The steps are tried alone: they may have room where data has none.
                 self.steps.stuck = Some(steps);
                 continue;
             }
@@ -432,7 +433,8 @@ impl Committer {
         self.unblock(class, Durable::synced(built.number));
     }
 
-    /// Nothing of a group is stored: its sources go on. A step of a query is never given up as a whole.
+    /// Gives up a group of which no record is stored: its sources go on. A step of a query is never given up as a
+    /// whole.
     fn given_up(&mut self, built: Built) {
         let now = self.inner.options.clock.monotonic_ms();
         self.unlogged.take_in(built.directory, now);
@@ -489,7 +491,7 @@ impl Committer {
         self.inner.lock().reports.put_back(reports, now);
     }
 
-    /// A section of Forebay's own stream.
+    /// A section of Forebay's own stream, with these events.
     fn events(&mut self, reports: &[Record]) -> (Vec<StreamName>, SectionHead, Vec<u8>) {
         let stream = self.inner.stream(EVENTS);
         let (names, first) = {
@@ -498,7 +500,7 @@ impl Committer {
         };
         let mut builder = Builder::default();
         for report in reports {
-            // Encoding into memory has no failure that so small a record can cause.
+            // In memory, encoding so small a record cannot fail.
             let _ = builder.push(report);
         }
         let (head, stored) = self.section(stream, first, &builder);
@@ -536,7 +538,7 @@ impl Committer {
             return Outcome::Failed(error);
         }
         tracing::warn!(event = event::STORE_BLOCKED, %error, "the log cannot be written; going on in a new segment");
-        // The failed segment takes nothing more, so this starts a new one.
+        // The failed segment takes no more frames, so this starts a new segment.
         let again = match self.place(bytes.len(), class) {
             Ok(true) => self.writer.append(Kind::Commit, &bytes).map(|_| ()),
             Ok(false) => Err(error),
@@ -546,10 +548,11 @@ impl Committer {
         match again {
             Ok(()) => Outcome::Durable,
             Err(error) => {
-                // A segment that never took a frame is taken back, or retries would fill the disk.
+                // A new segment that never took a frame is removed again; otherwise retries would fill the disk.
                 if let Some(number) = self.writer.take_back() {
                     self.inner.lock().segments.remove(&number);
-                    // The index took the one before it for sealed: it goes on after a restart.
+                    // The index holds the segment before it as sealed, but that segment is appended to again, also
+                    // after a restart.
                     self.save_index(&[], &[self.current()]);
                 }
                 Outcome::Failed(error)
@@ -557,7 +560,7 @@ impl Committer {
         }
     }
 
-    /// The frame is durable: everybody may know, and what it freed is given back.
+    /// Applies a durable frame: everybody may know of it, and the space that it freed is given back.
     fn apply(&mut self, directory: &Commit) {
         let inner = self.inner.clone();
         let mut shared = inner.lock();
@@ -570,7 +573,7 @@ impl Committer {
             shared.report_dropped(floor, Cause::DropOldest, &inner.options.metrics, now);
         }
         shared.assert_floors(&directory.floors);
-        // Ranges can only be missing where something was lost; what we just wrote follows on.
+        // Sequences are missing only where data was lost; the sections just written follow on without a gap.
         let _ = shared.state.apply(directory);
         directory.cursors.iter().for_each(|cursor| shared.follow(cursor));
         shared.assert_cursors();
@@ -604,7 +607,7 @@ impl Committer {
                 "closing with data that could not be written; it was never told safe"
             );
         }
-        // What the last frames gave up is told too.
+        // Records that the last frames gave up are reported too.
         let now = self.inner.options.clock.now();
         let reports = self.inner.lock().reports.take(now, &self.inner.options.metrics, true);
         if !reports.is_empty()
@@ -630,7 +633,7 @@ impl Committer {
         self.count();
     }
 
-    /// Notes how far the log has come.
+    /// Writes to the mark how far the log has come.
     fn mark(&mut self) {
         let mark = {
             let shared = self.inner.lock();
@@ -642,7 +645,7 @@ impl Committer {
             };
             let mut readers: Vec<ReaderMark> = shared.readers.iter().map(reader).collect();
             if readers.is_empty() {
-                // A person mends the store: those of the configuration stay known.
+                // A person repairs the store, without a configuration: the readers of the last mark stay known.
                 let before = Mark::read(&*self.inner.options.disk, &self.folders);
                 readers = before.map(|mark| mark.readers).unwrap_or_default();
             }
@@ -651,7 +654,7 @@ impl Committer {
         self.marker.write(&*self.inner.options.disk, &self.folders, &mark);
     }
 
-    /// The index is made again from the log when it fails; it is never worth a stop.
+    /// Saves the index. If that fails, the next start makes the index again from the log; the committer goes on.
     fn save_index(&mut self, sealed: &[Summary], freed: &[u64]) {
         let update = Update { store: &self.inner.id, lsn: self.writer.lsn(), sealed, freed };
         let Some(Err(error)) = self.index.as_ref().map(|index| index.save(&update)) else {
@@ -665,7 +668,7 @@ impl Committer {
         }
     }
 
-    /// Data could not be written: it is tried again later, and later each time.
+    /// Data could not be written: it is tried again later, each time after a longer wait.
     fn fail(&mut self, class: Class, error: &io::Error) {
         self.complain(error);
         let now = self.inner.options.clock.monotonic_ms();
@@ -682,7 +685,7 @@ impl Committer {
         self.block(why, Some(error));
     }
 
-    /// Says that something cannot be written; what comes and goes is summed up.
+    /// Reports that something cannot be written; blocks that come and go are summed up.
     fn block(&mut self, why: &'static str, error: Option<&io::Error>) {
         if self.blocked.replace(why) == Some(why) {
             return;
@@ -693,7 +696,8 @@ impl Committer {
         let Some(times) = self.seldom.report(why) else { return };
         self.blocks_reported.insert(why);
         let detail = error.map(ToString::to_string).unwrap_or_default();
-        // Readings wait, or results of queries, or only what the store notes for itself, such as how far sinks have come.
+        // What waits: readings, or results of queries, or only the store's own notes, such as how far sinks have
+        // come.
         if self.data.stuck.is_some() {
             tracing::warn!(
                 event = event::STORE_BLOCKED,
@@ -713,7 +717,7 @@ impl Committer {
         }
     }
 
-    /// Tells the metrics what the disk was asked to do.
+    /// Updates the metrics of writes, reads and syncs of the disk.
     fn count(&mut self) {
         let Inner { options, traffic, .. } = &*self.inner;
         options.metrics.set(Metric::StoreWrittenBytes, traffic.written());

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::io;
 
 impl Committer {
-    /// Sees to it that a frame has a place; false when the store is full.
+    /// Makes sure that the current segment has room for a frame; false when the store is full.
     pub(super) fn place(&mut self, length: usize, class: Class) -> io::Result<bool> {
         let options = &self.inner.options;
         let (room, spares) = {
@@ -25,7 +25,8 @@ impl Committer {
         };
         let (used, cap) = room;
         let is_own = class == Class::Own;
-        // What is in use already costs nothing; only data stays away from a store that is above its cap.
+        // Bytes of a segment that is already in use cost nothing. Only data is kept out of a store that is above
+        // its cap.
         if self.writer.fits(length, is_own) && (class != Class::Data || used <= cap) {
             return Ok(true);
         }
@@ -40,7 +41,7 @@ impl Committer {
         Ok(true)
     }
 
-    /// Whether a group that did not fit may do so now: `length` is that of its frame when it was tried.
+    /// Whether a group that did not fit may fit now; `length` is the length of its frame at the last try.
     pub(super) fn has_place(&self, shared: &Shared, class: Class, length: usize) -> bool {
         let (used, cap) = room(shared, &self.inner.options, class);
         used + self.inner.options.segment <= cap || class == Class::Steps && self.writer.fits(length, false)
@@ -70,20 +71,21 @@ impl Committer {
         Ok(())
     }
 
-    /// One step towards room for a group; false when there is none to be had.
+    /// Takes one step towards room for a group; false when there is no such step.
     pub(super) fn make_room(&mut self, built: &mut Built) -> io::Result<bool> {
         let (room, rules, cursors) = {
             let mut shared = self.inner.lock();
             let snapshot = shared.snapshot(self.current());
             let (room, rules) = (snapshot.room(), snapshot.rules);
-            // A floor never stands above the cursor that it follows.
+            // The cursors are written with the floors, because a floor must never stand above the cursor that it
+            // follows.
             (room, rules, shared.dirty())
         };
         match room {
             Room::Raise(floors) => {
                 let dropped = floors.values().filter(|floor| floor.reason == Reason::Drop);
                 let lowest = dropped.filter_map(|floor| rules.get(&floor.stream)).map(|rule| rule.priority).min();
-                // What arrives gives way before what is there, unless it matters more.
+                // Arriving records give way before stored records, unless the arriving ones have a higher priority.
                 if lowest.is_some_and(|lowest| self.give_up_newest(built, &rules, lowest)) {
                     return Ok(true);
                 }
@@ -92,7 +94,7 @@ impl Committer {
             }
             Room::Copy(number) => {
                 if !self.copy_out(number, false)? {
-                    // Not again before a floor of what it holds has risen.
+                    // The segment is not tried again before a floor of one of its streams has risen.
                     let mut shared = self.inner.lock();
                     let floors = shared.floors_of(number);
                     shared.not_worth_copying.insert(number, floors);
@@ -124,8 +126,9 @@ impl Committer {
         !heads.is_empty()
     }
 
-    /// Copies the live rest of a segment out of it, and gives its file back. False when it is left
-    /// as it is: sections are copied whole, and these are not small enough, or bad bytes are among them.
+    /// Copies the live sections of a segment into a cold segment, and gives its file back. Returns false when the
+    /// segment stays as it is. That is so when the sections, which are copied whole, are not small enough, or when
+    /// bad bytes are among them.
     pub(super) fn copy_out(&mut self, number: u64, mends: bool) -> io::Result<bool> {
         let stamp = self.stamp();
         let (old, floors) = {
@@ -137,7 +140,7 @@ impl Committer {
         let Some(old) = old else {
             return Err(io::ErrorKind::NotFound.into());
         };
-        // What is not known is wanted.
+        // The data of an unknown stream is wanted.
         let floor = |stream: StreamId| floors.get(&stream).copied().unwrap_or(0);
         let disk = self.inner.options.disk.clone();
         let carry = Carry { old: &old, floor: &floor, stamp, mends };
@@ -146,7 +149,7 @@ impl Committer {
             return Ok(false);
         }
         if old.summary.heat == Heat::Cold {
-            // Its file cannot be used again: the copy must not take the last one that waits.
+            // The file of a cold segment cannot be used again, so the copy must not take the last spare file.
             self.writer.spares.fill(&*disk, &self.folders, self.inner.options.segment, LEAST_SPARES)?;
         }
         let Some(cold) = carry.copy(&*disk, &self.folders, &mut self.writer)? else {
@@ -172,7 +175,7 @@ impl Committer {
         Ok(true)
     }
 
-    /// Gives back the segments that lie below every floor.
+    /// Frees the segments that lie below every floor, and gives their files back.
     pub(super) fn free(&mut self) {
         let inner = self.inner.clone();
         let mut shared = inner.lock();
@@ -198,20 +201,20 @@ impl Committer {
         let keep = options.spares(self.inner.lock().has_queries());
         for segment in files {
             let sound = self.writer.forget(segment.summary.number);
-            // A cold segment's file is cut short: it cannot wait for use.
+            // The file of a cold segment is cut short, so it cannot be used for another segment.
             let keep = if sound && segment.summary.size == options.segment { keep } else { 0 };
             let back = self.writer.spares.give_back(&*options.disk, &self.folders, &segment.path, keep);
             if let Err(error) = back {
-                // It lies below every floor: the next start frees it again.
+                // The segment lies below every floor, so the next start frees it again.
                 tracing::warn!(event = event::STORE_FINDING, %error, path = %segment.path.display(), "a freed segment stays");
             }
         }
     }
 }
 
-/// Bytes of all segments, and how many there may be for a class. Sources leave a segment of the cap to queries, and
-/// those may go one beyond it, for cursors and copies may have taken that one: a store full of what only a query
-/// reads would never get empty otherwise.
+/// The bytes of all segments, and the cap that applies to a class. Sources leave one segment of the cap to queries.
+/// Queries may go one segment beyond the cap, for cursors and copies may have taken that one. Otherwise a store
+/// full of records that only a query reads would never get empty.
 fn room(shared: &Shared, options: &Options, class: Class) -> (u64, u64) {
     let used = shared.segments.values().map(|segment| segment.summary.size).sum();
     let cap = shared.rules.cap.max(options.segment * 4);

@@ -1,20 +1,20 @@
-//! What the committer does next, and when. Pure: a decision over the moment that it is given.
+//! The next step of the committer, and its time: a pure decision over the `Moment` that is given.
 
 use crate::store::GROUP_BYTES;
 
 /// A failed write is tried again after this many milliseconds, doubled each time up to a limit.
 const RETRY_MS: u64 = 1000;
 
-/// When something that failed is tried again.
+/// The time of the next try after a failure.
 #[derive(Debug, Default)]
 pub struct Retry {
-    /// Not before this, monotonic milliseconds; none: it did not fail.
+    /// There is no try before this time, in monotonic milliseconds; none when nothing failed.
     pub at: Option<u64>,
     failures: u32,
 }
 
 impl Retry {
-    /// It failed; the time until the next try doubles up to `limit` milliseconds.
+    /// Notes a failure. The time until the next try doubles, up to `limit` milliseconds.
     pub fn failed(&mut self, now: u64, limit: u64) {
         self.at = Some(now + (RETRY_MS << self.failures.min(10)).min(limit));
         self.failures += 1;
@@ -24,7 +24,7 @@ impl Retry {
 /// How often groups are committed.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
-    /// A group waits this long for more, in milliseconds.
+    /// How long a group waits for more data, in milliseconds.
     pub linger_ms: u64,
     /// At most this many early commits a second.
     pub max_commits_per_second: u32,
@@ -32,20 +32,20 @@ pub struct Pace {
     pub committed_at: Option<u64>,
 }
 
-/// What waits of one kind of writer.
+/// The groups of one kind of writer that wait.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Waiting {
-    /// When the first of the pending group came, monotonic milliseconds; none: nothing is pending.
+    /// When the pending group got its first atom, in monotonic milliseconds; none when nothing is pending.
     pub since_ms: Option<u64>,
     /// Bytes of the pending group.
     pub weight: usize,
     /// Somebody waits for the commit of the pending group.
     pub is_urgent: bool,
-    /// A group before it could not be written yet.
+    /// An earlier group could not be written yet; the pending group waits behind it.
     pub is_stuck: bool,
-    /// That one is not tried again before this.
+    /// The stuck group is not tried again before this time.
     pub retry_at: Option<u64>,
-    /// There may be room for that one.
+    /// There may be room for the stuck group.
     pub may_fit: bool,
 }
 
@@ -66,7 +66,7 @@ impl Waiting {
 
     /// When the group that could not be written is tried again.
     fn again(&self, now: u64) -> Option<u64> {
-        // After a failure nothing is tried before its time, or the disk would be hammered.
+        // After a failure there is no try before its time, so that the disk is not overloaded with retries.
         self.retry_at.or((self.is_stuck && self.may_fit).then_some(now))
     }
 }
@@ -74,44 +74,44 @@ impl Waiting {
 /// All that the next step depends on; times are monotonic milliseconds.
 #[derive(Debug, Clone, Copy)]
 pub struct Moment {
-    /// Now.
+    /// The time now.
     pub now: u64,
-    /// The store is to be closed: all that waits is due.
+    /// The store is to be closed: all waiting work is due.
     pub is_closing: bool,
     /// How often groups are committed.
     pub pace: Pace,
-    /// What sources offered.
+    /// The waiting groups of sources.
     pub data: Waiting,
-    /// What queries committed.
+    /// The waiting groups of queries.
     pub steps: Waiting,
     /// When a frame of the store's own is due: cursors, floors, events.
     pub own: Option<u64>,
-    /// That is not tried again before this.
+    /// The store's own frame is not tried again before this time.
     pub own_retry: Option<u64>,
-    /// When sealed segments are looked at again.
+    /// When the next frame of a sealed segment is checked.
     pub scrub: u64,
 }
 
-/// What to do next.
+/// The next step of the committer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
-    /// Write what is due.
+    /// Write the work that is due.
     Work {
-        /// The pending groups are taken, so far as nothing before them waits.
+        /// The pending groups are taken, except where an earlier group is stuck.
         groups: bool,
-        /// What sources offered is written.
+        /// The group of sources is written.
         data: bool,
-        /// What queries committed is written.
+        /// The group of queries is written.
         steps: bool,
     },
-    /// Nothing is due but a look at what is sealed.
+    /// Nothing is due; check one frame of a sealed segment.
     Scrub,
-    /// Sleep until then.
+    /// Sleep until this time.
     Sleep(u64),
 }
 
 impl Moment {
-    /// What is due now, or when the next thing is.
+    /// The work that is due now, or the time of the next work.
     pub fn next(&self) -> Next {
         let is_due = |at: Option<u64>| self.is_closing || at.is_some_and(|at| at <= self.now);
         let group = [self.data, self.steps].iter().filter_map(|waiting| waiting.group_due(self.pace)).min();
@@ -119,7 +119,7 @@ impl Moment {
         let own = self.own.map(|at| at.max(self.own_retry.unwrap_or(0)));
         let all = [group, data, steps, own];
         if all.into_iter().any(is_due) {
-            // One frame for both kinds costs one flush instead of two.
+            // One frame for both kinds of writer costs one flush instead of two.
             let groups = is_due(group);
             let takes = |waiting: Waiting| groups && waiting.since_ms.is_some() && !waiting.is_stuck;
             return Next::Work {

@@ -1,8 +1,8 @@
-//! Reading sealed segments back, slowly, so that rot is told while the device is at hand and not
-//! when its backlog is needed.
+//! Reads sealed segments back, slowly. Rot is then reported while the device is at hand, and not only when its
+//! backlog is needed.
 //!
-//! A frame at a time, when the committer has nothing else to do, at `BYTES_PER_SECOND`; a new round
-//! begins a day after the last one. What is bad is reported as a reader would: log, metric, event.
+//! The committer reads one frame at a time when it has nothing else to do, at `BYTES_PER_SECOND`. A new round
+//! begins a day after the last one. Bad bytes are reported as by a reader: with log line, metric and event.
 
 use super::Committer;
 use crate::platform::disk::Mode;
@@ -22,16 +22,16 @@ const FIRST_MS: u64 = 600_000;
 /// The next round begins this long after the last one, in milliseconds.
 const AGAIN_MS: u64 = 24 * 3600 * 1000;
 
-/// Where a round is.
+/// The place of the present round.
 #[derive(Debug)]
 pub(super) struct Scrub {
     due_ms: u64,
-    /// The segment that is read, if one is.
+    /// The number of the segment that is being read, if any.
     open: Option<u64>,
-    /// The next one has at least this number.
+    /// The next segment has at least this number.
     next: u64,
     offset: u64,
-    /// Within the segment, the sequence that should come next.
+    /// The sequence that should come next in the segment, by stream.
     expected: BTreeMap<StreamId, u64>,
 }
 
@@ -46,7 +46,7 @@ impl Scrub {
 }
 
 impl Committer {
-    /// Looks at one frame.
+    /// Checks one frame.
     pub(super) fn scrub(&mut self) {
         let now = self.inner.options.clock.monotonic_ms();
         let current = self.current();
@@ -77,7 +77,7 @@ impl Committer {
         self.scrub.due_ms = now + (read * 1000).div_ceil(BYTES_PER_SECOND);
     }
 
-    /// Goes on to the next segment; bytes read.
+    /// Goes on to the next segment. Returns the bytes that were read, which are 0.
     fn leave(&mut self, segment: &Segment) -> u64 {
         let expected = std::mem::take(&mut self.scrub.expected);
         for holding in &segment.summary.holdings {
@@ -88,7 +88,7 @@ impl Committer {
         0
     }
 
-    /// Bytes of the frame; `None` at the end.
+    /// Checks the frame at the present place. Returns its bytes; `None` at the end of the segment.
     fn scrub_frame(&mut self, segment: &Segment) -> io::Result<Option<u64>> {
         let disk = self.inner.options.disk.clone();
         let (store, number) = (self.inner.id, segment.summary.number);
@@ -125,7 +125,7 @@ impl Committer {
         Ok(Some(walk.offset() - from))
     }
 
-    /// Reports what is missing of a range, as far as anybody still wants it.
+    /// Reports the missing sequences of a range, as far as they are above the floor.
     fn tell(&self, segment: &Segment, stream: StreamId, from: u64, to: u64) {
         let floor = {
             let shared = self.inner.lock();

@@ -1,7 +1,7 @@
 //! Looking at a store without opening it for writing: `forebay buffer`.
 //!
-//! Reads the log only, so it works beside a running agent: frames that appear or segments that
-//! are freed while it looks are no damage.
+//! This module only reads the log, so it works beside a running agent. Frames that appear and segments that are
+//! freed during the read are not damage.
 
 mod records;
 mod verify;
@@ -21,59 +21,59 @@ use std::path::Path;
 /// One stream of a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamView {
-    /// Its name.
+    /// The name of the stream.
     pub name: String,
-    /// The first sequence that is there, if any.
+    /// The first sequence that is there; the next one to be given out when there is none.
     pub first: u64,
     /// The last sequence that was given out; 0 for none.
     pub last: u64,
-    /// Stored bytes.
+    /// The stored bytes of the stream.
     pub bytes: u64,
-    /// The oldest arrival, milliseconds since the Unix epoch.
+    /// When the oldest record arrived, in milliseconds since the Unix epoch; none without records.
     pub oldest_ms: Option<i64>,
-    /// Its readers.
+    /// The readers of the stream.
     pub readers: Vec<ReaderView>,
 }
 
 /// A reader of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReaderView {
-    /// Its name.
+    /// The name of the reader.
     pub name: String,
-    /// The next sequence that it has not delivered.
+    /// The next sequence that the reader has not delivered.
     pub next: u64,
-    /// It was configured when the store was in use last; it holds nothing back otherwise.
+    /// The reader was configured when the store was last in use. A reader that was not holds nothing back.
     pub is_configured: bool,
-    /// It has delivered something, or was told where to begin.
+    /// The reader has delivered records, or was told where to begin.
     pub has_begun: bool,
 }
 
 /// A store as it is on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct View {
-    /// Its id.
+    /// The store's id.
     pub id: [u8; 16],
     /// The epoch in force.
     pub epoch: u64,
-    /// Segments in use.
+    /// The number of segments in use.
     pub segments: usize,
-    /// Bytes of their files.
+    /// The bytes of the segments' files.
     pub segment_bytes: u64,
-    /// Files that wait for use.
+    /// The number of spare files that wait for use.
     pub spares: usize,
-    /// Files with damaged bytes, kept for whoever wants to look at them.
+    /// The number of files with damaged bytes, kept so that somebody can examine them.
     pub damaged: usize,
-    /// Whether it was closed in order.
+    /// Whether the store was closed in order.
     pub clean: bool,
-    /// Its streams.
+    /// The streams of the store.
     pub streams: Vec<StreamView>,
-    /// Source, part of the source, bytes of the position.
+    /// The positions: source, part of the source, and the length of the position in bytes.
     pub positions: Vec<(String, String, usize)>,
-    /// What the look found to be wrong.
+    /// The problems that were found.
     pub findings: Vec<Finding>,
 }
 
-/// Looks at a store; `None` when there is none.
+/// Reads the state of a store; `None` when there is none.
 ///
 /// # Errors
 /// When the folder cannot be read.
@@ -113,7 +113,7 @@ fn stream_view(scan: &Scan, stream: &body::StreamState, known: Option<&[ReaderMa
     }
 }
 
-/// Everybody who reads a stream, or did; `known` are those that were configured, if that is known.
+/// The present and former readers of a stream. `known` are the readers that were configured, if that is known.
 fn readers(scan: &Scan, stream: &body::StreamState, known: Option<&[ReaderMark]>) -> Vec<ReaderView> {
     let reads = |reader: &&ReaderMark| reader.streams.contains(&stream.id);
     let configured =

@@ -12,10 +12,10 @@ use crate::store::log::walk::{Step, Walk};
 use std::io;
 use std::path::Path;
 
-/// A section that reads.
+/// A section whose bytes are good.
 #[derive(Debug)]
 pub struct Section {
-    /// What the directory says of it.
+    /// The head of the section, as in the directory.
     pub head: SectionHead,
     from: u64,
     raw: Vec<u8>,
@@ -29,11 +29,11 @@ impl Section {
     }
 }
 
-/// Gives every readable section of the wanted streams, at or behind a sequence, to `take` until
-/// it says false. What does not read is passed over: `verify` tells of it.
+/// Gives every readable section of the wanted streams, from a sequence on, to `take` until `take` returns false.
+/// Unreadable sections are passed over: `verify` reports them.
 ///
 /// # Errors
-/// When the folder cannot be read, and what `take` fails with.
+/// When the folder cannot be read, or when `take` fails.
 pub fn sections(
     dir: &Path,
     wanted: impl Fn(&str) -> bool,
@@ -66,7 +66,7 @@ pub fn sections(
     Ok(())
 }
 
-/// A segment's readable sections of one stream.
+/// Gives the readable sections of one stream in a segment to `take`.
 fn walk(
     store: &[u8; 16],
     segment: &Segment,
@@ -75,7 +75,7 @@ fn walk(
 ) -> io::Result<()> {
     let file = match RealDisk.open(&segment.path, Mode::Read) {
         Ok(file) => file,
-        // Freed by a running agent since the scan.
+        // A running agent has freed the segment since the scan.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
     };

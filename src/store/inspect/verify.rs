@@ -1,4 +1,4 @@
-//! Reading everything back: `forebay buffer verify`.
+//! Reads a whole store back: `forebay buffer verify`.
 
 use crate::platform::disk::{Disk, DiskFile, Mode, RealDisk};
 use crate::store::log::body::StreamId;
@@ -12,7 +12,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-/// What a full read found.
+/// The result of a full read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Verified {
     /// Records that were read back.
@@ -23,13 +23,13 @@ pub struct Verified {
     pub bytes: u64,
     /// Records that were given up because there was no room: no fault.
     pub given_up: u64,
-    /// What is wrong.
+    /// The problems that were found.
     pub problems: Vec<String>,
-    /// Stream, first and last sequence of what should be there and does not read.
+    /// The stream, first and last sequence of ranges that should be there and cannot be read.
     pub missing: Vec<(String, u64, u64)>,
-    /// Byte ranges of the segment that do not read; of `verify_segment` only.
+    /// The unreadable byte ranges of the segment; only `verify_segment` fills them.
     pub bad: Vec<(u64, u64)>,
-    /// Runs of sequences that are there.
+    /// The runs of sequences that were read back, by stream.
     runs: BTreeMap<StreamId, Vec<(u64, u64)>>,
 }
 
@@ -46,7 +46,7 @@ pub fn verify(dir: &Path) -> io::Result<Option<Verified>> {
         Verified { problems: before.findings.iter().map(ToString::to_string).collect(), ..Verified::default() };
     let mut read = BTreeSet::new();
     verified.read(&before, &mut read)?;
-    // A running agent frees segments, and copies what is live in them to others, while we read.
+    // While this reads, a running agent frees segments, and copies their live sections to other segments.
     let mut after = scan(&RealDisk, &folders, &Remembered::of_mark(&RealDisk, &folders))?;
     while let Some(now) = after.as_ref().filter(|now| now.segments.keys().any(|number| !read.contains(number))) {
         verified.read(now, &mut read)?;
@@ -62,7 +62,7 @@ impl Verified {
         for Segment { path, summary } in scan.segments.values().filter(|segment| read.insert(segment.summary.number)) {
             let file = match RealDisk.open(path, Mode::Read) {
                 Ok(file) => file,
-                // Freed by a running agent since the scan.
+                // A running agent has freed the segment since the scan.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(error),
             };
@@ -108,7 +108,7 @@ impl Verified {
 /// Reads one segment back.
 ///
 /// # Errors
-/// When the device is gone.
+/// When the device cannot be read any more.
 pub(in crate::store) fn verify_segment(
     store: &[u8; 16],
     file: &Arc<dyn DiskFile>,
@@ -142,8 +142,8 @@ pub(in crate::store) fn verify_segment(
             }
             Step::End { at, torn } => {
                 if at < end && torn.is_some() {
-                    // The last frame of a sealed segment was settled, whatever has become of its bytes since:
-                    // what reads of it is there.
+                    // The last frame of a sealed segment was settled, whatever has happened to its bytes since. So
+                    // its readable sections count.
                     let mut last = Walk::new(*store, file.clone(), number, at, end, false);
                     if let Step::Frame(found) = last.step()? {
                         let to = at + found.header.span();

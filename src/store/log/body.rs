@@ -1,7 +1,7 @@
-//! What is inside a frame.
+//! The content of a frame.
 //!
-//! A body is `directory length u32, directory CRC u32, directory, sections`. The directory has a
-//! CRC of its own so that a reader of one stream need not read the other streams' sections.
+//! A body is `directory length u32, directory CRC u32, directory, sections`. The directory has a CRC of its own, so
+//! that a reader of one stream need not read the sections of other streams.
 
 use super::layout::{Heat, checksum, u32_at};
 use crate::flow::lane::LaneId;
@@ -13,14 +13,14 @@ pub const PREFIX: usize = 8;
 /// The number of a stream inside one store.
 pub type StreamId = u32;
 
-/// When and on which boot a frame was written.
+/// When a frame was written, and in which boot of the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Stamp {
     /// The kernel's boot id.
     pub boot: [u8; 16],
-    /// Milliseconds since the process started.
+    /// Milliseconds since the machine was started.
     pub monotonic_ms: u64,
-    /// Milliseconds since the Unix epoch.
+    /// Milliseconds since the Unix epoch, by the wall clock.
     pub wall_ms: i64,
     /// Whether the wall time can be right.
     pub trusted: bool,
@@ -29,148 +29,148 @@ pub struct Stamp {
 /// A stream's number and name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamName {
-    /// Its number.
+    /// The number of the stream.
     pub id: StreamId,
-    /// Its name.
+    /// The name of the stream.
     pub name: String,
 }
 
 /// A run of records of one stream in one frame.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SectionHead {
-    /// The stream.
+    /// The stream of the records.
     pub stream: StreamId,
-    /// The epoch that they were first written in.
+    /// The epoch in which the records were first written.
     pub epoch: u64,
-    /// The first sequence.
+    /// The sequence of the first record.
     pub first: u64,
-    /// How many; at least one.
+    /// The number of records; at least one.
     pub count: u32,
-    /// The configuration that produced them.
+    /// The generation of the configuration that made the records.
     pub generation: u64,
-    /// Made by a version on trial.
+    /// True when a version on trial made the records.
     pub in_flight: bool,
-    /// The lane rule's number; 0 is the whole stream.
+    /// The number of the lane; 0 is the whole stream.
     pub lane: LaneId,
     /// The earliest arrival, milliseconds since the Unix epoch.
     pub arrival_min: i64,
-    /// The latest arrival.
+    /// The latest arrival, milliseconds since the Unix epoch.
     pub arrival_max: i64,
-    /// 0 as is, 1 zstd.
+    /// How the records are stored: 0 as they are, 1 compressed with zstd, 2 given up and not stored.
     pub codec: u8,
-    /// Bytes of the records.
+    /// The bytes of the records before compression.
     pub raw: u32,
-    /// Bytes as stored.
+    /// The bytes of the section as stored.
     pub length: u32,
     /// CRC of the stored bytes.
     pub crc: u32,
 }
 
 impl SectionHead {
-    /// The last sequence.
+    /// The sequence of the last record.
     #[must_use]
     pub fn last(&self) -> u64 {
         self.first + u64::from(self.count).saturating_sub(1)
     }
 }
 
-/// Where a source stands; an empty value removes the part.
+/// The position of a part of a source; an empty value removes the part.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PositionEntry {
     /// The source's name.
     pub source: String,
-    /// The part of the source.
+    /// The name of the part within the source.
     pub part: String,
-    /// The source's own encoding.
+    /// The position, in the source's own encoding.
     pub value: Vec<u8>,
 }
 
-/// A lane that is ahead of its reader's cursor, or its last sent sequence.
+/// A lane of a reader that may be ahead of the cursor: how far the lane has come, and its last sent sequence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LaneMark {
     /// The lane.
     pub lane: LaneId,
-    /// The next sequence that it has not delivered.
+    /// The next sequence that the lane has not delivered.
     pub next: u64,
-    /// The last sequence that it sent; 0 for none.
+    /// The last sequence that was sent in the lane; 0 when there was none.
     pub after: u64,
 }
 
-/// Where a reader stands in a stream.
+/// The position of a reader in a stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CursorEntry {
     /// The reader's name.
     pub reader: String,
-    /// The stream.
+    /// The stream that the reader reads.
     pub stream: StreamId,
-    /// The next sequence; everything below it is released.
+    /// The next sequence; all records below it are released.
     pub next: u64,
-    /// Its lanes.
+    /// The marks of the reader's lanes.
     pub lanes: Vec<LaneMark>,
-    /// A live-first drain's split sequence.
+    /// With `drain = "live-first"`, the first sequence behind the older part of the stream.
     pub split: Option<u64>,
-    /// Last written, milliseconds since the Unix epoch.
+    /// When the reader was last seen, in milliseconds since the Unix epoch.
     pub seen_ms: i64,
 }
 
 /// Why a floor rose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reason {
-    /// Every reader has released it, and `keep` holds it no longer.
+    /// Every reader has released the records, and `keep` no longer holds them.
     Trim,
-    /// Given up because the store was full.
+    /// The records were given up: the store or the stream was full, or a person trimmed the stream.
     Drop,
 }
 
 /// A stream's floor rises; floors never fall.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FloorEntry {
-    /// The stream.
+    /// The stream whose floor rises.
     pub stream: StreamId,
     /// Records below this are gone.
     pub floor: u64,
-    /// Why.
+    /// Why the floor rises.
     pub reason: Reason,
 }
 
 /// The directory of a commit or carry frame.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Commit {
-    /// When.
+    /// When the frame was written.
     pub stamp: Stamp,
-    /// The names of the streams of its sections, new ones among them.
+    /// The names of the streams that have sections in this frame, new streams among them.
     pub streams: Vec<StreamName>,
-    /// In the order in which their bytes follow.
+    /// The heads of the sections, in the order in which their bytes follow.
     pub sections: Vec<SectionHead>,
-    /// Source positions.
+    /// The new positions of sources.
     pub positions: Vec<PositionEntry>,
-    /// Reader cursors.
+    /// The new cursors of readers.
     pub cursors: Vec<CursorEntry>,
-    /// Floors.
+    /// The floors that rise.
     pub floors: Vec<FloorEntry>,
-    /// Zero: the place of a list that format 1 had and nobody used.
+    /// Always zero: the place of a list that format 1 had and nobody used.
     pub reserved: u8,
 }
 
-/// What one segment holds of one stream.
+/// The records of one stream that a segment holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holding {
     /// The stream.
     pub stream: StreamId,
-    /// The first sequence.
+    /// The first sequence that the segment holds.
     pub first: u64,
-    /// The last sequence.
+    /// The last sequence that the segment holds.
     pub last: u64,
-    /// Stored bytes.
+    /// The stored bytes of the sections.
     pub bytes: u64,
-    /// The earliest arrival.
+    /// The earliest arrival, in milliseconds since the Unix epoch.
     pub arrival_min: i64,
-    /// The latest arrival.
+    /// The latest arrival, in milliseconds since the Unix epoch.
     pub arrival_max: i64,
 }
 
 impl Holding {
-    /// Its bytes from a sequence on, in proportion.
+    /// The stored bytes from a sequence on, estimated in proportion to the records.
     #[must_use]
     pub fn bytes_from(&self, from: u64) -> u64 {
         let all = u128::from(self.last - self.first + 1);
@@ -187,18 +187,18 @@ impl Holding {
     }
 }
 
-/// A sealed segment in short.
+/// The summary of a segment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
-    /// Its number.
+    /// The number of the segment.
     pub number: u64,
-    /// Hot or cold.
+    /// Whether the segment is hot or cold.
     pub heat: Heat,
-    /// The size of its file.
+    /// The size of the segment's file, in bytes.
     pub size: u64,
-    /// Where its frames end.
+    /// The offset at which the segment's frames end.
     pub end: u64,
-    /// What it holds.
+    /// What the segment holds of each stream.
     pub holdings: Vec<Holding>,
 }
 
@@ -225,7 +225,7 @@ impl Summary {
         }
     }
 
-    /// What it holds of a stream.
+    /// What the segment holds of a stream, if anything.
     #[must_use]
     pub fn of(&self, stream: StreamId) -> Option<&Holding> {
         self.holdings.iter().find(|holding| holding.stream == stream)
@@ -235,11 +235,11 @@ impl Summary {
 /// A stream's state in a checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamState {
-    /// Its number.
+    /// The number of the stream.
     pub id: StreamId,
-    /// Its name.
+    /// The name of the stream.
     pub name: String,
-    /// The next sequence.
+    /// The sequence that the next record gets.
     pub next: u64,
     /// Records below this are gone.
     pub floor: u64,
@@ -250,28 +250,28 @@ pub struct StreamState {
 /// The directory of a checkpoint frame: all that a start needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
-    /// When.
+    /// When the checkpoint was made.
     pub stamp: Stamp,
     /// The machine that the store was made on.
     pub machine: [u8; 16],
     /// The epoch in force.
     pub epoch: u64,
-    /// Every stream.
+    /// The states of all streams.
     pub streams: Vec<StreamState>,
-    /// Every cursor.
+    /// All cursors.
     pub cursors: Vec<CursorEntry>,
-    /// Every source position.
+    /// All positions of sources.
     pub positions: Vec<PositionEntry>,
-    /// The segment just sealed.
+    /// The summary of the segment that was just sealed; none if there was none.
     pub sealed: Option<Summary>,
 }
 
 /// The directory of an open frame.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Open {
-    /// When.
+    /// When the store was opened.
     pub stamp: Stamp,
-    /// The machine it was opened on.
+    /// The machine on which the store was opened.
     pub machine: [u8; 16],
     /// The new epoch.
     pub epoch: u64,
@@ -280,11 +280,11 @@ pub struct Open {
 /// The directory of a close frame.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Close {
-    /// When.
+    /// When the store was closed.
     pub stamp: Stamp,
 }
 
-/// Puts a directory and sections together.
+/// Encodes a body from a directory and sections.
 ///
 /// # Errors
 /// When the directory cannot be encoded (postcard's own limits).
@@ -300,13 +300,13 @@ pub fn encode<D: Serialize>(store: &[u8; 16], directory: &D, sections: &[&[u8]])
     Ok(out)
 }
 
-/// The length of the directory from a body's first bytes.
+/// The length of the directory, from the first bytes of a body.
 #[must_use]
 pub fn directory_length(prefix: &[u8]) -> Option<usize> {
     usize::try_from(u32_at(prefix, 0)?).ok()
 }
 
-/// Reads the directory from the start of a body; `None` when its CRC or its form is wrong.
+/// Decodes the directory at the start of a body; `None` when its CRC or its encoding is wrong.
 #[must_use]
 pub fn decode<'a, D: Deserialize<'a>>(store: &[u8; 16], body: &'a [u8]) -> Option<(D, usize)> {
     let length = directory_length(body)?;

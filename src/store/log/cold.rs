@@ -1,9 +1,9 @@
-//! Cold segments: what was still wanted of old segments, copied together.
+//! Cold segments: copies of the live sections of old segments.
 //!
-//! A cold segment is complete before it has a name in `log/`: carry frames, size cut to what it
-//! holds, sync, header, sync, rename, sync of the folder. It is never appended to and has a chain of
-//! lsn of its own, so that the log's chain goes on in the hot segments only. Records keep their
-//! identity; while both are there, readers take the copy.
+//! A cold segment is complete before it has a name in `log/`. The order is: write the carry frames, cut the file to
+//! their size, sync, write the header, sync, rename, sync the folder. It is never appended to. It has a chain of
+//! lsn of its own, so that the chain of the log goes on in the hot segments only. Records keep their identity.
+//! While both the original and the copy are there, readers take the copy.
 
 use super::body::{self, Commit, Summary};
 use super::frame::frame;
@@ -14,7 +14,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// One in the making.
+/// A cold segment that is being written.
 #[derive(Debug)]
 pub struct Cold {
     store: [u8; 16],
@@ -28,7 +28,7 @@ pub struct Cold {
 }
 
 impl Cold {
-    /// In a file that waited for use.
+    /// A new cold segment in a spare file.
     #[must_use]
     pub fn new(store: [u8; 16], number: u64, room: u64, from: PathBuf, to: PathBuf, file: Arc<dyn DiskFile>) -> Self {
         let end = SEGMENT_HEADER as u64;
@@ -36,10 +36,10 @@ impl Cold {
         Self { store, from, to, file, room, lsn: 0, crc: 0, summary }
     }
 
-    /// Adds a frame; nothing of it is durable before `finish`.
+    /// Appends a frame. The frame is durable only after `finish`.
     ///
     /// # Errors
-    /// When it does not fit, and when the disk fails.
+    /// When the frame does not fit, or when the disk fails.
     pub fn append(&mut self, commit: &Commit, sections: &[&[u8]]) -> io::Result<()> {
         let bytes = body::encode(&self.store, commit, sections).map_err(io::Error::other)?;
         let (header, frame) = frame(&self.store, Kind::Carry, self.summary.number, (self.lsn + 1, self.crc), &bytes)?;
@@ -53,7 +53,7 @@ impl Cold {
         Ok(())
     }
 
-    /// Makes it durable under its name.
+    /// Makes the segment durable under its name in `log/`.
     ///
     /// # Errors
     /// When the disk fails: the file is then gone, or holds copies only.
@@ -69,8 +69,8 @@ impl Cold {
             previous_end: 0,
             previous_crc: 0,
         };
-        // The frames are durable before the header says that they are here: after a crash the file
-        // may still have the name under `log/` that it had in its earlier life.
+        // The frames are durable before the header says that they are here. After a crash the file may still have
+        // the name in `log/` of its earlier life.
         let done = self
             .file
             .set_size(self.summary.size)
@@ -87,9 +87,9 @@ impl Cold {
         Ok(Segment { path: self.to, summary: self.summary })
     }
 
-    /// Gives it up.
+    /// Removes the unfinished file.
     pub fn discard(self, disk: &dyn Disk) {
-        // Should it stay in `spare/`: its size is wrong, and the next start removes it.
+        // If the file stays in `spare/`, its size is wrong, and the next start removes it.
         let _ = disk.remove(&self.from);
     }
 }

@@ -3,7 +3,7 @@
 use super::layout::{FrameHeader, Kind, MAX_BODY, checksum};
 use std::io;
 
-/// A frame with its padding: `place` is its lsn and the header CRC of the frame before it.
+/// A frame with its padding. `place` is the lsn of the frame, and the header CRC of the frame before it.
 ///
 /// # Errors
 /// When the body is too large.

@@ -1,21 +1,21 @@
 //! Segment and frame headers, byte by byte (`docs/design/format.md`). All numbers are little-endian.
 
-/// Frames start on multiples of this; a sector is assumed not to be torn.
+/// Frames start on multiples of this many bytes; the device is assumed not to tear a sector of this size.
 pub const ALIGN: u64 = 512;
-/// Bytes of a segment header, and where the first frame starts.
+/// The bytes of a segment header; the first frame starts behind it.
 pub const SEGMENT_HEADER: usize = 512;
 /// Bytes of a frame header.
 pub const FRAME_HEADER: usize = 48;
 /// The largest frame body, in bytes.
 pub const MAX_BODY: u32 = 4 << 20;
-/// The size of a segment file unless a test asks for another.
+/// The size of a segment file, in bytes, unless a test asks for another.
 pub const SEGMENT_BYTES: u64 = 8 << 20;
-/// The end of every segment is kept for cursors, floors and Forebay's own events.
+/// The bytes at the end of every segment that are kept for cursors, floors and Forebay's own events.
 pub const TAIL_RESERVE: u64 = 64 << 10;
 
 const SEGMENT_MAGIC: [u8; 8] = *b"FOREBAY\n";
 const FRAME_MAGIC: u32 = 0x4d52_4642; // "BFRM"
-/// The version of segments and frames.
+/// The version of the format of segments and frames.
 pub const FORMAT: u8 = 1;
 
 /// Rounds up to the next frame boundary.
@@ -33,35 +33,35 @@ pub fn checksum(store: &[u8; 16], bytes: &[u8]) -> u32 {
 /// Whether a segment's records are in order of arrival, or were copied together from old segments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Heat {
-    /// Written by commits.
+    /// The segment was written by commits.
     Hot,
-    /// Written by carrying live sections out of old segments.
+    /// The segment was written by copying live sections out of old segments.
     Cold,
 }
 
 /// The first 512 bytes of a segment file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SegmentHeader {
-    /// The store it belongs to.
+    /// The id of the store that the segment belongs to.
     pub store: [u8; 16],
-    /// Its number, never used twice.
+    /// The number of the segment, never used twice.
     pub number: u64,
-    /// Hot or cold.
+    /// Whether the segment is hot or cold.
     pub heat: Heat,
     /// The size of the file, in bytes.
     pub size: u64,
-    /// The lsn of its first frame.
+    /// The lsn of the segment's first frame.
     pub first_lsn: u64,
-    /// The segment before it; 0 for none.
+    /// The number of the segment before this one; 0 for none.
     pub previous: u64,
-    /// Where that segment ends.
+    /// The offset at which the previous segment ends.
     pub previous_end: u64,
-    /// The header CRC of its last frame.
+    /// The header CRC of the previous segment's last frame.
     pub previous_crc: u32,
 }
 
 impl SegmentHeader {
-    /// As stored.
+    /// The header as stored.
     #[must_use]
     pub fn encode(&self) -> [u8; SEGMENT_HEADER] {
         let mut out = [0; SEGMENT_HEADER];
@@ -83,7 +83,7 @@ impl SegmentHeader {
         out
     }
 
-    /// From the first bytes of a file; `None` when they are not a header of this format.
+    /// Decodes the first bytes of a file; `None` when they are not a header of this format.
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let bytes = bytes.get(..SEGMENT_HEADER)?;
@@ -111,12 +111,12 @@ impl SegmentHeader {
     }
 }
 
-/// What a frame is for.
+/// The purpose of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Records, positions, cursors, floors, state.
+    /// Records, positions, cursors and floors.
     Commit,
-    /// All that a start needs, first in every segment.
+    /// All state that a start needs; the first frame of every hot segment.
     Checkpoint,
     /// The store was opened for writing: a new epoch.
     Open,
@@ -143,22 +143,22 @@ impl Kind {
 /// The 48 bytes in front of every frame body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FrameHeader {
-    /// What the frame is for.
+    /// The purpose of the frame.
     pub kind: Kind,
-    /// The segment that it was written to.
+    /// The number of the segment that the frame was written to.
     pub segment: u64,
-    /// One more than the frame before it.
+    /// The number of the frame: one more than that of the frame before it.
     pub lsn: u64,
     /// The header CRC of the frame before it.
     pub previous: u32,
-    /// Bytes of the body.
+    /// The bytes of the body.
     pub length: u32,
     /// CRC of the body.
     pub body: u32,
 }
 
 impl FrameHeader {
-    /// As stored.
+    /// The header as stored.
     #[must_use]
     pub fn encode(&self, store: &[u8; 16]) -> [u8; FRAME_HEADER] {
         let mut out = [0; FRAME_HEADER];
@@ -175,7 +175,7 @@ impl FrameHeader {
         out
     }
 
-    /// From bytes; `None` when they are not a header of this store and format.
+    /// Decodes a frame header; `None` when the bytes are not a header of this store and format.
     #[must_use]
     pub fn decode(store: &[u8; 16], bytes: &[u8]) -> Option<Self> {
         let bytes = bytes.get(..FRAME_HEADER)?;
@@ -196,7 +196,7 @@ impl FrameHeader {
         })
     }
 
-    /// This header's own CRC: the next frame carries it.
+    /// The CRC of this header; the next frame carries it.
     #[must_use]
     pub fn crc(&self, store: &[u8; 16]) -> u32 {
         let bytes = self.encode(store);

@@ -1,4 +1,4 @@
-//! Sections where they lie: the directory of a frame says what follows it, in order.
+//! The places of sections in a file: the directory of a frame lists the sections that follow it, in order.
 
 use super::body::{self, Commit, SectionHead, StreamName};
 use super::layout::{FRAME_HEADER, checksum};
@@ -10,9 +10,9 @@ use std::io;
 /// A section and its place in the file.
 #[derive(Debug, Clone)]
 pub struct Placed {
-    /// What the directory says of it.
+    /// The head of the section, as in the directory.
     pub head: SectionHead,
-    /// Where its bytes are.
+    /// The offset of the section's bytes in the file.
     pub offset: u64,
 }
 
@@ -31,22 +31,22 @@ pub fn placed(store: &[u8; 16], found: &Found) -> Option<(Vec<StreamName>, Vec<P
 }
 
 impl Placed {
-    /// Whether its records were given up before they were stored.
+    /// Whether the records of the section were given up before they were stored.
     #[must_use]
     pub fn is_dropped(&self) -> bool {
         self.head.codec == CODEC_DROPPED
     }
 
-    /// The byte behind it.
+    /// The offset of the first byte behind the section.
     #[must_use]
     pub fn end(&self) -> u64 {
         self.offset + u64::from(self.head.length)
     }
 
-    /// Its bytes as stored, none where they were given up; `None` when they are bad.
+    /// The section's bytes as stored, empty when the records were given up; `None` when the bytes are bad.
     ///
     /// # Errors
-    /// When the device is gone.
+    /// When the device cannot be read any more.
     pub fn stored(&self, store: &[u8; 16], file: &dyn DiskFile) -> io::Result<Option<Vec<u8>>> {
         if self.is_dropped() {
             return Ok(Some(Vec::new()));
@@ -56,10 +56,10 @@ impl Placed {
         Ok((n == stored.len() && checksum(store, &stored) == self.head.crc).then_some(stored))
     }
 
-    /// Its records, if all of them are good.
+    /// The decompressed records of the section; `None` unless all of them are good.
     ///
     /// # Errors
-    /// When the device is gone.
+    /// When the device cannot be read any more.
     pub fn records(&self, store: &[u8; 16], file: &dyn DiskFile) -> io::Result<Option<Vec<u8>>> {
         let stored = self.stored(store, file)?;
         let raw = stored.and_then(|stored| decompress(self.head.codec, &stored, self.head.raw));

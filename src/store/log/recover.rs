@@ -1,7 +1,7 @@
-//! Finding out what a store holds, without writing to it.
+//! Finds out what a store holds, without writing to it.
 //!
-//! Invariants: only the newest segment is walked, at most 8 MiB (older ones only where a
-//! checkpoint or the index is damaged); nothing here refuses a store because bytes are bad.
+//! Invariants: only the newest segment is walked, at most 8 MiB; older ones only where a checkpoint or the index is
+//! damaged. No code here refuses a store because bytes are bad.
 
 use super::body::{self, Checkpoint, Close, Commit, Open, Summary};
 use super::layout::{FrameHeader, Heat, Kind, SEGMENT_HEADER};
@@ -14,58 +14,58 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 
-/// Something that the user is told of.
+/// A finding that the user is told of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finding {
     /// Bytes between good frames are bad; they are copied to `damaged/`.
     Damage {
-        /// The file.
+        /// The segment's file.
         path: PathBuf,
-        /// Its number.
+        /// The number of the segment.
         segment: u64,
         /// The first bad byte.
         from: u64,
-        /// The byte behind the last.
+        /// The byte behind the last bad byte.
         to: u64,
     },
     /// Sequences that must have been settled are not there.
     Missing {
         /// The stream's name.
         stream: String,
-        /// The first.
+        /// The first missing sequence.
         from: u64,
-        /// The last.
+        /// The last missing sequence.
         to: u64,
     },
-    /// The end of the log is not a whole frame. After an unclean stop this is a write that was
-    /// never acknowledged; that it was a settled frame which has rotted cannot be ruled out.
+    /// The end of the log is not a whole frame. After an unclean stop this is a write that was never acknowledged.
+    /// A settled frame that has rotted looks the same, and cannot be ruled out.
     TailCut {
-        /// The segment.
+        /// The number of the newest segment.
         segment: u64,
-        /// Where the log now ends.
+        /// The offset at which the log now ends.
         at: u64,
-        /// The stream, first and last sequence of the sections of the cut frame, where readable.
+        /// The stream, first and last sequence of each section of the cut frame, where readable.
         ranges: Vec<(String, u64, u64)>,
     },
-    /// The index knows of later frames than the log has: the device lost settled data.
+    /// The index or the mark knows of later frames than the log has: the device lost settled data.
     LostSettled {
-        /// The last frame that the index saw.
+        /// The lsn of the last frame that the index or the mark knows.
         expected: u64,
-        /// The last frame found.
+        /// The lsn of the last frame that was found.
         found: u64,
     },
-    /// A file of the log is shorter than it was made: its end was cut off.
+    /// A file of the log is shorter than it was created: its end was cut off.
     Shortened {
-        /// The file.
+        /// The segment's file.
         path: PathBuf,
-        /// Its bytes.
+        /// The present size of the file, in bytes.
         size: u64,
-        /// The bytes that it was made with.
+        /// The size with which the file was created, in bytes.
         made: u64,
     },
     /// A file in `log/` is not of this store or has no good frame; it is moved to `damaged/`.
     SetAside {
-        /// The file.
+        /// The file that is moved.
         path: PathBuf,
     },
     /// The store was made on another machine.
@@ -77,7 +77,7 @@ pub enum Finding {
 }
 
 impl Finding {
-    /// Whether it says that settled data is gone, or may be.
+    /// Whether the finding says that settled data is gone, or may be gone.
     #[must_use]
     pub fn is_loss(&self) -> bool {
         matches!(self, Self::Damage { .. } | Self::Missing { .. } | Self::LostSettled { .. } | Self::Shortened { .. })
@@ -121,60 +121,60 @@ impl std::fmt::Display for Finding {
     }
 }
 
-/// Where appending goes on.
+/// The place where appending goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tail {
-    /// The newest segment.
+    /// The number of the newest segment.
     pub segment: u64,
-    /// The last good frame.
+    /// The lsn of the last good frame.
     pub lsn: u64,
-    /// Its header CRC.
+    /// The header CRC of the last good frame.
     pub crc: u32,
-    /// Where the last frame starts that is no `open` frame: from there on a sync may have failed,
-    /// in this start or in those before it.
+    /// The offset of the last frame that is not an `open` frame. From there on a sync may have failed, in this
+    /// start or in an earlier one.
     pub at: u64,
     /// The last frame says that the store was closed in order.
     pub clean: bool,
-    /// The segment could not be read to its end: go on in a new one.
+    /// The segment could not be read to its end: writing goes on in a new segment.
     pub unreadable: bool,
 }
 
-/// What a store holds.
+/// The content of a store, as found by a scan.
 #[derive(Debug)]
 pub struct Scan {
     /// The store's id.
     pub store: [u8; 16],
-    /// All that the frames add up to.
+    /// The state that the frames add up to.
     pub state: State,
     /// Every segment, the newest last.
     pub segments: BTreeMap<u64, Segment>,
-    /// Where appending goes on; none when no frame is good.
+    /// The place where appending goes on; none when no frame is good.
     pub tail: Option<Tail>,
-    /// The highest number ever seen.
+    /// The highest segment number that was ever used.
     pub highest: u64,
-    /// What the user is told of.
+    /// The findings that the user is told of.
     pub findings: Vec<Finding>,
-    /// The end of the log is not what it was: nothing is written behind it.
+    /// The log has lost its end: nothing is written behind the present end.
     pub lost_end: bool,
 }
 
-/// What the index remembers; any of it may be missing.
+/// What the index and the mark remember; each part may be missing.
 #[derive(Debug, Default)]
 pub struct Remembered {
     /// The store's id.
     pub store: Option<[u8; 16]>,
-    /// Sealed segments.
+    /// The summaries of sealed segments, by number.
     pub summaries: BTreeMap<u64, Summary>,
-    /// The last frame when it was written.
+    /// The lsn of the last frame that the index or the mark knows.
     pub lsn: u64,
-    /// The last frame that the index itself has seen.
+    /// The lsn of the last frame that the index alone knows.
     pub index_lsn: u64,
-    /// How far streams had come, as the mark says.
+    /// How far the streams had come, by the mark.
     pub streams: Vec<StreamMark>,
 }
 
 impl Remembered {
-    /// What a mark says besides; none of another store.
+    /// Adds what the mark remembers; a mark of another store is ignored.
     #[must_use]
     pub fn with(mut self, mark: Option<Mark>) -> Self {
         if let Some(mark) = mark.filter(|mark| self.store.is_none_or(|store| store == mark.store)) {
@@ -185,21 +185,21 @@ impl Remembered {
         self
     }
 
-    /// For whoever looks at a store without its index.
+    /// What the mark alone remembers, for tools that read a store without its index.
     #[must_use]
     pub fn of_mark(disk: &dyn Disk, folders: &Folders) -> Self {
         Self::default().with(Mark::read(disk, folders))
     }
 }
 
-/// Looks at a store; `None` when there is none yet.
+/// Reads what a store holds; `None` when there is no store yet.
 ///
 /// # Errors
 /// When the folder cannot be read.
 pub fn scan(disk: &dyn Disk, folders: &Folders, remembered: &Remembered) -> io::Result<Option<Scan>> {
     let files = segment::list(disk, folders)?;
-    // The log says whose it is: most of it, if it is not of one mind. The index speaks only for a
-    // log without one good header.
+    // The segment headers say to which store the log belongs. If they differ, the id of most segments counts. The
+    // index is asked only when no header is good.
     let mut ids: BTreeMap<[u8; 16], usize> = BTreeMap::new();
     for header in files.iter().filter_map(|file| file.header) {
         *ids.entry(header.store).or_default() += 1;
@@ -239,7 +239,7 @@ pub fn scan(disk: &dyn Disk, folders: &Folders, remembered: &Remembered) -> io::
     }
     let mut lost_end = scanner.beyond_the_end(&remembered.streams);
     for (number, (path, size, made)) in short {
-        // What follows a clean close, or the end of a sealed segment, was never used.
+        // The bytes behind a clean close, or behind the end of a sealed segment, were never used.
         let is_newest = tail.is_some_and(|tail| tail.segment == number);
         let is_cut = match segments.get(&number) {
             _ if is_newest => tail.is_some_and(|tail| !tail.clean),
@@ -260,7 +260,7 @@ struct Scanner<'a> {
     store: [u8; 16],
     findings: Vec<Finding>,
     state: State,
-    /// How far streams had come at the checkpoint that the walk begins with, if one is good.
+    /// How far the streams had come at the checkpoint with which the walk begins; none if no checkpoint is good.
     sealed: Option<BTreeMap<body::StreamId, u64>>,
 }
 
@@ -288,7 +288,7 @@ impl Scanner<'_> {
             if tail.is_some_and(|tail| tail.segment == last) {
                 return (segments, tail);
             }
-            // The newest file has no good frame at all: it is set aside and the one before it is the newest.
+            // The newest file has no good frame at all. It is set aside, and the file before it is then the newest.
             if let Some(file) = known.remove(&last) {
                 self.findings.push(Finding::SetAside { path: file.path });
             }
@@ -296,7 +296,8 @@ impl Scanner<'_> {
         (BTreeMap::new(), None)
     }
 
-    /// Sequences that were settled behind what is left of the log: they are spent, and told of.
+    /// Finds sequences that were settled behind the present end of the log. They count as used up, and are
+    /// reported.
     fn beyond_the_end(&mut self, marks: &[StreamMark]) -> bool {
         let mut is_lost = false;
         for mark in marks {
@@ -331,8 +332,9 @@ impl Scanner<'_> {
             let next = known.range(number + 1..).next().map(|(_, next)| next);
             let from_next = || next.and_then(|next| self.checkpoint_of(next)?.sealed).filter(|s| s.number == *number);
             let end = next.and_then(|next| end_from(next, *number));
-            // The index may be older than the segment: a roll that it saw was taken back, and the segment went on.
-            // What follows says where it ended; else the index must have seen what follows.
+            // The index may be older than the segment: after a roll that the index saw was taken back, the segment
+            // went on. The header of the next segment says where this one ended. Without it, the index must have
+            // seen the next segment.
             let follows = next.and_then(|next| next.header).map_or(0, |header| header.first_lsn);
             let says_so = next.is_none_or(|next| next.header.is_some());
             let is_current = |summary: &&Summary| match end {
@@ -349,8 +351,8 @@ impl Scanner<'_> {
         Ok(())
     }
 
-    /// Streams that a lost checkpoint took along: what segments hold of them is there all the same,
-    /// and its sequences are spent. Their names stand in the frames.
+    /// Restores streams that were lost with a checkpoint. Segments still hold their records, so their sequences are
+    /// used up. The names of the streams stand in the frames.
     fn know_streams(&mut self, segments: &BTreeMap<u64, Segment>) {
         for segment in segments.values() {
             let unknown =
@@ -367,7 +369,7 @@ impl Scanner<'_> {
                 match step {
                     Step::Frame(found) if matches!(found.header.kind, Kind::Commit | Kind::Carry) => {
                         if let Some((Commit { streams, sections, .. }, _)) = body::decode(&self.store, &found.body) {
-                            // Only what they are, not where readers and sources stood then.
+                            // Only names and sequences are applied, not the positions and cursors of that time.
                             let known = Commit { streams, sections, ..Commit::default() };
                             self.state.apply(&known);
                         }
@@ -379,7 +381,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// Whether a file holds copies; where its header is bad, its first good frame tells.
+    /// Whether a file holds copies. If its header is bad, its first good frame decides.
     fn is_cold(&self, file: &OnDisk) -> bool {
         if let Some(header) = file.header {
             return header.heat == Heat::Cold;
@@ -411,14 +413,14 @@ impl Scanner<'_> {
         }
     }
 
-    /// A sealed segment that nothing remembers: all of it is read, for where it ends is not known
-    /// either, and a frame that was never whole may lie there. Nor is a frame wanted whose sync failed
-    /// and that looks written all the same: a later checkpoint does not know it.
+    /// Makes the summary of a sealed segment that nothing remembers. The whole segment is read, because its end is
+    /// not known either, and a frame that was never whole may lie there. A frame whose sync failed may look written
+    /// all the same. Such a frame is left out: a later checkpoint does not know it.
     fn summarise(&self, file: &OnDisk, end: u64) -> io::Result<Summary> {
         let handle = self.disk.open(&file.path, Mode::Read)?;
         let mut summary = empty(file);
         let mut walk = Walk::new(self.store, handle, file.number, 0, end, true);
-        // An unreadable rest is found again, and reported, by whoever reads the segment.
+        // An unreadable rest is found again, and reported, when somebody reads the segment.
         summary.end = end;
         while let Ok(step) = walk.step() {
             match step {
@@ -454,7 +456,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// Applies every frame of a segment; returns where the log goes on when it is the newest.
+    /// Applies every frame of a segment. Returns the place of its last good frame, where the log may go on.
     fn walk(&mut self, file: &OnDisk, limit: u64, newest: bool) -> (Segment, Option<Tail>) {
         let mut summary = empty(file);
         let mut tail: Option<(u64, u32, u64)> = None;
@@ -508,7 +510,7 @@ impl Scanner<'_> {
         match found.header.kind {
             Kind::Checkpoint => {
                 if let Some((checkpoint, _)) = body::decode::<Checkpoint>(&self.store, bytes) {
-                    // Only the first one counts: later ones repeat what the frames said.
+                    // Only the first checkpoint counts: later ones repeat the state that the frames add up to.
                     if self.state.streams.is_empty() && self.state.epoch == 0 {
                         self.state = State::from_checkpoint(&checkpoint);
                     }
@@ -545,7 +547,7 @@ impl Scanner<'_> {
     }
 }
 
-/// A range with the stream's name.
+/// The finding for a missing range, with the name of the stream.
 #[must_use]
 pub fn missing_finding(state: &State, range: &Missing) -> Finding {
     Finding::Missing { stream: stream_name(state, range.stream), from: range.from, to: range.to }

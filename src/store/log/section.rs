@@ -1,21 +1,21 @@
-//! How the records of a section are kept: postcard, one after another, then zstd level 1.
+//! The encoding of the records of a section: postcard, one record after another, then zstd level 1.
 //!
-//! A key (topic, path) is written out where it occurs first and by its number afterwards.
-//! Payload bytes are verbatim.
+//! A key (topic, path) is written in full at its first use in a section, and by its number afterwards. Payload
+//! bytes are verbatim.
 
 use crate::flow::record::{PayloadKind, Record, RecordRef};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Stored as it is.
+/// The section is stored without compression.
 pub const CODEC_NONE: u8 = 0;
-/// Compressed with zstd.
+/// The section is compressed with zstd.
 pub const CODEC_ZSTD: u8 = 1;
 const ZSTD_LEVEL: i32 = 1;
-/// Nothing is stored: these sequences were given up before they were written.
+/// Nothing is stored: the sequences were given up before they were written.
 pub const CODEC_DROPPED: u8 = 2;
-/// No section is larger than this before compression, in bytes.
+/// The largest section before compression, in bytes.
 pub const MAX_RAW: u32 = 8 << 20;
 
 #[derive(Serialize, Deserialize)]
@@ -38,12 +38,12 @@ struct Stored<'a> {
     payload: &'a [u8],
 }
 
-/// Collects records of one section.
+/// Collects the records of one section.
 #[derive(Debug, Default)]
 pub struct Builder {
     raw: Vec<u8>,
     keys: HashMap<Arc<str>, u32>,
-    /// The key of the record before: most often it comes again.
+    /// The key of the previous record: most often it comes again.
     latest: Option<(Arc<str>, u32)>,
     count: u32,
     arrival_min: i64,
@@ -52,7 +52,7 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Makes room for so many more bytes at once.
+    /// Reserves memory for this many more bytes.
     pub fn reserve(&mut self, bytes: usize) {
         self.raw.reserve(bytes);
     }
@@ -60,7 +60,7 @@ impl Builder {
     /// Adds a record.
     ///
     /// # Errors
-    /// When it cannot be encoded; the section is then as it was before.
+    /// When the record cannot be encoded; the section is then as it was before.
     pub fn push(&mut self, record: &Record) -> Result<(), postcard::Error> {
         let before = self.raw.len();
         let latest = self.latest.as_ref().filter(|(key, _)| Arc::ptr_eq(key, &record.key) || *key == record.key);
@@ -105,25 +105,25 @@ impl Builder {
         Ok(())
     }
 
-    /// Bytes before compression.
+    /// The bytes of the section before compression.
     #[must_use]
     pub fn raw_bytes(&self) -> usize {
         self.raw.len()
     }
 
-    /// How many records.
+    /// The number of records.
     #[must_use]
     pub fn count(&self) -> u32 {
         self.count
     }
 
-    /// The earliest and the latest arrival.
+    /// The earliest and the latest arrival, in milliseconds since the Unix epoch.
     #[must_use]
     pub fn arrivals(&self) -> (i64, i64) {
         (self.arrival_min, self.arrival_max)
     }
 
-    /// The section as stored, and its codec. Data that does not shrink is kept as it is.
+    /// The section as stored, and its codec. Data that does not get smaller is stored without compression.
     pub fn compress(&self, compressor: &mut Compressor) -> (Vec<u8>, u8) {
         match compressor.0.compress(&self.raw) {
             Ok(small) if small.len() < self.raw.len() => (small, CODEC_ZSTD),
@@ -132,11 +132,11 @@ impl Builder {
     }
 }
 
-/// A reused compression context.
+/// A compression context that is used again for each section.
 pub struct Compressor(zstd::bulk::Compressor<'static>);
 
 impl Compressor {
-    /// With the level used at rest.
+    /// A context with the compression level of stored sections.
     ///
     /// # Errors
     /// When memory is short.
@@ -175,7 +175,7 @@ pub struct Records<'a> {
 }
 
 impl<'a> Records<'a> {
-    /// Over the bytes of one section.
+    /// Reads the bytes of one section.
     #[must_use]
     pub fn new(raw: &'a [u8]) -> Self {
         Self { rest: raw, keys: Vec::new(), previous: 0 }

@@ -1,4 +1,4 @@
-//! Segment files: finding them, making them, giving them back.
+//! Segment files: finding them, creating them, giving them back.
 
 use super::body::Summary;
 use super::layout::{SEGMENT_HEADER, SegmentHeader};
@@ -11,24 +11,24 @@ use std::sync::Arc;
 /// The folders of a store.
 #[derive(Debug, Clone)]
 pub struct Folders {
-    /// The store.
+    /// The folder of the store.
     pub root: PathBuf,
-    /// Live segments.
+    /// The folder of the segments in use.
     pub log: PathBuf,
-    /// Files kept for reuse.
+    /// The folder of the spare files that wait for use.
     pub spare: PathBuf,
-    /// Bytes set aside.
+    /// The folder of damaged bytes and files.
     pub damaged: PathBuf,
 }
 
 impl Folders {
-    /// Below a store's folder.
+    /// The folders of a store, below its root.
     #[must_use]
     pub fn of(root: &Path) -> Self {
         Self { root: root.into(), log: root.join("log"), spare: root.join("spare"), damaged: root.join("damaged") }
     }
 
-    /// Makes them, durably.
+    /// Creates the folders, durably.
     ///
     /// # Errors
     /// As the operating system says.
@@ -36,12 +36,12 @@ impl Folders {
         for dir in [&self.root, &self.log, &self.spare, &self.damaged] {
             disk.create_dir(dir)?;
         }
-        // The folder above may be shared with other programs.
+        // The folder above may be shared with other programs, so its access is not changed.
         for dir in [&self.log, &self.spare, &self.damaged] {
             disk.close_to_others(dir);
         }
         if let Some(parent) = self.root.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            // The parent may belong to somebody else; then it was there before us.
+            // The parent may belong to another user; then it existed before the store.
             let _ = disk.sync_dir(parent);
         }
         disk.sync_dir(&self.root)
@@ -57,22 +57,22 @@ impl Folders {
 /// A segment that is in use.
 #[derive(Debug, Clone)]
 pub struct Segment {
-    /// Its file.
+    /// The path of the segment's file.
     pub path: PathBuf,
-    /// What it holds and where it ends.
+    /// What the segment holds, and where it ends.
     pub summary: Summary,
 }
 
-/// A file in `log/` as its header tells it.
+/// A file in `log/`, as its header describes it.
 #[derive(Debug, Clone)]
 pub struct OnDisk {
-    /// Its file.
+    /// The path of the file.
     pub path: PathBuf,
-    /// Its number, from the header, or from the name when the header is bad.
+    /// The number of the segment: from the header, or from the file's name when the header is bad.
     pub number: u64,
-    /// The header when it is good.
+    /// The header, if it is good.
     pub header: Option<SegmentHeader>,
-    /// The size of the file.
+    /// The size of the file, in bytes.
     pub size: u64,
 }
 
@@ -104,14 +104,14 @@ pub fn list(disk: &dyn Disk, folders: &Folders) -> io::Result<Vec<OnDisk>> {
 /// Files that were allocated before and wait for use.
 #[derive(Debug, Default)]
 pub struct Spares {
-    /// The one that was given back first is used first: readers may still be busy with the others.
+    /// The file that was given back first is used first: readers may still have the others open.
     paths: VecDeque<PathBuf>,
-    /// For names: rises by one with each.
+    /// The number of the last spare file's name; each new name gets the next one.
     number: u64,
 }
 
 impl Spares {
-    /// What is in `spare/`; files of another size are removed.
+    /// Loads the files in `spare/`; files of another size are removed.
     ///
     /// # Errors
     /// When the folder cannot be read.
@@ -125,23 +125,23 @@ impl Spares {
             if fits {
                 paths.push_back(path);
             } else {
-                // A half-made spare: of no use, and made again below.
+                // A half-made spare file is of no use; another is made below.
                 let _ = disk.remove(&path);
             }
         }
         Ok(Self { paths, number })
     }
 
-    /// How many wait.
+    /// The number of files that wait.
     #[must_use]
     pub fn count(&self) -> usize {
         self.paths.len()
     }
 
-    /// Makes files until `count` wait.
+    /// Creates files until `count` files wait.
     ///
     /// # Errors
-    /// ENOSPC among others; what was made stays.
+    /// When the disk is full (ENOSPC) or fails; the files made so far stay.
     pub fn fill(&mut self, disk: &dyn Disk, folders: &Folders, size: u64, count: usize) -> io::Result<()> {
         while self.paths.len() < count {
             let path = self.name(folders);
@@ -155,10 +155,10 @@ impl Spares {
         Ok(())
     }
 
-    /// Takes one for use, or makes one.
+    /// Takes a spare file for use; creates one if there is none.
     ///
     /// # Errors
-    /// ENOSPC among others.
+    /// When the disk is full (ENOSPC) or fails.
     pub fn take(&mut self, disk: &dyn Disk, folders: &Folders, size: u64) -> io::Result<(PathBuf, Arc<dyn DiskFile>)> {
         if self.paths.is_empty() {
             self.fill(disk, folders, size, 1)?;
@@ -168,9 +168,9 @@ impl Spares {
         Ok((path, file))
     }
 
-    /// Puts a freed segment's file here, or removes it when `count` wait already.
+    /// Keeps the file of a freed segment as a spare, or removes it when `count` files wait already.
     ///
-    /// The rename need not be durable: a segment that comes back lies below every floor.
+    /// The rename need not be durable: a segment that comes back after a power cut lies below every floor.
     ///
     /// # Errors
     /// As the operating system says.

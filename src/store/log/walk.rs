@@ -1,8 +1,8 @@
 //! Reading frames in order, and getting past damage.
 //!
-//! Where a frame does not pass its checks, the walk looks on every 512-byte boundary up to the
-//! end of the file for a good header of the same segment with a higher lsn. Found: what lies
-//! between is damage. Not found: the log ends there.
+//! Where a frame does not pass its checks, the walk searches every later 512-byte boundary, up to `end`. It looks
+//! for a good header of the same segment with a higher lsn. If there is one, the bytes in between are damage. If
+//! there is none, the log ends here.
 
 use super::body;
 use super::layout::{ALIGN, FRAME_HEADER, FrameHeader, SEGMENT_HEADER, checksum};
@@ -10,18 +10,18 @@ use crate::platform::disk::DiskFile;
 use std::io;
 use std::sync::Arc;
 
-/// How much is read at once to see a header and, mostly, all of its directory.
+/// Bytes that are read at once for a frame's header and, mostly, its whole directory.
 const FIRST_READ: usize = 4096;
-/// `ALIGN` for slices.
+/// `ALIGN` as a length of slices, in bytes.
 const SECTOR: usize = 512;
-/// How much is read at once when looking for the next good header.
+/// Bytes that are read at once in the search for the next good header.
 const SCAN_READ: usize = 64 << 10;
 
-/// Reads past bad sectors: where the device cannot read, zeros stand, which pass no check.
+/// Reads past bad sectors: sectors that the device cannot read come as zeros, which pass no check.
 ///
 /// # Errors
-/// When not even the segment's first sector can be read: then the device is gone, and nothing may
-/// be taken for damaged.
+/// When not even the segment's first sector can be read. Then the device is gone, and no bytes may be taken for
+/// damaged.
 pub fn read_past_damage(file: &dyn DiskFile, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     let error = match file.read_at(buffer, offset) {
         Ok(n) => return Ok(n),
@@ -51,9 +51,9 @@ pub fn read_past_damage(file: &dyn DiskFile, buffer: &mut [u8], offset: u64) -> 
 /// A frame that passed its checks.
 #[derive(Debug, Clone)]
 pub struct Found {
-    /// Where it starts.
+    /// The offset at which the frame starts.
     pub offset: u64,
-    /// Its header.
+    /// The header of the frame.
     pub header: FrameHeader,
     /// The first bytes of the body: at least the directory, as far as it could be read.
     pub body: Vec<u8>,
@@ -61,28 +61,28 @@ pub struct Found {
     pub whole: bool,
 }
 
-/// What comes next.
+/// The next item of a walk.
 #[derive(Debug)]
 pub enum Step {
-    /// A frame.
+    /// A frame that passed its checks.
     Frame(Found),
-    /// Bytes that are no frame, between frames.
+    /// Bytes between frames that are not a frame.
     Damage {
         /// The first bad byte.
         from: u64,
-        /// The next good frame.
+        /// The offset of the next good frame.
         to: u64,
     },
-    /// Nothing more: where the next frame would go, and whether bytes of a frame lie there.
+    /// No frame follows.
     End {
-        /// The offset.
+        /// The offset at which the next frame would go.
         at: u64,
-        /// The header of a frame whose body is torn.
+        /// The header of a frame at this offset whose body is torn, if there is one.
         torn: Option<FrameHeader>,
     },
 }
 
-/// Goes through one segment.
+/// Reads the frames of one segment, in order.
 #[derive(Debug)]
 pub struct Walk {
     store: [u8; 16],
@@ -95,20 +95,20 @@ pub struct Walk {
 }
 
 impl Walk {
-    /// From an offset to `end`; with `bodies`, every body is read and checked.
+    /// A walk from an offset to `end`; with `bodies`, every body is read and checked.
     #[must_use]
     pub fn new(store: [u8; 16], file: Arc<dyn DiskFile>, segment: u64, at: u64, end: u64, bodies: bool) -> Self {
         Self { store, file, segment, at: at.max(SEGMENT_HEADER as u64), end, bodies, last: None }
     }
 
-    /// The next frame must follow this one.
+    /// Requires that the next frame follows the frame with this lsn and header CRC.
     #[must_use]
     pub fn after(mut self, lsn: u64, crc: u32) -> Self {
         self.last = Some((lsn, crc));
         self
     }
 
-    /// Where the next step looks.
+    /// The offset at which the next step looks.
     #[must_use]
     pub fn offset(&self) -> u64 {
         self.at
@@ -120,7 +120,7 @@ impl Walk {
         self.last
     }
 
-    /// Moves on.
+    /// Reads the next item.
     ///
     /// # Errors
     /// When the file cannot be read.
@@ -134,7 +134,7 @@ impl Walk {
             if whole {
                 return Ok(Step::Frame(self.take(header, body, true)));
             }
-            // Later frames prove that this one was synced once: its directory may still serve.
+            // Later frames prove that this frame was synced once; its directory may still be usable.
             if self.find_after(self.at + ALIGN, header.lsn)?.is_some() && body::directory_length(&body).is_some() {
                 return Ok(Step::Frame(self.take(header, body, false)));
             }
@@ -172,7 +172,7 @@ impl Walk {
             .filter(|header| header.segment == self.segment && offset + header.span() <= self.end))
     }
 
-    /// The body, or just its directory; and whether what was asked for is good.
+    /// The body, or only its directory; and whether the bytes that were asked for are good.
     fn body_of(&self, header: &FrameHeader) -> io::Result<(Vec<u8>, bool)> {
         let start = self.at + FRAME_HEADER as u64;
         let length = usize::try_from(header.length).unwrap_or(usize::MAX);
@@ -191,7 +191,7 @@ impl Walk {
             let n = read_past_damage(&*self.file, &mut bytes, start)?;
             bytes.truncate(n);
         }
-        // A directory with a wrong CRC shows when it is decoded.
+        // A directory with a wrong CRC is noticed when it is decoded.
         Ok((bytes, true))
     }
 

@@ -1,8 +1,7 @@
-//! Appending frames.
+//! Appends frames to the log.
 //!
-//! One frame is written with one `pwrite` and made durable with one `fdatasync`. A file whose
-//! write or sync failed is never synced again: the next frame goes to a new segment, whose
-//! header says where the old one ends.
+//! One frame is written with one `pwrite` and made durable with one `fdatasync`. A file whose write or sync failed
+//! is never synced again: the next frame goes to a new segment, whose header says where the old segment ends.
 
 use super::body::{self, Checkpoint, Summary};
 use super::cold::Cold;
@@ -18,13 +17,13 @@ use std::sync::Arc;
 /// The segment that is appended to.
 #[derive(Debug)]
 pub struct Current {
-    /// Its path.
+    /// The path of the segment's file.
     pub path: PathBuf,
-    /// Its file.
+    /// The open file of the segment.
     pub file: Arc<dyn DiskFile>,
-    /// What it holds and where it ends.
+    /// What the segment holds, and where it ends.
     pub summary: Summary,
-    /// A write or sync failed: nothing more goes here.
+    /// A write or sync failed: the segment takes no more frames.
     pub failed: bool,
 }
 
@@ -37,20 +36,20 @@ pub struct Writer {
     size: u64,
     /// Files for the next segments.
     pub spares: Spares,
-    /// The highest number that a segment ever had.
+    /// The highest segment number that was ever used.
     pub highest: u64,
     /// The segment that is appended to; none in a new store.
     pub current: Option<Current>,
     lsn: u64,
     crc: u32,
-    /// Segments whose file failed: it is not used again for another.
+    /// Segments whose file has failed; the file is not used again for another segment.
     failed: BTreeSet<u64>,
-    /// What the last roll sealed, with lsn and CRC as they were, until a frame follows.
+    /// The segment that the last roll sealed, with the lsn and CRC before the roll; kept until a frame follows.
     before: Option<(Current, u64, u32)>,
 }
 
 impl Writer {
-    /// Goes on behind the frame `lsn` with header CRC `crc`.
+    /// A writer that goes on behind the frame with this lsn and header CRC (`last`).
     #[must_use]
     pub fn new(
         disk: Arc<dyn Disk>,
@@ -72,15 +71,15 @@ impl Writer {
         self.store
     }
 
-    /// The lsn of the last durable frame; a checkpoint counts when a frame follows it, for until then
-    /// its roll may be taken back.
+    /// The lsn of the last durable frame. A checkpoint counts only when a frame follows it, because its roll may be
+    /// taken back until then.
     #[must_use]
     pub fn lsn(&self) -> u64 {
         self.before.as_ref().map_or(self.lsn, |(_, lsn, _)| *lsn)
     }
 
-    /// Whether a body of this length fits in the current segment; Forebay's own frames may use
-    /// the tail that is kept for them.
+    /// Whether a body of this length fits in the current segment. Forebay's own frames may use the reserved end of
+    /// the segment.
     #[must_use]
     pub fn fits(&self, length: usize, own: bool) -> bool {
         let reserve = if own { 0 } else { TAIL_RESERVE };
@@ -93,8 +92,8 @@ impl Writer {
     /// Writes a frame and syncs it.
     ///
     /// # Errors
-    /// When the body is too large or does not fit, and when the disk fails: the frame is then not
-    /// durable, and the current segment is closed to further frames.
+    /// When the body is too large or does not fit, or when the disk fails. After a failure the frame is not
+    /// durable, and the current segment takes no more frames.
     pub fn append(&mut self, kind: Kind, bytes: &[u8]) -> io::Result<u64> {
         let (header, frame) = self.frame(kind, self.segment_number()?, bytes)?;
         let current = self.current.as_ref().ok_or(io::ErrorKind::NotFound)?;
@@ -114,11 +113,11 @@ impl Writer {
     /// Writes frames at this offset of the current segment, and syncs them.
     ///
     /// # Errors
-    /// When the disk fails: the current segment is closed to further frames.
+    /// When the disk fails: the current segment then takes no more frames.
     pub fn write_at(&mut self, frames: &[u8], at: u64) -> io::Result<()> {
         let current = self.current.as_mut().ok_or(io::ErrorKind::NotFound)?;
         let done = current.file.write_at(frames, at).and_then(|()| current.file.sync());
-        // What is written to a file that was removed is gone with the last one that has it open.
+        // Bytes that are written to a removed file are lost when the last process closes it.
         let done =
             done.and_then(|()| if current.file.is_at(&current.path) { Ok(()) } else { Err(taken(&current.path)) });
         if done.is_err() {
@@ -128,7 +127,7 @@ impl Writer {
         done
     }
 
-    /// Starts a new segment with a checkpoint; returns the one that it seals.
+    /// Starts a new segment with a checkpoint. Returns the segment that this seals.
     ///
     /// The new file is complete and synced before its name appears in `log/`.
     ///
@@ -138,8 +137,8 @@ impl Writer {
         self.roll_with(checkpoint, heat, None)
     }
 
-    /// The same, with the body of a commit frame that goes along: the new segment has it from the first moment on,
-    /// or there is no new segment.
+    /// Starts a new segment with a checkpoint and, if given, a commit frame with this body. The new segment has the
+    /// commit frame from the first moment on, or there is no new segment.
     ///
     /// # Errors
     /// When the disk fails: the current segment stays.
@@ -185,7 +184,7 @@ impl Writer {
             .and_then(|()| self.disk.rename(&from, &path))
             .and_then(|()| self.disk.sync_dir(&self.folders.log));
         if let Err(error) = done {
-            // Whichever name it has now: this file is not used again.
+            // The file is not used again, under whichever name it has now.
             let _ = self.disk.remove(&from);
             let _ = self.disk.remove(&path);
             return Err(error);
@@ -201,15 +200,16 @@ impl Writer {
         Ok(sealed)
     }
 
-    /// Takes back the last roll if the new segment failed before it took a frame; returns the
-    /// number that is gone.
+    /// Takes back the last roll if the new segment failed before it took a frame. Returns the number of the removed
+    /// segment.
     pub fn take_back(&mut self) -> Option<u64> {
         self.current.as_ref().filter(|current| current.failed)?;
         let (old, lsn, crc) = self.before.take()?;
         let gone = self.current.replace(old)?;
         (self.lsn, self.crc) = (lsn, crc);
-        // Were it there again after a power cut, it would say where the one before it ended, and hide what that one
-        // took since: unless it is gone for certain, that one takes nothing more.
+        // If the removed segment came back after a power cut, its header would say where the segment before it
+        // ends. Frames that follow there would be hidden. So unless the removal is certain, the segment before it
+        // takes no more frames.
         let removed = self.disk.remove(&gone.path).and_then(|()| self.disk.sync_dir(&self.folders.log));
         if let (Err(_), Some(current)) = (removed, &mut self.current) {
             current.failed = true;
@@ -218,17 +218,17 @@ impl Writer {
         Some(gone.summary.number)
     }
 
-    /// A segment is given back: the roll that sealed it cannot be taken back any more. Whether its
-    /// file may be used again.
+    /// Notes that a segment is given back: the roll that sealed it can no longer be taken back. Returns whether the
+    /// segment's file may be used again.
     pub fn forget(&mut self, number: u64) -> bool {
         self.before.take_if(|(old, ..)| old.summary.number == number);
         !self.failed.remove(&number)
     }
 
-    /// A segment for records that are copied out of old ones; it takes a number.
+    /// A new cold segment, for sections that are copied out of old ones; it takes the next number.
     ///
     /// # Errors
-    /// ENOSPC among others.
+    /// When the disk is full (ENOSPC) or fails.
     pub fn cold(&mut self) -> io::Result<Cold> {
         let (from, file) = self.spares.take(&*self.disk, &self.folders, self.size)?;
         self.highest += 1;

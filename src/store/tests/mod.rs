@@ -74,7 +74,7 @@ pub(super) fn number_of(payload: &[u8]) -> u64 {
     std::str::from_utf8(&payload[..end]).unwrap().parse().unwrap()
 }
 
-/// An atom of consecutive numbers whose source position is the number after the last.
+/// An atom of consecutive numbers. The position of its source is the number after the last.
 pub(super) fn atom(stream: StreamId, numbers: std::ops::Range<u64>, size: usize) -> Atom {
     let end = numbers.end;
     let records = numbers.map(|number| record(number, size)).collect();
@@ -84,12 +84,12 @@ pub(super) fn atom(stream: StreamId, numbers: std::ops::Range<u64>, size: usize)
     }
 }
 
-/// Offers and waits until it is durable; false when the power went.
+/// Offers an atom and waits until it is durable; false when the power was cut.
 pub(super) fn put(store: &Store, disk: &SimDisk, atom: Atom) -> bool {
     put_within(store, disk, atom, 40_000)
 }
 
-/// Looks so many times.
+/// As `put`, but gives up after this many looks.
 pub(super) fn put_within(store: &Store, disk: &SimDisk, atom: Atom, looks: u32) -> bool {
     let durable = store.durable();
     let mut atom = Some(atom);
@@ -113,7 +113,7 @@ pub(super) fn put_within(store: &Store, disk: &SimDisk, atom: Atom, looks: u32) 
     false
 }
 
-/// Everything that a reader gets now: epoch, sequence, number; and the gaps.
+/// All that a reader reads now: epoch, sequence and number of each record, and the gaps.
 pub(super) fn read_all(reader: &mut Reader) -> (Vec<(u64, u64, u64)>, Vec<Gap>) {
     let (mut records, mut gaps) = (Vec::new(), Vec::new());
     while let Some(item) = reader.read().unwrap() {
@@ -157,7 +157,7 @@ impl Stepped {
         Ok(Self { store, committer, clock, findings })
     }
 
-    /// Offers ten records every `ms`, 200 times; how many were taken.
+    /// Offers ten records every `ms` milliseconds, 200 times. Returns how many records were taken.
     pub fn press(&mut self, stream: StreamId, ms: u64) -> u64 {
         let mut taken = 0;
         for _ in 0..200 {
@@ -172,11 +172,11 @@ impl Stepped {
     /// Lets time pass and the committer do what is due.
     pub fn pass(&mut self, ms: u64) {
         self.clock.advance(ms);
-        // That it has ended shows in what was asked of it.
+        // The tests notice the end of the committer by its results.
         let _ = self.committer.run_until_idle();
     }
 
-    /// Closes in order.
+    /// Closes the store in order.
     pub fn close(mut self) {
         self.store.close();
         assert!(self.committer.run_until_idle().is_err(), "the committer does not end");

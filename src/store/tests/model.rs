@@ -1,7 +1,7 @@
 //! The store against a plain model: any sequence of operations, with power cuts and rot in it.
 //!
-//! Value n of a stream has sequence n + 1 for ever, so that a record shows by itself whether it is
-//! where it belongs. What the model remembers is what the outside world was told.
+//! Value n of a stream has sequence n + 1 for ever, so that a record itself shows whether it is in its right place.
+//! The model remembers only facts that the outside world was told.
 
 use super::query::{self, Query, Sums};
 use super::*;
@@ -13,40 +13,40 @@ use crate::telemetry::Metric;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
-/// Name and rule of each stream.
+/// The name, the rule and the priority of each stream.
 const STREAMS: [(&str, WhenFull, u8); 5] = [
     ("readings", WhenFull::Block, 5),
     ("bulk", WhenFull::DropOldest, 1),
     ("extra", WhenFull::DropNewest, 2),
     ("capped", WhenFull::Block, 4),
-    // Made by a query out of the first.
+    // A query makes this stream from the first one.
     ("sums", WhenFull::Block, 5),
 ];
-/// Those that sources write to.
+/// The number of streams that sources write to.
 const SOURCES: usize = 4;
-/// What `capped` may hold that is not released.
+/// The stored bytes that `capped` may hold unreleased.
 const CAP: u64 = 60_000;
-/// `bulk` keeps what was released.
+/// The stored bytes of released records that `bulk` keeps.
 const KEEP: u64 = 50_000;
 const READERS: [&str; 2] = ["sink", "other"];
 const LINGER: u64 = 100;
 
-/// What may be done to a store.
+/// An operation on a store.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Op {
-    /// So many records of a stream are offered.
+    /// This many records of a stream are offered.
     Append(u8, u8),
     /// The linger passes.
     Commit,
-    /// The query reads so many runs and commits a step.
+    /// The query reads this many runs and commits a step.
     Step(u8),
-    /// A reader reads so many runs of a stream.
+    /// A reader reads this many runs of a stream.
     Read(u8, u8),
-    /// A reader releases what it read of a stream.
+    /// A reader releases the records that it read of a stream.
     Release(u8),
-    /// A reader releases some of what it read of a stream, as couriers do within a section.
+    /// A reader releases a part of the records that it read of a stream, as couriers do within a section.
     Part(u8, u8),
-    /// So many tenths of a second pass.
+    /// This many tenths of a second pass.
     Wait(u8),
     /// A stream is filled until it takes no more.
     Fill(u8),
@@ -56,11 +56,11 @@ pub(super) enum Op {
     Reopen,
     /// Killed and opened again.
     Kill,
-    /// The power goes so many writes and syncs from now.
+    /// The power is cut this many writes and syncs from now.
     Cut(u8),
     /// A sector of some file turns bad.
     Corrupt(u8, u8),
-    /// So many syncs pass and then some fail.
+    /// This many syncs pass, and then some fail.
     FailSyncs(u8, u8),
     /// Some writes fail.
     FailWrites(u8),
@@ -98,7 +98,7 @@ impl Op {
     }
 }
 
-/// What a source knows.
+/// The state that a source keeps.
 #[derive(Default)]
 struct Source {
     next: u64,
@@ -106,14 +106,14 @@ struct Source {
     waiting: Vec<(Ticket, u64)>,
 }
 
-/// What a reader knows of one stream.
+/// The state that a reader keeps of one stream.
 #[derive(Default)]
 struct Follower {
     reader: Option<Reader>,
     /// The next sequence to come.
     next: u64,
     released: u64,
-    /// Saved for certain.
+    /// The cursor that must have been saved.
     promised: u64,
 }
 
@@ -175,7 +175,7 @@ impl Machine {
         READERS.iter().map(rule).chain([query::rule()]).collect()
     }
 
-    /// Runs all of it; what is wrong.
+    /// Runs all operations; an error says what is wrong.
     pub fn run(&mut self, ops: &[Op]) -> Result<(), String> {
         for (at, op) in ops.iter().enumerate() {
             self.run_one(*op).map_err(|error| format!("operation {at}: {error}"))?;
@@ -196,12 +196,12 @@ impl Machine {
         Ok(())
     }
 
-    /// The power goes at this write or sync from now.
+    /// Cuts the power at this write or sync, counted from now.
     pub fn cut_after(&self, operations: u64) {
         self.disk.cut_after(operations);
     }
 
-    /// Makes the store as small as one may be.
+    /// Makes the store as small as a store may be.
     pub fn crowd(&mut self) {
         self.options.cap = SEGMENT * 4;
     }
@@ -223,7 +223,7 @@ impl Machine {
             self.run_one(op)?;
         }
         let left = self.disk.list(&root().join("log")).unwrap().len();
-        // What is kept may lie in some that a failing disk has cut short.
+        // Kept records may lie in segments that a failing disk has cut short.
         if left > 12 && !self.rotten {
             return Err(format!("{left} segments stay after the drain"));
         }
@@ -331,7 +331,7 @@ impl Machine {
         match opened {
             Ok(stepped) => self.stepped = Some(stepped),
             Err(_) if self.disk.is_dead() => return Ok(()),
-            // A device that fails may refuse; the next start finds everything.
+            // A failing device may refuse the start; the next start finds everything.
             Err(_) if failing => {
                 self.mend_disk();
                 self.disk.new_process();
@@ -372,7 +372,7 @@ impl Machine {
             }
             // The source goes on where its saved position says, as a file does.
             let settled = source.settled;
-            // Where rot took a position and not the sequences, the source begins behind them.
+            // Where rot destroyed a position and not the sequences, the source begins behind those sequences.
             let position = if self.rotten { position.max(spent) } else { position };
             *source = Source { next: position, settled: position, waiting: Vec::new() };
             let stream = self.stepped().store.stream(name);
@@ -389,7 +389,7 @@ impl Machine {
                 }
                 *follower = Follower { reader: Some(new), next: start, released: start, promised: start };
             }
-            // All that is there is read once, by a reader of its own.
+            // All records that are there are read once, by a separate reader.
             let mut whole = Follower {
                 reader: Some(self.stepped().store.reader(READERS[0]).open(stream)),
                 next: self.followers[&(0, at)].next,
@@ -489,7 +489,7 @@ impl Machine {
         stepped.pass(ms);
         let store = stepped.store.clone();
         self.settle(&store);
-        // What was released five seconds ago is saved.
+        // Records that were released five seconds ago are saved as released.
         if ms >= 5000 && !self.disk.is_dead() && self.shaky == 0 {
             self.promise();
         }
@@ -586,7 +586,7 @@ impl Machine {
                 return Ok(());
             }
         }
-        // Without a file of the reserve a full disk has no place for data; with one the store drains.
+        // Without a file in reserve, a full disk has no place for data. With one, the store drains.
         if self.disk.is_failing() && self.disk.list(&root().join("spare")).unwrap().is_empty() {
             return Ok(());
         }
@@ -633,8 +633,8 @@ proptest! {
     }
 }
 
-/// A frame whose sync failed looks written; the segment behind it, which says where its own ends, is
-/// freed, and the index is lost in the same start.
+/// A frame whose sync failed looks written. The next segment, which says where this one ends, is freed, and the
+/// index is lost in the same start.
 #[test]
 fn a_frame_that_was_never_synced_is_no_part_of_an_older_segment() {
     use Op::{Append, Commit, Cut, FailSyncs, FailWrites, Fill, Kill, Release, Reopen, Repair, Trim};
@@ -645,7 +645,7 @@ fn a_frame_that_was_never_synced_is_no_part_of_an_older_segment() {
     machine.run(&[Append(0, 0), Append(0, 0), Repair]).and_then(|()| machine.finish()).unwrap();
 }
 
-/// A roll that fails is taken back after the index took the segment for sealed; the segment goes on after a
+/// A roll that fails is taken back after the index has noted the segment as sealed. The segment goes on after a
 /// restart, and the power goes at the next roll, before the index is told.
 #[test]
 fn an_index_that_is_older_than_the_log_hides_nothing() {
@@ -657,7 +657,7 @@ fn an_index_that_is_older_than_the_log_hides_nothing() {
     machine.run(&before).and_then(|()| machine.run(&then)).and_then(|()| machine.finish()).unwrap();
 }
 
-/// A copy of a small rest took the store a little above its cap, and data waits: the query goes on all the same.
+/// A copy of live sections has taken the store a little above its cap, and data waits: the query still goes on.
 #[test]
 fn a_store_above_its_cap_takes_the_steps_that_empty_it() {
     use Op::{Append, Commit, FailWrites, Fill, Part, Read, Reopen, Trim, Wait};

@@ -1,14 +1,14 @@
-//! Steps of queries: what they read, make and keep stands or falls together.
+//! Steps of queries: the records read, the results and the state of a step are all there, or none of them.
 
 use super::*;
 use crate::flow::receipt::Ticket;
 use std::collections::VecDeque;
 
 pub(super) const QUERY: &str = "query.sums";
-/// Of so many records the query makes one.
+/// The query makes one record of this many input records.
 const EACH: u64 = 5;
 
-/// Who sums up a stream.
+/// The rule of the reader that sums up a stream.
 pub(super) fn rule() -> ReaderRule {
     let streams = Selection::Named(vec!["readings".into()]);
     ReaderRule { name: QUERY.into(), streams, begin: Begin::Oldest, role: Role::Query }
@@ -18,7 +18,7 @@ pub(super) fn rule() -> ReaderRule {
 #[derive(Default)]
 pub(super) struct Query {
     pub state: Sums,
-    /// As the last durable step left it.
+    /// The state after the last durable step.
     pub settled: Sums,
     waiting: VecDeque<(Ticket, Sums)>,
     reader: Option<Reader>,
@@ -27,14 +27,14 @@ pub(super) struct Query {
     pieces: VecDeque<(Bytes, Place)>,
 }
 
-/// What it keeps.
+/// The state that the query keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Sums {
-    /// The next sequence of its input.
+    /// The next sequence of the query's input.
     pub next: u64,
     pub sum: u64,
     pub count: u64,
-    /// Records that it made.
+    /// The number of records that the query made.
     pub made: u64,
 }
 
@@ -156,7 +156,7 @@ impl Query {
         }
     }
 
-    /// Whether steps are still on their way.
+    /// Whether some steps are not durable yet.
     pub fn is_busy(&self) -> bool {
         !self.waiting.is_empty() || !self.pieces.is_empty()
     }
@@ -178,7 +178,7 @@ fn opened(disk: &SimDisk, streams: &[(&str, StreamRule)]) -> (Stepped, Query, Op
     (stepped, query, options)
 }
 
-/// Steps until there is nothing more to read; how many.
+/// Runs steps until there is nothing more to read. Returns their number.
 fn catch_up(stepped: &mut Stepped, query: &mut Query) -> u64 {
     let mut steps = 0;
     while query.step(&stepped.store.clone(), 4) || query.is_busy() {
@@ -202,7 +202,7 @@ fn a_store_full_of_what_only_a_query_reads_gets_empty_by_its_steps() {
     assert!(stepped.store.offer(atom(stream, taken..taken + 1, 10)).is_ok());
     stepped.pass(1000);
     assert!(stepped.committer.run_until_idle().is_ok());
-    // The device itself is full: the reserve has room for what a query makes.
+    // The device itself is full: the reserve has room for the results of a query.
     let taken = taken + 1;
     let mut next = taken;
     disk.limit(Some(disk.used()));
@@ -213,7 +213,7 @@ fn a_store_full_of_what_only_a_query_reads_gets_empty_by_its_steps() {
     }
     assert!(stepped.store.offer(atom(stream, next..next + 1, 10)).is_err());
     catch_up(&mut stepped, &mut query);
-    // What waited for room is tried again within half a minute.
+    // A group that waited for room is tried again within half a minute.
     stepped.pass(30_000);
     catch_up(&mut stepped, &mut query);
     assert_eq!(query.settled.count, next);
@@ -295,7 +295,7 @@ fn the_log_holds_no_more_of_a_state_than_its_last_snapshot_and_the_changes_since
     let again = Stepped::open(&options, vec![rule()]).unwrap();
     assert_eq!(memory(&again), now);
     again.close();
-    // Forgotten, it begins anew.
+    // After `forget`, the query begins from nothing.
     let mut by_hand = Stepped::open(&options, Vec::new()).unwrap();
     by_hand.committer.forget(QUERY).unwrap();
     drop(by_hand);

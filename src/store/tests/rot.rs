@@ -26,11 +26,11 @@ fn segments(disk: &SimDisk) -> Vec<PathBuf> {
     disk.list(&root().join("log")).unwrap()
 }
 
-/// What a look at everything finds.
+/// The result of reading everything.
 struct Survey {
-    /// Records of `readings` and `small` that are there.
+    /// The number of records of `readings` and `small` that are there.
     there: (u64, u64),
-    /// Missing sequences of both.
+    /// The missing sequences of both streams.
     missing: (Vec<u64>, Vec<u64>),
     findings: Vec<Finding>,
     /// Forebay's own events, as the hub would get them.
@@ -59,7 +59,7 @@ impl Survey {
         Self { there: (readings.0, small.0), missing: (readings.1, small.1), findings, events }
     }
 
-    /// Records of `readings` that went with a cut tail.
+    /// The number of a stream's records that were lost with a cut tail.
     fn cut(&self, stream: &str) -> u64 {
         let ranges = self.findings.iter().filter_map(|finding| match finding {
             Finding::TailCut { ranges, .. } => Some(ranges),
@@ -68,7 +68,7 @@ impl Survey {
         ranges.flatten().filter(|(name, ..)| name == stream).map(|(_, first, last)| last - first + 1).sum()
     }
 
-    /// Every missing sequence is in an event to the hub, and none that is there.
+    /// Checks that every missing sequence is in an event to the hub, and no present one.
     fn is_reported(&self) {
         for (stream, missing) in [("readings", &self.missing.0), ("small", &self.missing.1)] {
             let told = self.events.iter().filter(|event| event["event"] == "store_gap" && event["stream"] == stream);
@@ -111,7 +111,7 @@ fn the_lost_end_of_a_log_is_told_in_full() {
         let survey = Survey::of(&disk);
         let (readings, small) = survey.there;
         assert!(readings < TOTAL && small < TOTAL / COMMIT, "{clean} {removed}");
-        // All that is not there is told of, by stream, range and count, and nothing else.
+        // All missing records are reported, by stream, range and count, and no other record is.
         let told = |name: &str| -> Vec<u64> {
             let ranges = survey.findings.iter().filter_map(|finding| match finding {
                 Finding::Missing { stream, from, to } if stream == name => Some(*from..=*to),
@@ -125,7 +125,7 @@ fn the_lost_end_of_a_log_is_told_in_full() {
         let is_short = survey.findings.iter().any(|finding| matches!(finding, Finding::Shortened { .. }));
         assert_eq!(is_short, !removed);
         assert!(survey.events.iter().any(|event| event["to"] == TOTAL), "{:?}", survey.events);
-        // It is told once, and sequences are not used again.
+        // The loss is reported once, and its sequences are not used again.
         let (store, findings) = open(&disk).unwrap();
         assert!(!findings.iter().any(Finding::is_loss), "{findings:?}");
         assert!(put(&store, &disk, atom(store.stream("readings"), TOTAL..TOTAL + 1, 50)));

@@ -1,4 +1,4 @@
-//! Which files there are: new ones, and those that we know under another name, cut, copied or packed.
+//! Finds the files of a pattern: new ones, and known files that were renamed, cut, copied or packed.
 
 use super::{DONE, Tail};
 use crate::flow::frame::Frame;
@@ -13,8 +13,8 @@ use std::os::unix::fs::DirEntryExt;
 use std::path::{Path, PathBuf};
 
 impl Tail {
-    /// Finds the files that the pattern leads to now; returns where those begin that are read from
-    /// their end, so that a restart does not skip what was written meanwhile.
+    /// Finds the files that the pattern matches now. Returns frames that save the start offset of each file
+    /// that is not read from its beginning. So a restart does not skip lines that were written meanwhile.
     pub(super) fn discover(&mut self) -> Vec<Frame> {
         let mut begun = Vec::new();
         let paths = match glob::glob(&self.settings.path) {
@@ -47,7 +47,7 @@ impl Tail {
             match Track::open(&path, kept, Ok(&saved), false, self.rules.clone()) {
                 Ok(track) => {
                     self.saved.remove(&part);
-                    // It was cut, or is another one, since we looked last.
+                    // The file was cut, or replaced by another one, since the last look.
                     if track.saved().offset < saved.offset {
                         copies.push((saved, track.part));
                     }
@@ -71,7 +71,7 @@ impl Tail {
             let age = meta.modified().ok().and_then(|at| at.elapsed().ok()).unwrap_or_default();
             let is_old = self.settings.ignore_older.is_some_and(|limit| age > limit);
             if let Some((_, copy)) = self.tracks.range_mut(Part::all(id)).find(|(_, track)| track.is_it(&path)) {
-                // The pattern leads to it: it is kept in mind when it has been read.
+                // The pattern matches this copy: it stays known after it was read.
                 copy.gone = false;
                 continue;
             }
@@ -98,8 +98,8 @@ impl Tail {
         begun
     }
 
-    /// Gives rotated files the name that they began under, if that one is there, and puts the oldest first,
-    /// as their times of change say; the file under the name itself is the newest.
+    /// Gives each rotated file the name under which it began, if a file of that name is known. Sorts the files
+    /// by their times of change, the oldest first. The file under the name itself is the newest.
     fn by_age(&self, unknown: &mut [(PathBuf, Metadata, PathBuf)]) {
         if unknown.is_empty() {
             return;
@@ -114,9 +114,9 @@ impl Tail {
         unknown.sort_by_cached_key(|(path, meta, name)| (path == name, meta.modified().ok(), path.clone()));
     }
 
-    /// A file that took the place of one that is not there any more and has all that was read of it, as its
-    /// beginning and its end show, is the same one: programs write a longer copy under another name, and
-    /// rename it.
+    /// Finds a new file that has replaced a known one: programs write a longer copy under another name, and
+    /// rename it over the old file. The new file counts as the same file if the old one is gone, and the new
+    /// one has all that was read. Its beginning and its end show that.
     fn replaced(&mut self, path: &Path) -> Option<Vec<Frame>> {
         let is_one = |track: &&Track| {
             track.gone && track.path == path && track.is_unlinked() && self.is_replaced(&track.saved(), path)
@@ -129,12 +129,12 @@ impl Tail {
         Some(frames)
     }
 
-    /// Whether a file that is nowhere in its folder any more has all that was read of it in another one.
+    /// Whether a file is no longer in its folder, and another file has all that was read of it.
     fn is_replaced(&self, saved: &Saved, path: &Path) -> bool {
         !self.rules.whole
             && saved.is_within(path)
             && !has_inode(folder(path), saved.id.inode)
-            // Rotated and packed, its rest is in the packed copy.
+            // If the file was rotated and packed, its remaining lines are in the packed copy.
             && self.twin(saved, true).is_none()
     }
 
@@ -144,13 +144,13 @@ impl Tail {
         path.is_file() && !is_put_away
     }
 
-    /// By device and inode, which another file may have got meanwhile; where devices got new numbers,
-    /// by path.
+    /// Finds the saved state of a file by device and inode, which another file may have got meanwhile. If
+    /// devices got new numbers, the path decides.
     fn saved_for(&self, id: FileId, path: &Path) -> Option<(Part, Saved)> {
         let by_id = || self.saved.range(Part::all(id));
         let same = by_id().find(|(_, saved)| saved.is_of(path));
         let cut = || by_id().find(|(_, saved)| saved.path == path);
-        // While nobody looked, devices got new numbers, or a copy took the place of the file (`replaced`).
+        // While the agent was stopped, devices got new numbers, or a copy replaced the file (`replaced`).
         let moved = |(_, saved): &(&Part, &Saved)| {
             saved.path == path && (saved.id.device != id.device || self.is_replaced(saved, path))
         };
@@ -158,7 +158,7 @@ impl Tail {
         same.or_else(cut).or_else(by_path).map(|(part, saved)| (*part, saved.clone()))
     }
 
-    /// Files that we know are read to their end, whatever they are called now.
+    /// Opens known files under any name in the folder: they are read to their end.
     pub(super) fn find_renamed(&mut self) {
         for path in files_in(folder(Path::new(&self.settings.path))) {
             let Ok(meta) = std::fs::metadata(&path) else { continue };
@@ -171,7 +171,7 @@ impl Tail {
         }
     }
 
-    /// Files that were closed and have another name now.
+    /// Finds the new paths of files that were renamed while they were closed.
     fn find_closed(&mut self) {
         let is_missing = |track: &&mut Track| track.gone && !track.is_open();
         let missing = self.tracks.values_mut().filter(is_missing);
@@ -181,7 +181,7 @@ impl Tail {
             let is_it = |track: &&mut Track| track.part.id.inode == inode && track.saved().is_of(&path);
             for track in self.tracks.values_mut().filter(is_missing).filter(is_it) {
                 track.path.clone_from(&path);
-                // It may have grown before.
+                // The file may have grown since the last look.
                 if let Err(error) = track.refresh() {
                     self.complaints.say(format!("{} cannot be read: {error}", path.display()));
                 }
@@ -189,12 +189,12 @@ impl Tail {
         }
     }
 
-    /// Files that are not where they were when the agent stopped: their rest is read from a packed
-    /// copy, or they are forgotten. Those of a folder that is not there now are kept in mind.
+    /// Handles files that are not where they were when the agent stopped. Their remaining lines are read from a
+    /// packed copy; without a copy, the files are forgotten. Files whose folder is missing now stay known.
     fn find_missing(&mut self) -> Vec<Frame> {
         let is_missing = |saved: &Saved| {
             let mut entries = std::fs::read_dir(folder(&saved.path)).into_iter().flatten().flatten();
-            // A file that cannot be read may be the one.
+            // A file that cannot be read may be the missing one.
             let may_be = |path: PathBuf| File::open(&path).is_err() || saved.is_of(&path);
             has_folder(&saved.path, saved.id)
                 && !entries.any(|entry| entry.ino() == saved.id.inode && may_be(entry.path()))
@@ -210,10 +210,10 @@ impl Tail {
         frames
     }
 
-    /// Whether a file that the pattern matches is a copy of one that is read, made before that one is
-    /// cut (`copytruncate` of `app.log` under the pattern `app.log*`) or removed (`compress`): what is
-    /// in it was read, or is being read there. A plain copy is named after its original, begins and ends
-    /// like it, and is not longer.
+    /// Whether a file that the pattern matches is a copy of a file that is being read. Such a copy is made
+    /// before the original is cut (`copytruncate` of `app.log` under the pattern `app.log*`) or removed
+    /// (`compress`). Its lines were read from the original, or are being read there. A plain copy is named
+    /// after its original, begins and ends like it, and is not longer.
     pub(super) fn is_copy(&mut self, path: &Path) -> bool {
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return false };
         let Ok(file) = File::open(path) else { return false };
@@ -226,12 +226,12 @@ impl Tail {
         })
     }
 
-    /// A file was copied and then cut to nothing (logrotate's `copytruncate`): what we had not read
-    /// of it is in the copy, a file beside it that begins alike and is long enough. Saved are first
-    /// where the copy is read on, then that the file has begun anew.
+    /// A file was copied and then cut to nothing (logrotate's `copytruncate`): its unread lines are in the
+    /// copy. The copy is a file beside it that begins alike and is long enough. The first frame saves the start
+    /// offset in the copy, the second one saves that the file has begun anew.
     pub(super) fn find_copy(&mut self, cut: &Saved, part: Part) -> Vec<Frame> {
         let copy = self.twin(cut, false).and_then(|copy| self.read_on(&copy, cut));
-        // The copy has the turn of the file; what the file has now comes after it.
+        // The copy has the turn of the file; the new content of the file comes after the copy.
         if let Some(name) = self.tracks.get(&part).map(|track| track.turn.name.clone()) {
             let turn = self.turn(&name);
             if let Some(track) = self.tracks.get_mut(&part) {
@@ -241,8 +241,8 @@ impl Tail {
         copy.into_iter().chain(self.tracks.get(&part).map(Track::bookmark)).collect()
     }
 
-    /// A file was packed and removed (logrotate's `compress`): its packed copy is read on from where
-    /// the file was left. If all of that was read, it is only kept in mind if the pattern leads to it.
+    /// A file was packed and removed (logrotate's `compress`): its packed copy is read from the same offset. If
+    /// the whole file was read, the copy is kept in mind only if the pattern matches it.
     pub(super) fn adopt(&mut self, gone: &Saved, has_rest: bool) -> Option<Frame> {
         let twin = self.twin(gone, true)?;
         let is_matched = glob::Pattern::new(&self.settings.path).is_ok_and(|pattern| pattern.matches_path(&twin));
@@ -253,7 +253,7 @@ impl Tail {
         let mut track = Track::open(path, None, Ok(original), true, self.rules.clone()).ok()?;
         let path = path.display();
         tracing::info!(event = event::SOURCE_NOTE, %path, "the copy of a file that was cut or removed: reading its rest");
-        // Nobody writes to it: it is let go when it has been read, unless the pattern leads to it.
+        // Nobody writes to the copy. It is no longer followed once it was read, unless the pattern matches it.
         track.gone = true;
         let bookmark = track.bookmark();
         let unread = self.tracks.range(Part::all(track.part.id)).find(|(_, track)| track.is_unread());
@@ -264,13 +264,13 @@ impl Tail {
         Some(bookmark)
     }
 
-    /// The newest file beside another one that begins alike, plain or packed, and that we do not know.
+    /// The newest unknown file beside the original that begins alike. With `packed`, only packed files count.
     fn twin(&self, original: &Saved, packed: bool) -> Option<PathBuf> {
         let is_twin = |path: &PathBuf| {
             let Ok(file) = File::open(path) else { return false };
             let Ok(meta) = file.metadata() else { return false };
             let id = FileId::of(&meta);
-            // One that was found while it was written may be the copy all the same.
+            // A file that was found while it was still being written may be the copy nevertheless.
             let is_known = self.tracks.range(Part::all(id)).any(|(_, track)| track.is_it(path) && !track.is_unread())
                 || self.saved.range(Part::all(id)).any(|(_, saved)| saved.is_of(path));
             let is_alike = !packed && meta.len() >= original.offset && original.fingerprint.matches(&file);
@@ -282,8 +282,8 @@ impl Tail {
     }
 }
 
-/// Whether a file is named as logrotate names what it makes of another: after it, with a number or a date
-/// and perhaps an ending more.
+/// Whether a file has a name that logrotate makes from another name: that name with a number or a date, and
+/// perhaps one more ending.
 fn is_named_after(path: &Path, original: &Path) -> bool {
     let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let (name, original) = (name(path), name(original));
@@ -295,7 +295,7 @@ fn is_named_after(path: &Path, original: &Path) -> bool {
     name != original && name.starts_with(stem)
 }
 
-/// The paths that a rotated file may have begun under: without an ending of a packer, a number, a date.
+/// The paths under which a rotated file may have begun: its path without a packer's ending, number or date.
 fn rotated_from(path: &Path) -> Vec<PathBuf> {
     let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return Vec::new() };
     let plain = [".gz", ".zst", ".bz2", ".xz"].iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(name);

@@ -1,4 +1,4 @@
-//! All files of a source: what is new in them, and what becomes of them.
+//! All files of a source: reads their new lines, and moves or removes complete files.
 
 mod find;
 mod order;
@@ -19,35 +19,35 @@ use std::time::{Duration, Instant};
 
 /// The last message of several lines is over after this long without change.
 const MESSAGE: Duration = Duration::from_secs(10);
-/// A last line without newline is told of after this long without change.
+/// A last line without a newline is reported after this long without a change.
 const UNTERMINATED: Duration = Duration::from_secs(30);
-/// Files wait at most this long for the end of the last line of another one.
+/// Files wait this long for the end of another file's last line, or for `gone_after` if that is longer.
 const LAST_LINE: Duration = Duration::from_secs(5);
-/// At least so many bytes of each file.
+/// The share of each file in one poll is at least this many bytes.
 const SHARE_BYTES: usize = 16 << 10;
-/// About so many bytes are read in one poll.
+/// One poll reads about this many bytes.
 const POLL_BYTES: usize = 512 << 10;
-/// Troubles that are told of.
+/// At most this many different troubles are reported.
 const COMPLAINTS: usize = 200;
 /// Files that have been read are moved to this folder beside them.
 const DONE: &str = "done";
 
-/// Reads files from where they were left.
+/// Reads the files of a source, each from its saved offset.
 #[derive(Debug)]
 pub struct Tail {
     settings: Settings,
-    /// What was saved, of files that are not read yet.
+    /// The saved states of files that are not read yet.
     saved: BTreeMap<Part, Saved>,
     tracks: BTreeMap<Part, Track>,
     rules: Arc<Rules>,
     metrics: Arc<Metrics>,
-    /// Files of the very first start may be read from their end.
+    /// True at the very first start, when files may be read from their end.
     first: bool,
-    /// Until the first look: later, a path says nothing of where a file was left.
+    /// True until the first look. Later, a path no longer shows which saved state belongs to a file.
     starting: bool,
-    /// Frames that were given.
+    /// The number of frames that were handed over.
     given: u64,
-    /// The turn of the file that the next poll begins with: the last one had enough.
+    /// The turn of the file with which the next poll begins, because the last poll had read enough.
     next: Option<u64>,
     /// The turn that the next file gets.
     next_turn: u64,
@@ -55,7 +55,7 @@ pub struct Tail {
 }
 
 impl Tail {
-    /// With the positions of the last commit.
+    /// Starts from the positions of the last commit.
     #[must_use]
     pub fn new(settings: Settings, positions: &[(String, Vec<u8>)], metrics: Arc<Metrics>) -> Self {
         let saved = positions.iter().filter_map(|(part, value)| Some((Part::parse(part)?, Saved::decode(value)?)));
@@ -87,14 +87,15 @@ impl Tail {
         tail
     }
 
-    /// What is new, in order for each file. Frames are numbered from 1; those up to `settled` are safe.
+    /// Frames of all that is new, in order for each file. Frames are numbered from 1; those up to `settled` are
+    /// safe.
     pub fn poll(&mut self, settled: u64) -> Vec<Frame> {
-        // Where copies of files that were cut are begun is saved before anything new of those files.
+        // The start offsets in copies of cut files are saved before any new text of the cut files.
         let known: Vec<Part> = self.tracks.keys().copied().collect();
         let mut frames = self.refresh(&known);
         frames.extend(self.discover());
         frames.extend(self.refresh(&self.order().predecessors()));
-        // That may have found copies.
+        // The refresh may have found copies.
         let mut order = self.order();
         if self.first {
             frames.push(Frame::position("started", vec![1]));
@@ -156,7 +157,7 @@ impl Tail {
         }
         let done = match self.settings.when_done {
             WhenDone::Keep => return false,
-            // Somebody may have the rest of it.
+            // A damaged file is kept: somebody may have the missing part of it.
             WhenDone::Delete if track.is_damaged => return false,
             WhenDone::Delete => std::fs::remove_file(&track.path),
             WhenDone::Move => moved(&track.path),
@@ -169,12 +170,13 @@ impl Tail {
         true
     }
 
-    /// Reads a share of every file, whichever is busy; what is too much for one poll is first in the next.
-    /// A file waits until those of its name that began before it are read to their end.
+    /// Reads a share of every file, whichever files are busy. The next poll begins with the first file that
+    /// this poll does not reach. A file waits until the files of its name that began earlier are read to their
+    /// end.
     fn read(&mut self, frames: &mut Vec<Frame>, order: &mut Order) {
         let share = (POLL_BYTES / self.tracks.len().max(1)).max(SHARE_BYTES);
         let mut open = self.tracks.values().filter(|track| track.is_open()).count();
-        // Unpacking takes memory: one file after the other.
+        // Unpacking takes memory: only one file is unpacked at a time.
         let mut unpacking = self.tracks.values().any(Track::holds_decoder);
         let mut total = 0;
         let mut turns: Vec<(u64, Part)> = self.tracks.values().map(|track| (track.turn.number, track.part)).collect();
@@ -193,7 +195,7 @@ impl Tail {
                 if let Some(before) = self.tracks.get_mut(&before).filter(|before| before.is_drained) {
                     before.awaited_since.get_or_insert_with(Instant::now);
                 }
-                // What it waits for may be waiting for the memory that unpacking takes.
+                // The earlier file may be waiting for the memory that this file holds for unpacking.
                 if let Some(track) = self.tracks.get_mut(&part).filter(|track| track.holds_decoder()) {
                     track.rest();
                     unpacking = false;
@@ -201,7 +203,7 @@ impl Tail {
                 continue;
             }
             let Some(track) = self.tracks.get_mut(&part) else { continue };
-            // It may have been found while it was written, when nothing said what it is a copy of.
+            // The file may have been found while it was written, when nothing showed that it is a copy.
             if track.begins_packed() && !self.rules.whole {
                 let path = track.path.clone();
                 if self.is_copy(&path) {
@@ -257,8 +259,8 @@ impl Tail {
         }
     }
 
-    /// Whether files that began after one wait for it: until it is read to its end, or for a while if only
-    /// half a line is left and somebody goes on writing to it.
+    /// Whether files that began later wait for this file. They wait until it is read to its end. If only half a
+    /// line is left and somebody still writes to it, they wait only for a while.
     fn blocks(&self, before: &Track) -> bool {
         let is_slow = before.is_drained
             && !before.is_unpacking()
@@ -276,8 +278,8 @@ impl Tail {
         Turn { name: name.into(), number: self.next_turn - 1 }
     }
 
-    /// Looks at the files that are read: before new ones are looked for, so that the copy of a file
-    /// that was cut is known as such.
+    /// Looks for changes of known files. This comes before the search for new files, so that the copy of a cut
+    /// file is recognised.
     fn refresh(&mut self, parts: &[Part]) -> Vec<Frame> {
         let mut copies = Vec::new();
         for part in parts {
@@ -300,7 +302,7 @@ impl Tail {
         copies.into_iter().flat_map(|(cut, part)| self.find_copy(&cut, part)).collect()
     }
 
-    /// Takes a file in; closed if there are enough open ones.
+    /// Follows a file from now on. The file is closed at once if enough files are open.
     fn follow(&mut self, mut track: Track, open: &mut usize) {
         *open += 1;
         if *open > self.settings.max_open && !track.gone {
@@ -311,14 +313,14 @@ impl Tail {
     }
 }
 
-/// What is taken for an end in a file, now.
+/// The kind of end that is accepted in a file now.
 fn end_of(settings: &Settings, track: &Track) -> End {
     let quiet = track.quiet_for();
     let is_complete = track.is_rotated() && quiet >= settings.gone_after
         || settings.when_done != WhenDone::Keep && quiet >= settings.done_after
         || settings.unterminated_after.is_some_and(|after| quiet >= after);
     match is_complete {
-        // The rest of the line may have come since it was looked at.
+        // The remaining part of the line may have come since the last look.
         true if track.has_grown() => End::Newline,
         true => End::Line,
         false if quiet >= MESSAGE => End::Message,
@@ -326,7 +328,8 @@ fn end_of(settings: &Settings, track: &Track) -> End {
     }
 }
 
-/// What was told of troubles: each once, and after many nothing more, for a log wears a card out too.
+/// The troubles that were reported: each once, and none beyond a limit, because writing a log also wears out a
+/// card.
 #[derive(Debug, Default)]
 struct Complaints(BTreeSet<String>);
 

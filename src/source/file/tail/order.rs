@@ -1,20 +1,20 @@
-//! Which files wait for which: of those that began under one name, each for those before it.
+//! The order of files: of the files that began under one name, each waits for the earlier ones.
 
 use crate::source::file::saved::Part;
 use std::collections::HashMap;
 use std::path::Path;
 
-/// The files of one look that share a name with others.
+/// The files of one look whose first name is shared by several files.
 #[derive(Debug)]
 pub struct Order {
-    /// By age, and how many of them hold nothing up any more.
+    /// The files of each name by age, and how many of the oldest ones no longer hold up others.
     groups: Vec<(Vec<Part>, usize)>,
-    /// The group of a file, and its place there.
+    /// The group of a file, and its index in the group.
     places: HashMap<Part, (usize, usize)>,
 }
 
 impl Order {
-    /// Of files with their names and turns.
+    /// The order of files, from their names and turns.
     pub fn new<'a>(files: impl Iterator<Item = (&'a Path, u64, Part)>) -> Self {
         let mut names: HashMap<&Path, Vec<(u64, Part)>> = HashMap::new();
         for (name, turn, part) in files {
@@ -31,12 +31,12 @@ impl Order {
         Self { groups, places }
     }
 
-    /// Files that others wait for.
+    /// The files that others may wait for.
     pub fn predecessors(&self) -> Vec<Part> {
         self.groups.iter().flat_map(|(parts, _)| &parts[..parts.len() - 1]).copied().collect()
     }
 
-    /// What a file waits for; `blocks` says whether one holds others up.
+    /// The file that a file waits for, if any. `blocks` says whether a file holds up others.
     pub fn waits_for(&mut self, part: Part, blocks: impl Fn(Part) -> bool) -> Option<Part> {
         let (group, place) = *self.places.get(&part)?;
         let (parts, free) = &mut self.groups[group];

@@ -1,4 +1,4 @@
-//! Whether a file is the one that is being read.
+//! Checks whether a file is the file that is being read.
 
 use super::{FINGERPRINT, FileId, Fingerprint, Track, opened, read_at};
 use std::fs::{File, Metadata};
@@ -6,7 +6,8 @@ use std::io;
 use std::path::Path;
 
 impl Track {
-    /// Whether another file is the same as this one up to its own end: its beginning and its end are.
+    /// Whether this file begins with the whole content of another file, as far as that file's beginning and end
+    /// show.
     pub fn holds(&mut self, other: &File) -> bool {
         let Ok(file) = opened(&mut self.file, &self.path, self.part.id) else { return false };
         let alike = || {
@@ -18,12 +19,13 @@ impl Track {
             let begins = Fingerprint::of(other, head)? == Fingerprint::of(file, head)?;
             Ok::<_, io::Error>(length > 0 && length <= file.metadata()?.len() && same && begins)
         };
-        // Cut since we looked last: the next look finds the copy by how this one began.
+        // This file was cut since the last look: the next look finds the copy by the old beginning of this file.
         let cut = || self.fingerprint.matches(other) && !self.fingerprint.matches(file);
         alike().unwrap_or(false) || self.fingerprint.length > 0 && cut()
     }
 
-    /// Whether a file with its device and inode is this one: once closed, another may have got them.
+    /// Whether the file at `path`, with the same device and inode, is this file. Once this file was closed,
+    /// another file may have got its inode.
     pub fn is_it(&self, path: &Path) -> bool {
         self.is_open() || self.path == path || self.saved().is_of(path)
     }
@@ -37,7 +39,7 @@ impl Track {
         }
     }
 
-    /// Whether it was closed, and is not where it was.
+    /// Whether the file was closed, and is no longer at its path.
     pub fn is_lost(&self) -> bool {
         self.file.is_none()
             && match std::fs::metadata(&self.path) {
@@ -46,7 +48,7 @@ impl Track {
             }
     }
 
-    /// Whether it is as it was when it was read last, and is still where it was.
+    /// Whether the file has not changed since it was last read, and is still at its path.
     pub fn is_unchanged(&self) -> bool {
         let same = |meta: Metadata| {
             FileId::of(&meta) == self.part.id && meta.len() == self.size && meta.modified().ok() == self.modified

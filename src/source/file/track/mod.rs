@@ -1,4 +1,4 @@
-//! One file: what it is, where we are in it.
+//! One file: its identity, and the position of the reader in it.
 
 mod identity;
 mod read;
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-/// A line that is too long, so far.
+/// A line that is too long, as far as it was read.
 #[derive(Debug)]
 struct TooLong {
     length: u64,
@@ -27,53 +27,53 @@ struct TooLong {
 /// A file that is being read.
 #[derive(Debug)]
 pub struct Track {
-    /// What it is.
+    /// The identity of the file, under which its position is saved.
     pub part: Part,
-    /// Where it is now, or was last.
+    /// The path of the file now, or its last path.
     pub path: PathBuf,
-    /// No path of ours leads to it any more.
+    /// The pattern no longer matches any path of the file.
     pub gone: bool,
-    /// A packed file that ends too early.
+    /// The file is packed and ends too early.
     pub is_damaged: bool,
-    /// The number of the last frame with something of it.
+    /// The number of the last frame with content of this file.
     pub last_frame: u64,
-    /// Which files are read before it.
+    /// The place of the file in the order of reading.
     pub turn: Turn,
-    /// It could not be read when that was tried last: nothing waits for it.
+    /// The last attempt to read the file failed: no other file waits for it.
     pub has_failed: bool,
     key: Arc<str>,
     /// Closed while there is nothing to read and others need the room.
     file: Option<File>,
-    /// Not known while the file has too few bytes.
+    /// `None` while the file has too few bytes to show its encoding.
     content: Option<Content>,
     offset: u64,
-    /// What is before the offset.
+    /// The fingerprint of the bytes before the offset.
     tail: Fingerprint,
     fingerprint: Fingerprint,
     size: u64,
     modified: Option<SystemTime>,
-    /// It was written to so shortly before the last look that one more write may have the same time.
+    /// The last write came so shortly before the last look that one more write may get the same time.
     is_fresh: bool,
     changed: Instant,
     too_long: Option<TooLong>,
-    /// Up to here there are NULs behind the last line.
+    /// NULs follow the last line, up to this offset.
     nuls_to: u64,
-    /// It was cut: NULs at its start are a hole that a program which does not append has left.
+    /// The file was cut. NULs at its start are then a hole, left by a program that does not append.
     is_cut: bool,
     /// Nothing but NULs follows: space that may be written yet.
     is_reserved: bool,
-    /// It was told that NULs are skipped.
+    /// The log has already said that NULs of this file are skipped.
     has_reported_nuls: bool,
-    /// There is no whole line more in it.
+    /// The file has no more whole lines at the moment.
     pub is_drained: bool,
-    /// Since when files that began after it wait only for the end of its last line.
+    /// Since this time, files that began later wait only for the end of this file's last line.
     pub awaited_since: Option<Instant>,
     rules: Arc<Rules>,
-    /// The line that names the columns, and where it is.
+    /// The line that names the columns, and its offset.
     header: Option<(u64, Arc<[u8]>)>,
 }
 
-/// The file that is open, or opens it; another one under its name is not taken for it.
+/// Returns the open file, or opens it. Another file under the same name is an error.
 fn opened<'a>(file: &'a mut Option<File>, path: &Path, id: FileId) -> io::Result<&'a File> {
     let open = match file.take() {
         Some(open) => open,
@@ -88,14 +88,14 @@ fn opened<'a>(file: &'a mut Option<File>, path: &Path, id: FileId) -> io::Result
     Ok(file.insert(open))
 }
 
-/// Whether another write may come that leaves the same time, which kernels count in ticks of up to 10 ms.
+/// Whether one more write may leave the same time in the metadata: kernels count that time in ticks of up to 10 ms.
 fn is_fresh(meta: &Metadata) -> bool {
     meta.modified().ok().and_then(|at| at.elapsed().ok()).is_none_or(|age| age < Duration::from_millis(50))
 }
 
 impl Track {
-    /// Opens a file that is known as a part, or is new; `saved` says where it, or what it is a copy of,
-    /// was left. Its turn is the one of what is saved.
+    /// Opens a file, as a known part or as a new one. `saved` is the last state of the file, or of the file
+    /// that it is a copy of. The file takes the turn of that state. A new file has no state, only a turn.
     pub fn open(
         path: &Path,
         part: Option<Part>,
@@ -113,7 +113,7 @@ impl Track {
         };
         let (saved, turn) = match saved {
             Ok(saved) => {
-                // Only its folder may be called otherwise now: nobody has rotated it.
+                // If only the folder has another name now, nobody has rotated the file.
                 let turn = &saved.turn;
                 let name = if turn.name.file_name() == path.file_name() { path } else { &turn.name };
                 (Some(saved), Turn { name: name.into(), number: turn.number })
@@ -122,11 +122,11 @@ impl Track {
         };
         let known = saved.filter(is_known);
         let offset = match known {
-            // A file that is a message was taken as it is, or is taken whole.
+            // A file that is one message was read completely, or is read again as a whole.
             Some(_) if rules.whole && is_packed => u64::MAX,
             Some(saved) if rules.whole && saved.offset < meta.len() => 0,
             Some(saved) => saved.offset,
-            // The end of what is packed shows only when it is unpacked.
+            // The end of a packed file is known only after unpacking.
             None if from_end && is_packed => u64::MAX,
             None if from_end => meta.len(),
             None => 0,
@@ -160,7 +160,7 @@ impl Track {
             header: None,
         };
         track.go_to(track.offset);
-        // Read from its end or from where it was left, a file has its header before that.
+        // A file that is read from its end, or from a saved offset, has its header before that offset.
         let start = track.start();
         let header_at = known.and_then(|saved| saved.header_at).or((track.offset > start).then_some(start));
         if let Some(at) = header_at.filter(|_| track.rules.header.is_some()) {
@@ -169,7 +169,7 @@ impl Track {
         Ok(track)
     }
 
-    /// What is saved of it: with it, a copy of this file is read on from here.
+    /// The state to save. With this state, a copy of this file is read from the same offset.
     pub fn saved(&self) -> Saved {
         let header_at = self.header.as_ref().map(|(at, _)| *at);
         Saved {
@@ -183,17 +183,17 @@ impl Track {
         }
     }
 
-    /// Whether it is not where it began: nobody is expected to write to it for long.
+    /// Whether the file is no longer at its first path: nobody is expected to write to it for long.
     pub fn is_rotated(&self) -> bool {
         self.gone || self.path != self.turn.name
     }
 
-    /// How long nothing has changed.
+    /// The time since the last change of the file.
     pub fn quiet_for(&self) -> Duration {
         self.changed.elapsed()
     }
 
-    /// Whether another write may leave the time of the last one.
+    /// Whether one more write may leave the same time as the last one.
     pub fn is_fresh(&self) -> bool {
         self.is_fresh
     }
@@ -203,7 +203,7 @@ impl Track {
         self.is_reserved || self.offset >= self.end()
     }
 
-    /// The next byte is at an offset.
+    /// Moves the reader to an offset.
     fn go_to(&mut self, offset: u64) {
         self.offset = offset;
         self.is_reserved = false;
@@ -219,34 +219,34 @@ impl Track {
         self.content.as_ref().map_or(self.size, |content| content.end(self.size))
     }
 
-    /// Whether there was anything to read.
+    /// Whether the offset is above 0, so that there was something to read.
     pub fn has_begun(&self) -> bool {
         self.offset > 0
     }
 
-    /// Whether its folder is there; one that is not says nothing of its files.
+    /// Whether the folder of the file exists. A missing folder says nothing about its files.
     pub fn has_folder(&self) -> bool {
         has_folder(&self.path, self.part.id)
     }
 
-    /// Whether it holds memory for unpacking.
+    /// Whether the file holds memory for unpacking.
     pub fn holds_decoder(&self) -> bool {
         self.content.as_ref().is_some_and(Content::holds_decoder)
     }
 
-    /// Gives back what unpacking took; the file stays open.
+    /// Frees the memory for unpacking; the file stays open.
     pub fn rest(&mut self) {
         if let Some(content) = &mut self.content {
             content.close();
         }
     }
 
-    /// Whether it is packed, and is not read to its end.
+    /// Whether the file is packed, and not read to its end.
     pub fn is_unpacking(&self) -> bool {
         self.is_packed() && !self.is_finished()
     }
 
-    /// Whether nothing of it was read, and it is packed or not known to be plain.
+    /// Whether nothing of the file was read, and it is packed or not known to be plain.
     pub fn is_unread(&self) -> bool {
         self.offset <= self.start() && !matches!(self.content, Some(Content::Plain(_)))
     }
@@ -273,15 +273,15 @@ impl Track {
         }
     }
 
-    /// Whether there is more, or less, in it than when it was looked at last.
+    /// Whether the file has another size than at the last look.
     pub fn has_grown(&self) -> bool {
         self.look().is_ok_and(|meta| meta.len() != self.size)
     }
 
-    /// Looks at the size; what it was when it is found truncated or replaced in place.
+    /// Looks for changes of the file. If it was truncated or replaced in place, returns its state before that.
     pub fn refresh(&mut self) -> io::Result<Option<Saved>> {
         let meta = match self.look() {
-            // Closed, and not there any more: whoever looks for files finds that out.
+            // The file is closed and no longer at its path: the search for files finds that out.
             Err(error) if self.file.is_none() && error.kind() == io::ErrorKind::NotFound => return Ok(None),
             meta => meta?,
         };
@@ -315,7 +315,8 @@ impl Track {
         if restarted || self.rules.whole {
             self.content = None;
         } else if let Some(content) = self.content.as_mut().filter(|_| is_packed) {
-            // It stays packed: its offset counts unpacked bytes, and is no measure for the file's size.
+            // The file stays packed. Its offset counts unpacked bytes, and cannot be compared with the size of
+            // the file.
             content.begin_again();
         }
         (self.is_damaged, self.is_reserved) = (false, false);
@@ -335,7 +336,7 @@ impl Track {
         Position { part: self.part.to_string(), value: postcard::to_allocvec(&saved).unwrap_or_default() }
     }
 
-    /// Saves where a file is begun that is not read from its start.
+    /// A frame that saves the start offset of a file that is not read from its start.
     pub fn bookmark(&self) -> Frame {
         self.frame(Payload::Nothing)
     }

@@ -1,4 +1,4 @@
-//! What comes next in a file: whole lines, messages of several lines, or all of it.
+//! Reads the next part of a file: whole lines, messages of several lines, or the whole file.
 
 use super::super::content::{Content, Piece};
 use super::super::rules::trimmed;
@@ -9,31 +9,31 @@ use crate::telemetry::event;
 use bytes::Bytes;
 use std::io;
 
-/// What is taken for an end when nothing follows.
+/// The kind of end that is accepted when nothing follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
     /// Newlines end lines; a message of several lines may go on.
     Newline,
     /// The last message is over; a line without newline may go on.
     Message,
-    /// All of it: a last line needs no newline.
+    /// The end of the file: a last line needs no newline.
     Line,
 }
 
-/// NULs are looked at in pieces of this many bytes, after a first small one.
+/// NULs are read in pieces of this many bytes, after a first small piece of `FEW_NULS` bytes.
 const NULS: usize = 1 << 20;
 const FEW_NULS: usize = 4 << 10;
-/// At least so many NULs behind a text are space that is reserved.
+/// If a text is followed by at least this many NULs, they are reserved space.
 const RESERVED: u64 = 512;
 /// A frame holds about this much, in bytes.
 const BLOCK: usize = 64 << 10;
 /// The records of a frame weigh at most this much besides their bytes; an atom's limit is 2 MiB.
 const FRAME_WEIGHT: usize = 1 << 20;
-/// What is reckoned for a line besides its bytes and key: as a dead letter it has attributes.
+/// The weight of each line besides its bytes and key, in bytes: as a dead letter it has attributes.
 const RECORD_WEIGHT: usize = 256;
 
 impl Track {
-    /// The next whole lines, or nothing; `end` says what is taken for an end.
+    /// The next whole lines, or `None`. `end` is the kind of end that is accepted.
     pub fn next(&mut self, end: End) -> io::Result<Option<Frame>> {
         let rest = end == End::Line;
         if !self.knows_content(rest)? || self.is_finished() {
@@ -42,7 +42,7 @@ impl Track {
         if self.rules.whole {
             return if self.quiet_for() >= self.rules.done_after { self.all() } else { Ok(None) };
         }
-        // A packed file is written at one go: what is read of it while that lasts would be read twice.
+        // A packed file is written in one go. Text that is read before the writing ends would be read twice.
         if self.is_packed() && self.quiet_for() < self.rules.done_after {
             return Ok(None);
         }
@@ -61,7 +61,7 @@ impl Track {
             let Piece { text: mut block, at_end } = self.read(self.offset, want, rest)?;
             let n = block.len();
             if let Some(newline) = self.cut(&block) {
-                // Behind the last newline there may be more of the last message.
+                // After the last newline, more of the last message may follow.
                 let more = !at_end || !rest && newline + 1 < n;
                 block.truncate(newline + 1);
                 if let Some(end) = hole(&block) {
@@ -72,7 +72,7 @@ impl Track {
                     found => return Ok(found),
                 }
             } else if let Some(text) = self.before_nuls(self.offset, &block, rest)? {
-                // What a program has reserved is NULs until it is written.
+                // Space that a program has reserved is NULs until it is written.
                 block.truncate(text);
                 return Ok(if rest && text > 0 { self.messages(block, false, true, true) } else { None });
             } else if n > max_line {
@@ -87,8 +87,8 @@ impl Track {
         }
     }
 
-    /// Goes past NULs where a line begins: a program without O_APPEND that goes on after its file was
-    /// truncated leaves a hole in front. False when nothing follows them.
+    /// Skips NULs at the beginning of a line. A program without O_APPEND that goes on after its file was
+    /// truncated leaves such a hole. Returns false if nothing follows the NULs.
     fn skip_nuls(&mut self, rest: bool) -> io::Result<bool> {
         if !matches!(self.content, Some(Content::Plain(_))) || self.too_long.is_some() {
             return Ok(true);
@@ -100,11 +100,11 @@ impl Track {
         let (at, is_end) = self.nuls_from(self.offset, rest)?;
         let is_cut = self.is_cut && self.offset == self.start();
         if at - self.offset < RESERVED && !is_cut {
-            // A few are part of a text.
+            // A few NULs are part of the text.
             return Ok(true);
         }
         if is_end {
-            // They may be there to be written over.
+            // The NULs may be reserved space that is written later.
             self.is_reserved = true;
             return Ok(false);
         }
@@ -120,12 +120,12 @@ impl Track {
         Ok(at < self.end())
     }
 
-    /// Where NULs that begin at an offset end, and whether the file ends with them.
+    /// The end of the NULs that begin at an offset, and whether the file ends with them.
     fn nuls_from(&mut self, offset: u64, rest: bool) -> io::Result<(u64, bool)> {
         let mut at = offset;
         let mut want = FEW_NULS;
         loop {
-            // Programs write one line behind the other: what was NULs far behind the last one still is.
+            // Programs write one line after the other: NULs far behind the last line are still NULs.
             if at > offset + NULS as u64 {
                 at = at.max(self.nuls_to);
             }
@@ -143,14 +143,14 @@ impl Track {
         }
     }
 
-    /// How much of a text without a newline, which begins at a place, is before NULs, if nothing else follows
-    /// in the file.
+    /// The length of a text before the NULs that follow it, if nothing else follows in the file. The text has
+    /// no newline and begins at `from`.
     fn before_nuls(&mut self, from: u64, text: &[u8], rest: bool) -> io::Result<Option<usize>> {
         if text.last() != Some(&0) || !matches!(self.content, Some(Content::Plain(_))) {
             return Ok(None);
         }
         let before = text.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
-        // A few are part of a text.
+        // A few NULs are part of the text.
         if self.size.saturating_sub(from + before as u64) < RESERVED {
             return Ok(None);
         }
@@ -175,12 +175,12 @@ impl Track {
         }
     }
 
-    /// Why a packed file ended too early, once.
+    /// The reason why a packed file ended too early. The reason is returned once.
     pub fn trouble(&mut self) -> Option<String> {
         self.content.as_mut()?.trouble()
     }
 
-    /// Finds out what the bytes mean, if enough of them are there.
+    /// Finds the encoding of the file, if enough bytes are there.
     fn knows_content(&mut self, rest: bool) -> io::Result<bool> {
         if self.content.is_none() && self.size > 0 {
             self.content = Content::of(opened(&mut self.file, &self.path, self.part.id)?, rest)?;
@@ -193,12 +193,12 @@ impl Track {
         self.content.as_ref().map_or(0, |content| content.width(text))
     }
 
-    /// Goes past a text; half a character at the very end of UTF-16 is less than its text takes.
+    /// Moves the offset past a text. Half a character at the very end of UTF-16 has fewer bytes than its text.
     fn advance(&mut self, text: &[u8]) {
         self.go_to(self.offset.saturating_add(self.width(text)).min(self.end()));
     }
 
-    /// All of the file as one message; none when there is nothing in it.
+    /// The whole file as one message; `None` if the file is empty.
     fn all(&mut self) -> io::Result<Option<Frame>> {
         let (mut head, mut length, mut crc, mut at) = (Vec::new(), 0, 0, self.offset);
         loop {
@@ -224,7 +224,7 @@ impl Track {
         Ok(Some(self.frame(payload)))
     }
 
-    /// Goes on towards the end of a line that is too long: what it is when the end is reached.
+    /// Reads on towards the end of a line that is too long, and returns its frame when the end is reached.
     fn skip(&mut self, rest: bool) -> io::Result<Option<Frame>> {
         while let Some(mut line) = self.too_long.take() {
             if line.at > self.end() {
@@ -255,15 +255,15 @@ impl Track {
         Ok(None)
     }
 
-    /// The last newline of a block that still goes into one frame: short lines are many records.
+    /// The last newline of a block that still goes into one frame: many short lines are many records.
     fn cut(&self, block: &[u8]) -> Option<usize> {
         let most = FRAME_WEIGHT / (RECORD_WEIGHT + self.key.len());
         let newlines = block.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at);
         newlines.take(most.max(1)).last()
     }
 
-    /// A frame of whole lines; `None` when a message is not known to be over. `more` says that more
-    /// of the file is there, `over` that the last message is all here, `enough` that the longest is reached.
+    /// A frame of whole lines; `None` while a message may still go on. `more` says that more of the file is
+    /// there, `over` that the last message is complete, `enough` that the longest length is reached.
     fn messages(&mut self, mut block: Vec<u8>, more: bool, over: bool, enough: bool) -> Option<Frame> {
         if self.rules.header.is_some() {
             let first = line_end(&block, 0);
@@ -277,7 +277,7 @@ impl Track {
                 return Some(self.frame(Payload::Nothing));
             }
             if let Some((_, header)) = &self.header {
-                // Up to the next header, which begins a frame of its own.
+                // Stop at the next header, which begins a frame of its own.
                 let mut at = first;
                 while at < block.len() {
                     let end = line_end(&block, at);
@@ -292,7 +292,7 @@ impl Track {
             self.advance(&block);
             return Some(self.frame(Payload::Lines(Bytes::from(block))));
         };
-        // Where messages begin; what comes before the first is one of its own.
+        // The offsets at which messages begin. Lines before the first match are a message of their own.
         let (mut starts, mut at) = (vec![0], 0);
         while at < block.len() {
             let end = line_end(&block, at);
@@ -301,7 +301,7 @@ impl Track {
             }
             at = end;
         }
-        // The last one may go on.
+        // The last message may go on.
         let all = over && !more || enough && starts.len() == 1;
         let end = if all { block.len() } else { starts.pop().unwrap_or(0) };
         if end == 0 {
@@ -316,7 +316,7 @@ impl Track {
     }
 }
 
-/// Where the line ends behind which there are many NULs, or NULs up to the end of a block.
+/// The end of the first line that is followed by many NULs, or by NULs up to the end of the block.
 fn hole(block: &[u8]) -> Option<usize> {
     let most = usize::try_from(RESERVED).unwrap_or(usize::MAX);
     let mut from = 0;
@@ -331,7 +331,7 @@ fn hole(block: &[u8]) -> Option<usize> {
     None
 }
 
-/// Where the line ends that begins at a place, with its newline.
+/// The end of the line that begins at an offset, with its newline.
 fn line_end(block: &[u8], at: usize) -> usize {
     block[at..].iter().position(|byte| *byte == b'\n').map_or(block.len(), |n| at + n + 1)
 }

@@ -1,4 +1,4 @@
-//! What is asked of the broker on a connection, and what it answers.
+//! Subscriptions on a connection: the requests to the broker, and its answers.
 
 use super::{Connection, End};
 use crate::platform::clock;
@@ -7,7 +7,7 @@ use crate::telemetry::{Metric, event};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// What is retained comes without pauses longer than this, after a SUBSCRIBE.
+/// After a SUBSCRIBE, retained messages come without pauses longer than this.
 pub const RETAINED_GAP: Duration = Duration::from_secs(1);
 
 impl Connection<'_> {
@@ -17,7 +17,7 @@ impl Connection<'_> {
         says_which: bool,
         broker: &Broker,
     ) -> Result<(), End> {
-        // Of one that comes and goes the going is summed up.
+        // If the connection comes and goes, the log sums up the losses, and a new connection is a debug line.
         if self.outage.up(clock::boot_ms()) {
             tracing::info!(event = event::SOURCE_UP, source = self.name, %broker, session_present, "connected");
         } else {
@@ -49,7 +49,7 @@ impl Connection<'_> {
         Ok(())
     }
 
-    /// The broker has confirmed a SUBSCRIBE, or some of its filters.
+    /// The broker has answered a SUBSCRIBE. `refused` has the indexes of the filters that it refuses.
     pub(super) fn subscribed(&mut self, packet: u16, refused: &[usize]) {
         self.metrics.add(Metric::SourceSubscribed, 1);
         let (has, refused) = self.subscribing.answered(packet, refused, self.session.subscribed().to_vec());
@@ -69,7 +69,7 @@ impl Connection<'_> {
         }
     }
 
-    /// Nothing that was retained has come for a while: all has, unless the broker waits for acknowledgements.
+    /// No retained message has come for a while. All have come, unless the broker waits for acknowledgements.
     pub(super) fn retained_may_be_over(&mut self) {
         self.retained_until = Some(Instant::now() + RETAINED_GAP).filter(|_| !self.acks.is_empty());
         if self.retained_until.is_none() {
