@@ -106,7 +106,7 @@ async fn serve(config: Config, path: &Path, state: Option<&Path>) -> Result<bool
     Ok(is_sound && systemd.alive_while(agent.stop(DRAIN)).await.is_sound)
 }
 
-/// Reads the configuration again; what the user is refusal of it. One that is not good changes nothing.
+/// Reads the configuration again; what the user is told of it. One that is not good changes nothing.
 async fn change(agent: &mut Agent, path: &Path, state: Option<&Path>) -> Vec<Event> {
     let config = path.display().to_string();
     let refused = |line: Option<usize>, problem: String| Event::ConfigRefused { config: config.clone(), line, problem };

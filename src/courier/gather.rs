@@ -227,7 +227,7 @@ impl Gatherer<'_> {
         let goes_on = |(number, body): &(LaneId, Body)| *number == lane && body.same() == same;
         let estimates = self.open.iter().map(|open| open.1.estimate(if goes_on(open) { payload } else { 0 }));
         let goes_on = self.open.iter().any(goes_on);
-        let open = estimates.sum::<usize>() + if goes_on { 0 } else { payload };
+        let open = estimates.sum::<usize>() + if goes_on { 0 } else { payload + FRAMING };
         let bodies = self.open.len() + usize::from(!goes_on);
         let empty = self.done.is_empty() && self.open.is_empty();
         let fits = self.bytes + open + bodies * limits.per_event + FRAMING <= limits.batch;

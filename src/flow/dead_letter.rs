@@ -2,6 +2,11 @@
 
 use super::record::{DEAD_LETTER_KEEP, Record, readable};
 
+/// The attributes that every dead letter has.
+const OWN: [&str; 3] = ["reason", "length", "crc32c"];
+/// A dead letter keeps this many bytes of its record's attributes, in their order.
+const ATTRIBUTES_BYTES: usize = 8 << 10;
+
 /// Makes a dead letter of a record: its time, key and attributes stay, and the first 64 KiB of its payload. `by` says
 /// who set it aside; `whole` are length and CRC32C of a payload of which the record has only the beginning.
 #[must_use]
@@ -9,8 +14,47 @@ pub fn dead_letter(record: Record, by: &[(&str, &str)], reason: &str, whole: Opt
     let Record { mut attributes, payload, .. } = record;
     let (length, crc) = whole.unwrap_or_else(|| (payload.len() as u64, crc32c::crc32c(&payload)));
     let (length, crc) = (length.to_string(), format!("{crc:08x}"));
+    // One object has each name once, and a record that is too large for its attributes makes no letter of that size.
+    attributes.retain(|(name, _)| !OWN.contains(&&**name) && by.iter().all(|(own, _)| *own != &**name));
+    let mut bytes = 0;
+    attributes.retain(|(name, value)| {
+        bytes += name.len() + value.len();
+        bytes <= ATTRIBUTES_BYTES
+    });
     let more = [("reason", reason), ("length", &*length), ("crc32c", &*crc)];
     attributes.extend(by.iter().chain(&more).map(|(name, value)| ((*name).into(), (*value).into())));
     let (kind, payload) = readable(payload.slice(..payload.len().min(DEAD_LETTER_KEEP)));
     Record { attributes, kind, payload, ..record }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::record::PayloadKind;
+    use bytes::Bytes;
+
+    #[test]
+    fn a_dead_letter_has_each_name_once_and_is_never_large() {
+        let attribute = |name: &str, value: &str| (name.into(), value.into());
+        let attributes = vec![
+            attribute("line", "7"),
+            attribute("reason", "of the device"),
+            attribute("stream", "of the device"),
+            attribute("large", &"x".repeat(9 << 10)),
+        ];
+        let record = Record {
+            arrival_ms: 1,
+            device_time_us: None,
+            key: "k".into(),
+            flags: 0,
+            attributes,
+            kind: PayloadKind::Json,
+            payload: Bytes::from(vec![b'1'; 100 << 10]),
+        };
+        let letter = dead_letter(record, &[("sink", "hub"), ("stream", "readings")], "too large", None);
+        let names: Vec<(&str, &str)> = letter.attributes.iter().map(|(name, value)| (&**name, &**value)).collect();
+        assert_eq!(names[..4], [("line", "7"), ("sink", "hub"), ("stream", "readings"), ("reason", "too large")]);
+        assert_eq!((names[4].1, names.len(), letter.payload.len()), ("102400", 6, DEAD_LETTER_KEEP));
+        assert_eq!((letter.arrival_ms, &*letter.key), (1, "k"));
+    }
 }

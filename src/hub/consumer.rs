@@ -92,9 +92,9 @@ pub async fn serve(mut link: Sender, shared: Arc<Shared>, mut place: Place, star
             tokio::select! {
                 changed = appended.changed() => if changed.is_err() { return },
                 () = place.stolen() => {
-                    let answered = "New receiver with higher epoch is created hence current receiver is getting disconnected.";
+                    let message = "New receiver with higher epoch is created hence current receiver is getting disconnected.";
                     // The client may be gone.
-                    let _ = link.close_with_error(error(LinkError::Stolen, answered)).await;
+                    let _ = link.close_with_error(error(LinkError::Stolen, message)).await;
                     return;
                 }
                 _ = link.on_detach() => return,

@@ -105,8 +105,8 @@ async fn send(
     };
     let most = usize::try_from(shared.settings.max_message_size).unwrap_or(usize::MAX);
     let Ok(body) = Limited::new(body, most).collect().await else {
-        let answered = format!("The maximum message size quota for outgoing messages ({most}) has been exceeded.");
-        return refuse(shared, StatusCode::PAYLOAD_TOO_LARGE, &answered);
+        let message = format!("The maximum message size quota for outgoing messages ({most}) has been exceeded.");
+        return refuse(shared, StatusCode::PAYLOAD_TOO_LARGE, &message);
     };
     let body = body.to_bytes();
     let events = if text("content-type").is_some_and(|kind| kind.starts_with(BATCH)) {
@@ -152,13 +152,13 @@ fn cut(socket: &Cutter) -> Whole {
 
 fn authorise(shared: &Shared, headers: &HeaderMap, hub: &str, publisher: Option<&str>) -> Result<(), String> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    let answered = text(AUTHORIZATION).ok_or("Unauthorized access: no Authorization header")?;
+    let message = text(AUTHORIZATION).ok_or("Unauthorized access: no Authorization header")?;
     let (settings, now) = (&shared.settings, clock::wall_s());
-    if let Some(token) = answered.strip_prefix("Bearer ") {
+    if let Some(token) = message.strip_prefix("Bearer ") {
         jwt::check(token, &settings.key, now)?;
         return Ok(());
     }
-    let grant = sas::check(answered, &settings.key_name, &settings.key, now)?;
+    let grant = sas::check(message, &settings.key_name, &settings.key, now)?;
     let path = publisher.map_or(hub.to_string(), |publisher| format!("{hub}/publishers/{publisher}"));
     let name = format!("https://{}/{path}", text(HOST).unwrap_or_default());
     if covers(&grant.resource, &name) {

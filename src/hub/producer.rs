@@ -106,9 +106,9 @@ fn custom(condition: &str) -> ErrorCondition {
 }
 
 fn busy() -> Error {
-    let answered = "The request was terminated because the entity is being throttled. Error code : 50002. \
+    let message = "The request was terminated because the entity is being throttled. Error code : 50002. \
                 Please wait 4 seconds and try again.";
-    error(custom("com.microsoft:server-busy"), answered)
+    error(custom("com.microsoft:server-busy"), message)
 }
 
 fn by_rule(condition: String) -> Error {

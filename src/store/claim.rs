@@ -4,7 +4,8 @@
 //! streams. If both wrote to one stream, one sequence would name two records.
 
 use super::log::body::StreamId;
-use super::shared::Shared;
+use super::shared::{Inner, Shared};
+use crate::flow::receipt::Ticket;
 use crate::flow::record::EVENTS;
 
 /// The kind of writer of a stream.
@@ -38,15 +39,54 @@ pub struct OtherWriter {
     pub writer: Writer,
 }
 
-impl Shared {
-    /// Makes sure that a stream has one kind of writer. Groups of two kinds may wait at the same time, and each
-    /// takes the next sequences of its streams.
-    pub fn claim(&mut self, stream: StreamId, writer: Writer) -> Result<(), OtherWriter> {
-        let known = self.writers.get(&stream).copied().unwrap_or_else(|| {
-            let first = if self.name(stream) == EVENTS { Writer::Store } else { writer };
-            self.writers.insert(stream, first);
-            first
-        });
-        if known == writer { Ok(()) } else { Err(OtherWriter { stream: self.name(stream), writer: known }) }
+/// Who writes to a stream.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Claim {
+    writer: Writer,
+    /// The last group of that writer with records of the stream.
+    group: u64,
+    /// The configuration has changed since: another kind of writer may take over when that group is durable.
+    pub is_former: bool,
+}
+
+/// Why a stream cannot be claimed.
+pub(super) enum ClaimError {
+    /// The stream has another kind of writer.
+    Other(OtherWriter),
+    /// The stream had another kind of writer before the configuration changed, whose last group is not durable yet.
+    Wait,
+}
+
+impl Inner {
+    /// Claims streams for a kind of writer, all of them or none.
+    pub fn claim(
+        &self,
+        shared: &mut Shared,
+        streams: impl Iterator<Item = StreamId> + Clone,
+        writer: Writer,
+    ) -> Result<(), ClaimError> {
+        for stream in streams.clone() {
+            let Some(claim) = shared.writers.get(&stream) else {
+                if shared.name(stream) == EVENTS {
+                    return Err(ClaimError::Other(OtherWriter { stream: EVENTS.into(), writer: Writer::Store }));
+                }
+                continue;
+            };
+            if claim.writer == writer {
+                continue;
+            }
+            if !claim.is_former {
+                return Err(ClaimError::Other(OtherWriter { stream: shared.name(stream), writer: claim.writer }));
+            }
+            let settled = if claim.writer == Writer::Queries { &self.stepped } else { &self.durable };
+            if !settled.borrow().covers(Ticket::new(claim.group)) {
+                return Err(ClaimError::Wait);
+            }
+        }
+        let group = if writer == Writer::Queries { shared.steps.number } else { shared.pending.number };
+        for stream in streams {
+            shared.writers.insert(stream, Claim { writer, group, is_former: false });
+        }
+        Ok(())
     }
 }

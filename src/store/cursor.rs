@@ -198,9 +198,13 @@ impl Shared {
     /// Moves cursors up to the floor where damage has destroyed newer cursors. All readers had released the records
     /// below a floor that trims.
     pub fn lift_cursors(&mut self) {
-        for ((_, stream), live) in &mut self.cursors {
-            let trimmed = self.state.streams.get(stream).filter(|stream| stream.reason == Reason::Trim);
-            if let Some(stream) = trimmed.filter(|stream| live.entry.next < stream.floor) {
+        for ((reader, stream), live) in &mut self.cursors {
+            let Some(stream) = self.state.streams.get(stream).filter(|stream| stream.reason == Reason::Trim) else {
+                continue;
+            };
+            // Of a query's state nothing may be missing in silence.
+            let reads = self.readers.iter().any(|rule| rule.name == *reader && rule.reads(&stream.name));
+            if reads && live.entry.next < stream.floor {
                 live.entry.next = stream.floor;
             }
         }

@@ -128,7 +128,11 @@ impl Group {
         }
         if let Some((piece, record)) = kept {
             let part = Part { stream: state, generation: 0, in_flight: false, records: vec![record] };
-            if let Some((section, at)) = self.part(&part, weight) {
+            let before = self.payload;
+            let placed = self.part(&part, weight);
+            // What a query keeps is no payload of the user's.
+            self.payload = before;
+            if let Some((section, at)) = placed {
                 self.marks.push(Mark { reader: reader.into(), stream: state, piece, section, at });
             }
         }

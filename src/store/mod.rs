@@ -45,7 +45,7 @@ pub use options::{Begin, Options, ReaderRule, Role, Rules, Selection};
 pub use position::{Backlog, Position, Release};
 pub use reader::{Gap, GapReason, Item, ReadError, Reader, Span};
 pub use space::{Keep, StreamRule, WhenFull};
-pub use step::{Kept, MAX_STATE, Memory, Place, Step, StepError};
+pub use step::{Kept, MAX_SNAPSHOT, MAX_STATE, Memory, Place, Step, StepError};
 
 use crate::flow::hex::hex;
 use crate::flow::receipt::{Durable, Ticket};

@@ -104,6 +104,7 @@ pub(super) fn open(dir: &Path, options: &Options, readers: Vec<ReaderRule>) -> R
         pending: Group::new(1),
         steps: Group::new(1),
         writers: BTreeMap::new(),
+        begun: BTreeMap::new(),
         refused: false,
         full: BTreeMap::new(),
         not_worth_copying: BTreeMap::new(),

@@ -129,14 +129,19 @@ pub struct ReaderRule {
 }
 
 impl ReaderRule {
-    /// Whether the reader reads a stream: one that is selected, or for a query also the stream of its own state.
+    /// Whether the reader reads a stream.
     #[must_use]
     pub fn reads(&self, stream: &str) -> bool {
-        let is_given = match &self.streams {
+        match &self.streams {
             Selection::All => !is_own_stream(stream),
             Selection::Named(names) => names.iter().any(|name| name == stream),
-        };
-        is_given || self.role == Role::Query && stream.strip_prefix(STATE) == Some(&self.name)
+        }
+    }
+
+    /// Whether the reader's cursor holds a stream back: what it reads, and the state of a query.
+    #[must_use]
+    pub fn holds(&self, stream: &str) -> bool {
+        self.reads(stream) || self.role == Role::Query && stream.strip_prefix(STATE) == Some(&self.name)
     }
 }
 

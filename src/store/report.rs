@@ -10,8 +10,10 @@ use crate::platform::clock::Reading;
 use crate::telemetry::{Cause, Event, Metric, Metrics};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The largest number of waiting events. Further events are only logged.
-const LIMIT: usize = 256;
+/// The largest number of waiting events. Further events are logged and counted, and not written.
+const LIMIT: usize = 4096;
+/// A frame has at most this many events.
+const FRAME: usize = 256;
 /// An event waits this long for others, in milliseconds.
 const LINGER_MS: u64 = 1000;
 /// How long records lost for lack of room are summed up before they are reported, in milliseconds.
@@ -102,8 +104,9 @@ impl Reports {
         if !ready {
             return Vec::new();
         }
-        self.since_ms = None;
-        std::mem::take(&mut self.waiting)
+        let rest = self.waiting.split_off(self.waiting.len().min(FRAME));
+        self.since_ms = self.since_ms.filter(|_| !rest.is_empty());
+        std::mem::replace(&mut self.waiting, rest)
     }
 
     /// Puts back reports that could not be written.
@@ -120,7 +123,13 @@ impl Reports {
     /// Tells the user of an event: log line, count and record.
     pub fn tell(&mut self, event: &Event, metrics: &Metrics, now: Reading) {
         event.log(metrics);
+        self.push(event, metrics, now);
+    }
+
+    /// Has the record of an event written.
+    pub fn push(&mut self, event: &Event, metrics: &Metrics, now: Reading) {
         if self.waiting.len() >= LIMIT {
+            metrics.add(Metric::EventsLeftOut, 1);
             return;
         }
         self.waiting.push(Record {

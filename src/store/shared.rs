@@ -1,6 +1,6 @@
 //! The state that the committer, the offering sources and the readers share.
 
-use super::claim::Writer;
+use super::claim::{Claim, ClaimError, Writer};
 use super::group::{Atom, Group};
 use super::log::body::{CursorEntry, FloorEntry, StreamId, StreamName};
 use super::log::layout::Heat;
@@ -50,7 +50,9 @@ pub(super) struct Shared {
     /// The pending group of the steps that queries committed.
     pub steps: Group,
     /// The kind of writer of each stream to which somebody has written since the start.
-    pub writers: BTreeMap<StreamId, Writer>,
+    pub writers: BTreeMap<StreamId, Claim>,
+    /// The bytes of snapshots of queries that are not complete, by the stream of the state.
+    pub begun: BTreeMap<StreamId, usize>,
     /// An offer was refused since there was room last.
     pub refused: bool,
     /// Streams that are over their own cap and whose rule does not drop their oldest records.
@@ -113,8 +115,14 @@ impl Inner {
             shared.refused = true;
             return Err(OfferError::Full(Box::new(atom)));
         }
-        for part in atom.parts.iter().filter(|part| !part.records.is_empty()) {
-            shared.claim(part.stream, Writer::Sources)?;
+        let written = atom.parts.iter().filter(|part| !part.records.is_empty()).map(|part| part.stream);
+        match self.claim(&mut shared, written, Writer::Sources) {
+            Ok(()) => {}
+            Err(ClaimError::Other(other)) => return Err(other.into()),
+            Err(ClaimError::Wait) => {
+                shared.refused = true;
+                return Err(OfferError::Full(Box::new(atom)));
+            }
         }
         let before = shared.pending.weight;
         let first = shared.pending.is_empty();
@@ -188,8 +196,10 @@ impl Inner {
 
     /// Tells the user of an event; `metrics` are those of the part that it is about.
     pub fn tell(&self, event: &Event, metrics: &Metrics) {
+        // The log may be slow: it does not hold up whoever needs the lock.
+        event.log(metrics);
         let now = self.options.clock.now();
-        self.lock().reports.tell(event, metrics, now);
+        self.lock().reports.push(event, &self.options.metrics, now);
         self.wake.notify_one();
     }
 
@@ -218,6 +228,7 @@ impl Inner {
         let mut shared = self.lock();
         (shared.readers, shared.rules) = (readers, rules);
         shared.retry = true;
+        shared.writers.values_mut().for_each(|claim| claim.is_former = true);
         let at_times = shared.place_readers(now.wall_ms);
         shared.refresh_full();
         drop(shared);
@@ -246,7 +257,7 @@ impl Shared {
         let Some(state) = self.state.streams.get(&stream) else {
             return Hold::Nobody;
         };
-        let readers = self.readers.iter().filter(|rule| rule.reads(&state.name));
+        let readers = self.readers.iter().filter(|rule| rule.holds(&state.name));
         readers.map(|rule| self.cursor(&rule.name, stream)).min().map_or(Hold::Nobody, Hold::Cursor)
     }
 

@@ -4,6 +4,7 @@
 //! state that was running before.
 
 use super::log::body::{Checkpoint, Commit, CursorEntry, FloorEntry, PositionEntry, Reason, StreamId, StreamState};
+use super::options::STATE;
 use crate::flow::lane::LaneId;
 use crate::platform::clock;
 use std::collections::BTreeMap;
@@ -96,10 +97,23 @@ impl State {
 
     /// Removes the cursors of readers that were not seen for 30 days.
     pub fn forget_cursors(&mut self, wall_ms: i64) {
-        // A cursor that was last seen under an unset clock has no known age.
-        self.cursors.retain(|_, cursor| {
-            !clock::is_credible(cursor.seen_ms) || wall_ms.saturating_sub(cursor.seen_ms) < CURSOR_KEPT_MS
-        });
+        // A cursor last seen under a clock that was not set has no age.
+        let is_old = |cursor: &CursorEntry| {
+            clock::is_credible(cursor.seen_ms) && wall_ms.saturating_sub(cursor.seen_ms) >= CURSOR_KEPT_MS
+        };
+        let old = self.cursors.iter().filter(|(_, cursor)| is_old(cursor)).map(|(key, _)| key.clone());
+        for key in old.collect::<Vec<_>>() {
+            self.cursors.remove(&key);
+            self.forget_state(&key.0);
+        }
+    }
+
+    /// The state of a query goes with its cursors: it belongs to them.
+    pub fn forget_state(&mut self, reader: &str) {
+        if let Some(stream) = self.find(&format!("{STATE}{reader}")) {
+            let floor = self.streams.get(&stream).map_or(1, |stream| stream.next);
+            self.raise(FloorEntry { stream, floor, reason: Reason::Trim });
+        }
     }
 
     /// Raises a floor; a lower one is ignored.

@@ -8,20 +8,23 @@
 //! stream is the first piece of its last complete snapshot. The cursor holds back the snapshot and the later
 //! changes like any other data.
 
-use super::claim::{OtherWriter, Writer};
+use super::claim::{ClaimError, OtherWriter, Writer};
 use super::group::Part;
 use super::log::body::StreamId;
 use super::options::STATE;
 use super::reader::{Item, ReadError, Reader};
-use super::shared::Inner;
+use super::shared::{Inner, Shared};
+use super::space::WhenFull;
 use super::{GROUP_BYTES, MAX_ATOM};
 use crate::flow::receipt::Ticket;
 use crate::flow::record::{MAX_RECORD, PayloadKind, Record};
 use bytes::Bytes;
 
-/// The largest state that a query keeps, in stored bytes. With more than this it must write a snapshot, and no
-/// larger one.
-pub const MAX_STATE: u64 = 16 << 20;
+/// The largest snapshot of a query, in bytes as the query gives it.
+pub const MAX_SNAPSHOT: usize = 4 << 20;
+/// Beyond this many stored bytes of the last snapshot and the changes since, a query must write a new snapshot. One
+/// segment, which sources leave to queries, has room for it.
+pub const MAX_STATE: u64 = 8 << 20;
 
 /// One step of a query.
 #[derive(Debug, Clone, Default)]
@@ -87,9 +90,15 @@ pub enum StepError {
     /// The step is larger than `MAX_ATOM`, or a piece of its state is larger than 1 MiB.
     #[error("a step of {0} bytes is larger than the limit of {MAX_ATOM}, or its state comes in a piece of over 1 MiB")]
     TooLarge(usize),
-    /// The changes since the last snapshot are more than `MAX_STATE`: a snapshot is due.
-    #[error("the state has more than {MAX_STATE} bytes of changes: a snapshot is due")]
+    /// The last snapshot and the changes since have more than `MAX_STATE` stored bytes.
+    #[error("the state has more than {MAX_STATE} bytes of snapshot and changes: a new snapshot is due")]
     StateTooLarge,
+    /// A snapshot has more than `MAX_SNAPSHOT` bytes.
+    #[error("the snapshot has more than {MAX_SNAPSHOT} bytes")]
+    SnapshotTooLarge,
+    /// The step says that it read an input to a place that is behind its cursor, or that is not durable yet.
+    #[error("the stream `{0}` cannot have been read up to sequence {1}")]
+    NoSuchInput(String, u64),
     /// A piece of a snapshot of several pieces came together with inputs or output.
     #[error("a snapshot of several pieces comes in steps that read and make nothing")]
     Mixed,
@@ -173,13 +182,28 @@ impl Inner {
         if shared.steps.weight >= self.options.pending_limit() {
             return Err(StepError::Full(Box::new(step)));
         }
+        let is_full = |part: &Part| shared.full.get(&part.stream) == Some(&WhenFull::Block);
+        if step.output.iter().any(is_full) {
+            return Err(StepError::Full(Box::new(step)));
+        }
+        for (stream, next) in &step.inputs {
+            let durable = shared.state.streams.get(stream).map_or(1, |stream| stream.next);
+            if !(shared.cursor(reader, *stream)..=durable).contains(next) {
+                return Err(StepError::NoSuchInput(shared.name(*stream), *next));
+            }
+        }
+        let begun = shared.snapshot_bytes(state, kept)?;
         let from = shared.cursor(reader, state);
         if matches!(kept, Some((Piece::Change, _))) && shared.bytes_from(state, from) > MAX_STATE {
             return Err(StepError::StateTooLarge);
         }
-        for stream in step.output.iter().map(|part| part.stream).chain([state]) {
-            shared.claim(stream, Writer::Queries)?;
+        let written = step.output.iter().map(|part| part.stream).chain([state]);
+        match self.claim(&mut shared, written, Writer::Queries) {
+            Ok(()) => {}
+            Err(ClaimError::Other(other)) => return Err(other.into()),
+            Err(ClaimError::Wait) => return Err(StepError::Full(Box::new(step))),
         }
+        shared.begun.insert(state, begun);
         let kept = kept.map(|(piece, bytes)| (piece, record(piece, bytes, now.wall_ms)));
         let (before, first) = (shared.steps.weight, shared.steps.is_empty());
         shared.steps.push_step(reader, step, state, kept, now.monotonic_ms);
@@ -188,6 +212,20 @@ impl Inner {
             self.wake.notify_one();
         }
         Ok(ticket)
+    }
+}
+
+impl Shared {
+    /// The bytes of a query's snapshot that is not complete, with this piece.
+    fn snapshot_bytes(&self, state: StreamId, kept: Option<(Piece, &Bytes)>) -> Result<usize, StepError> {
+        let before = self.begun.get(&state).copied().unwrap_or(0);
+        let bytes = match kept {
+            None => return Ok(before),
+            Some((Piece::Change | Piece::Snapshot(Place::Whole), _)) => return Ok(0),
+            Some((Piece::Snapshot(Place::First), bytes)) => bytes.len(),
+            Some((Piece::Snapshot(Place::Middle | Place::Last), bytes)) => before + bytes.len(),
+        };
+        if bytes > MAX_SNAPSHOT { Err(StepError::SnapshotTooLarge) } else { Ok(bytes) }
     }
 }
 

@@ -35,11 +35,11 @@ pub async fn proved(request: RequestBuilder, place: &str) -> Result<RequestBuild
         return Err(denied(format!("{}: {size} bytes, where {MOST} is the most", file.display())));
     }
     let proof = std::fs::read_to_string(&file).map(Secret::new).map_err(|error| {
-        let answered = format!("cannot read {}: {error}", file.display());
+        let message = format!("cannot read {}: {error}", file.display());
         match error.kind() {
             // The agent writes a new one for each request.
-            std::io::ErrorKind::NotFound => DeliverError::transient(answered),
-            _ => denied(format!("{answered}; the user that Forebay runs as must be in the group himds")),
+            std::io::ErrorKind::NotFound => DeliverError::transient(message),
+            _ => denied(format!("{message}; the user that Forebay runs as must be in the group himds")),
         }
     })?;
     Ok(request.header(AUTHORIZATION, format!("Basic {}", proof.expose().trim())))

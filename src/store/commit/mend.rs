@@ -6,7 +6,6 @@ use crate::store::damaged::copy_out;
 use crate::store::inspect::verify_segment;
 use crate::store::log::body::{FloorEntry, Reason, Summary};
 use crate::store::log::segment::Segment;
-use crate::store::options::STATE;
 use crate::store::space::Floors;
 use crate::telemetry::Cause;
 use std::io;
@@ -60,11 +59,7 @@ impl Committer {
             let before = shared.state.cursors.len();
             shared.state.cursors.retain(|(name, _), _| name != reader);
             shared.cursors.retain(|(name, _), _| name != reader);
-            // The state of a query is removed with its cursors.
-            if let Some(id) = shared.state.find(&format!("{STATE}{reader}")) {
-                let floor = shared.state.streams[&id].next;
-                shared.state.raise(FloorEntry { stream: id, floor, reason: Reason::Trim });
-            }
+            shared.state.forget_state(reader);
             before - shared.state.cursors.len()
         };
         // A start reads the checkpoint at the beginning of the newest segment, so a new segment makes the change

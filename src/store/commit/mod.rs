@@ -332,8 +332,11 @@ impl Committer {
                 Ok(()) => {
                     self.own_retry = Retry::default();
                     // The space that was freed may be room for the waiting group.
-                    if self.data.stuck.is_some() && self.room_now() {
-                        self.data.retry.at = Some(now);
+                    let room = self.room_now();
+                    for queue in [&mut self.data, &mut self.steps] {
+                        if room && queue.stuck.is_some() {
+                            queue.retry.at = Some(now);
+                        }
                     }
                 }
             }
@@ -387,6 +390,7 @@ impl Committer {
                 Outcome::Durable => {
                     self.unlogged = Unlogged::default();
                     (own.cursors, own.floors) = (Vec::new(), Floors::new());
+                    self.inner.options.metrics.add(Metric::StoreCommits, 1);
                     self.apply(&directory);
                     self.mark();
                     self.settled(class, &built);
@@ -404,7 +408,7 @@ impl Committer {
             };
             match self.make_room(&mut built) {
                 Ok(true) if built.is_given_up() => {
-                    self.given_up(built);
+                    self.given_up(class, built);
                     return;
                 }
                 Ok(true) => {}
@@ -429,16 +433,15 @@ impl Committer {
         let metrics = &self.inner.options.metrics;
         metrics.add(Metric::StoreRecords, built.records);
         metrics.add(Metric::StorePayloadBytes, built.payload);
-        metrics.add(Metric::StoreCommits, 1);
         self.unblock(class, Durable::synced(built.number));
     }
 
     /// Gives up a group of which no record is stored: its sources go on. A step of a query is never given up as a
     /// whole.
-    fn given_up(&mut self, built: Built) {
+    fn given_up(&mut self, class: Class, built: Built) {
         let now = self.inner.options.clock.monotonic_ms();
         self.unlogged.take_in(built.directory, now);
-        self.unblock(Class::Data, Durable::given_up(built.number));
+        self.unblock(class, Durable::given_up(built.number));
     }
 
     fn unblock(&mut self, class: Class, proof: Durable) {
@@ -507,6 +510,15 @@ impl Committer {
         (names, head, stored)
     }
 
+    /// Appends a commit frame; the time that it takes is measured.
+    fn append(&mut self, bytes: &[u8]) -> io::Result<u64> {
+        let began = self.inner.options.clock.monotonic_ms();
+        let appended = self.writer.append(Kind::Commit, bytes);
+        let took = self.inner.options.clock.monotonic_ms().saturating_sub(began);
+        self.inner.options.metrics.observe(Histogram::StoreCommit, took);
+        appended
+    }
+
     fn write(&mut self, directory: &Commit, sections: &[&[u8]], class: Class) -> Outcome {
         let bytes = match body::encode(&self.inner.id, directory, sections) {
             Ok(bytes) => bytes,
@@ -516,13 +528,7 @@ impl Committer {
             self.queue(class).length = bytes.len();
         }
         let first = match self.place(bytes.len(), class) {
-            Ok(true) => {
-                let began = self.inner.options.clock.monotonic_ms();
-                let appended = self.writer.append(Kind::Commit, &bytes);
-                let took = self.inner.options.clock.monotonic_ms().saturating_sub(began);
-                self.inner.options.metrics.observe(Histogram::StoreCommit, took);
-                appended
-            }
+            Ok(true) => self.append(&bytes),
             Ok(false) => return Outcome::Full(None),
             Err(error) => Err(error),
         };
@@ -540,7 +546,7 @@ impl Committer {
         tracing::warn!(event = event::STORE_BLOCKED, %error, "the log cannot be written; going on in a new segment");
         // The failed segment takes no more frames, so this starts a new segment.
         let again = match self.place(bytes.len(), class) {
-            Ok(true) => self.writer.append(Kind::Commit, &bytes).map(|_| ()),
+            Ok(true) => self.append(&bytes).map(|_| ()),
             Ok(false) => Err(error),
             Err(error) => Err(error),
         };
@@ -584,6 +590,10 @@ impl Committer {
             shared.segments.insert(current.summary.number, segment);
         }
         drop(shared);
+        if !directory.sections.is_empty() {
+            // Readers wait for what is durable, whoever wrote it: steps and the store's own events have no proof there.
+            self.inner.durable.send_modify(|_| ());
+        }
         if !directory.cursors.is_empty() {
             self.inner.saved.send_modify(|n| *n += 1);
         }

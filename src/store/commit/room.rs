@@ -44,7 +44,8 @@ impl Committer {
     /// Whether a group that did not fit may fit now; `length` is the length of its frame at the last try.
     pub(super) fn has_place(&self, shared: &Shared, class: Class, length: usize) -> bool {
         let (used, cap) = room(shared, &self.inner.options, class);
-        used + self.inner.options.segment <= cap || class == Class::Steps && self.writer.fits(length, false)
+        used + self.inner.options.segment <= cap
+            || self.writer.fits(length, false) && (class != Class::Data || used <= cap)
     }
 
     /// Seals the current segment and starts the next.

@@ -302,3 +302,127 @@ fn the_log_holds_no_more_of_a_state_than_its_last_snapshot_and_the_changes_since
     let anew = Stepped::open(&options, vec![rule()]).unwrap();
     assert_eq!(memory(&anew), (vec![], vec![], false));
 }
+
+fn sums(store: &Store, records: u64) -> Vec<Part> {
+    let records = (0..records).map(|number| record(number, 1000)).collect();
+    vec![Part { stream: store.stream("sums"), generation: 1, in_flight: false, records }]
+}
+
+fn commit(stepped: &mut Stepped, step: Step) -> Result<Ticket, StepError> {
+    let committed = stepped.store.reader(QUERY).commit(step);
+    stepped.pass(1000);
+    committed
+}
+
+#[test]
+fn readers_are_woken_by_steps_and_by_events_of_the_store() {
+    let disk = SimDisk::new(25);
+    let (mut stepped, ..) = opened(&disk, &[]);
+    let mut durable = stepped.store.durable();
+    let step = Step { output: sums(&stepped.store, 1), ..Step::default() };
+    durable.mark_unchanged();
+    commit(&mut stepped, step).unwrap();
+    assert!(durable.has_changed().unwrap(), "a sink may wait for the output");
+    durable.mark_unchanged();
+    let (source, key) = ("s".into(), "k".into());
+    stepped.store.tell(&crate::telemetry::Event::SensorBack { source, key }, &crate::telemetry::Metrics::new());
+    stepped.pass(2000);
+    assert!(durable.has_changed().unwrap(), "no source has to commit for an event to reach the hub");
+}
+
+#[test]
+fn a_query_that_begins_at_the_newest_keeps_its_first_changes_over_a_restart() {
+    let disk = SimDisk::new(26);
+    let newest = || vec![ReaderRule { begin: Begin::Newest, ..rule() }];
+    let options = options(&disk);
+    let mut stepped = Stepped::open(&options, newest()).unwrap();
+    let stream = stepped.store.stream("readings");
+    stepped.store.offer(atom(stream, 0..10, 50)).unwrap();
+    stepped.pass(1000);
+    for change in [&b"one"[..], b"two"] {
+        let kept = Kept::Change(Bytes::from_static(change));
+        commit(&mut stepped, Step { inputs: vec![(stream, 11)], kept, ..Step::default() }).unwrap();
+    }
+    let handle = stepped.store.reader(QUERY);
+    assert_eq!(handle.streams(), [(stream, "readings".into())], "its state is no input");
+    assert_eq!(handle.backlog().records, 0);
+    stepped.close();
+    let again = Stepped::open(&options, newest()).unwrap();
+    let memory = again.store.reader(QUERY).memory().unwrap();
+    assert_eq!(memory.changes, [&b"one"[..], b"two"]);
+}
+
+#[test]
+fn a_step_that_is_given_up_as_a_whole_settles_for_queries_and_not_for_sources() {
+    let disk = SimDisk::new(27);
+    let newest = StreamRule { when_full: WhenFull::DropNewest, ..StreamRule::default() };
+    let (mut stepped, _, options) = opened(&disk, &[("sums", newest)]);
+    stepped.store.configure([rules(), vec![rule()]].concat(), options.rules());
+    let stream = stepped.store.stream("readings");
+    stepped.press(stream, 100);
+    let (durable, stepped_to) = (stepped.store.durable(), stepped.store.stepped());
+    let before = *durable.borrow();
+    let mut last = None;
+    for _ in 0..200 {
+        let step = Step { output: sums(&stepped.store, 20), ..Step::default() };
+        last = commit(&mut stepped, step).ok();
+    }
+    assert_eq!(*durable.borrow(), before, "no source is told that its data is safe");
+    assert!(stepped_to.borrow().covers(last.unwrap()));
+    let metrics = &stepped.store.inner.options.metrics;
+    assert!(metrics.get(crate::telemetry::Metric::StoreDropped) > 0);
+}
+
+#[test]
+fn a_step_is_refused_beyond_its_limits() {
+    let disk = SimDisk::new(28);
+    let capped = StreamRule { cap: Some(20_000), ..StreamRule::default() };
+    let (mut stepped, ..) = opened(&disk, &[("sums", capped)]);
+    let store = stepped.store.clone();
+    let input = |next| Step { inputs: vec![(store.stream("readings"), next)], ..Step::default() };
+    store.offer(atom(store.stream("readings"), 0..10, 50)).unwrap();
+    stepped.pass(1000);
+    commit(&mut stepped, input(6)).unwrap();
+    for next in [5, 12] {
+        let refused = commit(&mut stepped, input(next)).unwrap_err();
+        assert_eq!(refused.to_string(), format!("the stream `readings` cannot have been read up to sequence {next}"));
+    }
+    // An output with a cap of its own blocks its query, and no other.
+    for _ in 0..3 {
+        let _ = commit(&mut stepped, Step { output: sums(&store, 10), ..Step::default() });
+    }
+    let output = Step { output: sums(&store, 1), ..Step::default() };
+    assert!(matches!(commit(&mut stepped, output), Err(StepError::Full(_))));
+    // A snapshot in pieces has a limit.
+    let piece = |place| {
+        let piece = Bytes::from(vec![7; 1 << 20]);
+        Step { kept: Kept::Snapshot { piece, place }, ..Step::default() }
+    };
+    commit(&mut stepped, piece(Place::First)).unwrap();
+    for _ in 0..3 {
+        commit(&mut stepped, piece(Place::Middle)).unwrap();
+    }
+    assert!(matches!(commit(&mut stepped, piece(Place::Last)), Err(StepError::SnapshotTooLarge)));
+    commit(&mut stepped, piece(Place::Whole)).unwrap();
+}
+
+#[test]
+fn after_a_change_of_the_configuration_a_stream_may_have_another_kind_of_writer() {
+    let disk = SimDisk::new(29);
+    let (mut stepped, _, options) = opened(&disk, &[]);
+    let store = stepped.store.clone();
+    let stream = store.stream("sums");
+    store.offer(atom(stream, 0..3, 50)).unwrap();
+    let step = || Step { output: sums(&store, 1), ..Step::default() };
+    assert!(matches!(commit(&mut stepped, step()), Err(StepError::OtherWriter(_))));
+    store.offer(atom(stream, 3..4, 50)).unwrap();
+    store.configure(vec![rule()], options.rules());
+    let refused = store.reader(QUERY).commit(step());
+    assert!(matches!(refused, Err(StepError::Full(_))), "what sources offered is not durable yet");
+    stepped.pass(1000);
+    commit(&mut stepped, step()).unwrap();
+    assert!(matches!(store.offer(atom(stream, 4..5, 50)), Err(OfferError::OtherWriter(_))));
+    let sequences: Vec<u64> =
+        read_all(&mut store.reader_at(stream, 1)).0.iter().map(|(_, sequence, _)| *sequence).collect();
+    assert_eq!(sequences, [1, 2, 3, 4, 5]);
+}
