@@ -1,9 +1,9 @@
-//! Assembly: a checked configuration becomes running parts. No data passes through here.
+//! Assembly: turns a checked configuration into running parts. No data passes through here.
 //!
-//! A `part` is a source with its intake, or a sink with its courier; the `supervisor` keeps all of them running, and
-//! a change of the configuration (`plan`) touches only what changed. Upstream and downstream meet only in the
-//! store. At stop the sources end first, then what they handed over is committed, then the sinks get a short time
-//! for what is left.
+//! A `part` is a source with its intake, or a sink with its courier. The `supervisor` keeps all parts running. A
+//! change of the configuration (`plan`) touches only the parts that changed. Upstream and downstream meet only in
+//! the store. At a stop the sources end first, and the data that they handed over is committed. Then the sinks get
+//! a short time for the records that are left.
 
 mod part;
 mod place;
@@ -24,18 +24,18 @@ use std::sync::Arc;
 use std::time::Duration;
 use supervisor::Supervisor;
 
-/// Labels of numbers that belong to parts.
+/// The labels of metrics that belong to a source or a sink.
 const SOURCE: &str = "source";
 const SINK: &str = "sink";
-/// How often all metrics are logged.
+/// The interval at which all metrics are logged.
 pub const STATUS: Duration = Duration::from_secs(60);
-/// How often the machine's clock is looked at.
+/// The interval at which the machine's clock is checked.
 const CLOCK: Duration = Duration::from_secs(1);
-/// Sources get this long to say good-bye to their peers.
+/// The time that sources have at a stop to end the connections to their peers.
 const SOURCES: Duration = Duration::from_secs(5);
-/// Sinks get this long for a batch under way and for closing their files and connections.
+/// The time that sinks have at a stop for a batch in flight, and for closing their files and connections.
 const SINKS: Duration = Duration::from_secs(20);
-/// How often it is looked whether everything was delivered.
+/// The interval of the check whether everything was delivered.
 const DRAIN_POLL: Duration = Duration::from_millis(20);
 
 /// A running agent.
@@ -48,7 +48,7 @@ pub struct Agent {
     watching: tokio::task::JoinHandle<()>,
 }
 
-/// What every part is given.
+/// The store, the clock and the metrics that every part is given.
 #[derive(Debug, Clone)]
 struct Around {
     store: Store,
@@ -57,23 +57,23 @@ struct Around {
 }
 
 impl Around {
-    /// Tells the user of an event of a part.
+    /// Reports an event of a part to the user.
     fn tell(&self, id: &PartId, event: &Event) {
         let (kind, name) = id.label();
         self.store.tell(event, &self.metrics.part(kind, name));
     }
 }
 
-/// What is left when an agent has stopped.
+/// The state that an agent leaves when it has stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Left {
-    /// By the sink that is furthest behind.
+    /// The undelivered records of the sink that is furthest behind.
     pub backlog: Backlog,
-    /// Records that were made durable while it ran.
+    /// The number of records that became durable while the agent ran.
     pub durable: u64,
-    /// Records that were delivered while it ran.
+    /// The number of records that were delivered while the agent ran.
     pub delivered: u64,
-    /// The store took everything that it was given to the end.
+    /// Whether the store wrote everything that it was given, to the end.
     pub is_sound: bool,
 }
 
@@ -105,8 +105,8 @@ impl Agent {
         Ok((Self { config, around, supervisor, watching }, findings))
     }
 
-    /// Goes over to another configuration: parts that changed are stopped in order and started anew, all others
-    /// go on as if nothing had happened.
+    /// Changes to another configuration. Parts that changed are stopped in order and started again; all other parts
+    /// keep running.
     ///
     /// # Errors
     /// The keys that can only change at a restart; nothing was changed then.
@@ -115,7 +115,7 @@ impl Agent {
         config.generation = self.config.generation + u64::from(!plan.is_empty());
         self.stop_parts(|id| plan.stop.contains(id) && matches!(id, PartId::Source(_)), SOURCES).await;
         self.stop_parts(|id| plan.stop.contains(id), SINKS).await;
-        // The new readers are known before anything is written for them.
+        // The store knows the new readers before anything is written for them.
         let readers = config.sinks.iter().map(|sink| sink.reader.clone()).collect();
         self.around.store.configure(readers, options(&config, &self.around.clock, &self.around.metrics).rules());
         self.config = config;
@@ -134,13 +134,13 @@ impl Agent {
         Ok(plan)
     }
 
-    /// How each part is, as it says itself.
+    /// The health of each part, as the part itself reports it.
     #[must_use]
     pub fn health(&self) -> Vec<(PartId, Status)> {
         self.supervisor.status()
     }
 
-    /// Logs all numbers: of the agent, and of each part with its health and what waits for it.
+    /// Logs all metrics: those of the agent, and those of each part with its health and its backlog.
     pub fn log_status(&self) {
         tracing::info!(event = event::STATUS, "{}", self.around.metrics.line());
         let now_ms = self.around.clock.now().wall_ms;
@@ -178,24 +178,24 @@ impl Agent {
         &self.config
     }
 
-    /// Returns when nothing can be stored any more: the process is to end and to be started anew.
+    /// Returns when nothing can be stored any more. The process must then end and be started again.
     pub async fn failed(&self) {
         self.around.store.failed().await;
     }
 
-    /// Its numbers.
+    /// The metrics of the agent.
     #[must_use]
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.around.metrics
     }
 
-    /// What its slowest sink has not delivered.
+    /// The records that the slowest sink has not delivered.
     #[must_use]
     pub fn backlog(&self) -> Backlog {
         slowest(&self.config, &self.around.store)
     }
 
-    /// Stops in order: sources, store, sinks; what can be delivered in `drain` is delivered.
+    /// Stops the sources, waits at most `drain` for deliveries, stops the sinks and closes the store.
     pub async fn stop(mut self, drain: Duration) -> Left {
         tracing::info!(event = event::STOPPING, "stopping");
         self.log_status();
@@ -241,7 +241,7 @@ impl Agent {
     }
 }
 
-/// Says what the store is, and what waits in it.
+/// Logs which store was opened, and the backlog of each sink.
 fn tell_store(config: &Config, store: &Store) {
     let state = config.state.display().to_string();
     let kind = if store.is_new() { "a new store" } else { "a store that was there" };
@@ -254,7 +254,7 @@ fn tell_store(config: &Config, store: &Store) {
     }
 }
 
-/// Says what waits for a sink, and when it is new to a store that has something.
+/// Logs the backlog of a sink. Warns when the sink is new and the store already has records for it.
 fn tell_sink(sink: &Sink, store: &Store) {
     let Backlog { records, bytes, .. } = store.reader(&sink.name).backlog();
     let waits = people::size(bytes);
@@ -275,7 +275,7 @@ fn tell_sink(sink: &Sink, store: &Store) {
     }
 }
 
-/// What the sink that is furthest behind has not delivered.
+/// The undelivered records of the sink that is furthest behind.
 fn slowest(config: &Config, store: &Store) -> Backlog {
     let all = config.sinks.iter().map(|sink| store.reader(&sink.name).backlog());
     all.max_by_key(|backlog| backlog.records).unwrap_or_default()
@@ -295,7 +295,7 @@ fn options(config: &Config, clock: &Clock, metrics: &Arc<Metrics>) -> Options {
     }
 }
 
-/// Tells when the machine's clock is set.
+/// Tells the store when the machine's clock was set.
 async fn watch_clock(clock: Clock, store: Store) {
     let mut offset = clock.now().offset_ms();
     loop {
@@ -304,7 +304,7 @@ async fn watch_clock(clock: Clock, store: Store) {
         if now.abs_diff(offset) >= clock::JUMP_MS {
             store.clock_set(now.saturating_sub(offset));
         }
-        // What is less is how clocks are kept right: it adds up to nothing.
+        // Smaller steps keep the clock right. They must not add up to a jump.
         offset = now;
     }
 }

@@ -1,4 +1,4 @@
-//! What a part is: a source with its intake, or a sink with its courier, as the supervisor begins and ends them.
+//! A part is a source with its intake, or a sink with its courier. The supervisor starts and stops parts.
 
 use super::supervisor::{Attempt, Begin, PartId, Supervisor};
 use super::{Around, SINK, SOURCE};
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 
-/// A source that waits for the store for longer says so.
+/// A source that waits longer than this for the store reports it.
 const SOON: Duration = Duration::from_secs(1);
 
 /// Begins a part that the configuration names.
@@ -34,10 +34,11 @@ pub fn begin(supervisor: &mut Supervisor, id: &PartId, config: &Config, around: 
     }
 }
 
-/// A source with its intake, until both have ended.
+/// Runs a source with its intake until both have ended.
 async fn feed(source: Source, generation: u64, around: Around, mut stop: Stop, health: Reporter) -> Result<(), String> {
     let Around { store, clock, metrics } = around;
-    // What a run before handed over may still be on its way: to begin before it is safe would read it again.
+    // Frames of an earlier run may still be on their way to the disk. A source that begins before they are safe
+    // would read them again.
     let mut caught_up = std::pin::pin!(store.caught_up());
     tokio::select! {
         () = &mut caught_up => {}
@@ -63,7 +64,7 @@ async fn feed(source: Source, generation: u64, around: Around, mut stop: Stop, h
     let context = source::Context { name, giver, positions, stop, metrics: metrics.clone(), health: health.clone() };
     let mut pair = JoinSet::new();
     let running = pair.spawn(source.settings.run(context));
-    // Whoever stops this part waits until nobody can report for it any more.
+    // The supervisor waits until all reporters of a part are gone. This one lives as long as the intake.
     let alive = health.clone();
     let intake = intake::run(rule, taker, store.clone(), clock, metrics);
     pair.spawn(async move {
@@ -72,7 +73,8 @@ async fn feed(source: Source, generation: u64, around: Around, mut stop: Stop, h
     });
     let mut failed = Ok(());
     while let Some(ended) = pair.join_next().await {
-        // A source at rest would not notice that its intake is gone; the intake settles what it has.
+        // A source without new data would not notice that its intake is gone. The intake settles the frames that it
+        // has.
         if let Err(error) = ended
             && failed.is_ok()
         {
@@ -85,7 +87,7 @@ async fn feed(source: Source, generation: u64, around: Around, mut stop: Stop, h
     failed
 }
 
-/// A sink with its courier.
+/// Runs a sink with its courier.
 fn deliver(
     sink: &Sink,
     device: &str,

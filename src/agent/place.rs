@@ -1,11 +1,11 @@
-//! Where the store is: what a person should know of the place before it matters.
+//! Warnings about the place of the store, before the place causes a problem.
 
 use crate::platform::disk::{filesystem, room};
 use crate::telemetry::event;
 use crate::telemetry::people;
 use std::path::Path;
 
-/// Before the store is made: a folder that is made together with its parent may be a missing mount.
+/// Warns before the store is made: a folder that is made together with its parent may be a missing mount.
 pub fn before(state: &Path) {
     if let Some(parent) = state.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.is_dir()) {
         let (state, parent) = (state.display().to_string(), parent.display().to_string());
@@ -18,7 +18,7 @@ pub fn before(state: &Path) {
     }
 }
 
-/// When it is there: what the filesystem is, and whether the cap fits.
+/// Warns when the store is there: about an unsuitable filesystem, and a `cap` that is more than the disk has.
 pub fn after(state: &Path, cap: u64) {
     let shown = state.display().to_string();
     if let Some((kind, why)) = filesystem(state) {

@@ -1,18 +1,18 @@
-//! From one configuration to another: which parts stop, which start, which go on untouched. Pure.
+//! Compares two configurations: which parts stop, which start, and which keep running. Pure.
 
 use super::supervisor::PartId;
 use crate::config::Config;
 
-/// What a change of the configuration means for a running agent.
+/// The effect of a changed configuration on a running agent.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Plan {
-    /// Parts that are gone, or changed: they stop first.
+    /// Parts that were removed or changed. They stop first.
     pub stop: Vec<PartId>,
-    /// Parts that are new, or changed.
+    /// Parts that are new or changed. They start after the others have stopped.
     pub start: Vec<PartId>,
-    /// Parts that go on as if nothing had happened.
+    /// Parts that keep running.
     pub keep: Vec<PartId>,
-    /// The rules of the store, or who reads it.
+    /// Whether the rules of the store or its readers change.
     pub store: bool,
 }
 
@@ -43,7 +43,7 @@ pub fn plan(old: &Config, new: &Config) -> Result<Plan, Vec<&'static str>> {
     let mut plan = Plan::default();
     let is_same = |id: &PartId| match id {
         PartId::Source(name) => old.source(name) == new.source(name),
-        // Every event says which device it comes from.
+        // Every event contains the device's name, so a new name restarts every sink.
         PartId::Sink(name) => old.sink(name) == new.sink(name) && old.device == new.device,
     };
     let (before, after) = (parts_of(old), parts_of(new));

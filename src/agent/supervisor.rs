@@ -1,7 +1,7 @@
-//! Keeps the parts running: one mechanism for every source and sink.
+//! Keeps the parts running, with one mechanism for every source and sink.
 //!
-//! Invariants: a part that ends or panics without being asked is started again, later each time; each of its
-//! changes is known by its health; a stop is never delayed by a restart that waits.
+//! Invariants: a part that ends or panics without being asked is started again, each time after a longer wait;
+//! every change of a part shows in its health; a waiting restart never delays a stop.
 
 use super::{Around, SINK, SOURCE};
 use crate::flow::health::{Health, Reporter, Status};
@@ -16,12 +16,13 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// A part that failed starts again after this long, in milliseconds; doubled up to the limit.
+/// The upper limit of the first wait before a failed part starts again, in milliseconds. It doubles with each
+/// failure up to `RESTART_LIMIT_MS`.
 const RESTART_MS: u64 = 1000;
 const RESTART_LIMIT_MS: u64 = 60_000;
-/// What was cut off is gone after this long at most.
+/// The longest wait for the end of tasks that were aborted.
 const GONE: Duration = Duration::from_secs(2);
-/// A part that ran for this long is no part that fails at once.
+/// A part that ran for this long starts again after the shortest wait.
 const STEADY: Duration = Duration::from_secs(60);
 
 /// A source or a sink.
@@ -34,7 +35,7 @@ pub enum PartId {
 }
 
 impl PartId {
-    /// The label of its numbers, and its value: `source` and the source's name, for example.
+    /// The label of the part's metrics and its value: `source` and the source's name, for example.
     pub(super) fn label(&self) -> (&'static str, &str) {
         match self {
             Self::Source(name) => (SOURCE, name),
@@ -50,7 +51,7 @@ impl fmt::Display for PartId {
     }
 }
 
-/// One run of a part: it ends when it is asked to, or says why it failed.
+/// One run of a part. It ends when it is asked to, or returns the reason of its failure.
 pub(super) type Attempt = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 /// Begins a run of a part.
 pub(super) type Begin = Arc<dyn Fn(Stop, Reporter) -> Attempt + Send + Sync>;
@@ -67,12 +68,12 @@ struct Part {
 #[derive(Debug, Default)]
 pub(super) struct Supervisor {
     parts: BTreeMap<PartId, Part>,
-    /// Where failures are told; only in the log without it.
+    /// The store and the metrics for reports of failures. Without them, failures are only in the log.
     around: Option<Around>,
 }
 
 impl Supervisor {
-    /// Without parts; failures are told to the user of this agent.
+    /// A supervisor without parts. It reports failures to the user of this agent.
     pub fn new(around: Around) -> Self {
         Self { parts: BTreeMap::new(), around: Some(around) }
     }
@@ -87,7 +88,7 @@ impl Supervisor {
         self.parts.insert(id, Part { stop: sender, task, status });
     }
 
-    /// Asks parts to stop and waits for them; those that did not end within `patience`.
+    /// Asks parts to stop and waits for them. Returns the parts that did not end within `patience`.
     pub async fn stop(&mut self, is_meant: impl Fn(&PartId) -> bool, patience: Duration) -> Vec<PartId> {
         let meant: Vec<PartId> = self.parts.keys().filter(|id| is_meant(id)).cloned().collect();
         let mut stopping: Vec<(PartId, Part)> =
@@ -102,7 +103,7 @@ impl Supervisor {
             let in_time = tokio::time::timeout_at(until, ended).await.is_ok();
             if !in_time {
                 part.task.shutdown().await;
-                // Its tasks are gone when nobody can report for it any more.
+                // The tasks of a part are gone when nobody holds a reporter of the part any more.
                 let gone = async { while part.status.changed().await.is_ok() {} };
                 let _ = tokio::time::timeout(GONE, gone).await;
                 late.push(id.clone());
@@ -111,7 +112,7 @@ impl Supervisor {
         late
     }
 
-    /// How each part is.
+    /// The health of each part.
     pub fn status(&self) -> Vec<(PartId, Status)> {
         self.parts.iter().map(|(id, part)| (id.clone(), part.status.borrow().clone())).collect()
     }
@@ -121,9 +122,9 @@ async fn keep_running(id: PartId, begin: Begin, mut stop: Stop, reporter: Report
     let mut failures = 0;
     loop {
         let started = Instant::now();
-        // Aborted with this task, when a stop takes too long.
+        // The task of this run is aborted together with this task when a stop takes too long.
         let mut attempt = JoinSet::new();
-        // Also what panics before there is a future is an end that is told.
+        // `begin` is called inside the task, so that its panic is reported like any other end.
         let (begin, stop_it, health) = (begin.clone(), stop.clone(), reporter.clone());
         attempt.spawn(async move { begin(stop_it, health).await });
         let ended = attempt.join_next().await;

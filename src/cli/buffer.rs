@@ -1,4 +1,4 @@
-//! `forebay buffer`: looking into a store, beside a running agent too; mending a stopped one.
+//! `forebay buffer`: shows a store, also beside a running agent; repairs a stopped store.
 
 use super::{fail, place};
 use crate::encode::ndjson;
@@ -19,7 +19,7 @@ pub(super) struct Arguments {
     what: What,
 }
 
-/// More positions of a source than this are told as a number.
+/// With more positions of a source than this, only their number is shown.
 const SHOWN: usize = 8;
 
 #[derive(Debug, clap::Subcommand)]
@@ -121,7 +121,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
-        // Whoever read our output has seen enough.
+        // The reader of the output has closed it: it has seen enough.
         Err(Failure::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(failure) => fail(2, format_args!("{failure}")),
     }
@@ -155,7 +155,7 @@ fn list(view: &View) -> Result<bool, Failure> {
             let state = match (reader.is_configured, reader.has_begun) {
                 (true, true) => format!("{behind} not delivered"),
                 (true, false) => format!("{behind} not delivered: it has delivered nothing yet"),
-                // What waits for nobody is no backlog.
+                // Records that wait for a reader that is not configured are no backlog.
                 (false, _) => "not configured: holds nothing back (`buffer forget` takes it off this list)".into(),
             };
             writeln!(out, "  reader {:<19} next {:>7}, {state}", reader.name, reader.next)?;
@@ -238,12 +238,12 @@ fn export(dir: &Path, view: &View, stream: Option<&str>, from: u64, to: u64) -> 
         for (sequence, record) in section.records().filter(|(sequence, _)| *sequence <= to) {
             line.clear();
             ndjson::line(&mut line, sequence, &record);
-            // One object: the stream and the epoch in front of what a body's line has.
+            // One JSON object: the stream and the epoch come before the members of a body's line.
             out.write_all(&head.as_bytes()[..head.len() - 1])?;
             out.write_all(b",")?;
             out.write_all(&line[1..])?;
         }
-        // With one stream nothing is behind its last sequence; with several the next one follows.
+        // With one stream, no more records follow its last sequence. With several, the next stream follows.
         Ok(stream.is_none() || section.head.last() < to)
     })?;
     out.flush()?;
@@ -316,7 +316,7 @@ fn trim(dir: &Path, view: &View, stream: &str, before: Option<u64>, older: Optio
                 |name| name == stream,
                 0,
                 |_, section: Section| {
-                    // What arrived before the clock was set is old if something behind it is.
+                    // A record that arrived before the clock was set is old if a later record is old.
                     if !clock::is_credible(section.head.arrival_max) {
                         unknown += u64::from(section.head.count);
                         return Ok(true);
@@ -340,7 +340,7 @@ fn trim(dir: &Path, view: &View, stream: &str, before: Option<u64>, older: Optio
     Ok(true)
 }
 
-/// How long ago something arrived; `?` when this machine's clock was not set then, or is not now.
+/// The age of a record; `?` when this machine's clock was not set at the arrival, or is not set now.
 fn age_of(arrival_ms: i64) -> String {
     let now = clock::wall_ms();
     if clock::is_credible(now) && clock::is_credible(arrival_ms) { age(now - arrival_ms) } else { "?".into() }

@@ -52,7 +52,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
-/// Tries every source; exit 1 when one cannot be reached.
+/// Tries to reach every source. The exit code is 1 when one cannot be reached.
 fn connect(config: &Config) -> ExitCode {
     let runtime = match runtime() {
         Ok(runtime) => runtime,

@@ -1,4 +1,5 @@
-//! Reads what the hub holds as any consumer would: an AMQP message, gzip where it says so, one JSON object a line.
+//! Reads the events of the hub as any consumer would: an AMQP message, gzip if the message says so, one JSON object
+//! a line.
 
 use crate::hub::{Hub, Stored};
 use fe2o3_amqp_types::messaging::message::DecodeIntoMessage;
@@ -10,11 +11,11 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::Arc;
 
-/// Remembers how far it has read.
+/// A consumer that remembers the next sequence of each partition.
 #[derive(Debug, Default)]
 pub(super) struct Consumer(BTreeMap<u16, u64>);
 
-/// An event of ours.
+/// An event that was made by Forebay.
 #[derive(Debug)]
 pub(super) struct Seen {
     about: ApplicationProperties,
@@ -23,7 +24,7 @@ pub(super) struct Seen {
 }
 
 impl Consumer {
-    /// What is new, with its partition.
+    /// The events since the last call, with their partitions.
     pub fn take(&mut self, hub: &Hub, name: &str) -> Vec<(u16, Arc<Stored>)> {
         let mut new = Vec::new();
         for partition in 0..hub.partitions() {
@@ -36,7 +37,7 @@ impl Consumer {
 }
 
 impl Seen {
-    /// None when it is none of ours.
+    /// Decodes an event; `None` when Forebay did not make it.
     pub fn of(event: &Stored) -> Option<Self> {
         let reader = SliceReader::new(&event.message);
         let message: Message<Body<Value>> =
@@ -68,12 +69,12 @@ impl Seen {
         }
     }
 
-    /// Bytes of the body as it came.
+    /// The number of bytes of the body, as it arrived.
     pub fn body_bytes(&self) -> usize {
         self.body.len()
     }
 
-    /// Its records; none when the body is not as it says.
+    /// The records of the event; `None` when the body is not in the form that its properties name.
     pub fn records(&self) -> Option<Vec<serde_json::Value>> {
         let mut text = String::new();
         if self.is_packed {

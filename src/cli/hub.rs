@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// What has come is printed this often.
+/// The interval at which new events are printed.
 const LOOK: Duration = Duration::from_millis(200);
 
 #[derive(Debug, clap::Args)]
@@ -114,7 +114,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
-/// Prints what comes.
+/// Prints the events that arrive.
 #[derive(Default)]
 struct Printer(BTreeMap<String, Consumer>);
 

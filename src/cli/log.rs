@@ -1,4 +1,4 @@
-//! Where log lines go, and in which form.
+//! The destination and the form of log lines.
 
 use std::fs::File;
 use std::io::IsTerminal;
@@ -24,9 +24,10 @@ pub(super) enum Format {
     Journald,
 }
 
-/// Begins to log. Without a format: to the journal, where standard error is connected to it; as text elsewhere.
+/// Begins to log. Without a format, log lines go to the journal if standard error is connected to it, and as text
+/// to standard error otherwise.
 pub(super) fn begin(level: LevelFilter, format: Option<Format>) {
-    // The libraries log every lost connection as an error; we say it ourselves, with what it means.
+    // The libraries log every lost connection as an error. Forebay reports it itself, with its meaning.
     let quiet = ["rumqttd", "rumqttc"].map(|target| (target, LevelFilter::OFF));
     let filter = Targets::new().with_default(level).with_targets(quiet);
     let is_journal = format == Some(Format::Journald) || format.is_none() && is_connected_to_journal();
@@ -45,13 +46,13 @@ pub(super) fn begin(level: LevelFilter, format: Option<Format>) {
 }
 
 fn to_stderr<S: Subscriber + for<'a> LookupSpan<'a>>(format: Format) -> Box<dyn Layer<S> + Send + Sync> {
-    // See https://no-color.org: any value but an empty one asks for none.
+    // See https://no-color.org: any value except an empty one asks for no colours.
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal() && !no_color)
         .with_target(false)
-        // What cannot be written is not told where it could not be written.
+        // A line that cannot be written causes no second line on the same output.
         .log_internal_errors(false);
     match format {
         Format::Text | Format::Journald => lines.boxed(),
@@ -60,7 +61,7 @@ fn to_stderr<S: Subscriber + for<'a> LookupSpan<'a>>(format: Format) -> Box<dyn 
     }
 }
 
-/// Whether standard error is the journal's: `JOURNAL_STREAM` has its device and inode (systemd.exec(5)).
+/// Whether standard error is connected to the journal: `JOURNAL_STREAM` has its device and inode (systemd.exec(5)).
 fn is_connected_to_journal() -> bool {
     let Some(stream) = std::env::var("JOURNAL_STREAM").ok() else { return false };
     let stderr = std::io::stderr().as_fd().try_clone_to_owned().map(File::from).and_then(|file| file.metadata());

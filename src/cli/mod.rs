@@ -2,8 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 problems were found or the work failed, 2 wrong use or unreadable input.
 
-/// A line for whoever called. When nobody reads any more (`forebay check FILE | head -1`) the command ends:
-/// there is nobody to tell.
+/// Prints a line for the caller. When nobody reads any more (`forebay check FILE | head -1`), the command ends.
 macro_rules! say {
     ($($text:tt)*) => {
         $crate::cli::print(format_args!($($text)*))
@@ -93,7 +92,7 @@ pub fn main() -> ExitCode {
         (false, 1) => LevelFilter::DEBUG,
         (false, _) => LevelFilter::TRACE,
     };
-    // What goes wrong there goes wrong on purpose.
+    // The demo and the benchmarks cause failures on purpose, so only errors are logged.
     let prints = match arguments.command {
         #[cfg(feature = "lab")]
         Command::Demo(_) => true,
@@ -102,7 +101,7 @@ pub fn main() -> ExitCode {
         _ => false,
     };
     let level = if prints && arguments.verbose == 0 { LevelFilter::ERROR } else { level };
-    // That one prints what is told of the way to the target instead.
+    // `send-test` prints the steps to the target instead of log lines.
     if !matches!(arguments.command, Command::SendTest(_)) {
         log::begin(level, arguments.log_format);
     }
@@ -128,25 +127,25 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).max_blocking_threads(8).enable_all().build()
 }
 
-/// See `say`.
+/// Prints a line on standard output. See `say`.
 fn print(text: std::fmt::Arguments<'_>) {
     if let Err(error) = writeln!(std::io::stdout().lock(), "{text}") {
         if error.kind() == std::io::ErrorKind::BrokenPipe {
             std::process::exit(0);
         }
-        // A full disk, for one: what was to be told is not there.
+        // The output was not written, for example because the disk is full.
         print_error(format_args!("forebay: cannot write the output: {error}"));
         std::process::exit(2);
     }
 }
 
-/// See `complain`.
+/// Prints a line on the error output. See `complain`.
 fn print_error(text: std::fmt::Arguments<'_>) {
-    // If nobody reads that either, the exit code says it.
+    // If nobody reads the error output either, the exit code shows the failure.
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
-/// Says what went wrong, for a person.
+/// Prints an error for a person, and returns the exit code.
 fn fail(code: u8, message: impl std::fmt::Display) -> ExitCode {
     complain!("forebay: {message}");
     ExitCode::from(code)

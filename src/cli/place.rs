@@ -1,4 +1,4 @@
-//! Where the configuration is, said in the same way to every command.
+//! Finds and reads the configuration, in the same way for every command.
 
 use super::fail;
 use crate::config::{self, Config, Options, System};
@@ -40,7 +40,7 @@ impl Place {
     }
 }
 
-/// Reads a configuration, or says what is wrong with it; the exit code then.
+/// Reads a configuration. If it is not good, prints the problems and returns the exit code.
 pub(super) fn load(path: &Path) -> Result<Config, ExitCode> {
     let (config, notes) = read(path, false)?.map_err(|report| {
         complain!("{}:\n{report}", path.display());
@@ -50,7 +50,8 @@ pub(super) fn load(path: &Path) -> Result<Config, ExitCode> {
     Ok(config)
 }
 
-/// The state directory: as it is given, or as a configuration says; the usual one where none is given.
+/// The state directory: the given one, or the one that the given configuration names. Without either, the usual
+/// configuration names it.
 pub(super) fn state(given: Option<&PathBuf>) -> Result<PathBuf, ExitCode> {
     let no_directory = |path: &Path| fail(2, format_args!("{} is not a directory", path.display()));
     let dir = match given {
@@ -71,14 +72,14 @@ pub(super) fn state(given: Option<&PathBuf>) -> Result<PathBuf, ExitCode> {
 /// What was read: the configuration and its notes, or all problems.
 type Loaded = Result<(Config, config::Notes), Report>;
 
-/// Reads a configuration; the exit code where the file cannot be read.
+/// Reads a configuration. Returns the exit code when the file cannot be read.
 pub(super) fn read(path: &Path, without_secrets: bool) -> Result<Loaded, ExitCode> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| fail(2, format_args!("cannot read {}: {error}", path.display())))?;
     Ok(config::load_with(&text, &System, Options { path: Some(path), without_secrets }))
 }
 
-/// Logs what is allowed, and most often a mistake.
+/// Logs settings that are allowed, but most often a mistake.
 pub(super) fn warn(warnings: &Report) {
     for warning in warnings.problems() {
         let (line, hint) = (warnings.position(warning).line, &warning.hint);

@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// What is left at stop is delivered if it takes no longer.
+/// The time at the stop for delivering the records that are left.
 const DRAIN: Duration = Duration::from_secs(5);
-/// Work on files that is under way at the very end is waited for no longer.
+/// The time at the very end for work on files that is still in progress.
 const LAST_WORK: Duration = Duration::from_secs(5);
 
 #[derive(Debug, clap::Args)]
@@ -27,15 +27,17 @@ pub(super) struct Arguments {
     state: Option<PathBuf>,
 }
 
-/// glibc gives every thread an arena of its own, which costs 5 MB here and gains nothing.
+/// The variable that limits glibc's memory arenas. An arena of its own for every thread costs 5 MB here and gains
+/// nothing.
 const ARENAS: &str = "MALLOC_ARENA_MAX";
 
-/// Begins again with one arena: the C library reads the setting before `main`. Same process id.
+/// Starts the program again with one arena, because the C library reads the setting before `main`. The process id
+/// stays.
 fn with_one_arena() {
     if std::env::var_os(ARENAS).is_none()
         && let Ok(program) = std::env::current_exe()
     {
-        // It returns only when it fails; then we go on with a little more memory.
+        // `exec` returns only when it fails. Then Forebay goes on with a little more memory.
         let _ = std::process::Command::new(program).args(std::env::args_os().skip(1)).env(ARENAS, "1").exec();
     }
 }
@@ -57,13 +59,13 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     }
     let done = runtime().map_err(|error| error.to_string()).and_then(|runtime| {
         let done = runtime.block_on(serve(config, &path, arguments.state.as_deref()));
-        // A read of a file system that hangs is not waited for.
+        // The end does not wait for a read of a file system that hangs.
         runtime.shutdown_timeout(LAST_WORK);
         done
     });
     match done {
         Ok(true) => ExitCode::SUCCESS,
-        // Nothing more can be stored: whoever keeps services running starts us anew.
+        // Nothing more can be stored. The service manager must start Forebay again.
         Ok(false) => ExitCode::from(70),
         Err(error) => fail(1, error),
     }
@@ -72,7 +74,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 /// Runs the agent until a stop is asked for; false when the store has failed.
 async fn serve(config: Config, path: &Path, state: Option<&Path>) -> Result<bool, String> {
     let text = |error: std::io::Error| error.to_string();
-    // Before anything is opened: a stop during a long start is one in order, too.
+    // The handlers are installed before anything is opened, so that a stop during a long start is orderly, too.
     let mut stop = std::pin::pin!(signals::stop_requested().map_err(text)?);
     let mut reload = Reload::new().map_err(text)?;
     signals::ignore_others().map_err(text)?;

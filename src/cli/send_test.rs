@@ -19,9 +19,9 @@ use tracing::{Event, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::{Context, SubscriberExt};
 
-/// Somebody who waits is told so after this long, and again and again.
+/// A user who waits gets a line after this long, again and again.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// Consumers tell it from data by this.
+/// The stream of the test event, by which consumers tell it from data.
 const STREAM: &str = "forebay.test";
 
 #[derive(Debug, clap::Args)]

@@ -1,20 +1,20 @@
-//! What systemd is told: that the agent is ready, alive, and how its parts are. All of it is read off the parts'
-//! own health. Outside of systemd nothing is sent.
+//! The messages to systemd: that the agent is ready, that it is alive, and the state of its parts. The state comes
+//! from the health that the parts report. Without systemd nothing is sent.
 
 use crate::agent::{Agent, PartId};
 use crate::flow::health::Status;
 use sd_notify::NotifyState;
 use std::time::Duration;
 
-/// The status line is sent this often.
+/// The interval at which the status line is sent.
 const STATUS: Duration = Duration::from_secs(10);
-/// systemd shows one line.
+/// The most bytes of the status line, because systemd shows one line.
 const MOST_STATUS_BYTES: usize = 500;
 
-/// The service manager.
+/// The connection to the service manager.
 #[derive(Debug)]
 pub(super) struct Systemd {
-    /// How long the manager waits for a sign of life, where it watches.
+    /// The time that the manager waits for a sign of life, if it watches the agent.
     watchdog: Option<Duration>,
 }
 
@@ -23,7 +23,7 @@ impl Systemd {
         Self { watchdog: sd_notify::watchdog_enabled() }
     }
 
-    /// How often `alive` is to be called: in half the time that the watchdog waits.
+    /// The interval for calls of `alive`: at most half of the time that the watchdog waits.
     pub fn interval(&self) -> Duration {
         self.watchdog.map_or(STATUS, |limit| (limit / 2).min(STATUS)).max(Duration::from_millis(10))
     }
@@ -43,7 +43,7 @@ impl Systemd {
         }
     }
 
-    /// Gives signs of life while something takes its time.
+    /// Sends signs of life until the work is done.
     pub async fn alive_while<T>(&self, work: impl Future<Output = T>) -> T {
         let mut work = std::pin::pin!(work);
         let mut tick = tokio::time::interval(self.interval());
@@ -58,7 +58,7 @@ impl Systemd {
     }
 
     pub fn reloading() {
-        // The manager wants to know when it began, by the clock that it has too.
+        // The manager needs the time at which the reload began, on the clock that both share.
         match NotifyState::monotonic_usec_now() {
             Ok(now) => send(&[NotifyState::Reloading, now]),
             Err(_) => send(&[NotifyState::Reloading]),
@@ -71,13 +71,13 @@ impl Systemd {
 }
 
 fn send(states: &[NotifyState<'_>]) {
-    // Without a manager there is nobody to tell; one that does not listen is no reason to stop.
+    // Without a manager there is nobody to notify. A manager that does not listen is no reason to stop.
     if let Err(error) = sd_notify::notify(states) {
         tracing::debug!(%error, "systemd cannot be told");
     }
 }
 
-/// `2 of 3 up; sink.hub waiting: connection refused`.
+/// The status line: `2 of 3 up; sink.hub waiting: connection refused`.
 fn line(parts: &[(PartId, Status)]) -> String {
     let up = parts.iter().filter(|(_, status)| status.health.is_good()).count();
     let mut line = format!("{up} of {} up", parts.len());

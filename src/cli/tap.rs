@@ -50,7 +50,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     match runtime() {
         Ok(runtime) => {
             let done = runtime.block_on(tap(&*tapped, rule, arguments.limit));
-            // A read of a terminal that says nothing is not waited for.
+            // The end does not wait for a read of a silent terminal.
             runtime.shutdown_background();
             done.map_or_else(|error| fail(1, error), |()| ExitCode::SUCCESS)
         }
@@ -58,7 +58,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
-/// Shows records until the limit, Ctrl-C, or the end of the reader of our output.
+/// Shows records until the limit, until Ctrl-C, or until nobody reads the output.
 async fn tap(tapped: &dyn source::Source, rule: Rule, limit: Option<u64>) -> std::io::Result<()> {
     let mut stop_requested = std::pin::pin!(signals::stop_requested()?);
     let (clock, metrics) = (Clock::system(), Metrics::new());
@@ -76,7 +76,7 @@ async fn tap(tapped: &dyn source::Source, rule: Rule, limit: Option<u64>) -> std
             () = &mut stop_requested => break,
         };
         let Some(held) = held else { break };
-        // Nobody waits for a promise: sources are tapped without acknowledgements.
+        // No peer waits for this settlement: sources are tapped without acknowledgements.
         taker.settle(held.id);
         for (stream, record) in preview.records(held.frame, &clock) {
             shown += 1;

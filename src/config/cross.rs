@@ -1,4 +1,4 @@
-//! What parts of a configuration say of each other.
+//! The checks of the parts of a configuration against each other.
 
 use super::{Config, Sink};
 use crate::flow::record::is_own_stream;
@@ -9,11 +9,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 
-/// A configuration whose parts are good by themselves.
+/// Checks a configuration whose parts are each good by themselves.
 pub(super) struct Cross<'a, 'e> {
     pub session: &'a Session<'e>,
     pub config: &'a Config,
-    /// Where each section stands, as `source.NAME` or `sink.NAME`.
+    /// The place of each section, by its label `source.NAME` or `sink.NAME`.
     pub places: &'a BTreeMap<String, Range<usize>>,
 }
 
@@ -31,7 +31,7 @@ impl Cross<'_, '_> {
         self.places.get(label).cloned().unwrap_or(0..0)
     }
 
-    /// A stream that nobody reads would fill the store.
+    /// Reports a stream that no sink reads and that has no `keep`: it would fill the store.
     fn unread(&self, produced: &BTreeSet<&str>) {
         for stream in produced {
             let reads = |sink: &Sink| match &sink.reader.streams {
@@ -47,7 +47,7 @@ impl Cross<'_, '_> {
         }
     }
 
-    /// What a sink reads must come from somewhere.
+    /// Reports a stream that a sink reads and no source writes.
     fn unknown_streams(&self, produced: &BTreeSet<&str>) {
         for sink in &self.config.sinks {
             let Selection::Named(names) = &sink.reader.streams else { continue };
@@ -58,7 +58,8 @@ impl Cross<'_, '_> {
                 let all = || format!("there are: {}", produced.iter().copied().collect::<Vec<_>>().join(", "));
                 let message = format!("sink `{}` reads the stream `{name}`, which no source writes", sink.name);
                 let (at, hint) = (self.place(&format!("sink.{}", sink.name)), Some(near.unwrap_or_else(all)));
-                // The store may still hold one that was written before; a sink that reads nothing else is a mistake.
+                // The store may still hold records that were written to the stream earlier. A sink that reads only
+                // such streams is a mistake.
                 if names.iter().any(is_known) {
                     self.session.warn(at, message, hint);
                 } else {
@@ -68,7 +69,7 @@ impl Cross<'_, '_> {
         }
     }
 
-    /// What two sources may not have in common: a client id at one broker, an address, a serial port.
+    /// Reports resources that two sources may not share: a client id at one broker, an address, a serial port.
     fn shared(&self) {
         let mut sessions: BTreeMap<(String, String), &str> = BTreeMap::new();
         let mut lines: BTreeMap<PathBuf, &str> = BTreeMap::new();
@@ -81,7 +82,8 @@ impl Cross<'_, '_> {
             for claim in source.settings.claims() {
                 match claim {
                     Claim::Session { broker, client_id } => {
-                        // One source may name a broker twice, and two may have several in common.
+                        // One source may name a broker twice. Two sources that share several brokers are reported
+                        // once.
                         let other = sessions.insert((broker, client_id), name).filter(|other| *other != name);
                         if other.is_some_and(|other| clashing.insert((other, name))) {
                             let hint =
@@ -111,7 +113,7 @@ impl Cross<'_, '_> {
         }
     }
 
-    /// A folder that a sink writes to is nobody else's.
+    /// Reports a sink's folder that also belongs to the store, to a source or to another sink.
     fn folders(&self) {
         let mut folders: BTreeMap<PathBuf, &str> = BTreeMap::new();
         let state = &self.config.state;
@@ -150,15 +152,15 @@ impl Cross<'_, '_> {
     }
 }
 
-/// Whether two listeners get in each other's way.
+/// Whether two listeners conflict.
 fn is_same(one: SocketAddr, other: SocketAddr) -> bool {
-    // `[::]` is all addresses, `0.0.0.0` those of IPv4.
+    // `[::]` covers all addresses; `0.0.0.0` covers all addresses of IPv4.
     let covers = |all: IpAddr, one: IpAddr| all.is_unspecified() && (all.is_ipv6() || one.is_ipv4());
     let (here, there) = (one.ip(), other.ip());
     one.port() == other.port() && other.port() != 0 && (here == there || covers(here, there) || covers(there, here))
 }
 
-/// The whole path without `.` and `..`, as far as that can be said without looking at the disk.
+/// The absolute path without `.` and `..`, as far as it can be known without the disk.
 fn plain(path: &Path) -> PathBuf {
     let mut out = PathBuf::new();
     let whole = std::path::absolute(path).unwrap_or_else(|_| path.into());
@@ -174,7 +176,7 @@ fn plain(path: &Path) -> PathBuf {
     out
 }
 
-/// Whether a pattern may lead to a file in a folder.
+/// Whether a source's pattern may match a file that a sink writes into a folder.
 fn pattern_reaches(pattern: &Path, folder: &Path) -> bool {
     let name = "readings.0000000000000001.00000000000000000001.ndjson";
     let options = glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::new() };

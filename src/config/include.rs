@@ -6,13 +6,13 @@ use crate::section::{Data, Key, Problem, Texts, Value};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// Tables whose members may stand in any of the files.
+/// The tables whose members may be spread over all files.
 const SHARED: [&str; 3] = ["source", "sink", "stream"];
 const INCLUDE: &str = "include";
 
 type Table = Vec<(Key, Value)>;
 
-/// The whole configuration as one table; or the problems, and whether they are those of a text that is no TOML.
+/// The whole configuration as one table. The error has the problems, and whether a text is not TOML.
 pub(super) fn gather(
     text: &str,
     texts: &mut Texts,
@@ -27,7 +27,7 @@ pub(super) fn gather(
     for (pattern, span) in patterns(&include, &mut problems) {
         let folder = path.and_then(Path::parent).unwrap_or(Path::new(""));
         let problem = |message: String| Problem { span: span.clone(), message, hint: None };
-        // Only what is written in the configuration is a pattern.
+        // The folder is escaped: only the text of the configuration is a pattern.
         let escaped = glob::Pattern::escape(&folder.to_string_lossy());
         let files = match environment.files(&Path::new(&escaped).join(&pattern).to_string_lossy()) {
             Ok(files) => files,
@@ -36,7 +36,7 @@ pub(super) fn gather(
                 continue;
             }
         };
-        // A pattern may match nothing yet; a file that is named must be there.
+        // A pattern may match no file yet. A file that is named without wildcards must be there.
         if files.is_empty() && !pattern.contains(['*', '?', '[']) {
             problems.push(problem(format!("there is no file {}", folder.join(&pattern).display())));
         }
@@ -61,7 +61,7 @@ pub(super) fn gather(
     if problems.is_empty() { Ok(root) } else { Err((problems, false)) }
 }
 
-/// A path by which a file is known, however it is written.
+/// The canonical path of a file, which is the same however the path is written.
 fn whole(path: &Path) -> PathBuf {
     std::fs::canonicalize(path).unwrap_or_else(|_| path.into())
 }

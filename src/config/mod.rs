@@ -1,7 +1,7 @@
-//! The configuration as a whole: what all parts said of their sections, and whether it fits together.
+//! The configuration as a whole: the settings that all parts read from their sections, and the checks between them.
 //!
-//! Invariants: unknown keys are refused; every problem is reported, with line, column, the text and a hint;
-//! secrets come by reference and are never shown; what was assumed is said.
+//! Invariants: unknown keys are refused; every problem is reported, with line, column, the text and a hint; secrets
+//! come by reference and are never shown; every assumption is shown to the user.
 
 mod cross;
 mod include;
@@ -35,7 +35,7 @@ pub struct Config {
     pub sources: Vec<Source>,
     /// The sinks.
     pub sinks: Vec<Sink>,
-    /// Rises with every accepted change; 1 for a file.
+    /// The number of the configuration: 1 for a file. It rises with every accepted change.
     pub generation: u64,
 }
 
@@ -58,19 +58,19 @@ impl Config {
 pub struct StoreConfig {
     /// Bytes that all segments may take together.
     pub cap: u64,
-    /// Bytes that are held even when the store is empty.
+    /// The bytes that are held on the disk even when the store is empty.
     pub reserve: u64,
-    /// How long a commit waits for more records.
+    /// The time that a commit waits for more records.
     pub linger: Duration,
-    /// At most so many early commits a second.
+    /// The most early commits per second.
     pub max_commits_per_second: u32,
-    /// What happens to streams without a rule of their own when the store is full.
+    /// The behaviour of streams without a rule of their own when the store is full.
     pub when_full: WhenFull,
     /// Rules of single streams.
     pub streams: Vec<(String, StreamRule)>,
 }
 
-/// A source.
+/// The settings of a source.
 #[derive(Debug, Clone)]
 pub struct Source {
     /// The source's name.
@@ -79,9 +79,9 @@ pub struct Source {
     pub kind: &'static str,
     /// The settings of its kind.
     pub settings: Arc<dyn source::Source>,
-    /// Where its messages go and how they are read; frames say which one they take.
+    /// The routes of its messages: stream, decoder and checks. Each frame names its route.
     pub routes: Vec<Route>,
-    /// At most so many bytes are held in memory.
+    /// The most bytes of messages that the source may hold in memory.
     pub held: usize,
 }
 
@@ -94,16 +94,16 @@ impl PartialEq for Source {
     }
 }
 
-/// A sink.
+/// The settings of a sink.
 #[derive(Debug, Clone)]
 pub struct Sink {
     /// The sink's name.
     pub name: String,
     /// The settings of its kind.
     pub settings: Arc<dyn SinkSettings>,
-    /// The streams that it reads.
+    /// The streams that the sink reads, and where a new sink begins.
     pub reader: ReaderRule,
-    /// How events are made and sent.
+    /// The rules for making and sending events.
     pub sending: Sending,
 }
 
@@ -116,21 +116,21 @@ impl PartialEq for Sink {
     }
 }
 
-/// What is told of a good configuration.
+/// Notes for the user about a good configuration.
 #[derive(Debug, Clone)]
 pub struct Notes {
-    /// What the configuration leaves open, and what is taken for it.
+    /// The assumptions about settings that the configuration leaves open.
     pub assumed: Vec<String>,
-    /// What is allowed, and most often a mistake.
+    /// Settings that are allowed, but most often a mistake.
     pub warnings: Report,
 }
 
-/// How a configuration is loaded.
+/// The options for loading a configuration.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options<'a> {
-    /// The file that the text came from: `include` counts from its folder.
+    /// The file that the text came from. Paths of `include` start at its folder.
     pub path: Option<&'a Path>,
-    /// No secret is looked up: for a check on another machine.
+    /// Whether no secret is looked up: for a check on another machine.
     pub without_secrets: bool,
 }
 

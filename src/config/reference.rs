@@ -1,5 +1,5 @@
-//! The configuration described by the parts that read it: the reference page, the JSON Schema and the examples
-//! are made of the questions that they ask (`section::catalog`).
+//! The reference of the configuration. The reference page, the JSON Schema and the examples are made of the
+//! questions that the reading parts ask (`section::catalog`).
 
 mod markdown;
 mod sample;
@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Nothing is looked up.
+/// An environment in which nothing is found.
 struct Nothing;
 
 impl Environment for Nothing {
@@ -44,7 +44,7 @@ struct Table {
     place: String,
     /// Every key, in the order in which it is asked for.
     entries: Vec<Entry>,
-    /// The groups whose keys may stand here too.
+    /// The groups whose keys may also stand in this table.
     groups: Vec<&'static str>,
 }
 
@@ -66,7 +66,7 @@ pub struct Reference {
 }
 
 impl Reference {
-    /// Asks all parts.
+    /// Asks all parts for their keys.
     #[must_use]
     pub fn new() -> Self {
         let root = |session: &Session<'_>| {
@@ -106,7 +106,7 @@ impl Reference {
         }
     }
 
-    /// The tables of groups: each once, wherever its keys may stand.
+    /// The tables of groups. Each is listed once, even if its keys may stand in several sections.
     fn groups(&self) -> Vec<&Table> {
         let mut known = BTreeSet::new();
         let kinds = self.sources.iter().chain(&self.sinks);
@@ -127,7 +127,7 @@ fn asked(read: impl FnOnce(&Session<'_>)) -> Vec<Table> {
     read(&session);
     let mut tables: Vec<Table> = Vec::new();
     for entry in session.into_catalog() {
-        // Keys of a group stand in the table that asked for them.
+        // The table that asked for keys of a group notes the group.
         if let Some(group) = entry.group {
             let table = table_of(&mut tables, &entry.path);
             if !table.groups.contains(&group) {

@@ -1,4 +1,4 @@
-//! From the whole table to `Config`: each section goes to the part that owns it.
+//! Turns the whole table into a `Config`. Each section goes to the part that owns it.
 
 use super::cross::Cross;
 use super::{Config, Environment, Notes, Sink, Source, StoreConfig};
@@ -13,12 +13,12 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 const STATE: &str = "/var/lib/forebay";
-/// Bytes that one source may hold in memory.
+/// The bytes of messages that one source may hold in memory: the least, the default and the most.
 const LEAST_HELD: Bytes = Bytes(2 << 20);
 const HELD: Bytes = Bytes(4 << 20);
 const MOST_HELD: Bytes = Bytes(1 << 30);
 
-/// See `config::load`.
+/// Reads and checks the whole table. See `config::load`.
 pub(super) fn read(
     root: Vec<(Key, Value)>,
     texts: Texts,
@@ -100,7 +100,7 @@ pub(super) fn read_root(mut section: Section<'_>, environment: &dyn Environment)
     config
 }
 
-/// The tables of `[source]`, `[sink]`, `[stream]`: the name, its place, the section.
+/// The tables of `[source]`, `[sink]` or `[stream]`: the name, the place of the name, and the section.
 fn named<'c>(
     section: &mut Section<'c>,
     what: &'static str,
@@ -150,7 +150,7 @@ impl Routes for Found {
 
 fn read_source(name: &str, mut section: Section<'_>) -> Option<Source> {
     let kinds: Vec<_> = source::KINDS.iter().enumerate().map(|(at, kind)| (kind.name, at, kind.doc)).collect();
-    // Without its kind nothing is known of a section, so nothing more is said of it.
+    // Without the kind, the keys of a section are not known. So nothing more is reported about the section.
     let kind =
         &source::KINDS[section.choice("kind", &kinds).doc("The kind of source.").example("\"mqtt\"").or_missing()?];
     read_source_of(kind, name, section)

@@ -1,4 +1,4 @@
-//! `[store]` and `[stream.NAME]`: how much the store takes, and what gives way.
+//! `[store]` and `[stream.NAME]`: the limits of the store and its streams, and the rules for a full store.
 
 use super::{Source, StoreConfig};
 use crate::flow::record::{DEAD_LETTERS, EVENTS, is_own_stream};
@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::Duration;
 
-/// The store needs four segments to work with.
+/// The smallest `cap`: the store needs four segments to work with.
 const LEAST_CAP: Bytes = Bytes(32 << 20);
 const CAP: Bytes = Bytes(1 << 30);
 const RESERVE: Bytes = Bytes(64 << 20);
@@ -34,7 +34,7 @@ impl StoreConfig {
                 (*cap < LEAST_CAP).then(|| ("`cap` is too small".into(), hint))
             })
             .or(CAP);
-        // What is measured by a bad `cap` is not told besides.
+        // Limits that depend on a wrong `cap` are not reported as well.
         let cap = if section.is_bad("cap") { Bytes(u64::MAX) } else { cap };
         let reserve = section
             .bytes("reserve")
@@ -65,7 +65,7 @@ impl StoreConfig {
         }
         section.end();
         let kept = |bytes: Bytes| StreamRule { keep: Some(Keep { bytes: bytes.0 }), ..StreamRule::default() };
-        // Forebay's own events have a place of their own, and never hold anything up.
+        // Forebay's own events have a limit of their own, and never make a source wait.
         let cap_of_events = Some(EVENTS_BYTES.0);
         let events = StreamRule { cap: cap_of_events, when_full: WhenFull::DropOldest, ..kept(EVENTS_BYTES) };
         let streams = vec![(DEAD_LETTERS.to_string(), kept(DEAD_LETTERS_KEEP)), (EVENTS.to_string(), events)];
@@ -82,7 +82,7 @@ impl StoreConfig {
         let produced: BTreeSet<&str> =
             sources.iter().flat_map(|source| &source.routes).map(|route| &*route.stream).collect();
         for (name, at, section) in tables {
-            // A source that could not be read may write to it too.
+            // A source that could not be read may write to the stream too. So all sources must have been read.
             if !is_own_stream(&name) && !produced.contains(&*name) && are_all {
                 let hint = nearest(&name, produced.iter().copied()).map(|near| format!("did you mean `{near}`?"));
                 section.session().problem(at, format!("no source writes to the stream `{name}`"), hint);

@@ -1,4 +1,5 @@
-//! A record that a target never takes becomes a dead letter, durable before the lane goes past it.
+//! A record that the target never accepts becomes a dead letter. The dead letter is durable before the lane goes
+//! on, except when the store stays full for `NO_ROOM`.
 
 use super::lane::{Lane, Trouble};
 use super::rounds::Rounds;
@@ -9,11 +10,11 @@ use crate::store::{Atom, Item, OfferError, Part, ReadError, Reader};
 use crate::telemetry::{Metric, event};
 use std::time::Duration;
 
-/// A dead letter waits this long for room in a full store.
+/// A dead letter waits this long to become durable in a full store. Then only the log line with its reason stays.
 const NO_ROOM: Duration = Duration::from_secs(30);
 
 impl Lane {
-    /// Makes a record that the target never takes a durable dead letter.
+    /// Writes a durable dead letter for a record that the target never accepts.
     pub async fn write_dead_letter(
         &self,
         rounds: &mut Rounds,
@@ -58,8 +59,8 @@ impl Lane {
         let mut durable = self.shared.store.durable();
         let mut room = self.shared.store.room();
         let mut atom = atom;
-        // A full store waits for this lane to go on, and this lane for room: what the target will
-        // never take gives way. The log line with its reason is all that stays of it then.
+        // A full store waits for this lane to go on, and this lane waits for room. To end this wait, the record
+        // that the target never accepts is given up. Only the log line with its reason stays.
         let give_up = tokio::time::sleep(NO_ROOM);
         tokio::pin!(give_up);
         let ticket = loop {

@@ -1,4 +1,4 @@
-//! Dispatching batches to a sink: when a batch may go, its delivery, and what the outcome says of the link.
+//! Dispatches batches to a sink: waits until a batch may go, delivers it, and updates the link from the outcome.
 
 use crate::flow::batch::{Batch, Unset};
 use crate::flow::health::Reporter;
@@ -18,26 +18,26 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::sync::Notify;
 
-/// A delivery under way gets so long once we were asked to stop.
+/// After the request to stop, a delivery in flight may take this much longer.
 const LAST_DELIVERY: Duration = Duration::from_secs(3);
-/// After this long without a delivery a connection may have been closed by the other side, in milliseconds.
+/// After a pause of this length, in milliseconds, the other side may have closed the connection.
 const IDLE_MS: u64 = 10_000;
-/// So many channels are remembered.
+/// The last delivery is remembered for at most this many channels.
 const CHANNELS: usize = 1024;
-/// While the target refuses us it is looked this often whether a secret was written anew.
+/// While the target refuses our credentials, the secret files are checked for a change at this interval.
 const LOOK_AT_SECRETS: Duration = Duration::from_secs(2);
 
-/// How a delivery ended.
+/// The outcome of a delivery.
 #[derive(Debug)]
 pub enum Outcome {
-    /// The target has it for good.
+    /// The target has the batch for good.
     Accepted(Accepted),
-    /// The target takes less at a time.
+    /// The batch is larger than the target accepts.
     TooLarge(String),
-    /// The target will never take it.
+    /// The target will never accept the batch.
     Refused(String),
-    /// The batch is not what is to be sent any more: the clock was set since it was made, so that its times can
-    /// be corrected, or its records were given up.
+    /// The batch must not be sent any more. The clock was set since, so that its times can be corrected, or its
+    /// records were given up.
     Outdated,
 }
 
@@ -49,10 +49,10 @@ pub struct Dispatcher {
     link: Mutex<Link>,
     pace: Option<Mutex<Pace>>,
     probed: Notify,
-    /// When each channel delivered last, monotonic milliseconds.
+    /// The time of the last delivery of each channel, in monotonic milliseconds.
     used: Mutex<HashMap<Arc<str>, u64>>,
     outage: Mutex<Outage>,
-    /// Where what waits is counted.
+    /// The sink's reader of the store, which counts the waiting records.
     reader: Option<ReaderHandle>,
     clock: Clock,
     metrics: Arc<Metrics>,
@@ -60,7 +60,7 @@ pub struct Dispatcher {
 }
 
 impl Dispatcher {
-    /// To a sink of this name, no faster than `rate`.
+    /// A dispatcher for the sink `name` that sends no faster than `rate`.
     #[must_use]
     pub fn new(
         name: String,
@@ -76,7 +76,7 @@ impl Dispatcher {
         Self { name, sink, link, pace, probed, used, outage, reader, clock, metrics, health }
     }
 
-    /// Says how the sink is.
+    /// Reports the health of the sink to `health`.
     #[must_use]
     pub fn reporting(self, health: Reporter) -> Self {
         Self { health, ..self }
@@ -88,10 +88,10 @@ impl Dispatcher {
         &self.sink
     }
 
-    /// Tries until the batch is accepted, found to be its own trouble, or not wanted any more.
+    /// Tries until the batch is accepted, too large, refused, or not wanted any more.
     ///
     /// # Errors
-    /// When the stop was asked for: whether the batch arrived is not known then.
+    /// When the stop was asked for. Then it is not known whether the batch arrived.
     pub async fn deliver(
         &self,
         batch: &Batch,
@@ -103,20 +103,20 @@ impl Dispatcher {
         loop {
             self.admitted(stop).await?;
             if self.can_correct(batch) || !is_wanted() {
-                // The link was given to us and is not needed now.
+                // This lane has the link but does not need it now: another lane may try.
                 self.link.lock().unwrap_or_else(PoisonError::into_inner).try_now();
                 return Ok(Outcome::Outdated);
             }
             let began = self.clock.monotonic_ms();
             let result = tokio::select! {
                 result = self.sink.deliver(batch) => result,
-                // What becomes of it is not known then: it is delivered again after the next start.
+                // The outcome is not known then: the batch is delivered again after the next start.
                 () = patience_after(stop) => return Err(Stopped),
             };
             self.use_now(&batch.channel);
             let mut link = self.link.lock().unwrap_or_else(PoisonError::into_inner);
-            // Whoever has nothing to send for long finds its connection closed by the other side: that is no
-            // outage. A new connection shows whether the target is there.
+            // After a long pause the other side may have closed the connection: that is no outage. A new connection
+            // shows whether the target is there.
             if std::mem::take(&mut may_be_reaped)
                 && link.is_online()
                 && let Err(DeliverError { class: Class::Transient, message }) = &result
@@ -170,7 +170,7 @@ impl Dispatcher {
         }
     }
 
-    /// Whether a lane has sent before, and nothing for a while.
+    /// Whether a channel has sent before, but nothing for `IDLE_MS`.
     fn was_idle(&self, lane: &Arc<str>) -> bool {
         let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         used.get(lane).is_some_and(|before| self.clock.monotonic_ms().saturating_sub(*before) >= IDLE_MS)
@@ -184,7 +184,7 @@ impl Dispatcher {
         used.insert(lane.clone(), self.clock.monotonic_ms());
     }
 
-    /// Whether the times of a batch, which was made before the clock was set, are known now.
+    /// Whether a batch was made before the clock was set, and its times can be corrected now.
     fn can_correct(&self, batch: &Batch) -> bool {
         let is_of_this_boot = |unset: &Unset| &*unset.boot == clock::boot();
         self.clock.now().trusted
@@ -256,8 +256,8 @@ impl Dispatcher {
         }
     }
 
-    /// Waits until a file that the sink has a secret of was written anew, or the clock was set: a token or a
-    /// certificate may be good then.
+    /// Waits until a secret file of the sink was written again, or the clock was set. Then a token or a certificate
+    /// may be good. Returns the reason as text.
     async fn mended(&self) -> &'static str {
         let written = || -> Vec<Option<SystemTime>> {
             let files = self.sink.secret_files();
@@ -275,7 +275,7 @@ impl Dispatcher {
         }
     }
 
-    /// Waits until it is the batch's turn.
+    /// Waits until the pace of the sink allows the batch.
     async fn paced(&self, batch: &Batch, stop: &mut Stop) -> Result<(), Stopped> {
         let Some(pace) = &self.pace else { return Ok(()) };
         let (now, events) = (self.clock.monotonic_ms(), batch.events.len() as u64);
@@ -285,7 +285,7 @@ impl Dispatcher {
     }
 }
 
-/// Ends a while after the stop was asked for.
+/// Ends `LAST_DELIVERY` after the stop was asked for.
 async fn patience_after(stop: &mut Stop) {
     stop.requested().await;
     tokio::time::sleep(LAST_DELIVERY).await;

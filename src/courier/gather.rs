@@ -1,4 +1,4 @@
-//! Reading ahead and encoding: what goes into the next batches.
+//! Reads records ahead and encodes them into the batches of the next round.
 
 use super::Rule;
 use crate::encode::{Body, Codec, Origin, Same};
@@ -11,54 +11,55 @@ use crate::store::{Gap, Item, ReadError, Reader, Span};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Bodies of several lanes that are in the making have no more than this together.
+/// The open bodies of several lanes have at most this many bytes together, before compression.
 const BODIES_RAW: usize = 2 * BODY_RAW;
-/// So many bytes of properties and framing are assumed around each event.
+/// The bytes of framing that are assumed around each event, in addition to the `per_event` of the target.
 const FRAMING: usize = 64;
-/// A round has no more lanes.
+/// A round has at most this many lanes.
 const LANES_AT_ONCE: usize = 64;
-/// Of more lanes it is not remembered what they sent last.
+/// The last sent sequence is remembered for at most this many lanes. At one lane more, all of them are forgotten.
 const MOST_LANES: usize = 4096;
 
-/// What all events of a lane have in common.
+/// The values that all events of a lane share.
 #[derive(Debug, Clone)]
 pub struct LaneIdentity {
-    /// Their device and stream.
+    /// The device, store and stream of the events.
     pub origin: Origin,
-    /// Their lane, unless an attribute says it.
+    /// The lane of the events, unless a partition attribute decides it.
     pub lane: LaneId,
     /// The channel of the sink that delivers them in order.
     pub channel: Arc<str>,
 }
 
-/// How much may go into a round.
+/// The limits of one round.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// What the target takes.
+    /// The limits of the target.
     pub limits: Limits,
-    /// At most so many records: less than usual after the target found a batch too large.
+    /// The largest number of records. It is lower than usual after the target found a batch too large.
     pub records: u64,
-    /// Records from this sequence on belong to others.
+    /// The end of the lane: records from this sequence on belong to another lane.
     pub end: u64,
 }
 
-/// The last sequence that each lane sent. A lane that is not there: none, or not known.
+/// The last sequence that each lane sent. A lane without an entry sent nothing, or its last sequence is not known.
 pub type Sent = BTreeMap<LaneId, u64>;
 
-/// Batches, and what reading them found.
+/// One round: its batches, and the gaps and problems that reading found.
 #[derive(Debug)]
 pub struct Gathered {
-    /// In order; may be empty. With each, where the cursor may go once it is delivered.
+    /// The batches in order; may be empty. With each batch, the sequence that the cursor may move to after its
+    /// delivery; `None` when the cursor must wait for a later batch.
     pub batches: Vec<(Batch, Option<u64>)>,
-    /// The next sequence when all of it is delivered.
+    /// The next sequence after the whole round is delivered.
     pub next: u64,
-    /// What lanes have sent then.
+    /// The last sequence of each lane after the whole round is delivered.
     pub sent: Sent,
-    /// Sequences that are not there.
+    /// The gaps: sequences that the store does not have.
     pub gaps: Vec<Gap>,
-    /// A single record whose event alone is larger than the target takes.
+    /// The sequence of a single record whose event alone is larger than the target accepts.
     pub too_large: Option<u64>,
-    /// There may be more to read.
+    /// True when the round is full: there may be more records to read.
     pub full: bool,
 }
 
@@ -69,8 +70,8 @@ impl Gathered {
     }
 }
 
-/// Reads from `reader` until a round is full or nothing more is durable. The reader stands
-/// behind it afterwards.
+/// Reads from `reader` until the round is full or no more records are durable. Afterwards the position of the
+/// reader is behind the round.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -91,7 +92,7 @@ pub fn gather(
             Some(Item::Gap(gap)) => {
                 next = (gap.to + 1).min(bounds.end);
                 gaps.push(gap);
-                // A gap ends the round, so that `after` tells of it.
+                // A gap ends the round, so that `after` of the next event shows the gap.
                 break;
             }
             Some(Item::Span(span)) => {
@@ -117,7 +118,7 @@ pub fn gather(
     if done.iter().any(|lane| lane.events.iter().any(|event| size(event) > bounds.limits.largest)) {
         reader.rewind(start);
         if taken > 1 {
-            // Compression did less than was hoped for: again with half of the records, down to the one.
+            // The bodies compressed less than assumed: try again with half of the records, down to a single record.
             return gather(reader, sent, identity, rule, Bounds { records: taken / 2, ..bounds });
         }
         let too_large = Some(start);
@@ -135,7 +136,8 @@ pub fn gather(
     Ok(Gathered { batches, next, sent: sent_then, gaps, too_large: None, full })
 }
 
-/// Cuts what lanes have into batches. As long as there is one lane, the cursor may follow each batch.
+/// Cuts the events of the lanes into batches. With one lane, the cursor may move after each batch; with several
+/// lanes, only after the last batch.
 fn batches(
     done: Vec<Done>,
     identity: &LaneIdentity,
@@ -174,7 +176,7 @@ fn batches(
     out
 }
 
-/// The lane of a record, and what of it makes the partition key.
+/// The lane of a record, and the attribute value that becomes the partition key.
 fn lane_of<'a>(usual: LaneId, by: &PartitionBy, record: &'a RecordRef<'_>) -> (LaneId, Option<&'a str>) {
     let PartitionBy::Attribute(name) = by else { return (usual, None) };
     // A record without the attribute goes with the stream's own lane.
@@ -186,7 +188,7 @@ fn same(span: &Span, record: &RecordRef<'_>) -> Same {
     Same { epoch: span.head.epoch, generation: span.head.generation, in_flight: span.head.in_flight, clock_unset }
 }
 
-/// What arrived in this boot before the clock was set gets its time when that is known.
+/// Corrects the arrival of a record that came in this boot before the clock was set, once the clock is trusted.
 fn correct(record: &mut RecordRef<'_>, now: clock::Reading) {
     if record.flags & CLOCK_UNSET == 0 || !now.trusted {
         return;
@@ -200,7 +202,7 @@ fn correct(record: &mut RecordRef<'_>, now: clock::Reading) {
     record.attributes.push((clock::CLOCK, clock::CORRECTED));
 }
 
-/// What a lane has in this round.
+/// The events of one lane in this round.
 struct Done {
     lane: LaneId,
     value: Option<String>,
@@ -211,7 +213,7 @@ struct Gatherer<'a> {
     identity: &'a LaneIdentity,
     rule: &'a Rule,
     bounds: Bounds,
-    /// Of closed bodies, with what is around them.
+    /// The size of all closed bodies with their properties and framing, in bytes.
     bytes: usize,
     sent: Sent,
     open: Vec<(LaneId, Body)>,
@@ -219,8 +221,8 @@ struct Gatherer<'a> {
 }
 
 impl Gatherer<'_> {
-    /// Whether a record still goes into this round. Without compression the sum is exact; with it, a size of the
-    /// open bodies is assumed, and what turns out to be larger is cut.
+    /// Whether a record still fits into this round. Without compression the sum is close to exact; with compression
+    /// the size of the open bodies is assumed. A round that turns out to be larger is cut into several batches.
     fn has_room(&self, lane: LaneId, same: Same, payload: usize) -> bool {
         let limits = self.bounds.limits;
         let raw: usize = self.open.iter().map(|(_, body)| body.raw_bytes()).sum::<usize>() + payload;

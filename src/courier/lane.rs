@@ -1,4 +1,4 @@
-//! One lane: gather, deliver, release, in this order, for ever.
+//! One lane of a sink: it gathers, delivers and releases records, in this order, until it is asked to stop.
 
 use super::Shared;
 use super::dispatch::Outcome;
@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 
 /// Readings are sent at once, without waiting for `linger`, when at least this many stored bytes of the stream wait.
 const SEND_AT_ONCE_BYTES: u64 = 32 << 10;
-/// Where live data goes first, a backlog of this many stored bytes becomes a lane of its own.
+/// With `live-first`, a backlog of at least this many stored bytes becomes a lane of its own.
 const SPLIT_BYTES: u64 = 1 << 20;
 /// A store that could not be read is read again after this long.
 const READ_RETRY: Duration = Duration::from_secs(5);
@@ -26,18 +26,18 @@ const READ_RETRY: Duration = Duration::from_secs(5);
 /// Why a lane cannot go on at the moment.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Trouble {
-    /// It is to end.
+    /// The lane was asked to stop.
     #[error(transparent)]
     Stopped(#[from] Stopped),
-    /// The store could not be read: it is tried again later.
+    /// The store could not be read: the lane reads it again later.
     #[error(transparent)]
     Unreadable(#[from] ReadError),
 }
 
-/// What the lanes of a stream share.
+/// The state that the lanes of a stream share.
 struct Tracks {
     progress: Mutex<Progress>,
-    /// Changes when there is an old part, and when there is none any more.
+    /// True while the stream has an old part.
     split: watch::Sender<bool>,
     /// Live data alone fills more than one round.
     crowded: watch::Sender<bool>,
@@ -55,8 +55,8 @@ pub(super) struct Lane {
     pub identity: LaneIdentity,
     tracks: Arc<Tracks>,
     sent: Sent,
-    /// At most so many records go into a round: halved when the target found a batch too large, doubled when one
-    /// was accepted.
+    /// The largest number of records in a round. It is halved when the target finds a batch too large or refuses
+    /// it, and doubled when a round was accepted.
     records: u64,
 }
 
@@ -94,7 +94,7 @@ pub(super) async fn run(shared: Arc<Shared>, stream: StreamId, origin: Origin, s
 }
 
 impl Lane {
-    /// The whole stream, or what comes while the older part is a lane of its own.
+    /// Runs the whole lane: the whole stream, or only new records while the older part is a lane of its own.
     async fn run(mut self, mut stop: Stop) -> Result<(), Stopped> {
         let reader = {
             let progress = self.tracks.progress();
@@ -109,7 +109,7 @@ impl Lane {
         Ok(())
     }
 
-    /// One round of the whole lane: it is delivered, or there is nothing yet and more is waited for.
+    /// Runs one round of the whole lane: delivers it, or waits for more records when there are none.
     async fn round(&mut self, rounds: &mut Rounds, stop: &mut Stop) -> Result<(), Trouble> {
         let mut durable = self.shared.store.durable();
         self.skip_given_up(rounds).await?;
@@ -120,7 +120,7 @@ impl Lane {
         self.tracks.crowded.send_if_modified(|was| std::mem::replace(was, gathered.full) != gathered.full);
         if gathered.is_empty() {
             stop.or(durable.changed()).await?.map_err(|_| Stopped)?;
-            // Asked to stop, what is there goes out at once, without waiting for more.
+            // Records may have come. The lane waits for more of them, unless it is asked to stop.
             self.linger(stop).await;
             return Ok(());
         }
@@ -137,7 +137,7 @@ impl Lane {
         self.finish(rounds, gathered, u64::MAX, stop).await
     }
 
-    /// The older part, whenever there is one.
+    /// Runs the old lane, whenever the stream has an older part.
     async fn run_old(mut self, mut stop: Stop) -> Result<(), Stopped> {
         let mut split = self.tracks.split.subscribe();
         loop {
@@ -146,7 +146,7 @@ impl Lane {
             self.sent = Sent::from([(LaneId::OLD, self.tracks.progress().old_after)]);
             let reader = self.shared.store.reader_at(self.stream, old.next);
             let mut rounds = Rounds::new(self.shared.clone(), reader);
-            // The whole lane may have split again before this one looks.
+            // The whole lane may have split the stream again before this lane looks.
             let tracks = self.tracks.clone();
             let is_there = || tracks.progress().old.is_some_and(|now| now.end == old.end);
             while *split.borrow() && is_there() {
@@ -157,7 +157,7 @@ impl Lane {
     }
 
     async fn old_round(&mut self, rounds: &mut Rounds, end: u64, stop: &mut Stop) -> Result<(), Trouble> {
-        // Live data goes first: this part takes what is left of the link.
+        // Live data goes first: the old lane waits while live data fills more than one round.
         let mut crowded = self.tracks.crowded.subscribe();
         stop.or(crowded.wait_for(|crowded| !*crowded)).await?.map_err(|_| Stopped)?;
         let gathered = rounds.next(&self.identity, &self.sent, self.records, end).await?;
@@ -167,7 +167,7 @@ impl Lane {
         self.finish(rounds, gathered, end, stop).await
     }
 
-    /// Goes on behind the records that were given up (`max_behind`).
+    /// Moves the lane behind the records that were given up (`max_behind`, `give_up_after`).
     async fn skip_given_up(&self, rounds: &mut Rounds) -> Result<(), Stopped> {
         let given = self.shared.reader.position(self.stream).next;
         if given > self.tracks.progress().live {
@@ -177,7 +177,7 @@ impl Lane {
         Ok(())
     }
 
-    /// A backlog that was never sent becomes a lane of its own, and this one goes on with what comes.
+    /// Makes a backlog that was never sent a lane of its own; the whole lane goes on with new records.
     async fn split_if_behind(&self, rounds: &mut Rounds, stop: &mut Stop) -> Result<(), Stopped> {
         let end = self.shared.store.end(self.stream);
         let position = {
@@ -197,7 +197,7 @@ impl Lane {
         Ok(())
     }
 
-    /// Has a position written soon; whoever calls holds the lock, so that no older one comes after it.
+    /// Asks the store to save a position soon. The caller holds the lock, so that no older position comes after it.
     fn mark(&self, progress: &Progress) -> Position {
         let position = progress.position();
         self.shared.reader.mark(self.stream, position.clone());
@@ -219,20 +219,20 @@ impl Lane {
         }
     }
 
-    /// Waits for more while what there is is not worth an event of its own, or until asked to stop.
+    /// Waits until enough records for an event have come, `linger` has passed, or the stop is asked for.
     async fn linger(&self, stop: &mut Stop) {
         let linger = self.shared.rule.sending.linger;
         if linger.is_zero() {
             return;
         }
         let mut durable = self.shared.store.durable();
-        // Only this stream's own backlog counts: beside a busy stream a slow one would send an event a commit.
+        // Only the backlog of this stream counts. Else a slow stream would send an event at each commit of others.
         let waits = || self.shared.store.bytes_from(self.stream, self.tracks.progress().live);
         let enough = async { while waits() < SEND_AT_ONCE_BYTES && durable.changed().await.is_ok() {} };
         let _ = stop.or(tokio::time::timeout(linger, enough)).await;
     }
 
-    /// Delivers what was gathered and releases it.
+    /// Delivers the batches of a round and releases their records.
     async fn finish(
         &mut self,
         rounds: &mut Rounds,
@@ -251,7 +251,7 @@ impl Lane {
         if full {
             rounds.begin(&self.identity, &sent, self.records, end);
         }
-        // What was not released yet: more than one batch where there are several lanes.
+        // The records that are not released yet. With several lanes they may be in more than one batch.
         let mut count: u64 = batches.iter().map(|(batch, _)| batch.records()).sum();
         let mut first = batches.iter().filter_map(|(batch, _)| Some(batch.events.first()?.envelope.first)).min();
         let (mut done, mut bytes) = (0, 0);
@@ -279,7 +279,7 @@ impl Lane {
                 Outcome::TooLarge(why) | Outcome::Refused(why) if count <= 1 => {
                     return self.set_aside(rounds, first.unwrap_or(next), &why, stop).await;
                 }
-                // One record at a time shows which of them the target will not have.
+                // Halved again and again, down to one record, the round shows which record the target refuses.
                 Outcome::TooLarge(_) | Outcome::Refused(_) => {
                     self.shared.metrics.add(Metric::SinkSplits, 1);
                     self.records = count / 2;
@@ -293,7 +293,7 @@ impl Lane {
         Ok(())
     }
 
-    /// The target never takes this record: it becomes a dead letter, and the lane goes past it.
+    /// Makes a dead letter of a record that the target never accepts, and moves the lane behind the record.
     async fn set_aside(
         &mut self,
         rounds: &mut Rounds,
@@ -312,7 +312,7 @@ impl Lane {
     }
 
     fn release(&self, next: u64, bytes: u64, proof: Accepted) {
-        // The store takes positions in the order in which they come to be: under this lock.
+        // The store must get positions in the order in which they are made; this lock ensures that.
         let mut progress = self.tracks.progress();
         let is_done = match self.identity.lane {
             LaneId::OLD => progress.delivered_old(next, &self.sent),
@@ -328,7 +328,7 @@ impl Lane {
     }
 }
 
-/// A store that could not be read is read again after a while.
+/// Waits for `READ_RETRY` when the store could not be read; the caller reads it again then.
 async fn retry(done: Result<(), Trouble>, stop: &mut Stop) -> Result<(), Stopped> {
     match done {
         Ok(()) => Ok(()),

@@ -1,8 +1,8 @@
-//! The downstream loop: what a reader has is encoded, delivered, released.
+//! The downstream loop: the courier reads records from the store, encodes them, delivers them and releases them.
 //!
-//! Invariants: a cursor moves only under an `Accepted`; one batch is in flight per lane; order
-//! within a lane is kept through every retry and split. Two tasks a stream at most: the whole lane, and
-//! the older part while live data goes first (`progress`).
+//! Invariants: a cursor moves only under an `Accepted`; one batch is in flight per lane. The order within a lane is
+//! kept through every retry and split. A stream has at most two tasks: one for the whole lane, and one for the
+//! older part while live data goes first (`progress`).
 
 mod dead_letter;
 pub mod dispatch;
@@ -26,18 +26,18 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 use too_far::TooFar;
 
-/// What the courier knows of a sink.
+/// The settings of a sink that the courier needs.
 #[derive(Debug, Clone)]
 pub struct Rule {
-    /// The sink's name; its cursors are kept under it.
+    /// The sink's name; the store keeps its cursors under this name.
     pub name: String,
     /// The device's name.
     pub device: Arc<str>,
-    /// How events are made and sent.
+    /// The settings for making and sending events.
     pub sending: Sending,
 }
 
-/// What all lanes of a sink share.
+/// The parts that all lanes of a sink share.
 #[derive(Debug)]
 struct Shared {
     rule: Rule,
@@ -47,10 +47,10 @@ struct Shared {
     metrics: Arc<Metrics>,
 }
 
-/// Runs until asked to stop: then every lane ends after the batch that it has in flight.
+/// Runs until it is asked to stop. Then every lane ends after its batch in flight.
 ///
 /// # Errors
-/// Why a lane failed; the others have ended in order then.
+/// The reason why a lane failed; by then the other lanes have ended in order.
 pub async fn run(
     rule: Rule,
     store: Store,
@@ -69,7 +69,7 @@ pub async fn run(
     let mut durable = store.durable();
     let mut known = BTreeSet::new();
     let mut lanes = JoinSet::new();
-    // Lanes end with the sink, and also when one of them has failed.
+    // This second stop ends the lanes: when the sink is asked to stop, and when one lane has failed.
     let (ending, end) = flow::stop::stop();
     let is_idle = || shared.reader.backlog().records == 0;
     if is_idle() {
@@ -86,7 +86,7 @@ pub async fn run(
         }
         tokio::select! {
             changed = durable.changed() => if changed.is_err() { break Ok(()) },
-            // A lane ends only when it is asked to.
+            // A lane ends only when it is asked to, so an end here is a failure.
             Some(ended) = lanes.join_next() => break Err(ended.map_or_else(reason, |()| "a lane ended by itself".into())),
             behind = too_far.look() => {
                 too_far.tell(&shared.rule.name, shared.reader.give_up(behind));

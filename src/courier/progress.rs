@@ -1,54 +1,56 @@
-//! Where a sink stands in a stream, when live data may go first.
+//! The position of a sink in a stream, when live data may go first.
 //!
 //! Invariants: a record is sent in one lane for life. The part of a stream that becomes the old lane was
-//! never sent before: in this process that is known (`tried`); of an earlier process it is known as far as
-//! what it was allowed to send, which is in the log before it is sent (the mark of the lane `CLAIM`). The
-//! split is in the log before either part goes on. The cursor is where the old part stands while there is one.
-//! Pure: what is to be written and when is the lane's business.
+//! never sent before. This process knows the records that it tried to send (`tried`). Of an earlier process, the
+//! claim is known: the records that it was allowed to send. A claim is in the log before its records are sent (the
+//! mark of the lane `CLAIM`). The split is in the log before either part goes on. While there is an old part, the
+//! cursor is the position of the old part.
+//! This module is pure: the lane decides which position is written, and when.
 
 use super::gather::Sent;
 use crate::flow::lane::LaneId;
 use crate::store::{LaneMark, Position};
 
-/// At least so many records are claimed at a time.
+/// A claim reaches at least this many records beyond the records that are sent next.
 const LEAST_CLAIM: u64 = 2000;
 
-/// The part that waits while live data goes first.
+/// The old part of a stream, which waits while live data goes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Old {
-    /// The next sequence that it has not delivered.
+    /// The next sequence of the old part that is not delivered.
     pub next: u64,
-    /// Where it ends.
+    /// The end of the old part: the first sequence after it.
     pub end: u64,
 }
 
-/// See the module.
+/// The progress of a sink in one stream (see the module's description).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
     /// The next sequence that the whole lane has not delivered.
     pub live: u64,
-    /// What the whole lane sent last.
+    /// The last sequence that the whole lane sent.
     pub after: u64,
     /// The old part, while there is one.
     pub old: Option<Old>,
-    /// What the old lane sent last, in this drain or one before.
+    /// The last sequence that the old lane sent, in this drain or an earlier drain.
     pub old_after: u64,
-    /// Sequences below may have been sent in the whole lane.
+    /// All sequences below this number may have been sent in the whole lane.
     tried: u64,
-    /// Sequences below may be sent in the whole lane: it is in the log. None: nobody asked for live first.
+    /// The claim in the log: sequences below it may be sent in the whole lane. `None` without `live-first`.
     claim: Option<u64>,
-    /// Where the last claim was made.
+    /// The last sequence of the records for which the last claim was made.
     claimed_at: u64,
 }
 
 impl Progress {
-    /// As the log has it; `end` is the stream's next sequence. With `live_first` it may be split.
+    /// The progress from the position in the log; `end` is the stream's next sequence. With `live_first` the stream
+    /// may be split.
     pub fn new(position: &Position, live_first: bool, end: u64) -> Self {
         let whole = position.lane(LaneId::WHOLE);
         let live = position.split.map_or(position.next, |split| whole.map_or(split, |mark| mark.next.max(split)));
         let old = position.split.filter(|split| position.next < *split);
         let claimed = position.lane(LaneId::CLAIM).map(|mark| mark.next);
-        // Whoever sent before without claims may have sent all that was there.
+        // A process that sent without claims may have sent all records up to `end`.
         let tried = claimed.unwrap_or(if position.lanes.is_empty() { live } else { end }).max(live);
         Self {
             live,
@@ -61,7 +63,7 @@ impl Progress {
         }
     }
 
-    /// What the store is to keep.
+    /// The position that the store must keep.
     pub fn position(&self) -> Position {
         let mut lanes = vec![LaneMark { lane: LaneId::WHOLE, next: self.live, after: self.after }];
         if self.old.is_some() || self.old_after > 0 {
@@ -76,7 +78,7 @@ impl Progress {
     pub fn must_claim(&mut self, last: u64) -> bool {
         match &mut self.claim {
             Some(claim) if last >= *claim => {
-                // Ever more at a time, so that a fast drain does not wait for the disk.
+                // Claims become larger and larger, so that a fast drain does not wait for the disk.
                 let ahead = (last.saturating_sub(self.claimed_at) * 4).max(LEAST_CLAIM);
                 *claim = last + 1 + ahead;
                 self.claimed_at = last;
@@ -109,19 +111,19 @@ impl Progress {
         self.old.is_none()
     }
 
-    /// Whether what follows was never sent, and nothing else waits: then the stream may be split here.
+    /// Whether the stream may be split here: the following records were never sent, and there is no old part.
     pub fn may_split(&self) -> bool {
         self.claim.is_some() && self.old.is_none() && self.live >= self.tried
     }
 
-    /// Everything from here up to `end` becomes the old part; the whole lane goes on at `end`.
+    /// Splits the stream: the undelivered records below `end` become the old part; the whole lane goes on at `end`.
     pub fn split(&mut self, end: u64) {
         self.old = Some(Old { next: self.live, end });
         self.live = end;
         self.tried = self.tried.max(end);
     }
 
-    /// In order, at the end: nothing more is sent than was tried.
+    /// Lowers the claim at an end in order: the whole lane sent nothing above the records that it tried.
     pub fn settle(&mut self) {
         self.claim = self.claim.map(|_| self.tried.max(self.live));
     }

@@ -1,5 +1,6 @@
-//! Reading and encoding on a thread of its own: compression must not hold up the network, nor the
-//! network compression. While one round is being delivered, the next may be made.
+//! Reads and encodes rounds on a separate thread: compression must not delay the network, and the network must not
+//! delay compression. A round is a group of batches that are read and encoded together. While one round is
+//! delivered, the next round may be prepared.
 
 use super::Shared;
 use super::gather::{Bounds, Gathered, LaneIdentity, Sent, gather};
@@ -10,16 +11,16 @@ use crate::telemetry::event;
 use std::sync::Arc;
 use tokio::task::{JoinError, JoinHandle};
 
-/// What a lane reads.
+/// The reader of a lane, and the round that it prepares.
 pub(super) struct Rounds {
     shared: Arc<Shared>,
     state: State,
 }
 
 enum State {
-    /// Nothing is in the making.
+    /// No round is being prepared.
     Idle(Reader),
-    /// A round from this sequence on is, before it is asked for or not.
+    /// A round from the sequence `start` on is being prepared. `ahead`: it was begun before the lane asked for it.
     Busy { start: u64, ahead: bool, task: JoinHandle<(Reader, Result<Gathered, ReadError>)> },
     /// The thread that had the reader is gone.
     Lost,
@@ -30,7 +31,7 @@ impl Rounds {
         Self { shared, state: State::Idle(reader) }
     }
 
-    /// Begins with a round that will be asked for; `sent` as it will be then.
+    /// Begins to prepare the next round ahead. `sent` is the state after the delivery of the current round.
     pub fn begin(&mut self, identity: &LaneIdentity, sent: &Sent, records: u64, end: u64) {
         self.make(identity, sent, records, end, true);
     }
@@ -51,7 +52,7 @@ impl Rounds {
         };
     }
 
-    /// The next round. When the store could not be read, the same may be asked for again.
+    /// The next round. After a read error of the store, the same round may be asked for again.
     pub async fn next(
         &mut self,
         identity: &LaneIdentity,
@@ -65,7 +66,8 @@ impl Rounds {
                 return Err(Stopped.into());
             };
             let (mut reader, gathered) = ended(task.await)?;
-            // More has come since: fewer and larger events cost less. A round that ends at a gap does not grow.
+            // A round that was prepared ahead and is not full is made again: more records may have come since, and
+            // fewer, larger events cost less. A round that ends at a gap does not grow.
             let is_early = |gathered: &Gathered| ahead && !gathered.full && gathered.gaps.is_empty();
             let is_good = gathered.as_ref().is_ok_and(|gathered| !is_early(gathered));
             if !is_good {
@@ -84,7 +86,7 @@ impl Rounds {
         }
     }
 
-    /// Goes on from another sequence; what was made ahead is dropped.
+    /// Goes on from another sequence; a round that was prepared ahead is dropped.
     pub async fn rewind(&mut self, next: u64) -> Result<(), Stopped> {
         self.rewound(next).await.map(drop)
     }
@@ -105,7 +107,8 @@ impl Rounds {
     }
 }
 
-/// An error when the runtime ends. A panic goes on in the lane: the supervisor begins the sink again.
+/// The result of a thread; an error when the runtime ends. A panic goes on in the lane, and the supervisor starts
+/// the sink again.
 fn ended<T>(done: Result<T, JoinError>) -> Result<T, Stopped> {
     match done.map_err(JoinError::try_into_panic) {
         Ok(done) => Ok(done),

@@ -1,7 +1,7 @@
-//! When a sink is too far behind (`max_behind`, `give_up_after`).
+//! Decides when a sink is too far behind (`max_behind`, `give_up_after`), and reports the records that it gives up.
 //!
-//! An age is one by the wall clock, which may be set wrongly: what is too old must have been so for a while
-//! of running time, without a jump of the clock, before anything is given up for it.
+//! The age of a record comes from the wall clock, which may be set wrongly. Before a record is given up for its
+//! age, the clock must have run for a while without a jump.
 
 use crate::platform::clock::{self, Clock};
 use crate::sink::Limit;
@@ -11,34 +11,35 @@ use std::collections::HashMap;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
-/// How often it is looked.
+/// The time between two checks.
 const LOOK: Duration = Duration::from_millis(500);
-/// How often it is told what was given up of a stream.
+/// The time between two log lines about records of one stream that were given up.
 const REPORT_EVERY: Duration = Duration::from_secs(60);
-/// A clock that has run on for this long is believed; for short limits half of the limit.
+/// A clock is believed when it has run for this long without a jump; for short limits, half of the limit is enough.
 const BELIEVED: Duration = Duration::from_secs(3600);
 
-/// See the module.
+/// The limits of one sink, with the state of the checks and reports.
 #[derive(Debug)]
 pub struct TooFar {
     limit: Limit,
     clock: Clock,
-    /// Wall time less monotonic time, and since when it is that.
+    /// Wall time minus monotonic time, in milliseconds, and the time since which this difference is steady.
     steady: (i64, Instant),
-    /// When it is looked next.
+    /// The time of the next check.
     due: Instant,
-    /// By stream: when it was told of, and what was given up since.
+    /// By stream: the time of the last report, and the records that were given up since.
     reported: HashMap<String, (Instant, Option<GivenUp>)>,
 }
 
 impl TooFar {
-    /// From now on.
+    /// Starts the checks; the clock counts as steady from now on.
     pub fn new(limit: Limit, clock: Clock) -> Self {
         let steady = (clock.now().offset_ms(), Instant::now());
         Self { limit, clock, steady, due: Instant::now(), reported: HashMap::new() }
     }
 
-    /// Waits until it is time to look; how far behind the sink may be now. Never, without a limit. Cancel safe.
+    /// Waits for the next check, and returns how far behind the sink may be now. Without a limit it never returns.
+    /// Cancel safe.
     pub async fn look(&mut self) -> Behind {
         if self.limit == Limit::default() {
             return std::future::pending().await;
@@ -54,7 +55,7 @@ impl TooFar {
         Behind { bytes: self.limit.bytes, before_ms: self.limit.age.filter(believed).map(before) }
     }
 
-    /// Tells what was given up: of a stream at once, and later each minute what it was since.
+    /// Reports the records that were given up: the first time of a stream at once, then at most once a minute.
     pub fn tell(&mut self, sink: &str, given: Vec<GivenUp>) {
         let mut due = Vec::new();
         for given in given {

@@ -15,10 +15,10 @@ pub const KIND: Kind = Kind {
     usual: || Arc::new(Csv::default()),
 };
 
-/// Delimited values.
+/// The settings of the decoder `csv`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Csv {
-    /// One ASCII character.
+    /// The character between values: one ASCII character.
     pub delimiter: u8,
     /// Names of the columns; without them the first line of a file or message is the header.
     pub columns: Option<Vec<String>>,
@@ -90,7 +90,7 @@ fn of_text(text: &str) -> Option<u8> {
 /// The values of a line.
 ///
 /// # Errors
-/// When it is not UTF-8, or ends within quotes.
+/// The line is not UTF-8, has a line break in it, or ends within quotes.
 pub fn values(rule: &Csv, line: &[u8]) -> Result<Vec<String>, DecodeError> {
     let mut reader = ReaderBuilder::new().delimiter(rule.delimiter).build();
     let (mut out, mut ends) = (vec![0; line.len() + 1], vec![0; line.len() + 2]);
@@ -103,7 +103,7 @@ pub fn values(rule: &Csv, line: &[u8]) -> Result<Vec<String>, DecodeError> {
         (read, written, fields) = (read + n, written + o, fields + e);
         match result {
             ReadRecordResult::InputEmpty if !ended => ended = true,
-            // A bare CR ends a record for the reader: what follows must not vanish.
+            // A bare CR ends a record for the reader. The bytes after it must not vanish.
             ReadRecordResult::Record if read < line.len() => {
                 return Err(DecodeError::Csv("a line break within the line".into()));
             }
@@ -125,10 +125,10 @@ pub fn values(rule: &Csv, line: &[u8]) -> Result<Vec<String>, DecodeError> {
     Ok(values)
 }
 
-/// A line with the names of its columns.
+/// The values of a line as members, under the names of their columns.
 ///
 /// # Errors
-/// When it has another number of values than there are columns.
+/// The line has more or fewer values than there are columns.
 pub fn members(rule: &Csv, columns: &[String], line: &[u8]) -> Result<Members<'static>, DecodeError> {
     let values = values(rule, line)?;
     if values.len() != columns.len() {

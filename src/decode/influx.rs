@@ -15,7 +15,7 @@ pub const KIND: Kind = Kind {
     usual: || Arc::new(Influx(Unix::Nanos)),
 };
 
-/// Influx line protocol; the unit of times where a client names none.
+/// The decoder `influx`, with the unit of times when a client names none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Influx(pub Unix);
 
@@ -54,9 +54,9 @@ fn read(section: &mut Section<'_>) -> Arc<dyn Format> {
 /// A point: its members, and its time in microseconds.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Point {
-    /// `measurement`, `tags`, `fields`.
+    /// The members `measurement`, `tags` (if there are any) and `fields`.
     pub members: Members<'static>,
-    /// Microseconds since 1970.
+    /// The time of the point, in microseconds since 1970-01-01 UTC.
     pub time_us: Option<i64>,
 }
 
@@ -73,10 +73,10 @@ pub fn precision(name: &[u8]) -> Option<Unix> {
     }
 }
 
-/// Reads one line.
+/// Reads one line as a point.
 ///
 /// # Errors
-/// When it is no point.
+/// The line is not a point.
 pub fn point(line: &str, unit: Unix) -> Result<Point, DecodeError> {
     let mut reader = Reader { rest: line.trim() };
     let measurement = reader.name(&[',', ' ']);
@@ -136,7 +136,7 @@ impl Reader<'_> {
         found.is_some()
     }
 
-    /// Up to one of the ends; a backslash takes the next character for itself where it is special.
+    /// Reads a name up to one of the ends. A backslash escapes the next character where that character is special.
     fn name(&mut self, ends: &[char]) -> String {
         let mut name = String::new();
         let mut chars = self.rest.char_indices();

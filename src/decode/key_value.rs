@@ -14,12 +14,12 @@ pub const KIND: Kind = Kind {
     usual: || Arc::new(KeyValue::default()),
 };
 
-/// Pairs.
+/// The settings of the decoder `key-value`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyValue {
-    /// Between pairs; without it white space, `,` and `;`.
+    /// The character between pairs. Without it, white space, `,` and `;` separate pairs.
     pub separator: Option<char>,
-    /// Between name and value.
+    /// The character between name and value.
     pub assign: char,
 }
 
@@ -64,7 +64,7 @@ fn of_text(text: &str) -> Option<char> {
 /// The pairs of a line.
 ///
 /// # Errors
-/// When a piece has no name or no value, or quotes do not end.
+/// A piece has no name or no character `assign`, there is no pair at all, or quotes do not end.
 pub fn members(rule: &KeyValue, line: &str) -> Result<Members<'static>, DecodeError> {
     let mut members = Members::default();
     for piece in pieces(rule, line)? {

@@ -1,7 +1,6 @@
-//! Members of JSON objects, without building trees: names and the JSON text of their values.
+//! The members of JSON objects as names and JSON texts, without building trees.
 //!
-//! Values stay as they were written: `21.50` is not made `21.5`, and a number beyond a double keeps
-//! its digits.
+//! Values stay as they were written: `21.50` does not become `21.5`, and a number beyond a double keeps its digits.
 
 use super::strict::is_finite;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -24,12 +23,13 @@ impl<'a> Members<'a> {
         Some(Self(members))
     }
 
-    /// Adds a member that is written like a JSON number, `true` or `false` as that, any other as text.
+    /// Adds a member. A text like a JSON number, `true` or `false` becomes that value; any other text becomes a
+    /// string.
     pub fn push_plain(&mut self, name: impl Into<Cow<'a, str>>, text: &str) {
         self.0.push((name.into(), plain(text).into()));
     }
 
-    /// Adds text.
+    /// Adds a member with a text.
     pub fn push_text(&mut self, name: impl Into<Cow<'a, str>>, text: &str) {
         self.0.push((name.into(), quoted(text).into()));
     }
@@ -39,8 +39,8 @@ impl<'a> Members<'a> {
         self.0.push((name.into(), json.into()));
     }
 
-    /// The whole object. Of two members with one name the second gets a number: readers keep one of them
-    /// (RFC 8259, section 4). One without a name is called after its place.
+    /// Writes the whole object. The second of two members with one name gets a number, because readers keep only
+    /// one of them (RFC 8259, section 4). A member without a name is called after its column.
     #[must_use]
     pub fn to_json(&self) -> String {
         let names: HashSet<&str> = self.0.iter().map(|(name, _)| &**name).collect();
@@ -72,7 +72,7 @@ impl Members<'_> {
             let is_free = |name: &str, taken: &HashSet<String>| !taken.contains(name) && !given.contains(name);
             let mut own = stem.clone();
             if taken.contains(&own) || name.is_empty() && !is_free(&own, &taken) {
-                // Numbers rise: that no name is tried twice keeps this linear.
+                // The numbers only rise: no name is tried twice, so the work stays linear.
                 let number = next.entry(stem.clone()).or_insert(2);
                 loop {
                     own = format!("{stem}_{number}");
@@ -89,8 +89,7 @@ impl Members<'_> {
     }
 }
 
-/// The value at a path of names and array indices with dots between; a top-level name may itself
-/// have dots in it.
+/// The value at a path: names and array indices with dots between them. A top-level name may itself contain dots.
 #[must_use]
 pub fn find<'a>(json: &'a str, path: &str) -> Option<&'a str> {
     if let Some(value) = step(json, path) {
@@ -103,7 +102,7 @@ pub fn find<'a>(json: &'a str, path: &str) -> Option<&'a str> {
     path.contains('.').then_some(at)
 }
 
-/// The text of a JSON value: without quotes and escapes where it is a string.
+/// The text of a JSON value. A string loses its quotes and escapes.
 #[must_use]
 pub fn text(json: &str) -> Cow<'_, str> {
     if !json.starts_with('"') {
@@ -118,7 +117,7 @@ pub fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// A JSON number, `true` or `false` as they are; anything else as a JSON string.
+/// A JSON number, `true` or `false` stays as it is; any other text becomes a JSON string.
 #[must_use]
 pub fn plain(text: &str) -> String {
     if text == "true" || text == "false" || is_number(text) { text.into() } else { quoted(text) }
@@ -156,7 +155,7 @@ impl<'de> Visitor<'de> for All {
     }
 }
 
-/// The member or element of that name.
+/// Reads only the member of this name, or the element at this index.
 struct Pick<'p>(&'p str);
 
 impl<'de> DeserializeSeed<'de> for Pick<'_> {

@@ -1,7 +1,7 @@
-//! Frames into records: checks, extracts, converts.
+//! Decodes messages into records: checks, extracts and converts them.
 //!
-//! Invariants: what need not be converted stays verbatim; a message is a record or an error that
-//! says why; no input panics; the work is linear in the length of the message.
+//! Invariants: a message that needs no conversion stays verbatim; a message gives a record, or an error with the
+//! reason; no input panics; the work is linear in the length of the message.
 
 pub mod csv;
 pub mod influx;
@@ -28,69 +28,69 @@ use std::borrow::Cow;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-/// Why a message is no record.
+/// The reason why a message is not a record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// Nothing there.
+    /// The message is empty.
     #[error("empty; there must be {0}")]
     Empty(&'static str),
-    /// Not JSON.
+    /// The message is not JSON.
     #[error("not JSON: {0}")]
     Json(String),
-    /// JSON, and no object.
+    /// The message is JSON, but not an object.
     #[error("no JSON object, which the rules for its members need")]
     NoObject,
-    /// Not UTF-8.
+    /// The message is not UTF-8, from this byte on.
     #[error("not UTF-8: the byte at {0} is not allowed there")]
     Utf8(usize),
-    /// Not delimited values that fit the header.
+    /// The message is not delimited values that fit the header.
     #[error("not CSV: {0}")]
     Csv(String),
-    /// No sentence.
+    /// The message is not an NMEA 0183 sentence.
     #[error("not NMEA 0183: {0}")]
     Nmea(String),
-    /// No pairs.
+    /// The message does not consist of names and values.
     #[error("not name and value: {0}")]
     KeyValue(String),
-    /// No point.
+    /// The message is not a point of Influx line protocol.
     #[error("not Influx line protocol: {0}")]
     Influx(String),
-    /// No time.
+    /// The device's time is missing, or cannot be read.
     #[error("no time: {0}")]
     Time(String),
-    /// A value of another type.
+    /// The value of a member cannot have the wanted type.
     #[error("`{member}` = {value} is no {wanted}")]
     Type {
-        /// The member.
+        /// The name of the member.
         member: String,
-        /// Its value.
+        /// The value of the member, cut to 100 characters.
         value: String,
-        /// What it should be.
+        /// The type that the value should have.
         wanted: &'static str,
     },
 }
 
 impl DecodeError {
-    /// What is wrong with the line that names the columns.
+    /// The error when the line that names the columns is wrong.
     fn of_header(self) -> Self {
         Self::Csv(format!("the line that names the columns is {self}"))
     }
 }
 
-/// A message as a record.
+/// The decoded form of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decoded {
-    /// How to read the payload.
+    /// The kind of the payload: JSON, text or bytes.
     pub kind: PayloadKind,
-    /// What the message became; `None` when it stays as it is.
+    /// The payload that the message was converted to; `None` when the message stays as it is.
     pub payload: Option<Bytes>,
-    /// Microseconds since 1970.
+    /// The device's time, in microseconds since 1970-01-01 UTC.
     pub device_time_us: Option<i64>,
-    /// Names and values taken out of it.
+    /// The names and values that were extracted from the message.
     pub attributes: Vec<(Box<str>, Box<str>)>,
 }
 
-/// UTF-8 with our error.
+/// Checks for UTF-8, with our error.
 pub(crate) struct Utf8;
 
 impl Utf8 {
@@ -99,14 +99,14 @@ impl Utf8 {
     }
 }
 
-/// What a message turned out to be.
+/// The content of a message, as its format reads it.
 #[derive(Debug)]
 pub enum Content<'m> {
-    /// It stays as it is, and has no members.
+    /// The message stays as it is, and has no members.
     Verbatim(PayloadKind),
-    /// It is JSON, and stays as it is unless rules ask for less.
+    /// The message is JSON. It stays as it is, unless rules select or convert its members.
     Json(&'m str),
-    /// It became members, and may have brought its time, in microseconds since 1970.
+    /// The message became members. It may have brought its time, in microseconds since 1970-01-01 UTC.
     Members(Members<'static>, Option<i64>),
 }
 
@@ -115,7 +115,7 @@ pub trait Format: Same + Debug + Send + Sync {
     /// The format's name in a configuration.
     fn name(&self) -> &'static str;
 
-    /// Whether what it makes has members that can be named.
+    /// Whether decoded messages have members that can be named.
     fn has_members(&self) -> bool {
         true
     }
@@ -125,12 +125,13 @@ pub trait Format: Same + Debug + Send + Sync {
         true
     }
 
-    /// Whether a line, without white space around it, is no message: blank, or a comment where there are comments.
+    /// Whether a line is not a message: blank, or a comment where there are comments. The line has no white space
+    /// around it.
     fn skips(&self, line: &[u8]) -> bool {
         line.is_empty()
     }
 
-    /// The character between values, where the first line of a file or message names the columns.
+    /// The character between values, for formats in which the first line of a file or message names the columns.
     fn header(&self) -> Option<u8> {
         None
     }
@@ -138,13 +139,13 @@ pub trait Format: Same + Debug + Send + Sync {
     /// Reads one message. `header` is the line that names the columns (csv), or the unit of times (Influx).
     ///
     /// # Errors
-    /// When it is not what the format says.
+    /// The message does not have this format.
     fn decode<'m>(&self, message: &'m [u8], header: Option<&[u8]>) -> Result<Content<'m>, DecodeError>;
 }
 
 /// A kind of decoder.
 pub struct Kind {
-    /// `decoder = "NAME"`
+    /// The name in the configuration: `decoder = "NAME"`.
     pub name: &'static str,
     /// A sentence for the reference.
     pub doc: &'static str,
@@ -152,7 +153,7 @@ pub struct Kind {
     pub keys: &'static [&'static str],
     /// Reads the settings.
     pub read: fn(&mut Section<'_>) -> Arc<dyn Format>,
-    /// The format with its usual settings.
+    /// Returns the format with its default settings.
     pub usual: fn() -> Arc<dyn Format>,
 }
 
@@ -178,7 +179,7 @@ impl Decoder {
     /// Reads one message. `header` is the line that names the columns (csv), or the unit of times (Influx).
     ///
     /// # Errors
-    /// When it is not what the decoder reads, or breaks one of its rules.
+    /// The decoder cannot read the message, or the message breaks one of its rules.
     pub fn decode(&self, message: &[u8], header: Option<&[u8]>) -> Result<Decoded, DecodeError> {
         match self.format.decode(message, header)? {
             Content::Verbatim(kind) => Ok(Decoded::verbatim(kind)),

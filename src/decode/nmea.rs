@@ -1,7 +1,7 @@
 //! NMEA 0183 sentences: `$GPRMC,123519,A,4807.038,N,01131.000,E,022.4,084.4,230394,003.1,W*6A`.
 //!
-//! Every sentence becomes `{"talker":..,"type":..,..,"values":[..]}`; of the common types the
-//! values also get names. Positions are decimal degrees, south and west negative.
+//! Every sentence becomes `{"talker":..,"type":..,..,"values":[..]}`. The values of the common types also get
+//! names. Positions are decimal degrees; south and west are negative.
 
 use super::members::{Members, is_number, quoted};
 use super::{Content, DecodeError, Format, Kind, Utf8};
@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 /// The row of this format in the table of decoders.
 pub const KIND: Kind = Kind::without_keys::<Nmea>("nmea", "NMEA 0183 sentences, one a line.");
 
-/// NMEA 0183.
+/// The decoder of NMEA 0183 sentences.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Nmea;
 
@@ -26,17 +26,17 @@ impl Format for Nmea {
     }
 }
 
-/// What a value is.
+/// The form of a value.
 #[derive(Clone, Copy)]
 enum As {
     Number,
     Text,
-    /// Degrees and minutes, with the hemisphere in the value after it.
+    /// Degrees and minutes. The next value is the hemisphere.
     Degrees,
 }
 use As::{Degrees, Number, Text};
 
-/// Place after the type, name, what it is.
+/// The place of a value after the type, its name, and its form.
 type Name = (usize, &'static str, As);
 
 /// Names of the values of a type.
@@ -90,10 +90,10 @@ const NAMES: &[(&str, &[Name])] = &[
     ("ZDA", &[(0, "utc", Text), (1, "day", Number), (2, "month", Number), (3, "year", Number)]),
 ];
 
-/// A sentence: its members and, where it has date and time, when it was, in microseconds.
+/// Reads a sentence: its members and, if it has date and time, that time in microseconds since 1970-01-01 UTC.
 ///
 /// # Errors
-/// When it is no sentence, or its checksum is wrong. A checksum may be missing.
+/// The text is not a sentence, or its checksum is wrong. A missing checksum is no error.
 pub fn sentence(line: &str) -> Result<(Members<'static>, Option<i64>), DecodeError> {
     let wrong = |what: String| Err(DecodeError::Nmea(what));
     let line = line.trim();
@@ -125,7 +125,7 @@ pub fn sentence(line: &str) -> Result<(Members<'static>, Option<i64>), DecodeErr
             _ if value.is_empty() => {}
             Text => members.push_text(*name, value),
             Number => {
-                // 022.4 is a number here, though not in JSON.
+                // `022.4` is a number in NMEA 0183, but not in JSON.
                 if let Some(number) = number(value) {
                     members.push_json(*name, number);
                 }
@@ -165,7 +165,7 @@ fn number(text: &str) -> Option<String> {
     is_number(&number).then_some(number)
 }
 
-/// `ddmm.mmmm` or `dddmm.mmmm`, to seven places: a centimetre.
+/// Converts `ddmm.mmmm` or `dddmm.mmmm` to degrees with seven decimal places: a centimetre.
 fn degrees(text: &str, hemisphere: &str) -> Option<String> {
     let point = text.find('.').unwrap_or(text.len());
     let whole = text.get(..point.checked_sub(2)?)?;
@@ -180,14 +180,14 @@ fn degrees(text: &str, hemisphere: &str) -> Option<String> {
     plausible.then(|| format!("{sign}{:.7}", whole + minutes / 60.0))
 }
 
-/// `ddmmyy`; years from 80 on are of the last century.
+/// Reads a date `ddmmyy`. Years from 80 on are 1980 to 1999.
 fn date(text: &str) -> Option<Date> {
     let part = |range: std::ops::Range<usize>| text.get(range)?.parse::<i8>().ok();
     let year = i16::from(part(4..6)?);
     Date::new(if year >= 80 { 1900 + year } else { 2000 + year }, part(2..4)?, part(0..2)?).ok()
 }
 
-/// `hhmmss` with a fraction.
+/// The time of a date and of `hhmmss` with a fraction, in microseconds since 1970-01-01 UTC.
 fn at(date: Date, text: &str) -> Option<i64> {
     let part = |range: std::ops::Range<usize>| text.get(range)?.parse::<i8>().ok();
     let fraction: String = text.get(6..)?.trim_start_matches('.').chars().chain("000000000".chars()).take(9).collect();

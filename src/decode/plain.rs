@@ -13,16 +13,16 @@ pub const TEXT: Kind = Kind::without_keys::<Text>("text", "UTF-8 text, kept as i
 /// The row of `bytes` in the table of decoders.
 pub const BYTES: Kind = Kind::without_keys::<Binary>("bytes", "Any bytes, kept as they are; base64 in JSON output.");
 
-/// One JSON value.
+/// The decoder `json`: a message is one JSON value.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Json;
-/// A JSON value a line.
+/// The decoder `ndjson`: each line is a JSON value.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Ndjson;
-/// UTF-8 text.
+/// The decoder `text`: a message is UTF-8 text.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Text;
-/// Any bytes.
+/// The decoder `bytes`: a message is any bytes.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Binary;
 

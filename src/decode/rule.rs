@@ -1,4 +1,4 @@
-//! How messages are read, as the configuration says it: the format, and what is taken out of it.
+//! The rules by which messages are read: their format, and the members to keep, convert or extract.
 
 use super::{Format, KINDS};
 use crate::section::catalog::Shape;
@@ -7,23 +7,23 @@ use jiff::fmt::strtime::BrokenDownTime;
 use jiff::tz::{Offset, TimeZone};
 use std::sync::Arc;
 
-/// A member's name.
+/// The most bytes that the name or path of a member may have.
 const MOST_PATH_BYTES: usize = 256;
 
-/// How a source's messages are read.
+/// The rules by which the messages of a source are read.
 #[derive(Debug, Clone)]
 pub struct Decoder {
-    /// What a message is.
+    /// The format of the messages.
     pub format: Arc<dyn Format>,
-    /// Only these members are kept, in this order; empty keeps all.
+    /// The members that are kept, in this order. An empty list keeps all members.
     pub fields: Vec<String>,
-    /// Members that are made to be of a type, or the message is set aside.
+    /// The types that members are converted to. A message whose member cannot be converted becomes a dead letter.
     pub types: Vec<(String, Type)>,
     /// Members that become attributes of the record: attribute, member.
     pub attributes: Vec<(String, String)>,
-    /// Where the device's own time stands.
+    /// The member that holds the device's own time, and its format.
     pub time: Option<Time>,
-    /// What had to be converted carries the bytes that it was made of, as the member `raw`.
+    /// Whether a converted record carries its original message as the member `raw`.
     pub keep_raw: bool,
 }
 
@@ -51,11 +51,11 @@ impl Decoder {
     pub fn like(&self, format: &str) -> Self {
         let Some(kind) = KINDS.iter().find(|kind| kind.name == format) else { return self.clone() };
         let format = (kind.usual)();
-        // A format without members has nothing that rules could be for.
+        // All rules are about members, so a format without members has none.
         if format.has_members() { Self { format, ..self.clone() } } else { Self::of(format) }
     }
 
-    /// Reads the keys of a decoder; `usual` is the name of the one that is taken where none is named.
+    /// Reads the keys of a decoder. `usual` is the name of the default decoder.
     pub fn read(section: &mut Section<'_>, usual: &'static str) -> Self {
         let index = |name: &str| KINDS.iter().position(|kind| kind.name == name).unwrap_or_default();
         let choices: Vec<_> = KINDS.iter().enumerate().map(|(at, kind)| (kind.name, at, kind.doc)).collect();
@@ -131,14 +131,14 @@ pub fn member(section: &Section<'_>, span: std::ops::Range<usize>, name: &str) {
     }
 }
 
-/// What a member is made to be.
+/// The type that a member is converted to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Type {
     /// A whole number.
     Int,
     /// A number.
     Float,
-    /// `true` or `false`; 1 and 0 are taken for them.
+    /// `true` or `false`; 1 and 0 are converted to them.
     Bool,
     /// Text.
     String,
@@ -157,25 +157,25 @@ pub enum Unix {
     Nanos,
 }
 
-/// How a time is written.
+/// The format of a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TimeFormat {
-    /// `2026-11-24T12:00:00Z`; without an offset it is taken in the zone.
+    /// A text like `2026-11-24T12:00:00Z`. A time without an offset is a local time of the configured zone.
     Rfc3339,
-    /// A number.
+    /// A number of units since 1970-01-01 UTC.
     Unix(Unix),
-    /// As `strptime` reads it.
+    /// A text in this pattern of `strptime`.
     Custom(String),
 }
 
-/// Where the device's time stands, and how.
+/// The member that holds the device's time, and the format of that time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Time {
-    /// The member.
+    /// The name or the path of the member.
     pub member: String,
-    /// How it is written.
+    /// The format of the time.
     pub format: TimeFormat,
-    /// The zone of times without an offset.
+    /// The time zone of times without an offset.
     pub zone: TimeZone,
 }
 
@@ -271,7 +271,7 @@ fn zone_of(text: &str) -> Option<TimeZone> {
     fixed().map(TimeZone::fixed).or_else(|| TimeZone::get(text).ok())
 }
 
-/// Whether `strptime` knows all parts of a pattern: what it prints it must read.
+/// Checks that `strptime` knows all parts of a pattern: it must be able to read a time that it has printed.
 fn check_pattern(pattern: &str) -> Result<(), String> {
     let second = jiff::Timestamp::from_second(1_000_000_000).unwrap_or_default();
     let example = second.to_zoned_datetime(TimeZone::UTC);

@@ -1,15 +1,15 @@
-//! JSON that every strict reader takes. The grammar allows more (RFC 8259, section 9 and 8.2): values
-//! nested without end, halves of surrogate pairs, numbers that no double holds.
+//! Checks that every strict reader accepts a JSON text. The grammar allows more (RFC 8259, sections 9 and 8.2):
+//! unlimited nesting, halves of surrogate pairs, and numbers that no double holds.
 
-/// Values in values. .NET's readers take 64, of which the envelope needs some.
+/// The deepest nesting of values. The readers of .NET accept 64 levels, and the envelope needs some of these.
 pub const DEEPEST: u32 = 60;
-/// Digits of a number that cannot be too large for a double.
+/// A number with fewer characters than this and without an exponent is never too large for a double.
 const SHORT: usize = 300;
 
-/// Looks at a text that is JSON.
+/// Checks a text that is valid JSON.
 ///
 /// # Errors
-/// What a strict reader would not take.
+/// The reason why a strict reader would refuse the text.
 pub fn check(text: &str) -> Result<(), String> {
     let bytes = text.as_bytes();
     let (mut at, mut depth) = (0, 0);
@@ -43,14 +43,14 @@ pub fn check(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether a number as JSON writes it is one that a double can be near to.
+/// Whether a JSON number is within the range of a double.
 pub fn is_finite(number: &str) -> bool {
     number.len() < SHORT && !number.contains(['e', 'E']) || number.parse::<f64>().is_ok_and(f64::is_finite)
 }
 
-/// Where what follows a string begins.
+/// The index after a string. `at` is the index after the opening quote.
 fn string(bytes: &[u8], mut at: usize) -> Result<usize, String> {
-    // The first half of a surrogate pair came last.
+    // Whether the last character was the first half of a surrogate pair.
     let mut half = false;
     loop {
         let unit = match bytes.get(at) {

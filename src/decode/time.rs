@@ -6,17 +6,17 @@ use jiff::civil::DateTime;
 use jiff::fmt::strtime::BrokenDownTime;
 use jiff::{SignedDuration, Timestamp};
 
-/// The time that a JSON text says.
+/// Reads the device's time from a JSON text, in microseconds since 1970-01-01 UTC.
 ///
 /// # Errors
-/// When the member is missing, or is not written as the rule says.
+/// The member is missing, or its value does not have the format of the rule.
 pub fn read(rule: &Time, json: &str) -> Result<i64, DecodeError> {
     let Time { member, format, zone } = rule;
     let value = find(json, member).ok_or_else(|| DecodeError::Time(format!("there is no `{member}`")))?;
     let value = text(value);
     let value = value.trim();
     let local = |time: DateTime| {
-        // A local time that a clock shows twice is taken for the earlier one.
+        // When the clock shows a local time twice, the earlier time is taken.
         zone.to_timestamp(time).map_err(|error| error.to_string())
     };
     let parsed: Result<i64, String> = match format {
@@ -40,11 +40,11 @@ fn micros(time: Timestamp) -> i64 {
     time.as_microsecond()
 }
 
-/// A number of units since 1970, also with a fraction.
+/// Converts a number of units since 1970-01-01 UTC, also with a fraction, to microseconds.
 #[must_use]
 pub fn unix(text: &str, unit: Unix) -> Option<i64> {
     let (number, exponent) = match text.split_once(['e', 'E']) {
-        // Rare: a double is exact to a microsecond in these centuries.
+        // An exponent is rare. A double is exact to a microsecond in these centuries.
         Some(_) => return exact(text.parse().ok()?, unit),
         None => (text, 0),
     };

@@ -1,7 +1,7 @@
-//! Spans into event bodies (`docs/design/envelope.md`).
+//! Encodes records from the store into event bodies (`docs/design/envelope.md`).
 //!
 //! A body holds records of one stream, epoch, generation and lane; it is closed where one of
-//! these changes. The stored form is never the wire form. A format is one file with an `Encode`.
+//! these values changes. The stored form is never the wire form. Each format is one file that implements `Encode`.
 
 pub mod ndjson;
 
@@ -15,7 +15,7 @@ use ndjson::Ndjson;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-/// One body in one format.
+/// The encoder of one body in one format.
 pub trait Encode: Debug + Send {
     /// Adds a record.
     fn push(&mut self, sequence: u64, record: &RecordRef<'_>);
@@ -23,24 +23,25 @@ pub trait Encode: Debug + Send {
     /// Bytes of the records, before compression.
     fn raw_bytes(&self) -> usize;
 
-    /// Bytes that the body will have with so many raw bytes more. Exact without compression; with it, a guess.
+    /// The estimated size of the body after `more` raw bytes are added, in bytes. Without compression it is close
+    /// to exact; with compression it is a guess.
     fn estimate(&self, more: usize) -> usize;
 
-    /// The body.
+    /// Ends the body and compresses it.
     ///
     /// # Errors
-    /// None is known: compression writes into memory.
+    /// No error is known: compression writes into memory.
     fn finish(self: Box<Self>) -> std::io::Result<Encoded>;
 }
 
-/// A body with what a reader must know of it.
+/// An encoded body, with the properties that a consumer needs to read it.
 #[derive(Debug)]
 pub struct Encoded {
-    /// The bytes.
+    /// The bytes of the body, compressed if `content_encoding` is set.
     pub body: Bytes,
     /// MIME type of the decompressed body.
     pub content_type: &'static str,
-    /// Its compression.
+    /// The compression of the body; `None` when the body is not compressed.
     pub content_encoding: Option<&'static str>,
 }
 
@@ -50,19 +51,19 @@ pub fn encoder(codec: Codec) -> Box<dyn Encode> {
     Box::new(Ndjson::new(codec))
 }
 
-/// When a record arrived, if nobody had set the clock.
+/// The arrival of a record by the monotonic clock, if nobody had set the wall clock before.
 fn unset(record: &RecordRef<'_>) -> Option<Unset> {
     Some(Unset { boot: record.attribute(BOOT)?.into(), monotonic_ms: record.attribute(MONOTONIC)?.parse().ok()? })
 }
 
-/// What all events of a stream have in common.
+/// The values that all events of a stream share.
 #[derive(Debug, Clone)]
 pub struct Origin {
     /// The device's name.
     pub device: Arc<str>,
     /// The store's id.
     pub store: Arc<str>,
-    /// The stream.
+    /// The name of the stream.
     pub stream: Arc<str>,
 }
 
@@ -74,20 +75,20 @@ impl Origin {
     }
 }
 
-/// What the records of one body have in common.
+/// The values that all records of one body share. A record with other values begins a new body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Same {
-    /// Their epoch.
+    /// The epoch of the records.
     pub epoch: u64,
-    /// The configuration that produced them.
+    /// The generation of the configuration that produced the records.
     pub generation: u64,
-    /// Made by a version on trial.
+    /// True when a version on trial made the records.
     pub in_flight: bool,
-    /// Nobody had set the clock when they arrived.
+    /// True when nobody had set the machine's clock before the records arrived.
     pub clock_unset: bool,
 }
 
-/// A body in the making.
+/// A body that still takes records.
 #[derive(Debug)]
 pub struct Body {
     same: Same,
@@ -99,7 +100,7 @@ pub struct Body {
 }
 
 impl Body {
-    /// An empty one.
+    /// An empty body.
     #[must_use]
     pub fn new(same: Same, codec: Codec) -> Self {
         Self { same, encoder: encoder(codec), first: 0, last: 0, count: 0, unset: None }
@@ -116,34 +117,34 @@ impl Body {
         self.count += 1;
     }
 
-    /// What its records have in common.
+    /// The values that all records of the body share.
     #[must_use]
     pub fn same(&self) -> Same {
         self.same
     }
 
-    /// Bytes before compression.
+    /// The size of the body before compression, in bytes.
     #[must_use]
     pub fn raw_bytes(&self) -> usize {
         self.encoder.raw_bytes()
     }
 
-    /// Bytes that it will have with so many raw bytes more (`Encode::estimate`).
+    /// The estimated size of the body after `more` raw bytes are added, in bytes (`Encode::estimate`).
     #[must_use]
     pub fn estimate(&self, more: usize) -> usize {
         self.encoder.estimate(more)
     }
 
-    /// How many records.
+    /// The number of records in the body.
     #[must_use]
     pub fn count(&self) -> u32 {
         self.count
     }
 
-    /// The event; `after` is the sequence sent before it in the lane.
+    /// Ends the body and makes its event. `after` is the last sequence that the lane sent before this event.
     ///
     /// # Errors
-    /// None is known: compression writes into memory.
+    /// No error is known: compression writes into memory.
     pub fn finish(self, origin: &Origin, lane: LaneId, after: u64) -> std::io::Result<Event> {
         let Encoded { body, content_type, content_encoding } = self.encoder.finish()?;
         let envelope = Envelope {

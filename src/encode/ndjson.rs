@@ -1,8 +1,8 @@
-//! One JSON object a line; a JSON payload stays verbatim inside it.
+//! NDJSON: one JSON object per line; a JSON payload stays verbatim inside the object.
 //!
-//! `{"seq":7,"arrival":1714564800123,"key":"plant/line1","payload":{...}}`; also, where there is
-//! something to say, `time` (device time, microseconds), `redelivered`, `retained`, `attributes`;
-//! bytes that are no text travel as `payload_base64`.
+//! `{"seq":7,"arrival":1714564800123,"key":"plant/line1","payload":{...}}`. The members `time`
+//! (device time, microseconds), `redelivered`, `retained` and `attributes` appear only when the record has them.
+//! Bytes that are no text travel as `payload_base64`.
 
 use super::{Encode, Encoded};
 use crate::flow::codec::Codec;
@@ -13,9 +13,9 @@ use bytes::Bytes;
 use flate2::{Compression, GzBuilder};
 use std::io::Write;
 
-/// Readings are assumed to shrink to this part by compression, until they are compressed.
+/// The assumed ratio of compression, until the readings are compressed: they shrink to one part in this many.
 const SHRINKS_TO: usize = 8;
-/// Bytes of a line besides its payload, about.
+/// The approximate size of a line besides its payload, in bytes.
 const LINE: usize = 128;
 
 /// Lines of JSON, compressed at the end.

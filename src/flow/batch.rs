@@ -1,17 +1,17 @@
-//! What a sink delivers: event bodies with their properties.
+//! Batches: the encoded events, with their properties, that a sink delivers together.
 
 use super::lane::LaneId;
 use bytes::Bytes;
 use std::sync::Arc;
 
-/// What every event says of the records that it holds (`docs/design/envelope.md`).
+/// The description of the records in one event; it becomes the event's properties (`docs/design/envelope.md`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Envelope {
     /// The device's name.
     pub device: Arc<str>,
     /// The store's random id, in hex.
     pub store: Arc<str>,
-    /// The stream.
+    /// The name of the stream that the records belong to.
     pub stream: Arc<str>,
     /// The epoch of all records of this event.
     pub epoch: u64,
@@ -21,28 +21,28 @@ pub struct Envelope {
     pub first: u64,
     /// The last sequence.
     pub last: u64,
-    /// How many records.
+    /// The number of records in the event.
     pub count: u32,
-    /// The sequence sent before this event in the lane; 0 when there was none.
+    /// The last sequence that the lane sent before this event; 0 when the lane sent none.
     pub after: u64,
-    /// The configuration that produced the records.
+    /// The generation of the configuration that produced the records.
     pub generation: u64,
-    /// Made by a version on trial.
+    /// True when a version on trial made the records.
     pub in_flight: bool,
-    /// Nobody had set the clock when its records arrived.
+    /// Present when nobody had set the machine's clock before the records arrived.
     pub unset: Option<Unset>,
     /// MIME type of the decompressed body.
     pub content_type: &'static str,
-    /// Compression of the body.
+    /// The compression of the body; `None` when the body is not compressed.
     pub content_encoding: Option<&'static str>,
 }
 
-/// When the first record of an event arrived, by the only clock that could be trusted.
+/// The arrival of an event's first record by the monotonic clock; the wall clock could not be trusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unset {
-    /// The boot of the machine.
+    /// The id of the machine's boot in which the record arrived.
     pub boot: Box<str>,
-    /// Milliseconds since that boot.
+    /// The time of arrival, in milliseconds since that boot.
     pub monotonic_ms: u64,
 }
 
@@ -52,13 +52,13 @@ const SCHEMA: i32 = 1;
 /// A property's value, with the type that a target with types gives it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Property<'a> {
-    /// A small number.
+    /// A signed number of 32 bits.
     Int(i32),
-    /// A number.
+    /// An unsigned number of 64 bits.
     Long(u64),
     /// A text.
     Text(&'a str),
-    /// Yes or no.
+    /// A boolean.
     Bool(bool),
 }
 
@@ -74,7 +74,7 @@ impl std::fmt::Display for Property<'_> {
 }
 
 impl Envelope {
-    /// What every target says of an event besides its content type and encoding.
+    /// The properties that every target gets with an event, besides its content type and encoding.
     pub fn properties(&self) -> impl Iterator<Item = (&'static str, Property<'_>)> {
         let always = [
             ("schema", Property::Int(SCHEMA)),
@@ -101,23 +101,23 @@ impl Envelope {
     }
 }
 
-/// One event.
+/// One event: many records in one encoded body, with their description.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// What it holds.
+    /// The description of the records in the body.
     pub envelope: Envelope,
-    /// The encoded readings.
+    /// The encoded records; the envelope names the content type and the compression.
     pub body: Bytes,
 }
 
 /// Events of one lane, delivered together.
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
-    /// Decides the partition: equal keys, one partition. None: the target spreads batches.
+    /// The partition key: batches with equal keys go to one partition. Without a key, batches are spread.
     pub key: Option<String>,
-    /// Batches of one channel follow one after another; other channels are independent of it.
+    /// The channel of the sink. Batches of one channel go one after another; other channels do not wait for them.
     pub channel: Arc<str>,
-    /// In order.
+    /// The events, in the order of their sequences.
     pub events: Vec<Event>,
 }
 

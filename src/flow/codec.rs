@@ -3,8 +3,8 @@
 /// How bodies are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Codec {
-    /// As they are.
+    /// Bodies are not compressed.
     None,
-    /// gzip, level 6.
+    /// Bodies are compressed with gzip, level 6.
     Gzip,
 }

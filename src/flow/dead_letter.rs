@@ -7,8 +7,9 @@ const OWN: [&str; 3] = ["reason", "length", "crc32c"];
 /// A dead letter keeps this many bytes of its record's attributes, in their order.
 const ATTRIBUTES_BYTES: usize = 8 << 10;
 
-/// Makes a dead letter of a record: its time, key and attributes stay, and the first 64 KiB of its payload. `by` says
-/// who set it aside; `whole` are length and CRC32C of a payload of which the record has only the beginning.
+/// Makes a dead letter of a record. It keeps the time and key of the record, 8 KiB of its attributes, and the first
+/// 64 KiB of its payload. The attributes in `by` name the part that set the record aside. `whole` is the length and
+/// the CRC32C of the full payload, when the record has only its beginning.
 #[must_use]
 pub fn dead_letter(record: Record, by: &[(&str, &str)], reason: &str, whole: Option<(u64, u32)>) -> Record {
     let Record { mut attributes, payload, .. } = record;

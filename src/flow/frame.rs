@@ -1,14 +1,14 @@
-//! What a source hands to the intake.
+//! Frames: the raw messages that a source hands to the intake.
 
 use bytes::Bytes;
 use std::sync::Arc;
 
-/// Where a source stands in one of its parts (a file, a session); opaque to everybody else.
+/// The position of a source in one of its parts (a file, a session). Only the source can read its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Position {
     /// The part of the source: a file's identity, an MQTT session.
     pub part: String,
-    /// The source's own encoding; empty removes the part.
+    /// The position in the source's own encoding; an empty value removes the part.
     pub value: Vec<u8>,
 }
 
@@ -21,40 +21,40 @@ pub enum Payload {
     Lines(Bytes),
     /// Several messages that may have newlines in them.
     Messages(Vec<Bytes>),
-    /// Nothing to store, only a position to save.
+    /// No message: the frame only saves a position.
     Nothing,
-    /// A message that is too large: its length, a CRC32C of all of it, its first bytes.
+    /// A message that is too large: only its length, its CRC32C and its first bytes are kept.
     TooLarge {
-        /// All of it, in bytes.
+        /// The length of the whole message, in bytes.
         length: u64,
-        /// CRC32C of all of it.
+        /// The CRC32C of the whole message.
         crc: u32,
         /// The first `DEAD_LETTER_KEEP` bytes at most.
         head: Bytes,
     },
 }
 
-/// One hand-over from a source: it settles as a whole.
+/// One hand-over from a source. All of its messages settle together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
-    /// Topic, path or other key.
+    /// The key of its records: a topic, a path or another name.
     pub key: Arc<str>,
-    /// Record flags.
+    /// The flags of its records, such as `REDELIVERED`.
     pub flags: u8,
-    /// What came.
+    /// The messages that the source received.
     pub payload: Payload,
-    /// Saved in the same commit as the records.
+    /// The position of the source; it is saved in the same commit as the records.
     pub position: Option<Position>,
-    /// Which of the source's routes it takes.
+    /// The index of the frame's route among the routes of its source.
     pub route: usize,
-    /// Given to each of its records.
+    /// The attributes that each of its records gets.
     pub attributes: Vec<(Box<str>, Box<str>)>,
-    /// What its messages cannot be read without: the line that names their columns (csv), or the unit of
-    /// their times (Influx).
+    /// The header that the decoder needs for each message: the line with the column names (csv), or the unit of the
+    /// times (Influx).
     pub header: Option<Arc<[u8]>>,
 }
 
-/// What a record takes in memory besides its payload, in bytes.
+/// The memory that a record takes besides its payload, in bytes.
 const RECORD: usize = 144;
 
 impl Frame {
@@ -65,14 +65,14 @@ impl Frame {
         Self { key, flags: 0, payload, position: None, route: 0, attributes: Vec::new(), header: None }
     }
 
-    /// No records, only a position to save.
+    /// A frame without records that only saves a position.
     #[must_use]
     pub fn position(part: impl Into<String>, value: Vec<u8>) -> Self {
         let position = Some(Position { part: part.into(), value });
         Self { position, ..Self::new("", Payload::Nothing) }
     }
 
-    /// Payload bytes that came, also those that are not kept.
+    /// The payload bytes that the source received, including bytes that are not kept.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         match &self.payload {

@@ -1,7 +1,7 @@
-//! The bounded way from a source to its intake, and "safe" back.
+//! The bounded queue of frames from a source to its intake, with acknowledgements ("safe") in the other direction.
 //!
 //! Every frame carries a permit for its bytes; the permit is given back when the frame has
-//! settled and is dropped. Frames are numbered from 1; they settle in that order.
+//! settled and is dropped. Frames are numbered from 1 and settle in the order of their numbers.
 
 use super::frame::Frame;
 use std::sync::Arc;
@@ -10,18 +10,18 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 /// The smallest share of the budget that one frame takes, in bytes.
 const LEAST: usize = 128;
 
-/// A frame and what pays for it.
+/// A frame with its number and the permit for its bytes.
 #[derive(Debug)]
 pub struct Held {
-    /// Its number.
+    /// The number of the frame, from 1.
     pub id: u64,
-    /// What came.
+    /// The frame itself.
     pub frame: Frame,
-    /// Given back by drop.
+    /// The frame's share of the budget; dropping the permit gives the share back.
     pub permit: OwnedSemaphorePermit,
 }
 
-/// The source's end.
+/// The source's end: it hands frames over and learns which frames are safe.
 #[derive(Debug)]
 pub struct Giver {
     frames: mpsc::Sender<Held>,
@@ -29,11 +29,11 @@ pub struct Giver {
     total: usize,
     settled: watch::Receiver<u64>,
     next: u64,
-    /// Rises when the source can go on only after a commit.
+    /// The number of the last frame that the source waits for; it rises when the source must wait for a commit.
     hurry: watch::Sender<u64>,
 }
 
-/// The intake's end.
+/// The intake's end: it takes frames and settles them.
 #[derive(Debug)]
 pub struct Taker {
     frames: mpsc::Receiver<Held>,
@@ -41,7 +41,7 @@ pub struct Taker {
     hurry: watch::Receiver<u64>,
 }
 
-/// A pair with room for `budget` bytes.
+/// Makes a connected pair of ends with room for `budget` bytes.
 #[must_use]
 pub fn handover(budget: usize) -> (Giver, Taker) {
     let (frames, taken) = mpsc::channel((budget / LEAST).max(1));
@@ -85,18 +85,18 @@ impl Giver {
         Some(id)
     }
 
-    /// Nothing more will come before what was handed over is safe: there is nothing to wait for.
+    /// Tells the intake that no frame follows until all handed-over frames are safe, so waiting gains nothing.
     pub fn hurry(&self) {
         self.hurry.send_replace(self.next - 1);
     }
 
-    /// Everything up to this number is safe.
+    /// The number of the last settled frame: all frames up to it are safe.
     #[must_use]
     pub fn settled(&self) -> u64 {
         *self.settled.borrow()
     }
 
-    /// Waits until more has settled; `None` when the intake is gone. Cancel safe.
+    /// Waits until more frames have settled; `None` when the intake is gone. Cancel safe.
     pub async fn more_settled(&mut self) -> Option<u64> {
         self.settled.changed().await.ok()?;
         Some(*self.settled.borrow_and_update())
@@ -121,13 +121,13 @@ impl Taker {
         self.frames.recv().await
     }
 
-    /// Changes when the source waits for what it has handed over, up to this number.
+    /// The number of the last frame that the source waits for. It changes when the source calls `hurry`.
     #[must_use]
     pub fn hurry(&self) -> watch::Receiver<u64> {
         self.hurry.clone()
     }
 
-    /// Whether a frame waits.
+    /// Whether no frame waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.frames.is_empty()

@@ -1,34 +1,34 @@
-//! How a part is, as it says itself: one place that the status, the page, alerts and systemd read.
+//! The health of a part, as the part itself reports it. The status, the page, alerts and systemd read it here.
 //!
-//! A part holds a `Reporter` and says what changes; whoever watches sees the last word and since when it holds.
+//! A part holds a `Reporter` and reports each change. A watcher sees the last report, and since when it holds.
 
 use std::fmt;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
-/// How a part is.
+/// The health of a part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Health {
-    /// It has begun, and nothing is known yet.
+    /// The part has started, and its health is not known yet.
     Starting,
-    /// It has nothing to do yet: nothing was tried.
+    /// The part has nothing to do yet: it has tried nothing.
     Idle,
-    /// It works.
+    /// The part works.
     Up,
-    /// It tries again by itself, at this time where it is known: the other side is away, or refuses.
+    /// The other side is away or refuses (the reason). The part tries again by itself, at this time if known.
     Waiting(String, Option<Instant>),
-    /// It failed and is started again after this long.
+    /// The part failed (the reason), and is started again after this time.
     Failed(String, Duration),
 }
 
 impl Health {
-    /// Whether nobody needs to look at it.
+    /// Whether the part needs no attention.
     #[must_use]
     pub fn is_good(&self) -> bool {
         matches!(self, Self::Idle | Self::Up)
     }
 
-    /// The word for it.
+    /// The name of this health, in one word.
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
@@ -56,16 +56,16 @@ impl fmt::Display for Health {
     }
 }
 
-/// The last word of a part.
+/// The last report of a part.
 #[derive(Debug, Clone)]
 pub struct Status {
-    /// How it is.
+    /// The health of the part.
     pub health: Health,
-    /// Since when it is so, whatever the reasons were.
+    /// The time of the last change of the health; a change of the reason alone does not count.
     pub since: Instant,
 }
 
-/// Says how a part is; clones speak for the same part.
+/// Reports the health of a part; all clones report for the same part.
 #[derive(Debug, Clone)]
 pub struct Reporter(watch::Sender<Status>);
 
@@ -96,7 +96,7 @@ impl Reporter {
         self.set(Health::Idle);
     }
 
-    /// Says it in full.
+    /// Reports any health; watchers are woken only when the report is new.
     pub fn set(&self, health: Health) {
         self.0.send_if_modified(|status| {
             let is_news = status.health != health;
@@ -108,7 +108,7 @@ impl Reporter {
         });
     }
 
-    /// Follows the part.
+    /// A receiver for the last report of the part and for each change.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<Status> {
         self.0.subscribe()

@@ -1,8 +1,8 @@
-//! Bytes as people and identities write them.
+//! Bytes as hexadecimal text, for people and for ids.
 
 use std::fmt::Write;
 
-/// Lower-case hex.
+/// Writes bytes as hexadecimal digits in lower case.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut out, byte| {

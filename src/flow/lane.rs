@@ -13,7 +13,7 @@ impl LaneId {
     pub const WHOLE: Self = Self(0);
     /// The older part of a stream, while live data goes first.
     pub const OLD: Self = Self(1);
-    /// Not a lane of records: in a cursor it says up to where the whole lane may have been sent.
+    /// Not a lane of records. In a cursor it marks the sequence up to which the whole lane may have been sent.
     pub const CLAIM: Self = Self(u32::MAX);
 
     /// The lane of the records that have this value in the partition attribute.
@@ -22,7 +22,7 @@ impl LaneId {
         Self(crc32c::crc32c(value.as_bytes()).clamp(Self::OLD.0 + 1, Self::CLAIM.0 - 1))
     }
 
-    /// As the number that events and the log have.
+    /// The number of the lane, as events and the store's log have it.
     #[must_use]
     pub fn number(self) -> u32 {
         self.0

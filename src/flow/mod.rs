@@ -1,7 +1,7 @@
-//! What travels between the parts; no I/O.
+//! The data that travels between the parts of the agent, without I/O.
 //!
-//! A *frame* is raw from a device, a *record* is decoded, an *atom* is what settles together, a
-//! *batch* is the unit on the wire.
+//! A *frame* has raw bytes from a device. A *record* is one decoded reading. An *atom* is a group of records that
+//! settles together. A *batch* is the unit on the wire.
 
 pub mod batch;
 pub mod codec;

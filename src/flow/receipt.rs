@@ -1,10 +1,10 @@
-//! Proofs: what may be told to whom.
+//! Proofs: an acknowledgement, to a source or to the store, needs one of these types.
 //!
 //! `Durable` lets a source be told "safe"; `Accepted` lets a cursor move. Each is made in one
 //! place, and `tests/tidy.rs` checks that only the store's committer and the sinks make them.
 
-/// Everything offered up to and including this group is on disk, synced, or was given up because
-/// the user chose so for its stream (`when_full = "drop-newest"`).
+/// All records offered up to and including this group are on disk and synced. Or they were given up, because the
+/// user chose so for their stream (`when_full = "drop-newest"`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Durable(u64);
 
@@ -29,7 +29,7 @@ impl Durable {
     }
 }
 
-/// What an offer got: the number of the group that it will be committed in.
+/// The store's answer to an offer: the number of the group in which the offer will be committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(u64);
 
@@ -41,19 +41,19 @@ impl Ticket {
     }
 }
 
-/// A sink's target has taken a batch for good.
+/// The proof that a sink's target has accepted a batch for good.
 #[derive(Debug)]
 #[must_use]
 pub struct Accepted(());
 
 impl Accepted {
-    /// Made by a sink when its target said that it has the batch.
+    /// Made by a sink when its target has acknowledged the batch.
     pub fn by_target() -> Self {
         Self(())
     }
 
-    /// Made by the courier when all records of a batch were set aside as durable dead letters
-    /// or lost to a reported gap: there is nothing left to deliver.
+    /// Made by the courier when no record of a batch is left to deliver. Each record was set aside as a durable
+    /// dead letter, given up by a limit of the sink, or lost to a reported gap.
     pub fn nothing_left() -> Self {
         Self(())
     }

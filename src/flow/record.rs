@@ -1,4 +1,4 @@
-//! A decoded reading, and where it goes.
+//! Records: decoded readings, and the names of Forebay's own streams.
 
 use bytes::Bytes;
 use std::sync::Arc;
@@ -6,10 +6,10 @@ use std::sync::Arc;
 /// The largest payload of one record, in bytes (`docs/design/format.md`).
 pub const MAX_RECORD: usize = 1 << 20;
 
-/// How much of a payload that is set aside is kept, in bytes.
+/// A dead letter keeps at most this much of its payload, in bytes.
 pub const DEAD_LETTER_KEEP: usize = 64 << 10;
 
-/// The stream of what could not be decoded or delivered.
+/// The stream of dead letters: messages that could not be decoded or delivered.
 pub const DEAD_LETTERS: &str = "forebay.dead-letters";
 
 /// The stream of Forebay's own events.
@@ -21,7 +21,7 @@ pub fn is_own_stream(name: &str) -> bool {
     name.starts_with("forebay.")
 }
 
-/// How a payload is to be read. Stored as its number.
+/// The kind of a payload. The store keeps the number of the kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[repr(u8)]
 pub enum PayloadKind {
@@ -33,8 +33,8 @@ pub enum PayloadKind {
     Bytes,
 }
 
-/// How what is set aside can be read: as text where it is text, so that people see it. A character that was
-/// cut off at the end is left out.
+/// The kind and the bytes of a dead letter's payload. UTF-8 is kept as text, so that people can read it. A
+/// character that was cut off at the end is left out.
 #[must_use]
 pub fn readable(mut payload: Bytes) -> (PayloadKind, Bytes) {
     match std::str::from_utf8(&payload) {
@@ -47,26 +47,26 @@ pub fn readable(mut payload: Bytes) -> (PayloadKind, Bytes) {
     }
 }
 
-/// The source says that it may have handed this over before (MQTT `dup`).
+/// Flag: the source may have handed this record over before (MQTT `dup`).
 pub const REDELIVERED: u8 = 1;
-/// The broker kept this from before the subscription (MQTT `retain`).
+/// Flag: the broker kept this message from before the subscription (MQTT `retain`).
 pub const RETAINED: u8 = 2;
 
-/// Nobody had set the clock when it arrived: see the attributes `clock`, `boot`, `monotonic_ms`.
+/// Flag: nobody had set the clock when the record arrived. See the attributes `clock`, `boot`, `monotonic_ms`.
 pub const CLOCK_UNSET: u8 = 4;
 
 /// One reading, as it is stored and forwarded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// When it arrived, milliseconds since the Unix epoch.
+    /// The time of arrival, in milliseconds since the Unix epoch.
     pub arrival_ms: i64,
-    /// The time that the device gave, microseconds since the Unix epoch.
+    /// The time that the device gave, in microseconds since the Unix epoch; `None` when the device gave none.
     pub device_time_us: Option<i64>,
-    /// Topic, file path or other key.
+    /// The key: an MQTT topic, a file path or another name.
     pub key: Arc<str>,
-    /// `REDELIVERED`, `RETAINED`, `CLOCK_UNSET`.
+    /// The sum of the flags `REDELIVERED`, `RETAINED` and `CLOCK_UNSET` that apply.
     pub flags: u8,
-    /// Further names and values.
+    /// The attributes: names and values beside the payload.
     pub attributes: Vec<(Box<str>, Box<str>)>,
     /// How to read the payload.
     pub kind: PayloadKind,
@@ -77,15 +77,15 @@ pub struct Record {
 /// A record that lies in a larger piece of memory, such as a section of the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordRef<'a> {
-    /// When it arrived, milliseconds since the Unix epoch.
+    /// The time of arrival, in milliseconds since the Unix epoch.
     pub arrival_ms: i64,
-    /// The device's time, microseconds since the Unix epoch.
+    /// The time that the device gave, in microseconds since the Unix epoch; `None` when the device gave none.
     pub device_time_us: Option<i64>,
-    /// Topic, path or other key.
+    /// The key: an MQTT topic, a file path or another name.
     pub key: &'a str,
-    /// Record flags.
+    /// The sum of the flags `REDELIVERED`, `RETAINED` and `CLOCK_UNSET` that apply.
     pub flags: u8,
-    /// Further names and values.
+    /// The attributes: names and values beside the payload.
     pub attributes: Vec<(&'a str, &'a str)>,
     /// How to read the payload.
     pub kind: PayloadKind,
@@ -94,7 +94,7 @@ pub struct RecordRef<'a> {
 }
 
 impl Record {
-    /// As it lies in memory.
+    /// A borrowed view of the record.
     #[must_use]
     pub fn as_ref(&self) -> RecordRef<'_> {
         let Self { arrival_ms, device_time_us, flags, kind, .. } = *self;
@@ -110,7 +110,7 @@ impl RecordRef<'_> {
         self.attributes.iter().find(|(name, _)| *name == wanted).map(|(_, value)| *value)
     }
 
-    /// As a record of its own.
+    /// A record with its own copy of the data.
     #[must_use]
     pub fn to_record(&self) -> Record {
         let Self { arrival_ms, device_time_us, flags, kind, .. } = *self;

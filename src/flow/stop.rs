@@ -1,18 +1,18 @@
-//! Asking the parts to stop, and why one has ended.
+//! The request to stop that all parts share, and the reason why a task ended.
 
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinError;
 
-/// Held by whoever may ask for the stop.
+/// The sender of the request to stop; its holder may ask for the stop.
 #[derive(Debug)]
 pub struct StopSender(watch::Sender<bool>);
 
-/// Given to every part; cheap to clone.
+/// The receiver of the request to stop. Every part holds a clone; clones are cheap.
 #[derive(Debug, Clone)]
 pub struct Stop(watch::Receiver<bool>);
 
-/// A pair.
+/// Makes a connected sender and receiver.
 #[must_use]
 pub fn stop() -> (StopSender, Stop) {
     let (sender, receiver) = watch::channel(false);
@@ -26,13 +26,13 @@ impl StopSender {
     }
 }
 
-/// A part was asked to stop: carried by `?` to where it ends.
+/// The error of a part that was asked to stop; `?` carries it up to the end of the part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("asked to stop")]
 pub struct Stopped;
 
 impl Stop {
-    /// Waits for something, unless the stop is asked for.
+    /// Waits for a future, unless the stop is asked for first.
     ///
     /// # Errors
     /// When the stop was asked for first.
@@ -43,7 +43,7 @@ impl Stop {
         }
     }
 
-    /// Waits for so long.
+    /// Waits for the time `wait`, unless the stop is asked for first.
     ///
     /// # Errors
     /// When the stop was asked for first.
@@ -60,7 +60,7 @@ impl Stop {
     /// Whether the stop was asked for.
     #[must_use]
     pub fn is_requested(&self) -> bool {
-        *self.0.borrow()
+        *self.0.borrow() || self.0.has_changed().is_err()
     }
 }
 

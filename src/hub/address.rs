@@ -1,27 +1,27 @@
 //! Link addresses: `[amqps://host[:port]/]HUB[/Partitions/N | /ConsumerGroups/G/Partitions/N]`.
 
-/// What a link is for.
+/// The purpose of a link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
-    /// Tokens.
+    /// The node that takes tokens.
     Cbs,
     /// Questions about hubs and partitions.
     Management,
     /// An event hub, perhaps one of its partitions.
     Hub {
-        /// Its name, in lower case.
+        /// The name of the event hub, in lower case.
         hub: String,
         /// The partition.
         partition: Option<u16>,
         /// The consumer group, of a receiver.
         group: Option<String>,
-        /// The publisher, of a sender; it is the key of what it sends.
+        /// The publisher, for a sender. It is the partition key of all events of the sender.
         publisher: Option<String>,
     },
 }
 
 impl Address {
-    /// Takes an address apart; `None` when it is none of ours.
+    /// Reads an address; `None` when the hub does not know its form.
     pub fn parse(text: &str) -> Option<Self> {
         let segments = path(text);
         let lower: Vec<String> = segments.iter().map(|segment| segment.to_ascii_lowercase()).collect();

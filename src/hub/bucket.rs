@@ -1,23 +1,24 @@
-//! Throughput units as Azure counts them: what comes within a second, in bytes and in events.
+//! Throughput units as Azure counts them: bytes and events that arrive within a second.
 //!
-//! Azure's windows are not documented; one second, filled anew all the time, is the shortest that
-//! its own figure names (`docs/reference/event-hubs.md`, "Throttling").
+//! Azure's windows are not documented. The hub uses one second that is refilled continuously. This is the shortest
+//! window that Azure's own figures name (`docs/reference/event-hubs.md`, "Throttling").
 
 /// Bytes that a unit takes in a second.
 const BYTES: f64 = 1_048_576.0;
 /// Events that a unit takes in a second.
 const EVENTS: f64 = 1000.0;
 
-/// What may still come.
+/// The allowance that is left.
 #[derive(Debug, Default)]
 pub struct Bucket {
-    /// Bytes and events, and as of when; nothing before the first.
+    /// The bytes and events that are left, and the time of that state in milliseconds; `None` before the first
+    /// batch.
     left: Option<(f64, f64, i64)>,
 }
 
 impl Bucket {
-    /// Takes it in, or refuses it. A batch passes while anything is left, as large as it is: what is
-    /// larger than a second's worth could never come otherwise.
+    /// Accepts a batch, or refuses it. A batch passes while any allowance is left, however large the batch is.
+    /// Otherwise a batch larger than a second's allowance could never pass.
     pub fn take(&mut self, units: f64, now_ms: i64, bytes: u64, events: u64) -> bool {
         let (most_bytes, most_events) = (units * BYTES, units * EVENTS);
         let (had_bytes, had_events, at) = self.left.unwrap_or((most_bytes, most_events, now_ms));

@@ -27,7 +27,7 @@ const FRAME_BYTES: u32 = 64 << 10;
 const IDLE_TIME_OUT_MS: u32 = 240_000;
 const QUEUE: usize = 256;
 
-/// Serves a client until it goes.
+/// Serves a client until its connection ends.
 pub async fn serve(stream: Box<dyn Stream>, shared: Arc<Shared>, socket: Cutter) {
     let acceptor = ConnectionAcceptor::builder()
         .container_id("forebay-hub")
@@ -50,7 +50,7 @@ pub async fn serve(stream: Box<dyn Stream>, shared: Arc<Shared>, socket: Cutter)
     while let Ok(session) = sessions.accept(&mut connection).await {
         tokio::spawn(links(session, shared.clone(), grants.clone(), socket.clone()));
     }
-    // However it ended: the client is gone.
+    // However the connection ended, the client is gone.
     let _ = connection.on_close().await;
 }
 
@@ -148,7 +148,7 @@ fn refusal(shared: &Shared, grants: &Grants, hub: &str, partition: Option<u16>) 
     Some(error(ErrorCondition::Custom(Symbol::from("com.microsoft:argument-out-of-range")), text))
 }
 
-/// Where the client's link leads: its target when it sends, its source when it receives.
+/// The address of a link: its target when the client sends, its source when the client receives.
 fn address_of(attach: &Attach) -> Option<String> {
     match attach.role {
         Role::Sender => match attach.target.as_deref()? {

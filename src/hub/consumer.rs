@@ -1,4 +1,4 @@
-//! A link that a client receives events on: one partition, from a position on.
+//! Serves a link on which a client receives events: one partition, from a position on.
 
 use super::Shared;
 use super::epoch::Place;
@@ -14,26 +14,26 @@ use fe2o3_amqp_types::primitives::{Symbol, Timestamp, Value};
 use serde_amqp::read::SliceReader;
 use std::sync::Arc;
 
-/// So many events are looked up at once.
+/// The most events that are looked up at once.
 const ROUND: usize = 100;
 
-/// Where a receiver begins.
+/// The position at which a receiver begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Start {
     /// At the oldest event.
     Oldest,
-    /// With what comes.
+    /// At the next event that arrives.
     Latest,
-    /// Behind an offset, or at it.
+    /// After an offset, or at it when `true`.
     Offset(i64, bool),
-    /// Behind a sequence number, or at it.
+    /// After a sequence number, or at it when `true`.
     Sequence(i64, bool),
-    /// Behind a time in milliseconds, or at it.
+    /// After a time in milliseconds, or at it when `true`.
     Enqueued(i64, bool),
 }
 
 impl Start {
-    /// From the filter of a receiver's source; without one, the oldest.
+    /// Reads the filter of a receiver's source. Without a filter, the receiver begins at the oldest event.
     pub fn of(attach: &Attach) -> Self {
         let filter = attach.source.as_deref().and_then(|source| source.filter.as_ref());
         let text = filter.into_iter().flat_map(|filter| filter.values()).find_map(|value| match value {

@@ -1,25 +1,25 @@
 //! Events on disk, so that a hub that is started again still has them (`--data`).
 //!
-//! A file a partition: length, time, key and message of each event, with a CRC32C of them. For development:
-//! nothing is synced, and what is torn at the end is cut.
+//! Each partition has one file: the length, time, key and message of each event, with a CRC32C of them. The files
+//! are for development: nothing is synced, and a torn end is cut off.
 
 use super::stored::Stored;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-/// A longer event is none.
+/// The most bytes of an event. A larger length means that the file is damaged.
 const MOST: usize = 32 << 20;
-/// Length and checksum.
+/// The bytes of the length and the checksum before each event.
 const HEADER: usize = 8;
 
-/// Time, key, message.
+/// The time in milliseconds, the key and the message of an event.
 pub type Event = (i64, Option<String>, Vec<u8>);
 
-/// What a partition holds, and the file that it goes on in.
+/// Reads the events of a partition, and opens its file for appending.
 ///
 /// # Errors
-/// When the file cannot be had.
+/// The file cannot be opened, read or cut.
 pub fn open(path: &Path) -> io::Result<(Vec<Event>, File)> {
     let mut bytes = Vec::new();
     let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;

@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
-/// Receivers without an epoch, of one consumer group in one partition.
+/// The most receivers without an epoch, for one consumer group in one partition.
 const MOST: usize = 5;
 
 /// A hub, a consumer group, a partition.
 pub type Seat = (String, String, u16);
 
-/// Who sits where.
+/// The receivers of all partitions.
 #[derive(Debug, Default)]
 pub struct Epochs(Mutex<HashMap<Seat, Sitting>>);
 
@@ -22,35 +22,35 @@ struct Sitting {
     next: u64,
 }
 
-/// A place that was taken; given back when dropped.
+/// The place of a receiver. Dropping it gives the place back.
 #[derive(Debug)]
 pub struct Place {
     epochs: Arc<Epochs>,
-    /// Where.
+    /// The event hub, the consumer group and the partition of the place.
     pub seat: Seat,
     number: u64,
     stolen: watch::Receiver<bool>,
 }
 
 impl Place {
-    /// Whether somebody with an epoch took it.
+    /// Whether a receiver with an epoch took the place.
     pub fn is_stolen(&self) -> bool {
         *self.stolen.borrow()
     }
 
-    /// Waits until somebody with an epoch takes it. Cancel safe.
+    /// Waits until a receiver with an epoch takes the place. Cancel safe.
     pub async fn stolen(&mut self) {
-        // Its sender goes only when it is stolen or given back.
+        // The sender is dropped only when the place is stolen or given back.
         let _ = self.stolen.wait_for(|stolen| *stolen).await;
     }
 }
 
-/// Why there is no place.
+/// The reason why there is no place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Taken {
-    /// Somebody has a higher epoch, or an epoch at all.
+    /// Another receiver has a higher epoch, or an epoch where this receiver has none. The value is the other epoch.
     Stolen(i64),
-    /// Five are there already.
+    /// Five receivers are there already.
     Full,
 }
 
@@ -58,7 +58,7 @@ impl Epochs {
     /// Takes a place.
     ///
     /// # Errors
-    /// When there is none.
+    /// There is no place.
     pub fn sit(self: &Arc<Self>, seat: Seat, epoch: Option<i64>) -> Result<Place, Taken> {
         let mut seats = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let sitting = seats.entry(seat.clone()).or_default();

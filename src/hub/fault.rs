@@ -1,26 +1,26 @@
-//! Faults by rule: what goes wrong, and with which batch.
+//! Faults by rule: which fault happens, and to which batch.
 //!
 //! A rule is a line: `at N ACTION`, `every N ACTION`, `chance P ACTION`. Batches are counted from 1, over all
-//! connections. The same rules do the same again: chance depends on the number only.
+//! connections. The same rules cause the same faults again, because chance depends only on the number of the batch.
 
 use std::time::Duration;
 
-/// What happens to a batch.
+/// The fault that happens to a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// It is answered `com.microsoft:server-busy`, and not stored.
+    /// The hub answers `com.microsoft:server-busy`, and does not store the batch.
     Busy,
-    /// It is answered with this condition, and not stored.
+    /// The hub answers with this condition, and does not store the batch.
     Error(String),
-    /// Its link is detached with this condition; not stored.
+    /// The hub detaches the link with this condition, and does not store the batch.
     Detach(String),
-    /// Its connection is cut; not stored.
+    /// The hub cuts the connection, and does not store the batch.
     Drop,
-    /// It is stored, and its connection is cut before the answer.
+    /// The hub stores the batch, and cuts the connection before the answer.
     LoseAnswer,
-    /// Its answer comes so much later.
+    /// The answer comes later by this time.
     Delay(Duration),
-    /// All connections are cut, and none is taken for so long; not stored.
+    /// The hub cuts all connections, and accepts none for this time. The batch is not stored.
     Offline(Duration),
 }
 
@@ -39,10 +39,10 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// Reads a script: a rule a line; empty lines and what follows `#` do not count.
+    /// Reads a script with one rule on each line. Empty lines and text after `#` do not count.
     ///
     /// # Errors
-    /// The line that is no rule, and what a rule looks like.
+    /// The line that is not a rule, and the form of a rule.
     pub fn script(text: &str) -> Result<Vec<Self>, String> {
         let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim()).enumerate();
         let rules = lines.filter(|(_, line)| !line.is_empty());
@@ -54,7 +54,7 @@ impl Fault {
     /// Reads a rule.
     ///
     /// # Errors
-    /// What a rule looks like.
+    /// The form of a rule.
     pub fn parse(line: &str) -> Result<Self, String> {
         let words: Vec<&str> = line.split_whitespace().collect();
         let [when, number, rest @ ..] = &words[..] else {
@@ -87,7 +87,7 @@ impl Fault {
         Ok(Self { when, action })
     }
 
-    /// What it does to the batch of this number.
+    /// The action for the batch of this number, if the rule applies to it.
     #[must_use]
     pub fn of(&self, number: u64) -> Option<&Action> {
         let happens = match self.when {
@@ -101,10 +101,10 @@ impl Fault {
     }
 }
 
-/// `100ms`, `2s`, `1m`, `24h`
+/// Reads a time such as `100ms`, `2s`, `1m` or `24h`.
 ///
 /// # Errors
-/// When it is none of these.
+/// The text is not such a time.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let bad = || format!("`{text}` is no time: write 100ms, 2s, 5m, 1h");
     let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(bad)?;

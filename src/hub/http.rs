@@ -1,4 +1,4 @@
-//! HTTP: sending as Azure's REST interface takes it, and a page that shows what the hub holds.
+//! HTTP: accepts events as Azure's REST interface does, and shows a page about the events of the hub.
 //!
 //! Sources: `docs/reference/event-hubs.md`, "HTTPS".
 
@@ -22,9 +22,9 @@ use std::fmt::Write;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-/// Several events in one request.
+/// The content type of a request with several events.
 const BATCH: &str = "application/vnd.microsoft.servicebus.json";
-/// Headers that are not the user's.
+/// Headers that are not properties set by the user.
 const OWN: [&str; 14] = [
     "accept",
     "accept-encoding",
@@ -42,10 +42,10 @@ const OWN: [&str; 14] = [
     "x-ms-retrypolicy",
 ];
 
-/// Connections of HTTP at a time.
+/// The most HTTP connections at a time.
 const CONNECTIONS: usize = 1024;
 
-/// Serves a client until it goes.
+/// Serves a client until its connection ends.
 pub async fn serve(stream: impl Stream + 'static, shared: Arc<Shared>, socket: Cutter) {
     let place = shared.clients.enter(CONNECTIONS, Ipv4Addr::LOCALHOST.into()).await;
     let answer = move |request: Request<Incoming>, _| {
@@ -144,7 +144,7 @@ async fn send(
     answer
 }
 
-/// An answer that never arrives.
+/// Cuts the connection, so that the answer never arrives.
 fn cut(socket: &Cutter) -> Whole {
     socket.cut();
     error(StatusCode::INTERNAL_SERVER_ERROR, "cut by rule")
@@ -167,7 +167,8 @@ fn authorise(shared: &Shared, headers: &HeaderMap, hub: &str, publisher: Option<
     Err(format!("the token is for {}, not for {name}", grant.resource))
 }
 
-/// An event whose properties are headers; values that look like numbers and yes or no become that.
+/// Makes an event whose properties are the headers. Values that look like a number, or like true or false, get that
+/// type.
 fn single(headers: &HeaderMap, body: &[u8]) -> Result<Vec<u8>, String> {
     let mut about = ApplicationProperties::builder();
     for (name, value) in headers.iter().filter(|(name, _)| !OWN.contains(&name.as_str())) {
@@ -208,7 +209,7 @@ struct Item {
 /// The events of a JSON batch, encoded.
 ///
 /// # Errors
-/// When it is none.
+/// The body is not a JSON batch.
 pub fn batch(body: &[u8]) -> Result<Vec<Vec<u8>>, String> {
     let items: Vec<Item> = serde_json::from_slice(body).map_err(|error| format!("no JSON batch: {error}"))?;
     let event = |item: Item| {
@@ -224,7 +225,7 @@ pub fn batch(body: &[u8]) -> Result<Vec<Vec<u8>>, String> {
     items.into_iter().map(event).collect()
 }
 
-/// What the hub holds, for a person.
+/// A page for people about the events of the hub.
 fn page(shared: &Shared) -> Whole {
     let mut rows = String::new();
     for (hub, memory) in &shared.hubs {
@@ -232,7 +233,7 @@ fn page(shared: &Shared) -> Whole {
             let Some(held) = memory.properties(partition) else { continue };
             let last = held.last.as_ref().map_or_else(|| "none yet".into(), |event| clock::utc(event.enqueued_ms));
             let (next, count, bytes) = (held.next, held.next - held.begin, held.bytes);
-            // Names of hubs were checked when it started.
+            // The names of event hubs come from the settings, not from a client.
             let _ = write!(
                 rows,
                 "<tr><td>{hub}</td><td>{partition}</td><td>{count}</td><td>{bytes}</td><td>{next}</td><td>{last}</td></tr>"

@@ -1,4 +1,4 @@
-//! Producers that number what they send to a partition, so that a repeat is known, also over another link.
+//! Producers that number their events for a partition, so that the hub recognises a repeat, also over another link.
 //!
 //! Source: `docs/reference/event-hubs.md`, "Idempotent publishing"; what Microsoft's JavaScript client does.
 
@@ -11,13 +11,13 @@ use fe2o3_amqp_types::primitives::{Symbol, Value};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-/// What a producer asks for that numbers what it sends.
+/// The capability that a producer asks for when it numbers its events.
 const IDEMPOTENT: &str = "com.microsoft:idempotent-producer";
 const PRODUCER_ID: &str = "com.microsoft:producer-id";
 const PRODUCER_EPOCH: &str = "com.microsoft:producer-epoch";
-/// Also an annotation of a batch: the number of its first event.
+/// The number of the first event. It is also an annotation of a batch.
 pub const PRODUCER_SEQUENCE: &str = "com.microsoft:producer-sequence-number";
-/// More producers are not remembered: the first by name is forgotten then.
+/// The most producers that are remembered. With one more, the first by name is forgotten.
 const MOST: usize = 10_000;
 
 /// A producer.
@@ -33,7 +33,7 @@ pub struct Producer {
 pub struct Producers(Mutex<BTreeMap<Producer, i32>>);
 
 impl Producers {
-    /// What a link asks for, in a partition only; the properties that it is told.
+    /// The numbered producer that a link asks for, which needs a fixed partition, and the properties of the answer.
     pub fn asked(&self, attach: &Attach, address: &Address) -> Option<(Producer, Fields)> {
         let wants = attach.desired_capabilities.iter().flat_map(|all| all.iter()).any(|one| one.as_str() == IDEMPOTENT);
         let Address::Hub { hub, partition: Some(partition), .. } = address else { return None };
@@ -48,19 +48,20 @@ impl Producers {
         };
         let id = number(PRODUCER_ID).unwrap_or_else(|| i64::from(random::u32()));
         let given = number(PRODUCER_SEQUENCE).and_then(|number| i32::try_from(number).ok());
-        // Whoever comes again has the next epoch.
+        // A producer that connects again gets the next epoch.
         let epoch = number(PRODUCER_EPOCH).map_or(0, |epoch| i16::try_from(epoch.saturating_add(1)).unwrap_or(0));
         let producer = Producer { hub: hub.clone(), partition: *partition, id };
         let known = self.begin(&producer, given.unwrap_or(0));
         let mut answered = about_us();
         answered.insert(Symbol::from(PRODUCER_ID), Value::Long(id));
         answered.insert(Symbol::from(PRODUCER_EPOCH), Value::Short(epoch));
-        // Told what it does not know to have arrived, Microsoft's client would number that anew.
+        // The answer repeats the producer's own number. If it counted events whose arrival the client does not
+        // know, Microsoft's client would number those events anew.
         answered.insert(Symbol::from(PRODUCER_SEQUENCE), Value::Int(given.unwrap_or(known)));
         Some((producer, answered))
     }
 
-    /// The last number that counts: what came may be more than the producer knows of.
+    /// The last number that counts. More events may have arrived than the producer knows of.
     fn begin(&self, producer: &Producer, given: i32) -> i32 {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if last.len() >= MOST && !last.contains_key(producer) {
@@ -74,12 +75,12 @@ impl Producers {
     /// Whether a batch of so many events is new.
     ///
     /// # Errors
-    /// When one before it is missing.
+    /// An event before the batch is missing.
     pub fn is_new(&self, producer: &Producer, first: Option<i32>, count: usize) -> Result<bool, String> {
         let count = i32::try_from(count).unwrap_or(i32::MAX);
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = all.entry(producer.clone()).or_insert(0);
-        // Clients that do not number their first batch begin behind the last.
+        // Clients that do not number their first batch begin after the last number.
         let next = known.saturating_add(1);
         let first = first.unwrap_or(next);
         let last = first.saturating_add(count).saturating_sub(1);

@@ -1,18 +1,18 @@
-//! Bearer tokens as Entra gives them, signed for the hub's own key: HS256, where Entra has RS256.
+//! Bearer tokens as Entra gives them, but signed with the hub's own key: HS256, where Entra has RS256.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::hmac;
 use serde_json::Value;
 
-/// Whom tokens must be for; one slash more or less is what clients make of it
-/// (`docs/reference/event-hubs.md`, "Microsoft Entra").
+/// The audience that tokens must have. Clients add a slash to it, or leave it out (`docs/reference/event-hubs.md`,
+/// "Microsoft Entra").
 const AUDIENCE: &str = "https://eventhubs.azure.net";
 
-/// Checks a token; until when it is good.
+/// Checks a token. Returns the end of its validity, in seconds since the Unix epoch.
 ///
 /// # Errors
-/// What is wrong with it, as a client may be told.
+/// The error in the token, in words for the client.
 pub fn check(token: &str, key: &str, now_s: u64) -> Result<u64, String> {
     let (signed, signature) = token.rsplit_once('.').ok_or("the token is no JWT")?;
     let (header, claims) = signed.split_once('.').ok_or("the token is no JWT")?;

@@ -1,7 +1,7 @@
 //! The way to a hub that is far: every byte arrives later, both ways, in order.
 //!
-//! A delay and nothing else: as many bytes as fit into `QUEUE` chunks may be on their way, so that it
-//! is not the window of TCP that limits what comes through.
+//! This is a delay and nothing else. As many bytes as fit into `QUEUE` chunks may be in flight, so that the window
+//! of TCP does not limit the throughput.
 
 use crate::platform::stream::Stream;
 use bytes::Bytes;
@@ -10,12 +10,12 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, duplex, spli
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-/// Bytes that are read at once.
+/// The bytes that are read at once, as one chunk.
 const CHUNK: usize = 64 << 10;
-/// So many of them are on their way at most.
+/// The most chunks in flight in one direction.
 const QUEUE: usize = 1024;
 
-/// A stream whose bytes come and go so much later.
+/// A stream whose bytes arrive later by this time, in both directions.
 pub fn later(stream: impl Stream + 'static, by: Duration) -> impl Stream {
     let (near, far) = duplex(CHUNK);
     let (from, to) = split(stream);
@@ -25,7 +25,7 @@ pub fn later(stream: impl Stream + 'static, by: Duration) -> impl Stream {
     near
 }
 
-/// Until one side ends; then the other is told.
+/// Carries bytes until one side ends. Then the other side is shut down.
 async fn carry(mut from: impl AsyncRead + Unpin + Send + 'static, mut to: impl AsyncWrite + Unpin, by: Duration) {
     let (sender, mut chunks) = mpsc::channel::<(Instant, Bytes)>(QUEUE);
     let reading = tokio::spawn(async move {
@@ -43,7 +43,7 @@ async fn carry(mut from: impl AsyncRead + Unpin + Send + 'static, mut to: impl A
         }
     }
     reading.abort();
-    // Whoever reads there may be gone already.
+    // The reader on the other side may be gone already.
     let _ = to.shutdown().await;
 }
 

@@ -25,29 +25,29 @@ struct Partition {
     file: Option<File>,
 }
 
-/// What a partition keeps.
+/// The limits of the events that a partition keeps.
 #[derive(Debug, Clone, Copy)]
 pub struct Retention {
-    /// The oldest events go when it holds more than this, in bytes.
+    /// The most bytes of events in a partition. Above it, the oldest events are removed.
     pub bytes: u64,
-    /// Events go when they are older than this.
+    /// The age from which events are removed.
     pub time: Option<Duration>,
 }
 
-/// What is known of a partition.
+/// The state of a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Properties {
-    /// The first sequence that is there.
+    /// The sequence of the oldest event; the next sequence when there is none.
     pub begin: u64,
     /// The last event.
     pub last: Option<Arc<Stored>>,
     /// The sequence that the next event gets.
     pub next: u64,
-    /// Bytes of what is there.
+    /// The bytes of all events that are kept.
     pub bytes: u64,
 }
 
-/// See the module.
+/// The partitions of an event hub, with their events.
 #[derive(Debug)]
 pub struct Memory {
     partitions: Vec<Mutex<Partition>>,
@@ -57,16 +57,16 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Empty.
+    /// Partitions without events.
     pub fn new(partitions: u16, retention: Retention) -> Self {
         let partitions = (0..partitions.max(1)).map(|_| Mutex::default()).collect();
         Self { partitions, retention, turn: AtomicU64::new(0), appended: watch::Sender::new(0) }
     }
 
-    /// Takes up what files of this name hold, and goes on in them.
+    /// Loads the events of an event hub from its files, and appends new events to these files.
     ///
     /// # Errors
-    /// When they cannot be had.
+    /// A file cannot be opened, read or cut.
     pub fn load(&self, folder: &Path, hub: &str) -> io::Result<()> {
         for number in 0..self.count() {
             let (events, file) = disk::open(&folder.join(format!("{hub}-{number}.events")))?;
@@ -90,7 +90,7 @@ impl Memory {
         u16::try_from(self.partitions.len()).unwrap_or(u16::MAX)
     }
 
-    /// The partition for a key; without one, each in turn.
+    /// The partition for a key. Without a key, the partitions take turns.
     pub fn choose(&self, key: Option<&str>) -> u16 {
         match key {
             Some(key) => partition::of(key, self.count()),
@@ -116,7 +116,7 @@ impl Memory {
         self.appended.send_modify(|n| *n += 1);
     }
 
-    /// Whether a partition takes so much now, at so many throughput units.
+    /// Whether a partition accepts these bytes and events now, with this many throughput units.
     pub fn takes(&self, partition: u16, units: f64, now_ms: i64, bytes: u64, events: u64) -> bool {
         self.partition(partition).is_none_or(|mut partition| partition.bucket.take(units, now_ms, bytes, events))
     }
@@ -131,7 +131,7 @@ impl Memory {
         partition.events.iter().skip(start).take(most).cloned().collect()
     }
 
-    /// The first sequence for which a test of its event holds; behind the last when for none.
+    /// The sequence of the first event that passes the test; the next sequence when none does.
     pub fn seek(&self, partition: u16, test: impl Fn(&Stored) -> bool) -> u64 {
         let Some(partition) = self.partition(partition) else {
             return 0;
@@ -139,7 +139,7 @@ impl Memory {
         partition.events.iter().find(|event| test(event)).map_or(partition.next_sequence, |event| event.sequence)
     }
 
-    /// What is known of a partition.
+    /// The state of a partition.
     pub fn properties(&self, partition: u16) -> Option<Properties> {
         self.partition(partition).map(|partition| Properties {
             begin: partition.events.front().map_or(partition.next_sequence, |event| event.sequence),
@@ -171,7 +171,7 @@ impl Partition {
         self.events.push_back(Arc::new(Stored { sequence, offset, enqueued_ms, key, message }));
     }
 
-    /// Lets go of what is too old or too much.
+    /// Removes events that are too old or too many.
     fn prune(&mut self, retention: Retention) {
         let oldest = retention.time.map(|time| clock::wall_ms() - i64::try_from(time.as_millis()).unwrap_or(i64::MAX));
         while let Some(first) = self.events.front() {

@@ -1,8 +1,8 @@
 //! A local stand-in for Azure Event Hubs: AMQP 1.0 over TCP, TLS and WebSocket, sending over HTTP, in memory.
 //!
-//! For development and tests. It shares no code with the agent's encoding and sink; Microsoft's
-//! own clients must be able to send to it and receive from it, which sets the forms of its
-//! answers (`docs/reference/event-hubs.md`). `docs/hub.md` has what it does and does not do.
+//! The hub is for development and tests. It shares no code with the agent's encoding and sink. Microsoft's own
+//! clients must be able to send to it and receive from it, which sets the forms of its answers
+//! (`docs/reference/event-hubs.md`). `docs/hub.md` lists its functions and its limits.
 
 mod address;
 mod bucket;
@@ -50,11 +50,11 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use wire::Spoken;
 
-/// Microsoft's Python client writes back the segment size that it finds on its socket, and Linux
-/// refuses the loopback's 65483 (the most that may be set is 32767): a smaller one is announced.
+/// The TCP segment size that the hub announces, in bytes. Microsoft's Python client writes back the size that it
+/// finds on its socket. Linux refuses the loopback's 65483, because the most that may be set is 32767.
 const SEGMENT: u32 = 32_000;
 
-/// What all connections share.
+/// The state that all connections share.
 #[derive(Debug)]
 struct Shared {
     settings: Settings,
@@ -68,12 +68,12 @@ struct Shared {
     bucket: Mutex<Bucket>,
     batches: AtomicU64,
     faulted: AtomicU64,
-    /// Until when nobody is taken, milliseconds since the Unix epoch.
+    /// The time until which no connection is accepted, in milliseconds since the Unix epoch.
     offline_until: AtomicI64,
     epochs: Arc<Epochs>,
     producers: Producers,
     sockets: Mutex<Vec<Cutter>>,
-    /// Connections of HTTP.
+    /// The open HTTP connections.
     clients: Arc<Clients>,
 }
 
@@ -89,8 +89,14 @@ impl Hub {
     /// Starts to listen.
     ///
     /// # Errors
-    /// When the address cannot be had.
+    /// The address, the data folder or the certificate cannot be used.
     pub async fn start(settings: Settings) -> io::Result<Self> {
+        // Azure takes letters, digits, periods, hyphens and underscores; the page shows a name as it is.
+        let is_name = |name: &&String| name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+        if let Some(name) = settings.hubs.iter().find(|name| !is_name(name)) {
+            let message = format!("`{name}` is no name of an event hub: use letters, digits, `.`, `-` and `_`");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
         let listener = TcpListener::bind(&settings.listen).await?;
         let address = listener.local_addr()?;
         SockRef::from(&listener).set_tcp_mss(SEGMENT)?;
@@ -130,13 +136,13 @@ impl Hub {
         Ok(Self { shared, address, listening })
     }
 
-    /// Where it listens.
+    /// The address on which the hub listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The page that shows what it holds.
+    /// The address of the page about the events of the hub.
     #[must_use]
     pub fn page(&self) -> String {
         match self.shared.settings.tls {
@@ -150,7 +156,7 @@ impl Hub {
     pub fn connection_string(&self, hub: &str) -> String {
         let Settings { key_name, key, .. } = &self.shared.settings;
         let (host, port) = (self.address.ip(), self.address.port());
-        // To Azure's clients the emulator is what has no TLS.
+        // Azure's clients call a hub without TLS an emulator.
         let (host, emulator) = match self.shared.settings.tls {
             Some(_) => ("localhost".to_string(), ""),
             None if self.address.is_ipv6() => (format!("[{host}]"), "UseDevelopmentEmulator=true;"),
@@ -167,20 +173,20 @@ impl Hub {
         self.events_from(hub, partition, 0)
     }
 
-    /// What a partition holds from a sequence on.
+    /// The events of a partition from a sequence on.
     #[must_use]
     pub fn events_from(&self, hub: &str, partition: u16, sequence: u64) -> Vec<Arc<Stored>> {
         let memory = self.shared.hubs.get(&hub.to_ascii_lowercase());
         memory.map(|memory| memory.from(partition, sequence, usize::MAX)).unwrap_or_default()
     }
 
-    /// How many partitions its event hubs have.
+    /// The number of partitions of each event hub.
     #[must_use]
     pub fn partitions(&self) -> u16 {
         self.shared.settings.partitions
     }
 
-    /// Connections that were tried so far, those while it was cut or offline as well.
+    /// The number of connection attempts so far, including those while the hub was cut or offline.
     #[must_use]
     pub fn attempts(&self) -> u64 {
         self.shared.attempts.load(Relaxed)
@@ -198,13 +204,13 @@ impl Hub {
         self.shared.refused.load(Relaxed)
     }
 
-    /// Batches that were answered server-busy so far.
+    /// The number of batches that were throttled so far.
     #[must_use]
     pub fn throttled(&self) -> u64 {
         self.shared.throttled.load(Relaxed)
     }
 
-    /// Batches that fared as a rule of `faults` says, so far.
+    /// The number of batches to which a rule of `faults` applied so far.
     #[must_use]
     pub fn faulted(&self) -> u64 {
         self.shared.faulted.load(Relaxed)
@@ -217,7 +223,7 @@ impl Hub {
         all.fold((0, 0), |sum, (events, bytes)| (sum.0 + events, sum.1 + bytes))
     }
 
-    /// Cuts every connection and takes no new one, or takes them again.
+    /// Cuts every connection and accepts no new one; or accepts connections again.
     pub fn cut(&self, cut: bool) {
         self.shared.cut.store(cut, Relaxed);
         if cut {
@@ -225,7 +231,7 @@ impl Hub {
         }
     }
 
-    /// Ends it; what it held is gone.
+    /// Ends the hub. Only events in the folder `data` stay.
     pub async fn stop(self) {
         self.listening.abort();
         let _ = self.listening.await;
@@ -240,14 +246,14 @@ impl Shared {
         }
     }
 
-    /// Remembers a socket so that it can be cut; forgets those that are gone.
+    /// Remembers a socket so that it can be cut. Forgets sockets that are gone.
     fn remember(&self, socket: Cutter) {
         let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
         sockets.retain(Cutter::is_open);
         sockets.push(socket);
     }
 
-    /// Whether so much may come now; else it is counted as throttled.
+    /// Whether these bytes and events are accepted now. If not, the batch is counted as throttled.
     fn takes(&self, memory: &Memory, partition: u16, bytes: u64, events: u64) -> bool {
         let now = clock::wall_ms();
         let of_partition = self.settings.partition_throughput_units;
@@ -259,7 +265,7 @@ impl Shared {
         takes
     }
 
-    /// What the rules say of the batch that has just come.
+    /// The actions of the rules for the batch that has just arrived.
     fn faults(&self) -> Vec<Action> {
         if self.settings.faults.is_empty() {
             return Vec::new();
@@ -278,7 +284,7 @@ impl Shared {
         actions
     }
 
-    /// Numbers for a person.
+    /// The counters as text, for a person.
     fn counts(&self) -> String {
         let of = |number: &AtomicU64| number.load(Relaxed);
         format!(
@@ -319,7 +325,7 @@ async fn listen(listener: TcpListener, acceptor: Option<TlsAcceptor>, shared: Ar
         let stream = Tcp::new(stream);
         let socket = stream.cutter();
         shared.remember(socket.clone());
-        // A task of its own: bytes that are no AMQP may make the library panic.
+        // Each connection has a task of its own, because bytes that are not AMQP may make the library panic.
         let (acceptor, shared) = (acceptor.clone(), shared.clone());
         tokio::spawn(async move {
             let opened = match shared.settings.latency {

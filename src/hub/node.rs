@@ -1,4 +1,4 @@
-//! `$cbs` and `$management`: questions on one link, answers on its twin.
+//! `$cbs` and `$management`: requests come on one link, and replies go out on its twin.
 
 use super::Shared;
 use super::address::Address;
@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 const ANSWERS: usize = 16;
 
-/// An answer.
+/// The reply to a request.
 #[derive(Debug)]
 pub struct Reply {
     correlation: Option<MessageId>,
@@ -29,7 +29,8 @@ struct Pair {
     receiver: Option<mpsc::Receiver<Reply>>,
 }
 
-/// The n-th request link of a node answers on its n-th reply link: clients attach both together.
+/// Connects request links with reply links. The n-th request link of a node is answered on its n-th reply link,
+/// because clients attach both together.
 #[derive(Debug, Default)]
 pub struct Pairs(Mutex<PairState>);
 
@@ -50,7 +51,7 @@ impl PairState {
 }
 
 impl Pairs {
-    /// For a new request link.
+    /// The sender of replies, for a new request link.
     pub fn request(&self, node: &Address) -> Option<mpsc::Sender<Reply>> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let node = *node == Address::Cbs;
@@ -58,7 +59,7 @@ impl Pairs {
         state.pair(node, number).sender.take()
     }
 
-    /// For a new reply link.
+    /// The receiver of replies, for a new reply link.
     pub fn reply(&self, node: &Address) -> Option<mpsc::Receiver<Reply>> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let node = *node == Address::Cbs;
@@ -67,7 +68,7 @@ impl Pairs {
     }
 }
 
-/// Takes questions.
+/// Takes requests from a link, and makes the replies.
 pub async fn requests(
     mut link: Receiver,
     reply: Option<mpsc::Sender<Reply>>,
@@ -88,7 +89,7 @@ pub async fn requests(
     }
 }
 
-/// Gives answers.
+/// Sends replies on a link.
 pub async fn replies(mut link: Sender, mut replies: mpsc::Receiver<Reply>) {
     loop {
         let reply = tokio::select! {
@@ -169,7 +170,8 @@ fn put_token(shared: &Shared, grants: &Grants, delivery: &Delivery<Body<Value>>)
     }
 }
 
-/// A token covers every resource that its own is a prefix of; the scheme does not matter.
+/// Whether a token for `resource` covers `name`: the resource must be a prefix of the name. The scheme does not
+/// matter.
 pub fn covers(resource: &str, name: &str) -> bool {
     let bare = |text: &str| {
         let text = text.split_once("://").map_or(text, |(_, rest)| rest);

@@ -1,10 +1,10 @@
-//! Which partition a key leads to, as the service has it: Bob Jenkins' lookup3 (hashlittle2, public domain,
-//! <https://burtleburtle.net/bob/c/lookup3.c>), both halves folded into 16 bits with a sign, the remainder
-//! without its sign. Microsoft's clients for .NET, Java and JavaScript say the same of themselves ("a direct
-//! port of the Event Hubs service code"); the one for Python takes the remainder of negative numbers
-//! otherwise, so that it disagrees with them for some keys.
+//! The partition that a key leads to, computed as the service does it. The hash is Bob Jenkins' lookup3
+//! (hashlittle2, public domain, <https://burtleburtle.net/bob/c/lookup3.c>). Both halves are folded into 16 bits
+//! with a sign, and the remainder loses its sign. Microsoft's clients for .NET, Java and JavaScript say that they
+//! do the same ("a direct port of the Event Hubs service code"). The Python client takes the remainder of negative
+//! numbers in another way, so it disagrees with them for some keys.
 
-/// The partition of a key, of so many.
+/// The partition of a key among `count` partitions.
 #[must_use]
 pub fn of(key: &str, count: u16) -> u16 {
     let hash = i32::from(hash(key.as_bytes()));
@@ -49,7 +49,8 @@ fn add((a, b, c): (u32, u32, u32), block: &[u8; 12]) -> (u32, u32, u32) {
     (a.wrapping_add(word(0)), b.wrapping_add(word(4)), c.wrapping_add(word(8)))
 }
 
-/// A step of the mixing: word `at` loses the one before it, takes its bits in turned by `by`; that one grows.
+/// A step of the mixing. Word `at` loses the word before it, and is XORed with that word rotated by `by`. Then the
+/// word before it grows by the word after.
 fn mixed((a, b, c): (u32, u32, u32), at: usize, by: u32) -> (u32, u32, u32) {
     let mut words = [a, b, c];
     let (before, after) = ((at + 2) % 3, (at + 1) % 3);

@@ -17,18 +17,18 @@ use fe2o3_amqp_types::primitives::{Symbol, Value};
 use serde_amqp::read::SliceReader;
 use std::sync::Arc;
 
-/// Several events in one message.
+/// The format number of a message with several events.
 const BATCH_FORMAT: u32 = 0x8001_3700;
-/// Where a link leads.
+/// The destination of a link.
 #[derive(Debug)]
 pub struct To {
-    /// The event hub.
+    /// The name of the event hub.
     pub hub: String,
-    /// A fixed partition.
+    /// The fixed partition, if the link names one.
     pub partition: Option<u16>,
-    /// A publisher: the key of all that it sends.
+    /// The publisher, if there is one. It is the partition key of all events of the link.
     pub publisher: Option<String>,
-    /// The producer numbers what it sends.
+    /// The producer, if it numbers its events.
     pub numbered: Option<Producer>,
 }
 
@@ -81,7 +81,7 @@ pub async fn serve(mut link: Receiver, shared: Arc<Shared>, to: To, socket: Cutt
     }
 }
 
-/// Stores what a delivery holds.
+/// Stores the events of a delivery.
 fn take(shared: &Shared, memory: &Memory, to: &To, delivery: &Delivery<Body<Value>>, format: u32) -> Result<(), Error> {
     let (events, first) = events(delivery, format).map_err(|why| error(AmqpError::DecodeError, why))?;
     let annotated = partition_key(delivery);
@@ -115,7 +115,7 @@ fn by_rule(condition: String) -> Error {
     error(ErrorCondition::Custom(Symbol::from(condition)), "by rule")
 }
 
-/// The events of a delivery, encoded, and the number of the first, which it has itself, or the envelope.
+/// The events of a delivery, encoded, and the number of the first event, from the envelope or from that event.
 fn events(delivery: &Delivery<Body<Value>>, format: u32) -> Result<(Vec<Vec<u8>>, Option<i32>), String> {
     let on_envelope = number(delivery.message());
     if format != BATCH_FORMAT {
@@ -147,7 +147,7 @@ fn annotation<'a>(message: &'a Message<Body<Value>>, wanted: &str) -> Option<&'a
     })
 }
 
-/// On the envelope, as Azure reads it.
+/// The partition key on the envelope, where Azure reads it.
 fn partition_key(delivery: &Delivery<Body<Value>>) -> Option<String> {
     match annotation(delivery.message(), "x-opt-partition-key")? {
         Value::String(key) => Some(key.clone()),

@@ -1,4 +1,4 @@
-//! What a client may do by its tokens, and errors as Microsoft's clients read them.
+//! The rights of a client by its tokens, and errors in the form that Microsoft's clients read.
 
 use super::address::hub_of;
 use crate::platform::clock;
@@ -7,17 +7,17 @@ use fe2o3_amqp_types::primitives::{Symbol, Value};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-/// What tokens of this connection allow: event hub (`None`: all), and until when.
+/// The rights of a connection: event hub (`None`: all), and the end of the right, in seconds since the Unix epoch.
 #[derive(Debug, Default)]
 pub struct Grants(Mutex<HashMap<Option<String>, u64>>);
 
 impl Grants {
-    /// A token was put.
+    /// Notes that a client put a valid token.
     pub fn allow(&self, resource: &str, expiry_s: u64) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(hub_of(resource), expiry_s);
     }
 
-    /// Whether a token of an event hub was put and has not ended.
+    /// Whether a token for the event hub was put and is still valid.
     pub fn allows(&self, hub: &str) -> bool {
         let grants = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now = clock::wall_s();
@@ -25,14 +25,15 @@ impl Grants {
     }
 }
 
-/// Not empty: Microsoft's Python client reads the field by its place (`docs/reference/event-hubs.md`).
+/// The properties of the hub. They are not empty: Microsoft's Python client reads the field by its place
+/// (`docs/reference/event-hubs.md`).
 pub fn about_us() -> Fields {
     let mut fields = Fields::new();
     fields.insert(Symbol::from("product"), Value::from("forebay-hub"));
     fields
 }
 
-/// An error in the form that Microsoft's Python client can read: no part left out.
+/// An error in the form that Microsoft's Python client can read, with all of its parts.
 pub fn error(condition: impl Into<ErrorCondition>, description: impl Into<String>) -> Error {
     Error::new(condition, Some(description.into()), Some(about_us()))
 }

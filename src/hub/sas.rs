@@ -4,19 +4,19 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ring::hmac;
 
-/// What a good token is for.
+/// The content of a valid token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
     /// The resource, decoded.
     pub resource: String,
-    /// Seconds since the Unix epoch.
+    /// The end of the token's validity, in seconds since the Unix epoch.
     pub expiry_s: u64,
 }
 
-/// Checks a token against the one policy.
+/// Checks a token against the only policy of the hub.
 ///
 /// # Errors
-/// What is wrong with it, as a client may be told.
+/// The error in the token, in words for the client.
 pub fn check(token: &str, key_name: &str, key: &str, now_s: u64) -> Result<Grant, String> {
     let fields = token.strip_prefix("SharedAccessSignature ").ok_or("the token is no shared access signature")?;
     let field = |name: &str| {

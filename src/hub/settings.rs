@@ -1,39 +1,39 @@
-//! How a hub is set up.
+//! The settings of a local hub.
 
 use super::fault::Fault;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How a hub is set up.
+/// The settings of a hub.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
-    /// Where it listens; port 0 takes a free one.
+    /// The address to listen on. Port 0 takes a free port.
     pub listen: String,
-    /// Its event hubs.
+    /// The names of the event hubs.
     pub hubs: Vec<String>,
-    /// Partitions of each.
+    /// The number of partitions of each event hub.
     pub partitions: u16,
-    /// The policy that may do everything.
+    /// The name of the policy that may do everything.
     pub key_name: String,
-    /// Its key.
+    /// The key of the policy.
     pub key: String,
     /// The largest message, in bytes.
     pub max_message_size: u64,
-    /// With TLS, and then only with it: certificate and key, PEM.
+    /// The files of the certificate and its key, PEM. With them, the hub accepts only TLS.
     pub tls: Option<(PathBuf, PathBuf)>,
-    /// Above so many the hub answers server-busy; none: it takes all that comes.
+    /// The throughput units of the hub, above which it answers server-busy. Without them, it accepts everything.
     pub throughput_units: Option<f64>,
-    /// Above so many a partition is throttled by itself.
+    /// The throughput units of each partition, above which that partition is throttled.
     pub partition_throughput_units: Option<f64>,
-    /// The oldest events go when a partition holds more than this, in bytes.
+    /// The most bytes of events in a partition. Above it, the oldest events are removed.
     pub retain: u64,
-    /// Events go when they are older than this.
+    /// The age from which events are removed.
     pub retention: Option<Duration>,
-    /// Events are kept in this folder.
+    /// The folder in which events are kept on disk.
     pub data: Option<PathBuf>,
-    /// How long every byte takes, each way; a round trip is twice as long.
+    /// The time that every byte takes in each direction. A round trip takes twice as long.
     pub latency: Option<Duration>,
-    /// What goes wrong.
+    /// The rules for faults.
     pub faults: Vec<Fault>,
 }
 

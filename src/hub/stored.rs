@@ -1,13 +1,13 @@
 //! An event of a partition.
 
-/// An event as it came.
+/// An event as the hub received it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
-    /// From 0.
+    /// The sequence in the partition, from 0.
     pub sequence: u64,
-    /// Bytes of all events before it in the partition.
+    /// The bytes of all events before it in the partition.
     pub offset: u64,
-    /// Milliseconds since the Unix epoch.
+    /// The time at which it arrived, in milliseconds since the Unix epoch.
     pub enqueued_ms: i64,
     /// The partition key.
     pub key: Option<String>,

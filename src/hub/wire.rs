@@ -1,4 +1,4 @@
-//! What a client speaks is seen from its first bytes: TLS or not, a WebSocket or not, then AMQP or HTTP.
+//! Recognises the protocol of a client by its first bytes: TLS or not, a WebSocket or not, then AMQP or HTTP.
 
 use crate::platform::stream::Stream;
 use crate::platform::websocket;
@@ -9,25 +9,25 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 const PATIENCE: Duration = Duration::from_secs(10);
-/// A TLS record that begins a handshake.
+/// The first byte of a TLS record that begins a handshake.
 const TLS: u8 = 0x16;
-/// What requests begin with; AMQP begins with its name.
+/// The first bytes of HTTP requests. AMQP begins with its name.
 const HTTP: [&[u8]; 2] = [b"GET ", b"POST"];
-/// A request to become a WebSocket.
+/// The first bytes of a request to become a WebSocket.
 const WEBSOCKET: &[u8] = b"GET /$servicebus/websocket";
 
-/// What a client speaks.
+/// The protocol that a client speaks, with the stream inside TLS or a WebSocket.
 pub enum Spoken {
-    /// AMQP, out of whatever it was in.
+    /// AMQP, without the TLS or the WebSocket around it.
     Amqp(Box<dyn Stream>),
-    /// HTTP: it sends, or looks.
+    /// HTTP, from a client that sends events or looks at the page.
     Http(Box<dyn Stream>),
 }
 
-/// Takes off what AMQP is wrapped in.
+/// Removes the TLS and the WebSocket around AMQP or HTTP.
 ///
 /// # Errors
-/// When the client goes, is silent, or speaks something else.
+/// The client ends the connection, is silent, or speaks another protocol.
 pub async fn open(stream: impl Stream + 'static, tls: Option<TlsAcceptor>) -> io::Result<Spoken> {
     let unwrapped = Box::pin(async {
         let mut stream = BufReader::new(stream);
@@ -36,7 +36,7 @@ pub async fn open(stream: impl Stream + 'static, tls: Option<TlsAcceptor>) -> io
             Some(acceptor) if first.first() == Some(&TLS) => {
                 inner(BufReader::new(acceptor.accept(stream).await?)).await
             }
-            // With TLS there is nothing without.
+            // A hub with TLS accepts no connection without it.
             Some(_) => Err(io::Error::other("a client that does not speak TLS")),
             None => inner(stream).await,
         }

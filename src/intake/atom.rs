@@ -1,4 +1,4 @@
-//! A frame into an atom: its records, its dead letters, its position.
+//! Turns a frame into an atom: its records, its dead letters and its position.
 
 use super::doubt::Doubts;
 use super::quality::{Checker, Failed};
@@ -14,25 +14,26 @@ use crate::telemetry::{Metric, Metrics, event};
 use bytes::Bytes;
 use std::sync::Arc;
 
-/// Lines of one message; each becomes a record, and one with more is set aside as a whole.
+/// The most lines of one message; each line becomes a record. A message with more lines becomes a dead letter as a
+/// whole.
 const MOST_LINES: usize = 10_000;
-/// Characters of a message that are shown.
+/// The most characters of a message that a log line shows.
 const SAMPLE: usize = 80;
 /// The attribute that says which checks a record failed.
 const QUALITY: &str = "quality";
 
-/// Where messages of a route go, and what is asked of them.
+/// The destination of a route's messages, with their decoder and their checks.
 #[derive(Debug)]
 pub struct Lane {
-    /// The stream.
+    /// The stream that the records go to.
     pub stream: StreamId,
-    /// How they are read.
+    /// The decoder of the messages.
     pub decoder: Decoder,
-    /// What is checked.
+    /// The checks of the decoded records.
     pub checker: Checker,
 }
 
-/// What the frames of a source have in common.
+/// Builds the atoms of one source.
 #[derive(Debug)]
 pub struct Builder {
     /// The source's name.
@@ -41,25 +42,25 @@ pub struct Builder {
     pub generation: u64,
     /// The stream of dead letters.
     pub dead: StreamId,
-    /// By route.
+    /// One lane for each route of the source, in the order of the routes.
     pub lanes: Vec<Lane>,
-    /// Where numbers go.
+    /// The counters of dead letters and failed checks.
     pub metrics: Arc<Metrics>,
-    /// What was told of messages that are no readings.
+    /// Limits the log lines about dead letters.
     pub seldom: Seldom,
-    /// What was told of devices' times.
+    /// Reports a device's time that cannot be right.
     pub doubts: Doubts,
 }
 
-/// The records of a frame in the making.
+/// The records of one frame while it is built: decoded records, and dead letters.
 struct Parts {
     good: Vec<Record>,
     bad: Vec<Record>,
 }
 
 impl Builder {
-    /// The atoms of a frame, to be offered one after another: one, unless its records became larger
-    /// by decoding than an atom may be. The last has the position.
+    /// Builds the atoms of a frame, to be offered one after another. There is one atom, unless decoding made the
+    /// records larger than an atom may be. The last atom has the position.
     pub fn build(&mut self, frame: Frame, now: Reading) -> Vec<Atom> {
         let route = frame.route.min(self.lanes.len().saturating_sub(1));
         let Some(Lane { stream, decoder, checker }) = self.lanes.get_mut(route) else {
@@ -112,7 +113,7 @@ impl Builder {
             Payload::One(payload) if by_line => {
                 let mut all = lines(&payload).filter(|line| !decoder.skips(line)).peekable();
                 let header = if wants_header { all.next() } else { frame.header.as_deref() };
-                // A header that is no text, or that nothing follows, would vanish without a trace.
+                // A header that is not text, or that no line follows, would vanish without a trace.
                 let is_text = header.is_none_or(|header| std::str::from_utf8(header).is_ok());
                 let is_whole = !wants_header || header.is_none() || is_text && all.peek().is_some();
                 if is_whole && all.clone().nth(MOST_LINES).is_none() {
@@ -161,7 +162,7 @@ impl Builder {
     }
 }
 
-/// Tells of a message that is no reading, seldom.
+/// Logs a message that became a dead letter, at a limited rate for each kind of reason.
 fn report_dead_letter(letter: &Record, source: &str, seldom: &mut Seldom) {
     let reason = letter.attributes.iter().rfind(|(name, _)| &**name == "reason").map(|(_, reason)| &**reason);
     let reason = reason.unwrap_or_default();
@@ -179,13 +180,13 @@ fn report_dead_letter(letter: &Record, source: &str, seldom: &mut Seldom) {
     }
 }
 
-/// How a message begins, for people.
+/// The beginning of a message, escaped for a log line.
 fn sample(payload: &[u8]) -> String {
     let text = String::from_utf8_lossy(&payload[..payload.len().min(4 * SAMPLE)]);
     text.chars().take(SAMPLE).flat_map(char::escape_debug).collect()
 }
 
-/// Cuts an atom whose records have become too many; the last one has the positions.
+/// Cuts an atom that is larger than `MAX_ATOM` into several. The last one has the positions.
 fn cut(whole: Atom) -> Vec<Atom> {
     if whole.weight() <= MAX_ATOM {
         return vec![whole];
@@ -196,7 +197,7 @@ fn cut(whole: Atom) -> Vec<Atom> {
             let one = Part { records: vec![record], ..part };
             let more = Atom { parts: vec![one], ..Atom::default() };
             let heavier = more.weight();
-            // Room for the position of the last one.
+            // Atoms are filled to half of the limit, so that the last one has room for the positions.
             if weight + heavier > MAX_ATOM / 2 && weight > 0 {
                 done.push(std::mem::take(&mut open));
                 weight = 0;
@@ -220,7 +221,7 @@ fn filled(base: &Record, message: &Bytes, decoded: Decoded) -> Record {
     Record { kind, payload: payload.unwrap_or_else(|| message.clone()), device_time_us, attributes, ..base.clone() }
 }
 
-/// What becomes of a record that failed its checks: it goes on, it is gone, or it is set aside.
+/// The consequence of a failed check: the record goes on with a tag, becomes a dead letter, or is dropped.
 fn after_checks(mut record: Record, failed: Failed, metrics: &Metrics) -> Result<Option<Record>, String> {
     match failed.then {
         Then::Tag => {

@@ -1,20 +1,20 @@
-//! Times of devices that cannot be right: told once a source, stored as they are.
+//! Device times that cannot be right: reported once for each source, and stored as they are.
 
 use crate::flow::record::Record;
 use crate::platform::clock::{self, Reading};
 use crate::telemetry::event;
 
-/// A device's time that is further from the arrival is doubted, in milliseconds: a year.
+/// A device's time is doubted when it is further than this from the arrival: one year, in milliseconds.
 const FAR_MS: i64 = 365 * 86_400_000;
 
-/// See the module.
+/// Remembers whether a doubtful time of this source was reported.
 #[derive(Debug, Default)]
 pub struct Doubts {
     is_reported: bool,
 }
 
 impl Doubts {
-    /// Looks at a record that has arrived now.
+    /// Checks the device's time of a record that has just arrived.
     pub fn look(&mut self, source: &str, record: &Record, now: Reading) {
         let Some(time_us) = record.device_time_us.filter(|_| !self.is_reported && now.trusted) else { return };
         if let Some(hint) = doubt(time_us, now.wall_ms) {
@@ -31,13 +31,13 @@ impl Doubts {
     }
 }
 
-/// What may be wrong with a time, if something is.
+/// A hint at the cause of a time that cannot be right; `None` when the time is plausible.
 fn doubt(time_us: i64, now_ms: i64) -> Option<&'static str> {
     let is_far = |time_us: i64| (time_us / 1000).saturating_sub(now_ms).unsigned_abs() > FAR_MS.unsigned_abs();
     if !is_far(time_us) {
         return None;
     }
-    // A number was taken for one of another unit.
+    // The number was probably read in the wrong unit.
     Some(if !is_far(time_us / 1000) {
         "it would be right a thousand times smaller: if `time` says unix_s, the values are milliseconds (unix_ms)"
     } else if !is_far(time_us / 1_000_000) {

@@ -1,8 +1,8 @@
-//! The upstream loop: frames from one source are decoded, offered, and settled in order.
+//! The upstream loop: decodes the frames of one source, offers them to the store, and settles them in order.
 //!
-//! Invariants: a frame is told safe only under a `Durable` that covers it; frames settle in the
-//! order of arrival, whatever stream or dead letters they went to; all records of a frame and
-//! its position are one atom.
+//! Invariants: a frame is reported as safe to its source only under a `Durable` that covers the frame. Frames
+//! settle in the order of arrival, whatever stream or dead letters they went to. All records of a frame and its
+//! position are one atom; only a frame that decoding made too large becomes several.
 
 mod atom;
 mod doubt;
@@ -29,22 +29,22 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
-/// How often it is looked for devices that have become silent.
+/// The interval of the search for devices that have become silent.
 const STALE_LOOK: Duration = Duration::from_secs(1);
 
-/// Messages that are no readings are told of so often, each reason for itself.
+/// A log line about dead letters with the same reason appears at most once in this time.
 const REPORT_EVERY: Duration = Duration::from_secs(60);
 
-/// What the intake knows of a source.
+/// The settings of a source that the intake needs.
 #[derive(Debug, Clone)]
 pub struct Rule {
     /// The source's name.
     pub source: Arc<str>,
-    /// Where its messages go, how they are read and what is checked.
+    /// The routes of the messages: their streams, decoders and checks.
     pub routes: Vec<Route>,
     /// The configuration's generation.
     pub generation: u64,
-    /// How many unacknowledged messages its peer allows, when the user says so.
+    /// The most unacknowledged messages that the source's peer allows, when the user sets it.
     pub window: Option<usize>,
 }
 
@@ -114,7 +114,7 @@ pub async fn run(rule: Rule, mut taker: Taker, store: Store, clock: Clock, metri
     }
 }
 
-/// Decodes and checks frames without a store: for a person who looks on.
+/// Decodes and checks frames without a store, to show the records to a person.
 #[derive(Debug)]
 pub struct Preview {
     builder: Builder,
@@ -122,7 +122,7 @@ pub struct Preview {
 }
 
 impl Preview {
-    /// As the rule of a source says.
+    /// Creates a preview that follows the rule of a source.
     #[must_use]
     pub fn new(rule: Rule, metrics: Arc<Metrics>) -> Self {
         let mut streams: Vec<String> = rule.routes.iter().map(|route| route.stream.clone()).collect();
@@ -159,24 +159,25 @@ struct Intake {
     clock: Clock,
     metrics: Arc<Metrics>,
     stall: Stall,
-    /// Decoded, not yet taken in by the store; the last atom of a frame has its number and permit.
+    /// Decoded atoms that the store has not taken yet. The last atom of a frame carries the frame's number and
+    /// permit.
     waiting: VecDeque<(Atom, Option<Unsettled>)>,
-    /// In a commit to come.
+    /// Frames that the store has taken and will commit, with their tickets.
     offered: VecDeque<(Ticket, Unsettled)>,
-    /// The source waits for frames up to this one; 0 when it does not.
+    /// The source waits for all frames up to this number; 0 when it does not wait.
     hurry_upto: u64,
     /// The frame that was taken last.
     taken: u64,
 }
 
-/// A frame that is not safe yet.
+/// A frame that has not settled yet.
 #[derive(Debug)]
 struct Unsettled {
-    /// Its number.
+    /// The number of the frame.
     id: u64,
-    /// When it came here, monotonic milliseconds.
+    /// The time at which the intake took the frame, in monotonic milliseconds.
     since_ms: u64,
-    /// Its share of the bytes that the source may have under way; given back by drop.
+    /// The frame's share of the bytes that the source may have in flight. Dropping it gives the share back.
     _permit: OwnedSemaphorePermit,
 }
 
@@ -207,7 +208,7 @@ impl Intake {
         self.metrics.add(Metric::SourceBytes, frame.bytes());
     }
 
-    /// Tells of devices that have become silent, or have come back.
+    /// Reports devices that have become silent, or that send again.
     fn tell_stale(&mut self) {
         let now = self.clock.now();
         let source = self.builder.source.clone();
@@ -223,7 +224,7 @@ impl Intake {
         }
     }
 
-    /// Offers what waits, in order; false when the store is closed.
+    /// Offers the waiting atoms in order; `false` when the store is closed or belongs to another writer.
     fn offer(&mut self) -> bool {
         while let Some((atom, unsettled)) = self.waiting.pop_front() {
             match self.store.offer(atom) {
@@ -238,7 +239,8 @@ impl Intake {
                     return false;
                 }
                 Err(error @ OfferError::TooLarge(_)) => {
-                    // Frames are cut below the limit by their sources; a note says if that ever fails.
+                    // Sources cut their frames below the limit. This log line shows it if a source ever fails to do
+                    // so.
                     self.metrics.add(Metric::DeadLetters, 1);
                     tracing::error!(event = event::DEAD_LETTER, source = %self.builder.source, %error, "lost");
                 }
@@ -247,13 +249,13 @@ impl Intake {
         true
     }
 
-    /// How much longer the source must be silent to be taken for waiting.
+    /// The time that the source must still stay silent before it is taken to be waiting.
     fn silence(&self) -> Option<Duration> {
         let due = self.stall.due(self.offered.len())?;
         Some(Duration::from_millis(due.saturating_sub(self.clock.monotonic_ms())))
     }
 
-    /// Commits at once what the source waits for, when all of it is here.
+    /// Commits at once when the source asked for it and all frames that it waits for are here.
     fn hurry_if_asked(&mut self) {
         if self.hurry_upto > 0 && self.taken >= self.hurry_upto && self.waiting.is_empty() {
             self.hurry_upto = 0;

@@ -1,8 +1,8 @@
-//! Data quality on the way in: required members, types, ranges, stuck and silent sensors, repeats,
+//! Checks of data quality on the way in: required members, types, ranges, stuck and silent sensors, repeats and
 //! floods.
 //!
-//! Pure: time comes in. What is remembered is bounded: `KEYS` keys of a source; when there are
-//! more, the quarter that was silent longest is forgotten.
+//! The checks are pure: the caller passes the time. Memory is bounded: at most `KEYS` keys of a route are
+//! remembered. When there are more, the quarter that was silent longest is forgotten.
 
 use super::rule::{Check, Quality, Then};
 use crate::decode::Type;
@@ -16,35 +16,35 @@ use std::time::Duration;
 /// Keys that are remembered.
 const KEYS: usize = 4096;
 
-/// What is to be done with a record, and why.
+/// The result of failed checks: the consequence for the record, and the reasons.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failed {
-    /// The severest of all that failed.
+    /// The most severe consequence of all failed checks.
     pub then: Then,
-    /// `range:temperature,stuck:temperature`.
+    /// The names of the failed checks, such as `range:temperature,stuck:temperature`.
     pub reasons: String,
 }
 
-/// What is known of a key.
+/// The state of one key.
 #[derive(Debug, Default)]
 struct Seen {
     last_ms: u64,
     is_stale: bool,
     payload: Option<(u64, u64)>,
-    /// By check: hash of the value, since when.
+    /// For each check: the hash of the last value, and the time since when it has not changed, in milliseconds.
     values: Vec<Option<(u64, u64)>>,
-    /// Thousandths of a record that may still come, as of `last_ms`.
+    /// Thousandths of a record that the rate limit still allows, as of `last_ms`.
     credit: u64,
 }
 
-/// Of 64 bits: two values of one sensor are not taken for the same by chance.
+/// A hash of 64 bits, so that two values of one sensor do not collide by chance.
 fn hash(bytes: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     hasher.write(bytes);
     hasher.finish()
 }
 
-/// See the module.
+/// The checks of one route, with the state of its keys.
 #[derive(Debug)]
 pub struct Checker {
     rule: Quality,
@@ -52,13 +52,13 @@ pub struct Checker {
 }
 
 impl Checker {
-    /// For one route.
+    /// Creates the checks of one route.
     #[must_use]
     pub fn new(rule: Quality) -> Self {
         Self { rule, seen: HashMap::new() }
     }
 
-    /// Checks a record.
+    /// Checks a record; `None` when it passes all checks.
     pub fn check(&mut self, record: &Record, now_ms: u64) -> Option<Failed> {
         if self.rule.is_empty() {
             return None;
@@ -108,7 +108,7 @@ impl Checker {
         Some(Failed { then, reasons: reasons.join(",") })
     }
 
-    /// Keys that have become silent or have come back since the last look: key, silent for.
+    /// Keys that became silent or sent again since the last call. A silent key comes with the time of its silence.
     pub fn stale(&mut self, now_ms: u64) -> Vec<(Arc<str>, Option<Duration>)> {
         let Some(limit) = self.rule.stale.map(millis) else {
             return Vec::new();
@@ -126,7 +126,7 @@ impl Checker {
         changed
     }
 
-    /// Whether silence is to be looked for.
+    /// Whether the route has a limit for silence.
     #[must_use]
     pub fn watches(&self) -> bool {
         self.rule.stale.is_some()
@@ -140,12 +140,12 @@ impl Checker {
     }
 }
 
-/// Whole milliseconds.
+/// A duration in whole milliseconds.
 pub fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// What a value lacks.
+/// The name of the check that a value fails; `None` when it passes.
 fn fails(check: &Check, value: Option<&str>) -> Option<&'static str> {
     let Some(json) = value else {
         return check.required.then_some("missing");

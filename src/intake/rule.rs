@@ -1,46 +1,46 @@
-//! Where messages of a source go, how they are read, and what is checked on the way in.
+//! The rules for a source's messages: the stream, the decoder and the checks.
 
 use crate::decode::{Decoder, TYPES, Type, member};
 use crate::section::Section;
 use std::time::Duration;
 
-/// The stream of records that are not told where to go.
+/// The stream of records when the configuration names none.
 const STREAM: &str = "readings";
-/// Rules of one route.
+/// The most checks that one route may have.
 const MOST_CHECKS: usize = 64;
-/// The shortest time of a rule.
+/// The shortest time that `duplicate` and `stale` may have.
 const LEAST: Duration = Duration::from_millis(10);
 
-/// Where messages of a source go: a subscription of MQTT, or the whole source.
+/// The rules for messages from one subscription of MQTT, or from a whole source.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Route {
-    /// The stream.
+    /// The name of the stream that the records go to.
     pub stream: String,
-    /// How its messages are read.
+    /// The decoder of the messages.
     pub decoder: Decoder,
-    /// What is checked on the way in.
+    /// The checks of the decoded records.
     pub quality: Quality,
 }
 
-/// What happens to a record that fails.
+/// The consequence of a failed check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Then {
-    /// It goes on, with the reason in its attribute `quality`.
+    /// The record goes on, with the reason in its attribute `quality`.
     Tag,
-    /// It goes to the dead letters.
+    /// The record becomes a dead letter.
     DeadLetter,
-    /// It is gone, and counted.
+    /// The record is dropped and counted.
     Drop,
 }
 
 /// Checks of one member.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Check {
-    /// The member.
+    /// The name or the path of the member.
     pub field: String,
-    /// It must be there, and not null.
+    /// Whether the member must be there and not be null.
     pub required: bool,
-    /// It must be of this type.
+    /// The type that the member must have.
     pub kind: Option<Type>,
     /// A number at least this large.
     pub min: Option<f64>,
@@ -48,22 +48,22 @@ pub struct Check {
     pub max: Option<f64>,
     /// One of these texts: units, states.
     pub one_of: Option<Vec<String>>,
-    /// The same value of one key for this long is a stuck sensor.
+    /// A value of one key that does not change for this long means a stuck sensor.
     pub stuck: Option<Duration>,
-    /// What happens otherwise.
+    /// The consequence when the check fails.
     pub then: Then,
 }
 
 /// All checks of a route.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Quality {
-    /// Of members.
+    /// The checks of single members.
     pub checks: Vec<Check>,
-    /// The same payload of one key again within this time.
+    /// The same payload of one key within this time is a repeat, with this consequence.
     pub duplicate: Option<(Duration, Then)>,
-    /// More records of one key in a second than this.
+    /// More records of one key in a second than this are a flood, with this consequence.
     pub rate_limit: Option<(u32, Then)>,
-    /// A key that is silent for this long is told as an event.
+    /// A key that is silent for this long is reported as an event.
     pub stale: Option<Duration>,
 }
 
@@ -75,7 +75,7 @@ impl Quality {
     }
 }
 
-/// What may become of a record that fails a check.
+/// The words for the consequences of a failed check.
 const THENS: [(&str, Then, &str); 3] = [
     ("tag", Then::Tag, "It goes on, with the reason in its attribute `quality`."),
     ("dead-letter", Then::DeadLetter, "It goes to the dead letters."),
@@ -83,7 +83,8 @@ const THENS: [(&str, Then, &str); 3] = [
 ];
 
 impl Route {
-    /// Reads the keys of messages in the section of a source or of a subscription.
+    /// Reads the settings of messages from the section of a source or of a subscription. `usual` names the default
+    /// decoder.
     pub fn read(section: &mut Section<'_>, usual: &'static str) -> Self {
         section.grouped("messages", |section| {
             let stream = section.text("stream").doc("The stream that records go to. A sink reads streams.");

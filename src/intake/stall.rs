@@ -1,22 +1,23 @@
-//! Whether a source waits for us: it has sent what its peer allows without an acknowledgement.
+//! Decides whether a source waits for us: it has sent as many messages as its peer allows without an
+//! acknowledgement.
 //!
-//! Learned: when everything has settled and more arrives right after, the source was waiting. From
-//! then on a silence much longer than the gaps within a burst is taken for waiting, and the commit
-//! is made early. A wrong guess shows as an arrival after the silence, which makes the gap, and so
-//! the next silence, longer; it costs early commits, never data. `docs/decisions/0004` has why
-//! this is not a learned window size.
+//! The decision is learned. When everything has settled and more arrives right after, the source was waiting. From
+//! then on, a silence much longer than the gaps within a burst is taken for waiting, and the commit is made early.
+//! After a wrong guess a frame arrives after the silence. This makes the gap, and so the next silence, longer. A
+//! wrong guess costs early commits, never data. `docs/decisions/0004` explains why this is not a learned window
+//! size.
 
 /// An arrival this soon after a settlement means that the source was waiting for it.
 const PROMPT_MS: u64 = 50;
-/// The shortest silence that counts.
+/// The shortest silence that counts, in milliseconds.
 const SILENCE_MS: u64 = 3;
-/// A silence this many times the longest gap of a burst counts.
+/// A silence counts when it is at least this many times the longest gap of a burst.
 const FACTOR: u64 = 4;
 
-/// See the module.
+/// Learns from arrivals and settlements when the source waits.
 #[derive(Debug, Default)]
 pub struct Stall {
-    /// The user says how many may be unacknowledged.
+    /// The most unacknowledged messages that the peer allows, as set by the user.
     window: Option<usize>,
     prompt: bool,
     gap_ms: u64,
@@ -26,16 +27,17 @@ pub struct Stall {
 }
 
 impl Stall {
-    /// With the user's window, if any.
+    /// Creates the state; `window` is the user's limit, if there is one.
     pub fn new(window: Option<usize>) -> Self {
         Self { window, ..Self::default() }
     }
 
-    /// A frame came.
+    /// Notes that a frame arrived.
     pub fn arrived(&mut self, now_ms: u64) {
         if let Some(at) = self.settled_ms.take() {
             self.prompt = now_ms.saturating_sub(at) <= PROMPT_MS;
-            // The gap between bursts is our own doing; older gaps count less and less.
+            // The intake itself causes the gap between two bursts, so it is not counted. Older gaps count less and
+            // less.
             self.gap_ms /= 2;
         } else if let Some(last) = self.last_ms {
             self.gap_ms = self.gap_ms.max(now_ms.saturating_sub(last));
@@ -43,13 +45,13 @@ impl Stall {
         self.last_ms = Some(now_ms);
     }
 
-    /// Frames settled; `all` of them, or some.
+    /// Notes that frames settled. `all` means that no frame is unsettled any more.
     pub fn settled(&mut self, all: bool, now_ms: u64) {
         self.hurried = false;
         self.settled_ms = all.then_some(now_ms);
     }
 
-    /// From when on the source is taken to be waiting, if it stays silent.
+    /// The time from which a silent source is taken to be waiting, in monotonic milliseconds.
     pub fn due(&self, unsettled: usize) -> Option<u64> {
         let last = self.last_ms.filter(|_| !self.hurried && unsettled > 0)?;
         if let Some(window) = self.window {

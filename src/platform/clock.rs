@@ -1,8 +1,8 @@
 //! Wall and monotonic time.
 //!
-//! Wall time may jump; only monotonic time orders things inside one boot. A gateway without a
-//! battery-backed clock starts in 1970: such a wall time is recorded, and marked as not trusted,
-//! together with the boot and its monotonic time: with these it can be corrected later.
+//! Wall time may jump; only monotonic time orders things inside one boot. A gateway without a battery-backed clock
+//! starts in 1970. Such a wall time is recorded and marked as not trusted, together with the boot and its monotonic
+//! time. With these, the wall time can be corrected later.
 
 use super::machine;
 use rustix::time::{ClockId, clock_gettime};
@@ -12,7 +12,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// Wall times before 2025-01-01T00:00:00Z cannot be right: the format is younger than that.
 const EARLIEST_CREDIBLE_MS: i64 = 1_735_689_600_000;
 
-/// The clock was set when it moved by this much at once, in milliseconds; keeping it right takes less.
+/// A jump of the wall time by this much means that the clock was set, in milliseconds. Keeping a clock right takes
+/// smaller steps.
 pub const JUMP_MS: u64 = 2000;
 
 /// A wall time as people write it, in UTC.
@@ -26,20 +27,21 @@ pub fn utc(wall_ms: i64) -> String {
 pub struct Reading {
     /// Milliseconds since the Unix epoch; negative before it.
     pub wall_ms: i64,
-    /// Milliseconds since the machine was started, those asleep among them.
+    /// Milliseconds since the machine was started, including the time that it slept.
     pub monotonic_ms: u64,
-    /// False when the wall time cannot be right.
+    /// Whether the wall time can be right.
     pub trusted: bool,
 }
 
 impl Reading {
-    /// Wall time less monotonic time, in milliseconds: changes only when the clock is set.
+    /// Wall time minus monotonic time, in milliseconds. It changes only when the clock is set.
     #[must_use]
     pub fn offset_ms(&self) -> i64 {
         self.wall_ms.saturating_sub(i64::try_from(self.monotonic_ms).unwrap_or(i64::MAX))
     }
 
-    /// What a record that arrived now says of its time, if that is not to be trusted (`docs/design/envelope.md`).
+    /// The attributes of a record that arrives now, if the wall time is not to be trusted
+    /// (`docs/design/envelope.md`).
     #[must_use]
     pub fn marks(&self) -> Vec<(Box<str>, Box<str>)> {
         if self.trusted {
@@ -50,18 +52,18 @@ impl Reading {
     }
 }
 
-/// The attribute that says what is to be thought of a record's time of arrival.
+/// The attribute that says whether a record's time of arrival can be trusted.
 pub const CLOCK: &str = "clock";
-/// Its value while nobody has set the clock.
+/// The value of `clock` while nobody has set the clock.
 pub const UNSET: &str = "unset";
-/// Its value when the time was corrected after the clock had been set.
+/// The value of `clock` when the time was corrected after the clock had been set.
 pub const CORRECTED: &str = "corrected";
 /// The attribute with the boot in which the record arrived.
 pub const BOOT: &str = "boot";
 /// The attribute with the milliseconds between that boot and the arrival.
 pub const MONOTONIC: &str = "monotonic_ms";
 
-/// This boot, in hex.
+/// The id of this boot, as 16 hexadecimal digits.
 #[must_use]
 pub fn boot() -> &'static str {
     static BOOT_ID: OnceLock<String> = OnceLock::new();
@@ -71,7 +73,8 @@ pub fn boot() -> &'static str {
     })
 }
 
-/// Milliseconds since the machine was started, those asleep among them (`CLOCK_BOOTTIME`, time_namespaces(7)).
+/// Milliseconds since the machine was started, including the time that it slept (`CLOCK_BOOTTIME`,
+/// time_namespaces(7)).
 #[must_use]
 pub fn boot_ms() -> u64 {
     let time = clock_gettime(ClockId::Boottime);
@@ -93,7 +96,7 @@ impl Clock {
         Self::default()
     }
 
-    /// One that stands still until it is advanced; its wall time starts in 2027.
+    /// A clock that stands still until a test advances it. Its wall time starts in 2027.
     #[cfg(test)]
     #[must_use]
     pub fn manual() -> Self {

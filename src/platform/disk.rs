@@ -1,7 +1,7 @@
-//! The disk seam: the few operations that the store makes durable promises with.
+//! The interface to the disk: the few operations on which the store's promise of durability depends.
 //!
-//! Reads are `pread`, never `mmap` (32-bit address space, SIGBUS on rot). What is assumed of the
-//! device: a flush is honoured and a 512-byte sector is not torn.
+//! Reads are `pread`, never `mmap` (32-bit address space, SIGBUS on rot). The device is assumed to honour a flush,
+//! and not to tear a 512-byte sector.
 
 use std::fmt;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
@@ -38,7 +38,7 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// # Errors
     /// As the operating system says.
     fn create_dir(&self, dir: &Path) -> io::Result<()>;
-    /// Takes away what others may do with a directory of ours, if that can be done.
+    /// Takes away the permissions of other users for a directory of ours, if that can be done.
     fn close_to_others(&self, dir: &Path);
     /// Renames within one filesystem, replacing the target.
     ///
@@ -59,25 +59,25 @@ pub trait Disk: Send + Sync + fmt::Debug {
 
 /// An open file.
 pub trait DiskFile: Send + Sync + fmt::Debug {
-    /// Reads at an offset; short only at the end of the file.
+    /// Reads at an offset. Fewer bytes than asked for are read only at the end of the file.
     ///
     /// # Errors
     /// As the operating system says.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
-    /// Writes all of it at an offset.
+    /// Writes all bytes at an offset.
     ///
     /// # Errors
-    /// As the operating system says; part of it may have been written.
+    /// The error of the operating system. Some of the bytes may have been written.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
     /// Makes contents (and the size) durable: `fdatasync`.
     ///
     /// # Errors
-    /// As the operating system says; after an error this file must not be trusted to sync again.
+    /// The error of the operating system. After an error this file must not be trusted to sync again.
     fn sync(&self) -> io::Result<()>;
     /// Reserves blocks and sets the size to at least `length`.
     ///
     /// # Errors
-    /// As the operating system says, ENOSPC among it.
+    /// The error of the operating system, which may be ENOSPC.
     fn allocate(&self, length: u64) -> io::Result<()>;
     /// The size in bytes.
     ///
@@ -93,14 +93,14 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     fn is_at(&self, path: &Path) -> bool;
 }
 
-/// The real one.
+/// The disk of the operating system.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RealDisk;
 
 impl Disk for RealDisk {
     fn open(&self, path: &Path, mode: Mode) -> io::Result<Arc<dyn DiskFile>> {
         let write = mode != Mode::Read;
-        // What readings say is nobody else's business.
+        // Readings are private: only our own user may read the files.
         let mut options = OpenOptions::new();
         options.read(true).write(write).create(mode == Mode::Create).truncate(false).mode(0o600);
         Ok(Arc::new(RealFile(options.open(path).map_err(about(path))?)))
@@ -125,7 +125,7 @@ impl Disk for RealDisk {
     }
 
     fn close_to_others(&self, dir: &Path) {
-        // Those that an earlier version left open to everybody.
+        // An earlier version left its directories open to everybody.
         if std::fs::metadata(dir).is_ok_and(|meta| meta.permissions().mode() & 0o077 != 0) {
             let _ = std::fs::set_permissions(dir, Permissions::from_mode(0o700));
         }
@@ -172,7 +172,7 @@ impl DiskFile for RealFile {
     fn allocate(&self, length: u64) -> io::Result<()> {
         match rustix::fs::fallocate(&self.0, rustix::fs::FallocateFlags::empty(), 0, length) {
             Ok(()) => Ok(()),
-            // Filesystems without fallocate: the size is set, the space is best effort.
+            // On filesystems without `fallocate` the size is set, but the space is not reserved.
             Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
                 if self.size()? < length {
                     self.0.set_len(length)?;
@@ -206,12 +206,12 @@ pub fn is_at(file: &File, path: &Path) -> bool {
     }
 }
 
-/// Names what an operating system's error is about; it does not itself.
+/// Adds the path to an error of the operating system, which does not name it.
 pub fn about(path: &Path) -> impl FnOnce(io::Error) -> io::Error + '_ {
     move |error| io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
-/// What a filesystem is, if that is no place for a store, and what to do.
+/// The name of a filesystem that is not suitable for a store, and a warning; `None` for a suitable one.
 #[must_use]
 pub fn filesystem(path: &Path) -> Option<(&'static str, &'static str)> {
     // Numbers as in statfs(2).
@@ -232,14 +232,14 @@ pub fn filesystem(path: &Path) -> Option<(&'static str, &'static str)> {
     })
 }
 
-/// Bytes of the disk that a path is on.
+/// The size of the disk that a path is on, in bytes.
 #[must_use]
 pub fn room(path: &Path) -> Option<u64> {
     let about = rustix::fs::statvfs(path).ok()?;
     about.f_blocks.checked_mul(about.f_frsize)
 }
 
-/// Whether a filesystem has no inodes left: a new file finds no room there, however many bytes are free.
+/// Whether a filesystem has no inodes left. Then no file can be made, however many bytes are free.
 #[must_use]
 pub fn is_out_of_inodes(path: &Path) -> bool {
     rustix::fs::statvfs(path).is_ok_and(|about| about.f_files > 0 && about.f_favail == 0)

@@ -1,4 +1,4 @@
-//! Which machine this is, and which boot of it.
+//! The identity of this machine, and of its present boot.
 
 use std::path::Path;
 
@@ -15,8 +15,8 @@ pub fn boot_id() -> [u8; 16] {
     id_from(Path::new("/proc/sys/kernel/random/boot_id"))
 }
 
-/// Serial numbers of the hardware, where the kernel shows one: a cloned card has its original's
-/// `/etc/machine-id`, and another board under it.
+/// Files with the serial number of the hardware, where the kernel shows one. A cloned card has the
+/// `/etc/machine-id` of its original, but another board under it.
 const SERIALS: [&str; 2] = ["/proc/device-tree/serial-number", "/sys/class/dmi/id/product_uuid"];
 
 /// The machine's id: `/etc/machine-id` together with the hardware's serial number; zero where

@@ -1,4 +1,4 @@
-//! The seam to the machine: clock, disk, randomness, signals.
+//! The interface to the machine: clock, disk, randomness, signals.
 //!
 //! Everything that a simulation must be able to replace goes through here. Nothing in this
 //! folder knows of streams, sources or sinks.

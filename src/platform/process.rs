@@ -1,13 +1,13 @@
-//! What the kernel says of this process.
+//! Facts that the kernel knows about processes: memory, processor time, core dumps.
 
 /// Memory of a process in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Memory {
-    /// Resident now.
+    /// The resident memory at present.
     pub resident: u64,
-    /// Of it, what is no file's.
+    /// The part of the resident memory that belongs to no file.
     pub anonymous: u64,
-    /// Resident at its highest.
+    /// The highest resident memory so far.
     pub peak: u64,
 }
 
@@ -22,7 +22,7 @@ pub fn memory_of(process: &str) -> Memory {
     Memory { resident: field("VmRSS:"), anonymous: field("RssAnon:"), peak: field("VmHWM:") }
 }
 
-/// This process leaves no core dump from now on: it would hold keys and passwords.
+/// Forbids core dumps of this process from now on: they would contain keys and passwords.
 ///
 /// # Errors
 /// As the kernel says.

@@ -7,7 +7,7 @@ thread_local! {
     static SEED: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
 }
 
-/// From now on this thread's numbers follow from a seed, so that a failing run replays.
+/// Makes this thread's numbers follow from a seed, so that a failing run can be replayed.
 #[cfg(test)]
 pub fn seed(seed: u64) {
     SEED.set(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
@@ -15,8 +15,8 @@ pub fn seed(seed: u64) {
 
 /// Fills an array with random bytes.
 ///
-/// Should the operating system refuse (no such Linux is known since 3.17), the bytes are derived
-/// from time and process id: identities stay distinct in practice, and nothing panics.
+/// If the operating system refuses (no such Linux is known since 3.17), the bytes are derived from time and process
+/// id. Then identities stay distinct in practice, and nothing panics.
 #[must_use]
 pub fn bytes<const N: usize>() -> [u8; N] {
     let mut out = [0; N];
@@ -46,8 +46,8 @@ pub fn below(bound: u64) -> u64 {
     u64::from_le_bytes(bytes()).checked_rem(bound).unwrap_or(0)
 }
 
-/// How long to wait before the next attempt: `first_ms`, doubled with every failure up to `most_ms`,
-/// and of that a random time from half to all, so that a fleet does not come back at once.
+/// The wait before the next attempt. Its upper limit is `first_ms`, doubled with every failure up to `most_ms`. The
+/// wait is random, from half of the limit to the whole, so that a fleet does not come back at once.
 #[must_use]
 pub fn backoff(first_ms: u64, most_ms: u64, failures: u32) -> Duration {
     let ceiling = (first_ms << failures.min(10)).min(most_ms);

@@ -1,8 +1,8 @@
-//! The signals that ask the agent for something, and those that must not end it.
+//! The signals that ask the agent for an action, and the signals that must not end it.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// From the call on, SIGINT and SIGTERM no longer end the process; what is returned waits for the first of them.
+/// From the call on, SIGINT and SIGTERM no longer end the process. The returned future waits for the first of them.
 ///
 /// # Errors
 /// When the handlers cannot be installed.
@@ -17,7 +17,7 @@ pub fn stop_requested() -> std::io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// From the call on, SIGHUP does not end the process: it asks for the configuration to be read again.
+/// From its creation on, SIGHUP does not end the process but asks for a reload of the configuration.
 #[derive(Debug)]
 pub struct Reload(Signal);
 

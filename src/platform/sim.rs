@@ -1,11 +1,12 @@
 //! A disk in memory that loses power, for tests.
 //!
-//! What was written and not synced is lost in part: of every file's unsynced sectors an arbitrary
-//! subset survives, and of the directory entries that were made, renamed or removed an arbitrary
-//! subset too; a sync of a directory settles its own entries only. A rename is one change (ext4,
-//! xfs, f2fs and btrfs keep that promise). After the cut every call fails until `reboot`.
+//! Data that was written and not synced is lost in part. Of every file's unsynced sectors, an arbitrary subset
+//! survives. Of the directory entries that were made, renamed or removed, an arbitrary subset survives too. A sync
+//! of a directory settles its own entries only. A rename is one change (ext4, xfs, f2fs and btrfs keep that
+//! promise). After the cut every call fails until `reboot`.
 //!
-//! Besides: a size limit (ENOSPC), a read-only mount, failing writes and syncs, unreadable sectors.
+//! The disk also simulates a size limit (ENOSPC), a read-only mount, failing writes and syncs, and unreadable
+//! sectors.
 
 #![allow(clippy::cast_possible_truncation)]
 
@@ -60,12 +61,12 @@ struct World {
     dead: bool,
     honest: bool,
     fail_syncs: u32,
-    /// So many syncs pass before the ones that fail.
+    /// The number of syncs that pass before the failing ones.
     pass_syncs: u32,
     hook: Option<Hook>,
     /// Files whose sync has failed in this process.
     failed: BTreeSet<usize>,
-    /// Files that were synced again all the same.
+    /// Files that were synced again although a sync had failed.
     synced_again: Vec<PathBuf>,
     fail_writes: u32,
     alternate: u32,
@@ -77,7 +78,7 @@ struct World {
     random: u64,
 }
 
-/// What happens at a read to come.
+/// An action that runs before a later read.
 struct Hook {
     reads: u32,
     run: Box<dyn FnOnce() + Send>,
@@ -94,7 +95,7 @@ impl std::fmt::Debug for Hook {
 pub struct SimDisk(Arc<Mutex<World>>);
 
 impl SimDisk {
-    /// Empty; the seed decides what survives a cut.
+    /// An empty disk. The seed decides which data survives a cut.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
@@ -121,18 +122,18 @@ impl SimDisk {
         self.fail_syncs_after(0, count);
     }
 
-    /// So many syncs of files pass, and then so many fail.
+    /// Lets `pass` syncs of files pass, and then makes `count` syncs fail.
     pub fn fail_syncs_after(&self, pass: u32, count: u32) {
         let mut world = self.world();
         (world.pass_syncs, world.fail_syncs) = (pass, count);
     }
 
-    /// Runs something between two reads of somebody: right before the one so many from now.
+    /// Runs an action between two reads: right before the read that is `reads` reads from now.
     pub fn before_read(&self, reads: u32, run: impl FnOnce() + Send + 'static) {
         self.world().hook = Some(Hook { reads, run: Box::new(run) });
     }
 
-    /// Whether what was to run has not run yet; it is forgotten.
+    /// Whether the action of `before_read` has not run yet. The action is forgotten.
     #[must_use]
     pub fn take_hook(&self) -> bool {
         self.world().hook.take().is_some()
@@ -161,7 +162,7 @@ impl SimDisk {
         self.world().failed.clear();
     }
 
-    /// Of the next syncs of files, the first, third and so on fail with EIO.
+    /// Makes every other of the next `count` syncs of files fail with EIO. The last of them fails.
     pub fn fail_every_other_sync(&self, count: u32) {
         self.world().alternate = count;
     }
@@ -181,7 +182,7 @@ impl SimDisk {
         self.world().limit = bytes;
     }
 
-    /// Whether some write or sync to come fails.
+    /// Whether a later write or sync may fail.
     #[must_use]
     pub fn is_failing(&self) -> bool {
         let world = self.world();
@@ -239,7 +240,7 @@ impl SimDisk {
         world.cut_at = None;
     }
 
-    /// Changes a file behind everybody's back.
+    /// Changes a file without the knowledge of its users.
     pub fn tamper(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
         let mut world = self.world();
         let inode = world.names[path];
@@ -292,7 +293,7 @@ impl World {
         self.alive()
     }
 
-    /// As `operate`, for what changes the disk.
+    /// Like `operate`, for operations that change the disk.
     fn change(&mut self) -> io::Result<()> {
         self.operate()?;
         if self.read_only { Err(io::ErrorKind::ReadOnlyFilesystem.into()) } else { Ok(()) }
@@ -306,7 +307,7 @@ impl World {
         self.names.values().map(|inode| self.inodes[*inode].now.len() as u64).sum()
     }
 
-    /// Whether a file may become so long.
+    /// Whether a file may grow to this length.
     fn room(&self, inode: usize, length: usize) -> io::Result<()> {
         let more = length.saturating_sub(self.inodes[inode].now.len()) as u64;
         match self.limit {
@@ -374,7 +375,7 @@ impl Disk for SimDisk {
         if world.honest {
             for change in std::mem::take(&mut world.changes) {
                 if change.touches(dir) {
-                    // What was known of this file or name before does not matter any more.
+                    // Older changes of this file or name do not matter any more.
                     world.changes.retain(|older| !older.is_about(&change));
                     apply(&mut world.durable_names, &change);
                 } else {
@@ -449,7 +450,7 @@ impl DiskFile for SimFile {
             fails |= world.alternate.is_multiple_of(2);
         }
         if fails {
-            // As Linux does it: the pages count as written, and are not.
+            // Like Linux: the pages count as written, although they are not.
             world.failed.insert(self.inode);
             world.inodes[self.inode].dirty.clear();
             return Err(io::Error::other("injected EIO"));

@@ -1,4 +1,4 @@
-//! Bytes both ways, whatever they go over.
+//! A stream of bytes in both directions, over TCP, TLS or a WebSocket.
 
 use socket2::SockRef;
 use std::io;
@@ -13,23 +13,23 @@ use tokio::net::TcpStream;
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug> Stream for T {}
 
-/// TCP that can be cut from elsewhere, whatever is spoken over it. It has one descriptor: a clone of the
-/// socket would need another.
+/// A TCP connection that can be cut from another task, whatever protocol is spoken over it. It has one descriptor:
+/// a clone of the socket would need another.
 #[derive(Debug)]
 pub struct Tcp(Arc<TcpStream>);
 
-/// Cuts a connection. It does not keep it open.
+/// Cuts a connection. A `Cutter` does not keep the connection open.
 #[derive(Debug, Clone)]
 pub struct Cutter(Weak<TcpStream>);
 
 impl Tcp {
-    /// Of a connected socket.
+    /// Takes over a connected socket.
     #[must_use]
     pub fn new(stream: TcpStream) -> Self {
         Self(Arc::new(stream))
     }
 
-    /// What cuts it.
+    /// Returns the handle that cuts this connection.
     #[must_use]
     pub fn cutter(&self) -> Cutter {
         Cutter(Arc::downgrade(&self.0))
@@ -45,7 +45,7 @@ impl Cutter {
         }
     }
 
-    /// Whether there is still something to cut.
+    /// Whether the connection still exists.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.0.strong_count() > 0
@@ -85,7 +85,7 @@ impl AsyncWrite for Tcp {
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         match SockRef::from(&*self.0).shutdown(Shutdown::Write) {
-            // It was ended before: that is what was asked for.
+            // The connection has ended already, as requested.
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Poll::Ready(Ok(())),
             done => Poll::Ready(done),
         }

@@ -17,7 +17,7 @@ use x509_cert::der::{Decode, Encode};
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
 
-/// Why TLS cannot be set up.
+/// The reason why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// No root certificate at all.
@@ -26,25 +26,26 @@ pub enum TlsError {
     /// A file cannot be read, or is not what it should be.
     #[error("{0}: {1}")]
     File(String, String),
-    /// rustls refuses.
+    /// rustls refuses the settings.
     #[error("TLS cannot be set up: {0}")]
     Rustls(#[from] rustls::Error),
 }
 
-/// What a client trusts and shows.
+/// The roots that a client trusts, and its own certificate.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Trust<'a> {
-    /// Roots instead of the system's.
+    /// The file of the roots that are trusted instead of the system's.
     pub ca: Option<&'a Path>,
-    /// A certificate of its own, and its key.
+    /// The files of the client's own certificate and of its key.
     pub identity: Option<(&'a Path, &'a Path)>,
-    /// Application protocols.
+    /// The application protocols that are offered (ALPN).
     pub alpn: &'a [String],
-    /// The server's key must be one of these, besides: SHA-256 of its `SubjectPublicKeyInfo`.
+    /// The keys that the server may have, in addition to all other checks: SHA-256 of its `SubjectPublicKeyInfo`.
+    /// An empty list allows every key.
     pub pins: &'a [[u8; 32]],
 }
 
-/// A server that has a good certificate and a key that was named.
+/// Accepts a server with a valid certificate and a key that is in `pins`.
 #[derive(Debug)]
 struct Pinned {
     usual: Arc<WebPkiServerVerifier>,
@@ -131,7 +132,8 @@ pub fn client_with(trust: Trust<'_>) -> Result<Arc<ClientConfig>, TlsError> {
     } else {
         let usual = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
         let usual = usual.map_err(|error| TlsError::Rustls(rustls::Error::General(error.to_string())))?;
-        // "Dangerous" is what rustls calls every verifier but its own: this one asks for more than that.
+        // rustls calls every verifier except its own "dangerous". This one makes all checks of that verifier, and
+        // one more.
         config.dangerous().with_custom_certificate_verifier(Arc::new(Pinned { usual, pins: trust.pins.to_vec() }))
     };
     let mut config = match trust.identity {
@@ -142,7 +144,7 @@ pub fn client_with(trust: Trust<'_>) -> Result<Arc<ClientConfig>, TlsError> {
     Ok(Arc::new(config))
 }
 
-/// A server configuration; with `client_ca`, clients must have a certificate of one of these.
+/// A server configuration. With `client_ca`, clients must have a certificate of one of its roots.
 ///
 /// # Errors
 /// When a file is bad.
@@ -161,12 +163,12 @@ pub fn server(certificate: &Path, key: &Path, client_ca: Option<&Path>) -> Resul
     Ok(Arc::new(config.with_single_cert(certificates(certificate)?, private_key(key)?)?))
 }
 
-/// What a certificate says of its server.
+/// The names and the end date in the certificate of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Described {
-    /// Whom it is for.
+    /// The names that the certificate is for.
     pub names: Vec<String>,
-    /// Until when it is good.
+    /// The end of the certificate's validity.
     pub until: String,
 }
 
@@ -176,7 +178,7 @@ impl std::fmt::Display for Described {
     }
 }
 
-/// Reads a certificate; none when it cannot be read. It says nothing of trust.
+/// Reads a certificate; `None` when it cannot be read. The result says nothing about trust.
 #[must_use]
 pub fn describe(certificate: &CertificateDer<'_>) -> Option<Described> {
     let parsed = Certificate::from_der(certificate).ok()?;
@@ -196,7 +198,7 @@ pub fn describe(certificate: &CertificateDer<'_>) -> Option<Described> {
 /// SHA-256 of the first certificate in a file.
 ///
 /// # Errors
-/// When there is none.
+/// The file has no certificate.
 pub fn fingerprint(certificate: &Path) -> Result<[u8; 32], TlsError> {
     let chain = certificates(certificate)?;
     let first = chain.first().ok_or_else(|| bad(certificate, "there is no certificate in it"))?;

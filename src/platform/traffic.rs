@@ -1,4 +1,4 @@
-//! Counting what is asked of the disk: for the flash's sake, and for tests that bound it.
+//! Counts the operations on the disk, because they wear out flash, and for tests that limit them.
 
 use super::disk::{Disk, DiskFile, Mode};
 use std::io;
@@ -42,7 +42,7 @@ pub struct CountedDisk {
 }
 
 impl CountedDisk {
-    /// Around another disk.
+    /// Puts counters around another disk.
     #[must_use]
     pub fn around(disk: Arc<dyn Disk>) -> (Arc<dyn Disk>, Arc<Traffic>) {
         let traffic = Arc::<Traffic>::default();

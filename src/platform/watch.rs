@@ -1,6 +1,6 @@
-//! Wakes when something changes in a folder: inotify, where that sees all changes.
+//! Wakes a task when a folder changes: inotify, where that sees all changes.
 //!
-//! It is a hint, never the truth: whoever waits looks from time to time as well.
+//! A wake-up is a hint, never the truth: the caller must look at the folder from time to time as well.
 
 use rustix::fs::inotify::{CreateFlags, WatchFlags, add_watch, init};
 use rustix::fs::statfs;
@@ -10,30 +10,30 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use tokio::io::unix::AsyncFd;
 
-/// Filesystems whose files others change without the kernel here knowing of it (linux/magic.h): NFS,
-/// SMB, CIFS, SMB2, FUSE, 9p, Ceph, AFS.
+/// Filesystems whose files can change without the knowledge of this machine's kernel (linux/magic.h): NFS, SMB,
+/// CIFS, SMB2, FUSE, 9p, Ceph, AFS.
 const REMOTE: [i128; 8] =
     [0x6969, 0x517b, 0xff53_4d42, 0xfe53_4d42, 0x6573_5546, 0x0102_1997, 0x00c3_6400, 0x5346_414f];
 
-/// Changes of folders.
+/// Watches folders for changes.
 #[derive(Debug)]
 pub struct Watch(AsyncFd<OwnedFd>);
 
 impl Watch {
-    /// One that watches nothing yet.
+    /// A watch without any folder yet.
     ///
     /// # Errors
-    /// When the kernel has no inotify, or this user has too many already.
+    /// The kernel has no inotify, or this user has too many watches already.
     pub fn new() -> io::Result<Self> {
         let fd: OwnedFd = init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
-        // Its successor is `unsafe`, for types whose number may come to mean another file; an `OwnedFd` has
-        // the number for as long as it lives.
+        // The function that replaces this one is `unsafe`, for types whose number may come to mean another file. An
+        // `OwnedFd` has its number for as long as it lives.
         #[expect(deprecated, reason = "sound for an OwnedFd, and this crate has no unsafe code")]
         Ok(Self(AsyncFd::new(fd)?))
     }
 
-    /// Watches a folder; false when its changes cannot all be seen. Again for a folder that is watched
-    /// does nothing, and for one that was made anew watches that one.
+    /// Watches a folder; `false` when not all of its changes can be seen. A second call for a watched folder does
+    /// nothing. If the folder was made anew, the call watches the new folder.
     #[must_use]
     pub fn folder(&self, path: &Path) -> bool {
         let of = WatchFlags::CREATE
@@ -49,7 +49,7 @@ impl Watch {
     /// Waits for a change since the last time. Cancel safe.
     ///
     /// # Errors
-    /// When the kernel fails; then only looking helps.
+    /// The kernel fails. Then the caller can only look at the folder.
     pub async fn changed(&self) -> io::Result<()> {
         let mut events = [0; 4096];
         loop {

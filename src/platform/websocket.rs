@@ -11,14 +11,14 @@ use async_tungstenite::{WebSocketReceiver, WebSocketSender, WebSocketStream};
 use std::io;
 use tokio::io::{AsyncRead, AsyncWrite, Join};
 
-/// What the two sides speak inside.
+/// The subprotocol that both sides speak inside the WebSocket.
 const PROTOCOL: &str = "AMQPWSB10";
-/// The same has the name of the standard (OASIS, "AMQP WebSocket Binding") for others.
+/// Both names of that subprotocol: others use the name of the standard (OASIS, "AMQP WebSocket Binding").
 const PROTOCOLS: [&str; 2] = [PROTOCOL, "amqp"];
-/// Where Azure listens for it.
+/// The path on which Azure accepts WebSockets.
 const PATH: &str = "/$servicebus/websocket";
 
-/// A longer message is none, in bytes: memory is reserved as its length says.
+/// The largest message that is accepted, in bytes. Memory is reserved for the length that a message announces.
 const MOST: usize = 256 << 10;
 
 /// A WebSocket that is read and written like any stream; each write is one binary message.
@@ -32,7 +32,7 @@ fn bytes<S: AsyncRead + AsyncWrite + Unpin>(stream: WebSocketStream<TokioAdapter
 /// Asks a server for AMQP over a WebSocket.
 ///
 /// # Errors
-/// What the server answers instead.
+/// The answer of the server, when it refuses.
 pub async fn connect<S: AsyncRead + AsyncWrite + Unpin>(stream: S, tls: bool, host: &str) -> io::Result<Bytes<S>> {
     let scheme = if tls { "wss" } else { "ws" };
     let request = format!("{scheme}://{host}{PATH}").into_client_request();
@@ -49,15 +49,15 @@ pub async fn connect<S: AsyncRead + AsyncWrite + Unpin>(stream: S, tls: bool, ho
 /// Takes a client that asks for AMQP over a WebSocket.
 ///
 /// # Errors
-/// When it asks for something else.
+/// The client asks for something else.
 pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(stream: S) -> io::Result<Bytes<S>> {
-    // Its type is the library's.
+    // The library defines the type of the error.
     #[allow(clippy::result_large_err)]
     let answer = |request: &Request, mut answer: Response| -> Result<Response, ErrorResponse> {
         let asked = request.headers().get(header::SEC_WEBSOCKET_PROTOCOL).and_then(|value| value.to_str().ok());
         let known = |name: &str| PROTOCOLS.iter().find(|known| **known == name.trim());
         let ours = asked.and_then(|asked| asked.split(',').find_map(known));
-        // Microsoft's Rust SDK ends it with a slash.
+        // Microsoft's Rust SDK ends the path with a slash.
         if let Some(ours) = ours.filter(|_| request.uri().path().trim_end_matches('/') == PATH) {
             answer.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(ours));
             return Ok(answer);

@@ -1,4 +1,4 @@
-//! A question to a section: a key, its type, what is allowed, what it means.
+//! A question to a section: the key, its type, the allowed values and its meaning.
 
 use super::catalog::{Entry, Shape};
 use super::read::read;
@@ -8,14 +8,14 @@ use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// A list; every bad element is told.
+/// A list of values with their places. Every wrong element is reported.
 type Elements<T> = Vec<At<T>>;
 
 type Reader<T> = Box<dyn Fn(&Session<'_>, &Value) -> Option<T>>;
 type Show<T> = Box<dyn Fn(&T) -> String>;
 type Check<T> = Box<dyn Fn(&T) -> Option<(String, Option<String>)>>;
 
-/// A question that is being put together.
+/// A question that is being built. The last call of the chain asks it and returns the answer.
 pub struct Ask<'s, 'c, T> {
     section: &'s mut Section<'c>,
     entry: Entry,
@@ -79,7 +79,7 @@ impl<'c> Section<'c> {
                 let text = read(session, value, String::read, &String::wanted())?;
                 Some(At { span: value.span.clone(), value: text })
             };
-            // All bad ones are told; what is left of the list is not what was meant.
+            // Every wrong element is reported. The remaining elements are not the list that the user meant.
             let elements: Vec<Option<At<String>>> = list.iter().map(element).collect();
             elements.into_iter().collect()
         });
@@ -87,7 +87,7 @@ impl<'c> Section<'c> {
         self.question(key, Shape::List(Box::new(Shape::Text)), reader, Box::new(show))
     }
 
-    /// Asks for one of some words: the word, its value, its meaning.
+    /// Asks for one of several words. Each choice is a word, its value and its meaning.
     pub fn choice<T: Copy + PartialEq + 'static>(
         &mut self,
         key: &'static str,
@@ -115,35 +115,35 @@ impl<'c> Section<'c> {
 }
 
 impl<T: Clone + 'static> Ask<'_, '_, T> {
-    /// Sentences for the reference: what the key means, its unit, its consequence.
+    /// Sets the sentences for the reference: the key's meaning, its unit and its consequence.
     #[must_use]
     pub fn doc(mut self, doc: &'static str) -> Self {
         self.entry.doc = doc;
         self
     }
 
-    /// A value, as TOML.
+    /// Sets an example value, as TOML.
     #[must_use]
     pub fn example(mut self, example: &'static str) -> Self {
         self.entry.example = Some(example.into());
         self
     }
 
-    /// A value that is known only here, as TOML.
+    /// Sets an example value that is known only at run time, as TOML.
     #[must_use]
     pub fn example_of(mut self, example: String) -> Self {
         self.entry.example = Some(example);
         self
     }
 
-    /// What to do when the value is not allowed.
+    /// Sets the advice for a value that is not allowed.
     #[must_use]
     pub fn hint(mut self, hint: &'static str) -> Self {
         self.hint = Some(hint);
         self
     }
 
-    /// What else must hold: the message, and what to do.
+    /// Adds a check. For a wrong value it returns the message, and advice if there is any.
     #[must_use]
     pub fn check(mut self, check: impl Fn(&T) -> Option<(String, Option<String>)> + 'static) -> Self {
         self.checks.push(Box::new(check));
@@ -191,21 +191,21 @@ impl<T: Clone + 'static> Ask<'_, '_, T> {
         self.answer().unwrap_or(default)
     }
 
-    /// The value, or the default, whose words stand in the reference.
+    /// The value, or the default. `words` describe the default in the reference.
     #[must_use]
     pub fn or_as(mut self, default: T, words: &str) -> T {
         self.entry.default = Some(words.into());
         self.answer().unwrap_or(default)
     }
 
-    /// The value if it is there and good; the words say what holds without it.
+    /// The value if it is there and good. `words` describe in the reference how the part behaves without it.
     #[must_use]
     pub fn get_or(mut self, words: &str) -> Option<T> {
         self.entry.default = Some(words.into());
         self.answer()
     }
 
-    /// The value, which must be there; without it nothing more is said of the section.
+    /// The value, which must be there. Without it, nothing more is reported about the section.
     #[must_use]
     pub fn or_missing(self) -> Option<T> {
         let (span, session, key) = (self.section.span(), self.section.session(), self.entry.key);

@@ -1,24 +1,24 @@
-//! Every question that parts ask of the configuration: what the reference page, the JSON Schema and the full
-//! example are made of.
+//! All questions that parts ask of the configuration. The reference page, the JSON Schema and the full example are
+//! made of them.
 
-/// A key, as the part that reads it describes it.
+/// A key of the configuration, as the part that reads it describes it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
-    /// The table that the key stands in: `store`, `source.mqtt`, `source.mqtt.tls`.
+    /// The path of the table with the key: `store`, `source.mqtt`, `source.mqtt.tls`.
     pub path: String,
-    /// Keys that stand in several tables have the name of their group.
+    /// The name of the key's group, if several tables have the key.
     pub group: Option<&'static str>,
-    /// The key.
+    /// The name of the key.
     pub key: &'static str,
     /// The type of its value.
     pub shape: Shape,
     /// Sentences for the reference.
     pub doc: &'static str,
-    /// The value without the key, as TOML or in words.
+    /// The value that holds without the key, as TOML or in words.
     pub default: Option<String>,
-    /// What is allowed: `from 5s to 1h`.
+    /// The allowed values in words, such as `from 5s to 1h`.
     pub range: Option<String>,
-    /// A value, as TOML.
+    /// An example value, as TOML.
     pub example: Option<String>,
     /// Whether the key must be there.
     pub is_required: bool,
@@ -36,7 +36,7 @@ impl Entry {
         Self { path: path.into(), group, key, shape, doc, default, range, example, is_required: false }
     }
 
-    /// The table that the key is shown under: that of its group, if it has one.
+    /// The table under which the key is shown: the table of its group, if it has one.
     #[must_use]
     pub fn place(&self) -> String {
         self.group.map_or_else(|| self.path.clone(), |group| format!("[{group}]"))

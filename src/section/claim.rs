@@ -1,24 +1,24 @@
-//! What no two parts of a configuration may have in common.
+//! Resources that no two parts of a configuration may share.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// Something that a source or sink takes for itself.
+/// A resource that a source or a sink claims.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Claim {
-    /// A session of this id at this broker.
+    /// A session with this client id at this broker.
     Session {
-        /// All that tells the broker from others; it may hold a token and is never shown.
+        /// The text that distinguishes the broker from others. It may contain a token and is never shown.
         broker: String,
         /// The client id.
         client_id: String,
     },
-    /// An address that is listened on.
+    /// An address that a source listens on.
     Listener(SocketAddr),
     /// A serial port.
     SerialPort(PathBuf),
-    /// Files that are read: a path or a pattern.
+    /// Files that a source reads: a path or a pattern.
     Reads(String),
-    /// A folder that is written to.
+    /// A folder that a sink writes to.
     Writes(PathBuf),
 }

@@ -1,9 +1,9 @@
-//! How a part reads its own settings: it asks a section of the configuration for its keys.
+//! How a part reads its own settings: it asks its section of the configuration for keys.
 //!
-//! Invariants: a key that nobody asked for is unknown and refused; every problem is collected with its
-//! place; one wrong value gives one problem; secrets come by reference and are never shown. Each
-//! question is recorded when a reference is made (`catalog`), so that the reference page, the JSON
-//! Schema and the full example come from the same calls that read the settings.
+//! Invariants: a key that no part asked for is unknown and refused; every problem is collected with its place; one
+//! wrong value gives one problem; secrets come by reference and are never shown. Each question is recorded when a
+//! reference is made (`catalog`). So the reference page, the JSON Schema and the full example come from the same
+//! calls that read the settings.
 //!
 //!     let keep_alive = section.duration("keep_alive").doc("..").within(5 s..=1 h).or(60 s);
 
@@ -55,7 +55,7 @@ struct Held {
     is_asked: bool,
 }
 
-/// One table of the configuration, in the hands of the part that owns it.
+/// One table of the configuration, read by the part that owns it.
 pub struct Section<'c> {
     session: &'c Session<'c>,
     path: String,
@@ -64,9 +64,10 @@ pub struct Section<'c> {
     table: Vec<Held>,
     /// Every key that was asked for.
     known: Vec<&'static str>,
-    /// Keys that are there and could not be read: rules that depend on them say nothing.
+    /// Keys that are there but could not be read. Rules that depend on these keys report nothing.
     bad: Vec<&'static str>,
-    /// Problems of keys that must be there: an unknown key that looks like one of them says it already.
+    /// Problems of missing keys. Such a problem is left out when an unknown key looks like a misspelling of the
+    /// missing key.
     absent: Vec<(&'static str, Problem)>,
     group: Option<&'static str>,
 }
@@ -114,36 +115,36 @@ impl<'c> Section<'c> {
         self.table.iter().any(|held| held.key.name == key)
     }
 
-    /// The place of a key's value; of the section where the key is not there.
+    /// The place of a key's value; the place of the section when the key is not there.
     #[must_use]
     pub fn at(&self, key: &str) -> Range<usize> {
         let found = self.table.iter().find(|held| held.key.name == key);
         found.map_or_else(|| self.span.clone(), |held| held.value.span.clone())
     }
 
-    /// Says what is wrong with a key's value.
+    /// Reports that the value of a key is wrong.
     pub fn wrong(&self, key: &str, message: impl Into<String>) {
         self.session.problem(self.at(key), message, None);
     }
 
-    /// Says what is wrong with a key's value, and what to do.
+    /// Reports that the value of a key is wrong, with advice.
     pub fn wrong_because(&self, key: &str, message: impl Into<String>, hint: impl Into<String>) {
         self.session.problem(self.at(key), message, Some(hint.into()));
     }
 
-    /// Says that keys which are there belong to another choice.
+    /// Reports keys that are there but belong to another choice.
     pub fn only_for(&self, keys: &[&str], choice: &str) {
         for key in keys.iter().filter(|key| self.has(key)) {
             self.wrong(key, format!("this belongs to {choice}"));
         }
     }
 
-    /// Says what is taken for something that is left open.
+    /// Notes an assumption about a setting that the configuration leaves open.
     pub fn assume(&self, what: impl std::fmt::Display) {
         self.session.assume(format!("{}: {what}", self.label));
     }
 
-    /// Keys that are asked for in `read` stand under this name in the reference, once for all sections.
+    /// Puts the keys that `read` asks for under the name of a group in the reference, once for all sections.
     pub fn grouped<T>(&mut self, group: &'static str, read: impl FnOnce(&mut Self) -> T) -> T {
         let before = self.group.replace(group);
         let done = read(self);
@@ -164,7 +165,7 @@ impl<'c> Section<'c> {
         self.bad.contains(&key)
     }
 
-    /// Says that a key must be there, unless an unknown key turns out to be meant for it.
+    /// Reports that a key is missing, unless an unknown key looks like a misspelling of it.
     pub fn missing(&mut self, key: &'static str, message: impl Into<String>, hint: impl Into<String>) {
         let hint = Some(hint.into()).filter(|hint| !hint.is_empty());
         self.absent.push((key, Problem { span: self.span(), message: message.into(), hint }));
@@ -178,7 +179,7 @@ impl<'c> Section<'c> {
         }
     }
 
-    /// A key that is not read here; whoever refuses it says why.
+    /// Marks a key as known without reading it. The code that refuses the key reports the reason.
     pub fn not_read(&mut self, key: &'static str) {
         self.take(key);
     }
@@ -231,19 +232,19 @@ impl<'c> Section<'c> {
         }
     }
 
-    /// A section in which nothing stands.
+    /// A section without any key.
     #[must_use]
     pub fn empty(&self, key: &str) -> Section<'c> {
         self.sub(key, key, self.span(), Vec::new())
     }
 
-    /// Whether questions are recorded, and nothing is read.
+    /// Whether questions are recorded instead of values being read.
     #[must_use]
     pub fn is_catalog(&self) -> bool {
         self.session.is_catalog
     }
 
-    /// Tables below this one: `[[source.NAME.slave]]`; `None` where the key is not there.
+    /// The list of tables below this one, such as `[[source.NAME.slave]]`; `None` when the key is not there.
     pub fn tables(&mut self, key: &'static str, doc: &'static str) -> Option<Vec<Section<'c>>> {
         self.record(self.entry(key, Shape::Tables, doc));
         let Some(value) = self.take(key) else {
@@ -291,7 +292,7 @@ impl<'c> Section<'c> {
         Some(entries)
     }
 
-    /// Ends the reading: keys that nobody asked for are unknown, keys that must be there are missing.
+    /// Ends the reading. Reports keys that no part asked for, and missing keys.
     pub fn end(self) {
         let mut explained: Vec<&str> = Vec::new();
         for held in self.table.iter().filter(|held| !held.is_asked) {

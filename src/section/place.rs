@@ -1,4 +1,4 @@
-//! Where something is: a host and a port, as people write them everywhere in a configuration.
+//! A host and a port, as people write them everywhere in a configuration.
 
 use std::fmt;
 
@@ -7,19 +7,19 @@ use std::fmt;
 pub struct Place {
     /// A name, an IPv4 address, or an IPv6 address without brackets.
     pub host: String,
-    /// From 1 to 65535.
+    /// The port, from 1 to 65535.
     pub port: u16,
 }
 
 impl Place {
-    /// Reads `host:port`, `[address]:port`, and, where there is a usual port, `host`, `[address]`, `address`.
+    /// Reads `host:port` and `[address]:port`. With a usual port it also reads `host`, `[address]` and `address`.
     #[must_use]
     pub fn parse(text: &str, usual: Option<u16>) -> Option<Self> {
         let (host, port) = match text.strip_prefix('[').map(|rest| rest.split_once(']')) {
             Some(Some((host, _))) if !host.contains(':') => return None,
             Some(Some((host, rest))) => (host, if rest.is_empty() { None } else { Some(rest.strip_prefix(':')?) }),
             Some(None) => return None,
-            // An IPv6 address without brackets has no port: which colon would be its?
+            // An IPv6 address without brackets has no port, because any of its colons could separate the port.
             None if text.matches(':').count() > 1 => (text, None),
             None => match text.split_once(':') {
                 Some((host, port)) => (host, Some(port)),
@@ -32,7 +32,7 @@ impl Place {
             None => usual?,
         };
         let is_address = host.contains(':');
-        // An address of one link has the interface behind it: fe80::1%eth0.
+        // A link-local address is followed by its interface: fe80::1%eth0.
         let address = host.split_once('%').map_or(host, |(address, _)| address);
         let is_good = if is_address {
             address.parse::<std::net::Ipv6Addr>().is_ok()
@@ -49,7 +49,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// A host as it stands in front of a port: IPv6 addresses have brackets.
+/// A host in the form that can stand before a port: an IPv6 address gets brackets.
 #[derive(Debug, Clone, Copy)]
 pub struct Host<'a>(pub &'a str);
 

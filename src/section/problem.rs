@@ -4,31 +4,31 @@ use super::redact;
 use std::fmt;
 use std::ops::Range;
 
-/// A word with more wrong letters than this is no slip of the pen.
+/// A word with more wrong letters than this is not a misspelling of a known word.
 const MOST_WRONG: usize = 2;
 
-/// A place in the text, from 1.
+/// A place in a text. Lines and columns are counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
-    /// The line.
+    /// The number of the line.
     pub line: usize,
     /// The column, in characters.
     pub column: usize,
 }
 
-/// Something that must be changed.
+/// A problem that the user must fix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// Where, in bytes of the text.
+    /// The place of the problem, in bytes of the text.
     pub span: Range<usize>,
-    /// What is wrong.
+    /// The description of the problem.
     pub message: String,
-    /// What to do.
+    /// Advice for the user, if there is any.
     pub hint: Option<String>,
 }
 
-/// The text of a configuration: the file itself, and the files that it includes. Places are counted through all of
-/// them, as if they stood one behind the other.
+/// The text of a configuration: the main file, and the files that it includes. Places are counted through all
+/// files, as if one followed the other.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Texts {
     parts: Vec<Part>,
@@ -51,7 +51,7 @@ impl Texts {
         texts
     }
 
-    /// Adds an included file; the place of its first byte.
+    /// Adds an included file. Returns the place of its first byte.
     pub fn add(&mut self, name: Option<String>, text: &str) -> usize {
         let start = self.parts.last().map_or(0, |part| part.start + part.text.len() + 1);
         self.parts.push(Part { name, start, text: text.into() });
@@ -68,19 +68,19 @@ impl Texts {
 pub struct Report {
     texts: Texts,
     problems: Vec<Problem>,
-    /// The text is no TOML.
+    /// Whether the text is not TOML.
     is_broken: bool,
 }
 
 impl Report {
-    /// In order of their place.
+    /// A report of problems, in the order of their places.
     #[must_use]
     pub fn new(texts: Texts, mut problems: Vec<Problem>) -> Self {
         problems.sort_by_key(|problem| problem.span.start);
         Self { texts, problems, is_broken: false }
     }
 
-    /// Of a text that is no TOML.
+    /// A report of problems in a text that is not TOML.
     #[must_use]
     pub fn of_broken(texts: Texts, problems: Vec<Problem>) -> Self {
         Self { is_broken: true, ..Self::new(texts, problems) }
@@ -116,7 +116,7 @@ impl Report {
         let marked = marked.unwrap_or_default().lines().next().unwrap_or_default();
         let marks = "^".repeat(marked.chars().count().max(1));
         let gutter = " ".repeat(line.to_string().len());
-        // What is wrong may have a secret in it, or be one.
+        // The message and the line may contain a secret, or be one.
         let (message, text) =
             (redact::text(&problem.message), redact::line(text, self.is_broken || is_below_a_secret(file, line)));
         if let Some(name) = self.file(problem) {
@@ -154,7 +154,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// The known word that is nearest to a wrong one, if one is near.
+/// The known word that is most similar to a wrong word, if one is similar enough.
 #[must_use]
 pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let distances = known.into_iter().map(|word| (strsim::levenshtein(wrong, word), word));

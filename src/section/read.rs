@@ -1,21 +1,21 @@
-//! Types that a value may have, and values that stand elsewhere.
+//! The types of values, and values that come from a variable or a file.
 
 use super::catalog::Shape;
 use super::{Bytes, Data, Session, Span, Value};
 use std::path::Path;
 use std::time::Duration;
 
-/// Keys of a table that stands for a value which is found elsewhere.
+/// The keys of a table that refers to a variable or to a file.
 const REFERENCE_KEYS: [&str; 3] = ["env", "file", "default"];
 
 /// A type that a value may have.
 pub trait Read: Sized + Clone {
     /// The words for the type: `text in quotes`.
     fn wanted() -> String;
-    /// Reads a value; what is wrong with it where its type is right.
+    /// Reads a value.
     ///
     /// # Errors
-    /// `None`: it has another type.
+    /// `None` when the value has another type; a message when the type is right but the value is not.
     fn read(data: &Data) -> Result<Self, Option<String>>;
     /// Writes a value as TOML.
     fn show(&self) -> String;
@@ -144,7 +144,7 @@ impl Read for Bytes {
     }
 }
 
-/// Reads one value, wherever it comes from; says what is wrong with it.
+/// Reads one value from the configuration, a variable or a file, and reports a wrong value.
 pub(super) fn read<T>(
     session: &Session<'_>,
     value: &Value,
@@ -165,7 +165,7 @@ pub(super) fn read<T>(
     };
     let mut done = read(data);
     if let (Err(None), Some(Elsewhere::Outside(text))) = (&done, &found) {
-        // A text from outside may stand for a number too.
+        // A text from a variable or a file may also stand for a number.
         done = read(&Data::from_environment(text));
     }
     let error = match done {
@@ -182,15 +182,15 @@ pub(super) fn read<T>(
     None
 }
 
-/// A value that does not stand in the file itself.
+/// A value that is not in the configuration itself.
 enum Elsewhere {
     /// The text of a variable or file.
     Outside(String),
-    /// The `default` beside it.
+    /// The value of `default`, because the variable or the file is missing.
     Default(Data),
 }
 
-/// The value behind `{ env = "NAME", default = ".." }` or `{ file = "/path" }`.
+/// The value that `{ env = "NAME", default = ".." }` or `{ file = "/path" }` refers to.
 fn elsewhere(session: &Session<'_>, value: &Value) -> Result<Option<Elsewhere>, String> {
     let Data::Table(table) = &value.data else { return Ok(None) };
     let text = |key: &str| {

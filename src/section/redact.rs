@@ -1,14 +1,14 @@
-//! What may be shown of a configuration. Secrets may stand in it by mistake: in the open, under a key that is
-//! misspelt, in a URL. No mistake makes them part of an output.
+//! Masks secrets in texts that are shown. A configuration may contain a secret by mistake: in the open, under a
+//! misspelt key, in a URL. Even then, no output shows the secret.
 
 use super::problem::nearest;
 use regex_lite::{Captures, Regex};
 use std::sync::OnceLock;
 
-/// Keys whose values are secrets, or lead to them.
+/// Words in the names of keys whose values are secrets, or contain secrets.
 const KEYS: [&str; 9] =
     ["connection", "password", "pass", "secret", "token", "credential", "signature", "sharedaccesskey", "apikey"];
-/// What is masked wherever it stands: the group `secret` of each.
+/// Patterns of texts that are always masked. The group `secret` of each pattern is the part to mask.
 const PATTERNS: [&str; 6] = [
     // User and password in a URL; the password may have any character but spaces and quotes.
     r#"://(?P<secret>[^\s"'`]*)@"#,
@@ -19,7 +19,7 @@ const PATTERNS: [&str; 6] = [
     r"(?P<secret>eyJ[A-Za-z0-9_-]{8,}(\.[A-Za-z0-9_-]+)*)",
     // A key in base64 or hex.
     r"(?P<secret>[A-Za-z0-9+_-]{32,}={0,2})",
-    // In base64 with a slash it looks like a path, but for its end.
+    // A key in base64 with a slash looks like a path; only `=` at its end shows that it is a key.
     r"(?P<secret>[A-Za-z0-9+/]{31,}={1,2})",
 ];
 
@@ -29,12 +29,12 @@ fn patterns() -> &'static [Regex] {
     COMPILED.get_or_init(|| PATTERNS.iter().filter_map(|pattern| Regex::new(pattern).ok()).collect())
 }
 
-/// As many stars as there are characters: marks below a line stay where they belong.
+/// Replaces each character by a star, so that the marks below a line stay in their place.
 fn stars(text: &str) -> String {
     "*".repeat(text.chars().count())
 }
 
-/// A text for people in which nothing looks like a secret.
+/// Masks everything in a text that looks like a secret.
 #[must_use]
 pub fn text(text: &str) -> String {
     let mut out = text.to_string();
@@ -49,11 +49,11 @@ pub fn text(text: &str) -> String {
     out
 }
 
-/// A line of a configuration. `is_broken` says that it is no TOML: then nothing says what is a value.
+/// Masks a line of a configuration. `is_broken` means that the text is not TOML, so values cannot be recognised.
 #[must_use]
 pub fn line(line: &str, is_broken: bool) -> String {
     if !is_broken && let Some(at) = outside_quotes(line).find('#') {
-        // What is outside quotes keeps its place, so that this is one of the line too.
+        // `outside_quotes` keeps the place of every character, so its index is valid in the line too.
         let at = line.char_indices().nth(at).map_or(line.len(), |(at, _)| at);
         let (code, comment) = line.split_at(at);
         let is_value = comment.contains(['=', ':', '"', '\'']);
@@ -76,7 +76,7 @@ pub fn line(line: &str, is_broken: bool) -> String {
     }
 }
 
-/// In texts in quotes: what is before an `@`, as far as it is no scheme; it may have spaces.
+/// Masks logins in quoted texts: everything before an `@`, except the scheme. A login may have spaces.
 fn logins_masked(line: &str) -> String {
     let mut parts: Vec<String> = line.split('"').map(String::from).collect();
     for text in parts.iter_mut().skip(1).step_by(2) {
@@ -105,7 +105,7 @@ fn is_secret(word: &str) -> bool {
     KEYS.iter().any(|key| word.contains(key)) || word.len() > 4 && nearest(&word, KEYS).is_some()
 }
 
-/// One ASCII character for each of the line; those in quotes are blank.
+/// Blanks the characters in quotes. The result has one ASCII character for each character of the line.
 fn outside_quotes(line: &str) -> String {
     let mut quote = None;
     let keep = |c: char| match quote {
@@ -121,7 +121,8 @@ fn outside_quotes(line: &str) -> String {
     line.chars().map(keep).collect()
 }
 
-/// What is in quotes becomes stars; all of it where quotes do not say what is a text.
+/// Replaces texts in quotes by stars. Where the quotes do not show which part is a text, the whole value becomes
+/// stars.
 fn values_masked(value: &str, is_broken: bool) -> String {
     let quotes = value.chars().filter(|c| matches!(c, '"' | '\'')).count();
     if is_broken || quotes == 0 || quotes % 2 == 1 || value.contains('\\') {
@@ -135,7 +136,7 @@ fn values_masked(value: &str, is_broken: bool) -> String {
             c
         }
         Some(_) => '*',
-        // A number may be one too.
+        // A number may be a secret too.
         None if c.is_ascii_digit() => '*',
         None => {
             quote = Some(c).filter(|c| matches!(c, '"' | '\''));

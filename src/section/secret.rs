@@ -1,7 +1,7 @@
 //! Texts that are never shown: passwords, keys, tokens.
 //!
-//! They are overwritten when they are let go (`zeroize`), so that memory that is used again does not hold
-//! them; copies that libraries make for their own work are theirs. `forebay run` leaves no core dump.
+//! They are overwritten when they are dropped (`zeroize`), so that reused memory does not hold them. Libraries may
+//! make copies for their own work. `forebay run` leaves no core dump.
 
 use super::catalog::Shape;
 use super::{Data, Section, Session, Value};
@@ -20,31 +20,31 @@ pub struct Secret {
 }
 
 impl Secret {
-    /// Takes it in.
+    /// Creates a secret from a text.
     #[must_use]
     pub fn new(text: String) -> Self {
         Self { text: Arc::new(Zeroizing::new(text)), file: None }
     }
 
-    /// What a file held when it was read.
+    /// Creates a secret from the text that a file had when it was read.
     #[must_use]
     pub fn of_file(text: String, file: PathBuf) -> Self {
         Self { file: Some(file), ..Self::new(text) }
     }
 
-    /// For whoever must use it.
+    /// The text of the secret, for the code that must use it.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.text
     }
 
-    /// The file that it came from, which may be written anew while we run.
+    /// The file that the secret came from. The file may be written anew while Forebay runs.
     #[must_use]
     pub fn file(&self) -> Option<&PathBuf> {
         self.file.as_ref()
     }
 
-    /// What its file holds now. A file that is gone, empty or in the making leaves it as it is.
+    /// Reads the file of the secret again. A file that is missing, unreadable or empty leaves the secret as it is.
     #[must_use]
     pub fn now(&self) -> Self {
         let read = self.file.as_ref().and_then(|file| std::fs::read_to_string(file).ok()).map(Zeroizing::new);
@@ -62,7 +62,7 @@ impl std::fmt::Debug for Secret {
 }
 
 impl Section<'_> {
-    /// Asks for a secret, which stands elsewhere.
+    /// Asks for a secret. The configuration has only its place.
     pub fn secret(&mut self, key: &'static str, doc: &'static str) -> Option<Secret> {
         self.record(self.entry(key, Shape::Secret, doc));
         let value = self.take(key)?;
@@ -84,11 +84,11 @@ impl Section<'_> {
     }
 }
 
-/// The text behind a reference.
+/// Reads the secret that a value refers to.
 fn find(session: &Session<'_>, value: &Value) -> Option<Secret> {
     let problem = |message: String, hint: Option<String>| session.problem(value.span.clone(), message, hint);
     let Data::Table(table) = &value.data else {
-        // What stands here may be the secret itself: it is not repeated.
+        // The text here may be the secret itself, so the message does not repeat it.
         let found = value.data.words(false);
         problem(format!("{found} stands here, and the place of a secret is wanted"), Some(WANTED.into()));
         return None;
@@ -127,7 +127,7 @@ type Found = Result<(Zeroizing<String>, Option<PathBuf>), String>;
 
 fn variable(session: &Session<'_>, name: &str) -> Found {
     let found = session.environment.variable(name).map(|text| (Zeroizing::new(text), None));
-    // Whoever writes the secret in place of the name finds it in no output.
+    // A user may write the secret in place of the name. The output must not show it.
     let is_name = |name: &str| name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
     let shown = if is_name(name) { name } else { "that is named here" };
     found.ok_or_else(|| format!("the environment variable {shown} is not set"))
@@ -137,7 +137,7 @@ fn file(session: &Session<'_>, path: PathBuf) -> Found {
     match session.environment.file(&path) {
         Ok(text) => Ok((text.into(), Some(path))),
         Err(error) => {
-            // The same: a path is one with a slash.
+            // For the same reason, only a text with a slash is shown as a path.
             let path = path.display().to_string();
             let shown = if path.contains('/') { &path } else { "the file that is named here" };
             Err(format!("cannot read {shown}: {error}"))

@@ -1,4 +1,4 @@
-//! The reading of one configuration: what all its sections share, and what was found.
+//! The reading of one configuration: the state that all sections share, and the results.
 
 use super::catalog::Entry;
 use super::{Held, Key, Problem, Section, Value};
@@ -7,10 +7,10 @@ use std::cell::RefCell;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-/// Names go into event properties, whose size is reckoned with.
+/// The most bytes of a name. Names go into event properties, whose size is taken into account.
 const MOST_NAME_BYTES: usize = 128;
 
-/// Where secrets and other values from outside the file are looked up.
+/// Finds secrets and other values from outside the file.
 pub trait Environment {
     /// An environment variable.
     fn variable(&self, name: &str) -> Option<String>;
@@ -22,7 +22,7 @@ pub trait Environment {
     /// The files that match a pattern, in the order of their names.
     ///
     /// # Errors
-    /// What is wrong with the pattern.
+    /// The error in the pattern, in words.
     fn files(&self, pattern: &str) -> Result<Vec<PathBuf>, String>;
     /// The host's name.
     fn host_name(&self) -> String;
@@ -51,14 +51,14 @@ impl Environment for System {
     }
 }
 
-/// What was found so far.
+/// The results of the reading so far.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     problems: Vec<Problem>,
     warnings: Vec<Problem>,
     assumed: Vec<String>,
     pub(super) catalog: Vec<Entry>,
-    /// Values that came from outside the file: they may be secrets, and are not repeated.
+    /// Values from outside the file. They may be secrets, so messages do not repeat them.
     outside: Vec<String>,
 }
 
@@ -72,14 +72,14 @@ pub struct Session<'e> {
 }
 
 impl<'e> Session<'e> {
-    /// Begins to read. `without_secrets` looks no secret up: for a check on another machine.
+    /// Begins to read. `without_secrets` means that no secret is looked up: for a check on another machine.
     #[must_use]
     pub fn new(environment: &'e dyn Environment, without_secrets: bool) -> Self {
         let (found, device) = (RefCell::default(), RefCell::default());
         Self { environment, found, device, is_catalog: false, without_secrets }
     }
 
-    /// Records questions instead: every table and list is there, and every value is missing.
+    /// Begins to record questions instead of reading: every table and list is there, and every value is missing.
     #[must_use]
     pub fn for_catalog(environment: &'e dyn Environment) -> Self {
         Self { is_catalog: true, ..Self::new(environment, true) }
@@ -100,14 +100,14 @@ impl<'e> Session<'e> {
         }
     }
 
-    /// Says what must be changed.
+    /// Reports a problem that must be fixed.
     pub fn problem(&self, span: Range<usize>, message: impl Into<String>, hint: Option<String>) {
         let message = self.without_outside(message.into());
         let hint = hint.map(|hint| self.without_outside(hint));
         self.found.borrow_mut().problems.push(Problem { span, message, hint });
     }
 
-    /// A value came from outside the file: no message repeats it.
+    /// Notes a value from outside the file. No message repeats it.
     pub(super) fn hide(&self, text: &str) {
         self.found.borrow_mut().outside.push(text.into());
     }
@@ -119,12 +119,12 @@ impl<'e> Session<'e> {
         message
     }
 
-    /// Says what is allowed and most often a mistake.
+    /// Reports a warning: the setting is allowed, but most often a mistake.
     pub fn warn(&self, span: Range<usize>, message: impl Into<String>, hint: Option<String>) {
         self.found.borrow_mut().warnings.push(Problem { span, message: message.into(), hint });
     }
 
-    /// Says what is taken for something that the configuration leaves open.
+    /// Notes an assumption about a setting that the configuration leaves open.
     pub fn assume(&self, what: impl Into<String>) {
         self.found.borrow_mut().assumed.push(what.into());
     }
@@ -157,7 +157,7 @@ impl<'e> Session<'e> {
         }
     }
 
-    /// Problems, warnings and assumptions.
+    /// Ends the reading. Returns problems, warnings and assumptions.
     #[must_use]
     pub fn end(self) -> (Vec<Problem>, Vec<Problem>, Vec<String>) {
         let Found { problems, warnings, assumed, .. } = self.found.into_inner();

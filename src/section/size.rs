@@ -1,4 +1,4 @@
-//! Sizes and durations as people write them: `"64MiB"`, `"5s"`. Bare numbers are refused: they do
+//! Sizes and durations as people write them: `"64MiB"`, `"5s"`. Numbers without a unit are refused, because they do
 //! not say what they count.
 
 use std::fmt;
@@ -66,7 +66,8 @@ impl fmt::Display for Bytes {
         if self.0 == 0 {
             return f.write_str("0B");
         }
-        // Powers of two come last: a size is rarely a whole multiple of both.
+        // The powers of two come last in the table, so they are tried first. A size is rarely a whole multiple of
+        // both kinds.
         write(f, self.0, SIZES.into_iter())
     }
 }

@@ -1,4 +1,4 @@
-//! TLS of a client: whom it trusts, and what it shows.
+//! TLS settings of a client: the roots that it trusts, and its own certificate.
 
 use super::{At, Section};
 use base64::Engine;
@@ -8,16 +8,16 @@ use std::path::PathBuf;
 /// SHA-256 of a public key (`SubjectPublicKeyInfo`, DER; RFC 7469, section 2.4).
 pub type Pin = [u8; 32];
 
-/// Whom a client trusts, and what it shows. All files are PEM.
+/// The roots that a client trusts, and its own certificate. All files are PEM.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClientTls {
     /// Roots that are trusted instead of the system's.
     pub ca: Option<PathBuf>,
-    /// The client's own certificate, and its key.
+    /// The files of the client's own certificate and of its key.
     pub identity: Option<(PathBuf, PathBuf)>,
     /// Application protocols that are offered (ALPN).
     pub alpn: Vec<String>,
-    /// The server's key must be one of these, besides.
+    /// The public keys that the server may have, in addition to all other checks. An empty list allows every key.
     pub pins: Vec<Pin>,
 }
 

@@ -1,4 +1,4 @@
-//! A TOML text as a tree of values that know their place. The only file that names the TOML crate.
+//! Parses a TOML text into a tree of values with their places. This is the only file that names the TOML crate.
 
 use super::problem::Problem;
 use std::ops::Range;
@@ -43,7 +43,7 @@ pub struct Key {
 }
 
 impl Data {
-    /// The words for this value in an error message. `shown` values repeat a number.
+    /// The words for this value in an error message. `shown` means that a whole number is repeated.
     #[must_use]
     pub fn words(&self, shown: bool) -> String {
         match self {
@@ -58,7 +58,7 @@ impl Data {
         }
     }
 
-    /// Reads a text from the environment as TOML would read it without quotes: a number, `true`, or text.
+    /// Reads a text from outside the file as TOML would read it without quotes: a number, `true`, `false`, or text.
     #[must_use]
     pub fn from_environment(text: &str) -> Self {
         let number = text.parse().ok().map(Self::Integer);
@@ -87,12 +87,12 @@ pub fn parse(text: &str, base: usize) -> Result<Vec<(Key, Value)>, Vec<Problem>>
         Problem { span: span.start + base..span.end + base, message, hint: Some(hint) }
     };
     let mut problems: Vec<Problem> = errors.iter().map(problem).collect();
-    // A table that stands twice has every key twice: it is told once.
+    // A table that stands twice gives the same problem for each of its keys. It is reported once.
     problems.dedup_by(|later, first| later.message == first.message);
     Err(problems)
 }
 
-/// What to do, by what stands at the place.
+/// Advice for the user, chosen by the text at the place of the problem.
 fn hint(text: &str, at: usize) -> &'static str {
     let start = text.get(..at).and_then(|before| before.rfind('\n')).map_or(0, |end| end + 1);
     let line = text.get(start..).unwrap_or_default().lines().next().unwrap_or_default();

@@ -1,5 +1,5 @@
-//! From here to a target: names, TCP, TLS. Every step has an end, and is told (event `sink_step`): a log
-//! with details shows how far a connection came, and `forebay send-test` prints it.
+//! Connects to a target: name lookup, TCP, TLS. Every step has a time limit and is logged (event `sink_step`). A
+//! log with details shows how far a connection came, and `forebay send-test` prints the steps.
 
 use super::DeliverError;
 use crate::platform::clock;
@@ -15,17 +15,17 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// For a name, and for each of its addresses: one that is dead must leave time for the others.
+/// The time limit for a name lookup, and for each address of the name. A dead address must leave time for the next.
 const ADDRESS: Duration = Duration::from_secs(5);
-/// For a TLS handshake.
+/// The time limit for a TLS handshake.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Tells of a step that was taken.
+/// Logs a step of a connection that was completed.
 pub fn step(name: &'static str, about: impl std::fmt::Display) {
     tracing::debug!(event = event::SINK_STEP, step = name, "{about}");
 }
 
-/// Connections that are made again and again are told of once in a while.
+/// The log of new connections. Connections that are made again and again are logged at most once a minute.
 #[derive(Debug)]
 pub struct Connections(Mutex<Seldom>);
 
@@ -36,7 +36,7 @@ impl Default for Connections {
 }
 
 impl Connections {
-    /// One was made to a place.
+    /// Logs a new connection to a place.
     pub fn made(&self, place: &str) {
         let times = self.0.lock().unwrap_or_else(PoisonError::into_inner).report(place);
         match times {
@@ -49,11 +49,11 @@ impl Connections {
 /// Connects to the first address of a name that answers.
 ///
 /// # Errors
-/// When none does in time.
+/// When the name is not found, or no address answers in time.
 pub async fn tcp(host: &str, port: u16) -> Result<TcpStream, DeliverError> {
     let place = Place { host: host.into(), port };
     let failed = |what: &dyn std::fmt::Display| DeliverError::transient(format_args!("{place}: {what}"));
-    // Where an address was given, it is not said a second time.
+    // When the host is an address, the message does not repeat the address.
     let is_address = host.parse::<std::net::IpAddr>().is_ok();
     let at = |address: std::net::SocketAddr| if is_address { String::new() } else { format!("{address}: ") };
     let found = timeout(ADDRESS, lookup_host((host, port))).await;
@@ -81,10 +81,10 @@ pub async fn tcp(host: &str, port: u16) -> Result<TcpStream, DeliverError> {
     Err(last)
 }
 
-/// Speaks TLS with a server of this name.
+/// Makes the TLS handshake with the server of this name.
 ///
 /// # Errors
-/// When it is not whom we trust, with what this machine's clock may have to do with it.
+/// When the server is not trusted or silent, with a hint when this machine's clock may be the cause.
 pub async fn tls<S: Stream>(stream: S, host: &str, trust: Trust<'_>) -> Result<TlsStream<S>, DeliverError> {
     let failed = |what: &dyn std::fmt::Display| DeliverError::transient(format_args!("{host}: TLS: {what}"));
     let config = tls::client_with(trust).map_err(|error| failed(&error))?;
@@ -102,7 +102,7 @@ pub async fn tls<S: Stream>(stream: S, host: &str, trust: Trust<'_>) -> Result<T
     Ok(stream)
 }
 
-/// A gateway without a battery begins in 1970: what that makes of certificates and tokens.
+/// A hint for errors about time: a gateway without a battery begins in 1970, so good certificates look invalid.
 #[must_use]
 pub fn clock_hint(error: &str) -> String {
     let is_of_time = ["not valid yet", "NotValidYet", "expired", "Expired"].iter().any(|word| error.contains(word));

@@ -1,7 +1,7 @@
-//! Whether a target can be reached: online, probing, offline. A pure state machine.
+//! The state of the link to a target: online, probing or offline. A pure state machine.
 //!
-//! All lanes of a sink share it. Offline, nobody tries until the backoff is over; then one lane
-//! probes while the others wait. Full jitter: the wait is a random part of the backoff, so that
+//! All lanes of a sink share one link. While it is offline, no lane tries until the backoff is over. Then one lane
+//! probes while the other lanes wait. Full jitter: the wait is a random part of the backoff, so that
 //! ten thousand agents do not come back at once.
 
 use super::Class;
@@ -10,9 +10,9 @@ use super::Class;
 const FIRST_MS: u64 = 1000;
 /// The longest backoff, in milliseconds.
 const LONGEST_MS: u64 = 60_000;
-/// A probe that has not ended by then never will: another lane takes over.
+/// The longest time of a probe, in milliseconds; then another lane takes over.
 const PROBE_MS: u64 = 300_000;
-/// The shortest backoff after a refusal that only a person can mend, in milliseconds.
+/// The first backoff after a refusal that only a person can fix, in milliseconds. The wait is at least half of it.
 const DENIED_MS: u64 = 30_000;
 /// The longest backoff after such a refusal, in milliseconds.
 const DENIED_LONGEST_MS: u64 = 300_000;
@@ -24,14 +24,14 @@ enum State {
     Probing { since_ms: u64 },
 }
 
-/// What a lane may do.
+/// The answer of the link to a lane that wants to deliver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Permit {
-    /// Deliver.
+    /// The lane may deliver.
     Go,
-    /// Ask again at this time, monotonic milliseconds.
+    /// The lane must ask again at this time, in monotonic milliseconds.
     Wait(u64),
-    /// Ask again when the probe has ended.
+    /// The lane must ask again when the probe of another lane has ended.
     WaitForProbe,
 }
 
@@ -63,7 +63,7 @@ impl Link {
         }
     }
 
-    /// A delivery was accepted, or refused for its own sake. True when the link was not online.
+    /// A delivery was accepted, or the batch itself was refused. True when the link was not online before.
     pub fn succeeded(&mut self) -> bool {
         self.failures = 0;
         self.denied = false;
@@ -78,7 +78,7 @@ impl Link {
         let wait = match class {
             Class::Denied => {
                 let ceiling = doubled(DENIED_MS, DENIED_LONGEST_MS);
-                // Never soon: a wrong key is not mended by hammering.
+                // Never soon: quick retries do not fix a wrong key.
                 ceiling / 2 + random(ceiling / 2 + 1)
             }
             Class::Busy(least) => {
@@ -93,7 +93,7 @@ impl Link {
         (wait, first)
     }
 
-    /// Whether it waits for a person: the target refuses who we are.
+    /// Whether the link waits for a person, because the target refuses our credentials.
     #[must_use]
     pub fn is_denied(&self) -> bool {
         self.denied
@@ -105,7 +105,7 @@ impl Link {
         self.state == State::Online
     }
 
-    /// Ends a wait, or gives a probe back: something was mended.
+    /// Ends a backoff or gives a probe back, so that a lane may try at once.
     pub fn try_now(&mut self) {
         if self.state != State::Online {
             self.state = State::Offline { until_ms: 0 };

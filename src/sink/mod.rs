@@ -1,7 +1,7 @@
-//! Where events go.
+//! Sinks: they deliver events to a target.
 //!
-//! A sink delivers a batch and says `Accepted` only when its target has it for good; it says its
-//! limits, and the courier cuts. A new kind is one folder and one row in `KINDS`.
+//! A sink delivers a batch and returns `Accepted` only when its target has the batch for good. A sink tells its
+//! limits, and the courier cuts batches to them. A new kind of sink is one folder and one row in `KINDS`.
 
 pub mod dial;
 pub mod directory;
@@ -26,35 +26,35 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What a target takes.
+/// The limits of a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of one batch, bodies and properties; events are put together up to this.
+    /// The largest batch, with bodies and properties, in bytes; events are put together up to this size.
     pub batch: usize,
-    /// Bytes of the largest single event; what is larger can never be delivered.
+    /// The largest single event, in bytes; a larger event can never be delivered.
     pub largest: usize,
-    /// Bytes that an event needs besides its body.
+    /// The bytes that an event needs besides its body.
     pub per_event: usize,
     /// A body is closed when it has this many bytes before compression.
     pub raw: usize,
 }
 
-/// Bodies of this size compress about as well as larger ones (docs/design/measurements.md), and are not much
-/// to hold.
+/// The usual size of a body before compression, in bytes. Such bodies compress about as well as larger bodies
+/// (docs/design/measurements.md), and need little memory.
 pub const BODY_RAW: usize = 512 << 10;
 
-/// How a failure is to be taken.
+/// The class of a failed delivery; it decides how the courier goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
     /// Try again with backoff.
     Transient,
     /// The target asks for a pause of at least this long.
     Busy(Duration),
-    /// The batch is larger than the target takes: cut it.
+    /// The batch is larger than the target accepts: the courier cuts it.
     TooLarge,
     /// The target will never take this batch.
     Refused,
-    /// The configuration or the credentials are wrong: try again seldom.
+    /// The configuration or the credentials are wrong: the courier tries again seldom.
     Denied,
 }
 
@@ -62,14 +62,14 @@ pub enum Class {
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}")]
 pub struct DeliverError {
-    /// How to take it.
+    /// The class of the failure.
     pub class: Class,
-    /// What happened, and what to do about it where that is known.
+    /// The text for people: the cause, and the remedy where it is known.
     pub message: String,
 }
 
 impl DeliverError {
-    /// An error that passes.
+    /// An error that passes by itself: the delivery is tried again.
     #[must_use]
     pub fn transient(message: impl Display) -> Self {
         Self { class: Class::Transient, message: message.to_string() }
@@ -81,41 +81,41 @@ pub type Delivery<'a> = Pin<Box<dyn Future<Output = Result<Accepted, DeliverErro
 
 /// A target.
 pub trait Sink: Send + Sync + Debug {
-    /// What it takes, as far as it is known now.
+    /// The limits of the target, as far as they are known now.
     fn limits(&self) -> Limits;
     /// Delivers a batch of one lane.
     fn deliver<'a>(&'a self, batch: &'a Batch) -> Delivery<'a>;
-    /// Files whose secrets count with the next connection.
+    /// The files with secrets that the next connection uses.
     fn secret_files(&self) -> Vec<PathBuf> {
         Vec::new()
     }
-    /// Ends connections in order; what was accepted stays accepted.
+    /// Closes connections in order; accepted batches stay accepted.
     fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
 
-/// The settings of a sink, which can open it. They say for people where the sink sends.
+/// The settings of a sink, which can open the sink. Their `Display` names the target for people.
 pub trait SinkSettings: Same + Debug + Display + Send + Sync {
     /// Makes the sink. Connecting is left to the first delivery.
     fn open(&self, metrics: Arc<Metrics>) -> Arc<dyn Sink>;
 
-    /// What no other part may have too.
+    /// The resources that no other part may use as well.
     fn claims(&self) -> Vec<Claim> {
         Vec::new()
     }
 }
 
-/// What a kind of sink reads: its own settings, and how it is sent to.
+/// The settings of one sink: those of its kind, and those for sending.
 pub type Settings = (Arc<dyn SinkSettings>, Sending);
 
 /// A kind of sink.
 pub struct Kind {
-    /// `kind = "NAME"`
+    /// The name of the kind, as in `kind = "NAME"`.
     pub name: &'static str,
-    /// A sentence for the reference.
+    /// A sentence about the kind, for the reference.
     pub doc: &'static str,
-    /// Reads the settings.
+    /// Reads the settings of a sink of this kind; `None` when they cannot be used.
     pub read: fn(&mut Section<'_>) -> Option<Settings>,
 }
 
-/// Every kind of sink there is.
+/// The table of all kinds of sinks.
 pub const KINDS: &[Kind] = &[eventhubs::KIND, kafka::KIND, directory::KIND];

@@ -1,15 +1,15 @@
-//! How fast a sink may send: bytes and events a second, whichever is reached first. Pure: time comes in.
+//! The speed limit of a sink: bytes or events per second, whichever is reached first. Pure: time is an argument.
 //!
-//! Event Hubs counts over short windows, for the whole namespace: a backlog sent as fast as the link
+//! Event Hubs counts over short windows, for the whole namespace. A backlog that is sent as fast as the link
 //! takes it would throttle every other device (`docs/reference/event-hubs.md`, "Throttling"). All lanes of a
-//! sink share one pace. What is slower than the pace never waits.
+//! sink share one pace. A sink that is slower than its pace never waits.
 
 use crate::section::Section;
 
-/// What Azure counts besides a body: properties and framing, about this many bytes an event.
+/// The bytes that Azure counts for each event besides its body, approximately: properties and framing.
 const EVENT_BYTES: u64 = 512;
 
-/// How fast a sink may send.
+/// The speed limit of a sink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
     /// Bytes a second.
@@ -19,7 +19,8 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// So many throughput units: 1 MB or 1000 events a second each (Azure Event Hubs quotas, "throughput units").
+    /// The rate of this many throughput units. Each unit is 1 MB or 1000 events per second (Azure Event Hubs
+    /// quotas, "throughput units").
     #[must_use]
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // `read` bounds it
     pub fn throughput_units(units: f64) -> Self {
@@ -39,7 +40,7 @@ impl Rate {
     }
 }
 
-/// How long so much takes at a rate, in microseconds.
+/// The time that these bytes and events take at a rate, in microseconds.
 #[must_use]
 pub fn cost_us(rate: Rate, bytes: u64, events: u64) -> u64 {
     let micros = |amount: u64, per_second: u64| amount.saturating_mul(1_000_000) / per_second.max(1);
@@ -47,22 +48,22 @@ pub fn cost_us(rate: Rate, bytes: u64, events: u64) -> u64 {
     micros(bytes, rate.bytes).max(micros(events, rate.events))
 }
 
-/// See the module.
+/// The pace of one sink: its rate, and the time when the next batch may go.
 #[derive(Debug)]
 pub struct Pace {
     rate: Rate,
-    /// When what was let through has been paid for, in microseconds.
+    /// The time when the batches that were let through have used up their share of the rate, in microseconds.
     free_at_us: u64,
 }
 
 impl Pace {
-    /// Nothing has been sent.
+    /// The pace of a sink that has sent nothing yet.
     #[must_use]
     pub fn new(rate: Rate) -> Self {
         Self { rate, free_at_us: 0 }
     }
 
-    /// Takes the turn of a batch; how long it must wait for that, in milliseconds.
+    /// Takes the turn of a batch, and returns how long the batch must wait, in milliseconds.
     pub fn take(&mut self, now_ms: u64, bytes: u64, events: u64) -> u64 {
         let now = now_ms.saturating_mul(1000);
         let start = self.free_at_us.max(now);

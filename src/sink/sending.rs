@@ -1,4 +1,4 @@
-//! What sinks have in common: compression, pace, partition, and how far a sink may be behind.
+//! The settings that all sinks share: compression, pace, partition, and how far a sink may be behind.
 
 use super::pace::Rate;
 use crate::flow::codec::Codec;
@@ -7,42 +7,43 @@ use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// How events are made and sent, whatever the target is.
+/// The settings for making and sending events, independent of the target.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sending {
     /// How bodies are compressed.
     pub codec: Codec,
     /// A batch that is not full waits for more for this long.
     pub linger: Duration,
-    /// How fast the sink may send.
+    /// The speed limit of the sink; `None` means no limit.
     pub rate: Option<Rate>,
-    /// What decides the partition.
+    /// The rule that decides the partition of an event.
     pub partition_by: PartitionBy,
-    /// After an outage new readings go first, and the backlog goes beside them.
+    /// True: after an outage new readings go first, and the backlog goes beside them.
     pub live_first: bool,
     /// How far the sink may be behind.
     pub limit: Limit,
 }
 
-/// How far a sink may be behind before it gives up the oldest; none: others may have to wait for it.
+/// How far a sink may be behind before it gives up its oldest records. Without a limit, other sinks may have to
+/// wait for this sink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Limit {
-    /// Stored bytes.
+    /// The largest backlog, in stored bytes.
     pub bytes: Option<u64>,
-    /// Since the arrival.
+    /// The largest age of a waiting record, counted from its arrival.
     pub age: Option<Duration>,
 }
 
-/// What decides the partition of an event.
+/// The rule that decides the partition of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PartitionBy {
-    /// Its stream: one lane, one order.
+    /// The stream decides: one lane, one order.
     Stream,
-    /// Its device: all streams in one partition.
+    /// The device decides: all streams go to one partition.
     Device,
-    /// An attribute of its records: a lane for each value.
+    /// The attribute of this name decides: each of its values has a lane.
     Attribute(String),
-    /// Nothing: batches go to all partitions in turn.
+    /// Nothing decides: batches go to all partitions in turn.
     RoundRobin,
 }
 
@@ -55,7 +56,7 @@ enum By {
 }
 
 impl Sending {
-    /// Reads what every sink has. Bodies are plain, and all of a stream goes to one partition.
+    /// Reads the settings that every sink has. Bodies are not compressed, and a whole stream goes to one partition.
     pub fn read(section: &mut Section<'_>) -> Self {
         section.grouped("every sink", |section| {
             let linger = section
@@ -81,7 +82,7 @@ impl Sending {
         })
     }
 
-    /// Reads what sinks with partitions have besides. `is_fixed`: the partition is decided elsewhere.
+    /// Reads the settings of a sink with partitions. `is_fixed`: another setting already decides the partition.
     pub fn read_partitioned(section: &mut Section<'_>, is_fixed: bool) -> Self {
         section.grouped("hubs and brokers", |section| {
             let mut sending = Self::read(section);

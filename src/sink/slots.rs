@@ -1,4 +1,4 @@
-//! One slot for each channel of a sink, with its link or connection. Whoever sends holds the slot, so that one
+//! One slot for each channel of a sink, with its link or connection. A delivery locks its slot, so that only one
 //! batch of a channel is in flight.
 
 use std::collections::HashMap;
@@ -6,13 +6,13 @@ use std::hash::Hash;
 use std::sync::Arc;
 use tokio::sync::Mutex;
 
-/// More slots than this are not kept without being in use.
+/// When this many slots exist, a new channel drops all slots that are not in use.
 const MOST: usize = 64;
 
 /// A slot; empty until the first delivery, and after a failure.
 pub type Slot<T> = Arc<Mutex<Option<T>>>;
 
-/// See the module.
+/// The slots of all channels of a sink.
 #[derive(Debug)]
 pub struct Slots<K, T>(Mutex<HashMap<K, Slot<T>>>);
 
@@ -27,13 +27,13 @@ impl<K: Eq + Hash, T> Slots<K, T> {
     pub async fn of(&self, channel: K) -> Slot<T> {
         let mut slots = self.0.lock().await;
         if slots.len() >= MOST && !slots.contains_key(&channel) {
-            // Of many channels most are seldom used: their links are made again.
+            // With many channels most are seldom used: their links are made again when they are needed.
             slots.retain(|_, slot| Arc::strong_count(slot) > 1);
         }
         slots.entry(channel).or_default().clone()
     }
 
-    /// Lets go of all.
+    /// Drops all slots.
     pub async fn clear(&self) {
         self.0.lock().await.clear();
     }

@@ -1,8 +1,8 @@
-//! Log events by name, and those that the user is told of besides.
+//! The names of log events, and the events that are also reported to the user.
 //!
-//! Every line that Forebay logs has a name in the field `event`. An `Event` is one that concerns whoever looks after
-//! the device: it is told once, in one place, and that writes the log line, adds to the metric, and makes the record in
-//! the stream `forebay.events`, which a sink may carry to the hub.
+//! Every line that Forebay logs has a name in the field `event`. An `Event` concerns the person who looks after the
+//! device. It is reported once, in one place: the report writes the log line, adds to the metric, and makes a
+//! record in the stream `forebay.events`. A sink may carry this stream to the hub.
 
 use super::{Metric, Metrics};
 use serde::Serialize;
@@ -11,11 +11,11 @@ use serde::Serialize;
 pub const STARTED: &str = "started";
 /// The agent was asked to stop.
 pub const STOPPING: &str = "stopping";
-/// The agent has stopped; says what stays behind.
+/// The agent has stopped. The line says how many records are left.
 pub const STOPPED: &str = "stopped";
 /// The machine's clock was set.
 pub const CLOCK_SET: &str = "clock_set";
-/// All metrics.
+/// All metrics of the agent and its parts.
 pub const STATUS: &str = "status";
 /// A source or sink ended or panicked without being asked; it is started again.
 pub const PART_FAILED: &str = "part_failed";
@@ -25,7 +25,7 @@ pub const CONFIG_APPLIED: &str = "config_applied";
 pub const CONFIG_REFUSED: &str = "config_refused";
 /// A store was opened.
 pub const STORE_OPENED: &str = "store_opened";
-/// Something about the store that the user is told of.
+/// A finding about the store that is reported to the user.
 pub const STORE_FINDING: &str = "store_finding";
 /// The store cannot be written; it is tried again.
 pub const STORE_BLOCKED: &str = "store_blocked";
@@ -35,52 +35,52 @@ pub const STORE_UNBLOCKED: &str = "store_unblocked";
 pub const STORE_FAILED: &str = "store_failed";
 /// Records were given up because a stream or the store was full.
 pub const STORE_DROPPED: &str = "store_dropped";
-/// What is still wanted was copied out of an old segment.
+/// Records that are still needed were copied out of an old segment.
 pub const STORE_CARRIED: &str = "store_carried";
 /// All sealed segments were read back.
 pub const STORE_SCRUBBED: &str = "store_scrubbed";
 /// A range of sequences is gone.
 pub const STORE_GAP: &str = "store_gap";
-/// The index of the store is of no use.
+/// The index of the store cannot be used or written.
 pub const STORE_INDEX: &str = "store_index";
 /// A source is connected or has opened its files.
 pub const SOURCE_UP: &str = "source_up";
 /// A source lost its connection or cannot read; it is tried again.
 pub const SOURCE_DOWN: &str = "source_down";
-/// Data was lost because the store was blocked and its device cannot wait.
+/// Data was lost because the store was blocked and the source's device cannot wait.
 pub const SOURCE_DROPPED: &str = "source_dropped";
-/// A source says something that is no failure.
+/// A source reports something that is not a failure.
 pub const SOURCE_NOTE: &str = "source_note";
 /// A device has been silent for longer than its rule allows.
 pub const SENSOR_STALE: &str = "sensor_stale";
 /// A silent device has come back.
 pub const SENSOR_BACK: &str = "sensor_back";
-/// Records were set aside.
+/// Records became dead letters.
 pub const DEAD_LETTER: &str = "dead_letter";
 /// A step on the way to a target was taken (level debug).
 pub const SINK_STEP: &str = "sink_step";
-/// A sink says something that is no failure.
+/// A sink reports something that is not a failure.
 pub const SINK_NOTE: &str = "sink_note";
 /// A sink is connected.
 pub const SINK_UP: &str = "sink_up";
-/// A sink gave up what it was too far behind with.
+/// A sink gave up records that it was too far behind with.
 pub const SINK_DROPPED: &str = "sink_dropped";
 /// A sink cannot deliver; it is tried again.
 pub const SINK_DOWN: &str = "sink_down";
-/// The hub serves.
+/// The local hub accepts connections.
 pub const HUB_UP: &str = "hub_up";
 /// The hub refuses a client.
 pub const HUB_REFUSED: &str = "hub_refused";
 
-/// Why records are not there.
+/// The reason why records are missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cause {
     /// The bytes are bad or gone.
     Damaged,
-    /// Given up for want of room, the oldest first.
+    /// Given up because there was no room, the oldest first.
     DropOldest,
-    /// Given up for want of room as they arrived.
+    /// Given up because there was no room, as they arrived.
     DropNewest,
     /// Given up by a person (`forebay buffer trim`).
     Trimmed,
@@ -88,11 +88,11 @@ pub enum Cause {
     Behind,
 }
 
-/// What the user is told of, with its fields as the record has them.
+/// An event that is reported to the user, with the fields of its record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Event {
-    /// Opening the store found something.
+    /// A finding while the store was opened.
     Finding {
         /// The stream that misses records.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -103,107 +103,107 @@ pub enum Event {
         /// The last missing sequence.
         #[serde(skip_serializing_if = "Option::is_none")]
         to: Option<u64>,
-        /// Why they are missing.
+        /// The reason why the records are missing.
         #[serde(skip_serializing_if = "Option::is_none")]
         cause: Option<Cause>,
         /// Whether data is gone, or may be.
         #[serde(skip)]
         is_loss: bool,
-        /// In words.
+        /// The finding in words.
         message: String,
     },
-    /// A reader came upon sequences that cannot be read.
+    /// A reader found sequences that cannot be read.
     Gap {
-        /// The stream.
+        /// The name of the stream.
         stream: String,
-        /// The first sequence.
+        /// The first unreadable sequence.
         from: u64,
-        /// The last sequence.
+        /// The last unreadable sequence.
         to: u64,
-        /// How many there are.
+        /// The number of records.
         records: u64,
         /// Always `damaged`.
         cause: Cause,
     },
-    /// Records were given up, summed up over a minute. They are counted when it happens.
+    /// Records that were given up, summed up over a minute. They are counted when they are given up.
     Dropped {
-        /// The stream.
+        /// The name of the stream.
         stream: String,
-        /// The first sequence.
+        /// The first sequence that was given up.
         from: u64,
-        /// The last sequence.
+        /// The last sequence that was given up.
         to: u64,
-        /// How many there are.
+        /// The number of records.
         records: u64,
-        /// Why.
+        /// The reason why they were given up.
         cause: Cause,
     },
     /// The clock was set: a consumer can correct times of the same boot.
     ClockSet {
-        /// The boot, as records have it that arrived before the clock was set.
+        /// The id of the boot, as in records that arrived before the clock was set.
         boot: &'static str,
         /// Milliseconds between that boot and now.
         monotonic_ms: u64,
-        /// Milliseconds since the Unix epoch, now.
+        /// The present wall time, in milliseconds since the Unix epoch.
         wall_ms: i64,
-        /// By how many milliseconds the clock was moved.
+        /// The milliseconds by which the clock was moved.
         by_ms: i64,
-        /// The time that it shows now.
+        /// The time that the clock shows now, in words.
         #[serde(skip)]
         now: String,
     },
     /// A device has been silent for longer than its rule allows.
     SensorStale {
-        /// The source.
+        /// The name of the source.
         source: String,
         /// The device's key.
         key: String,
-        /// For so many milliseconds.
+        /// The time of silence so far, in milliseconds.
         silent_ms: u64,
     },
     /// A silent device has come back.
     SensorBack {
-        /// The source.
+        /// The name of the source.
         source: String,
         /// The device's key.
         key: String,
     },
     /// A source or sink ended or panicked without being asked.
     PartFailed {
-        /// Such as `source plant`.
+        /// The part, such as `source.plant`.
         part: String,
-        /// Why.
+        /// The reason of the failure.
         why: String,
-        /// It is started again after so many milliseconds.
+        /// The wait before the part is started again, in milliseconds.
         again_ms: u64,
     },
     /// A changed configuration is in force.
     ConfigApplied {
-        /// Its file.
+        /// The path of the configuration file.
         config: String,
-        /// Its generation.
+        /// The generation of the configuration.
         generation: u64,
         /// Parts that were stopped.
         stopped: String,
         /// Parts that were started.
         started: String,
-        /// How many parts went on.
+        /// The number of parts that kept running.
         kept: usize,
     },
     /// A changed configuration is refused: the one before stays in force.
     ConfigRefused {
-        /// Its file.
+        /// The path of the configuration file.
         config: String,
-        /// Where in the file.
+        /// The line of the file with the problem.
         #[serde(skip_serializing_if = "Option::is_none")]
         line: Option<usize>,
-        /// Why.
+        /// The problem in words.
         problem: String,
     },
 }
 
 impl Event {
-    /// Its name.
+    /// The name of the event.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -219,7 +219,7 @@ impl Event {
         }
     }
 
-    /// In words, with the things it is about.
+    /// The event in words, with the things that it is about.
     #[must_use]
     pub fn message(&self) -> String {
         match self {
@@ -237,7 +237,7 @@ impl Event {
         }
     }
 
-    /// Writes the log line and counts it.
+    /// Writes the log line and adds to the metric.
     pub fn log(&self, metrics: &Metrics) {
         let (event, message) = (self.name(), self.message());
         match self {

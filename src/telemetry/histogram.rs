@@ -1,4 +1,4 @@
-//! Distributions: how often a value was no larger than each bound, as Prometheus has them.
+//! Distributions: the number of values between bounds, the basis of histograms as Prometheus has them.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -32,7 +32,7 @@ histograms! {
 #[derive(Debug)]
 pub struct Buckets {
     bounds: &'static [u64],
-    /// By bound, and one for what is above all bounds.
+    /// The count of each bound, and one more for values above all bounds.
     counts: Vec<AtomicU64>,
     sum: AtomicU64,
 }
@@ -40,16 +40,16 @@ pub struct Buckets {
 /// A histogram at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Distribution {
-    /// A bound, and how many values were no larger and larger than the bound before.
+    /// Each bound, with the number of values that are not larger than it but larger than the bound before.
     pub buckets: Vec<(u64, u64)>,
-    /// How many values were above all bounds.
+    /// The number of values above all bounds.
     pub above: u64,
-    /// All values added up.
+    /// The sum of all values.
     pub sum: u64,
 }
 
 impl Buckets {
-    /// Without values.
+    /// A histogram without values.
     #[must_use]
     pub fn new(bounds: &'static [u64]) -> Self {
         Self { bounds, counts: (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect(), sum: AtomicU64::new(0) }
@@ -62,7 +62,7 @@ impl Buckets {
         self.sum.fetch_add(value, Relaxed);
     }
 
-    /// As it is now.
+    /// The distribution at this moment.
     #[must_use]
     pub fn distribution(&self) -> Distribution {
         let counts: Vec<u64> = self.counts.iter().map(|count| count.load(Relaxed)).collect();
@@ -81,8 +81,8 @@ impl Distribution {
         self.buckets.iter().map(|(_, count)| count).sum::<u64>() + self.above
     }
 
-    /// The bound that this share of the values (in percent) does not exceed; none without values, and where the
-    /// values are above all bounds.
+    /// The bound that this share of the values (in percent) does not exceed. `None` without values, and when the
+    /// share reaches values above all bounds.
     #[must_use]
     pub fn percentile(&self, percent: u64) -> Option<u64> {
         let wanted = (self.count() * percent).div_ceil(100);

@@ -1,6 +1,7 @@
 //! Every metric and every log event, in one table each.
 //!
-//! Numbers are logged once a minute and at stop (event `status`), and `forebay demo` and `forebay bench` read them.
+//! Metrics are logged once a minute and at the stop (event `status`). `forebay demo` and `forebay bench` read them
+//! too.
 
 pub mod event;
 mod histogram;

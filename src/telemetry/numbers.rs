@@ -1,20 +1,20 @@
-//! Numbers that Forebay keeps of itself and of each of its parts, in one table.
+//! The metrics of Forebay itself and of each of its parts, in one table.
 //!
-//! Counters only rise while the process runs; gauges are set. A part counts in `Metrics` of its own, which add
-//! to those of the agent: a counter of the agent is the sum over all parts that there ever were. Names follow
-//! Prometheus: the unit is at the end (`_bytes`, `_ms`), counters end in `_total`.
+//! Counters only rise while the process runs; gauges are set. A part counts in `Metrics` of its own, and each count
+//! is added to those of the agent. So a counter of the agent is the sum over all parts that there ever were. Names
+//! follow Prometheus: the unit is at the end (`_bytes`, `_ms`), counters end in `_total`.
 
 use super::histogram::{Buckets, Distribution, HISTOGRAMS, Histogram};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What a number does.
+/// The behaviour of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// It only rises while the process runs.
+    /// The value only rises while the process runs.
     Counter,
-    /// It is set, and may fall.
+    /// The value is set, and may fall.
     Gauge,
 }
 
@@ -96,7 +96,7 @@ pub type Label = (&'static str, String);
 pub struct Metrics {
     values: Vec<AtomicU64>,
     histograms: Vec<Buckets>,
-    /// The agent, for a part.
+    /// The metrics of the agent, if these are the metrics of a part.
     whole: Option<Arc<Metrics>>,
     parts: Mutex<BTreeMap<Label, Arc<Metrics>>>,
 }
@@ -121,7 +121,7 @@ impl Metrics {
         self.parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The numbers of a part, which count here too; of a part that was there before, those that it had.
+    /// The metrics of a part. Its counts are added here too. A part that was there before keeps its metrics.
     #[must_use]
     pub fn part(self: &Arc<Self>, label: &'static str, name: &str) -> Arc<Self> {
         let mut parts = self.parts();
@@ -134,7 +134,7 @@ impl Metrics {
         self.parts().remove(&(label, name.to_string()));
     }
 
-    /// Forgets all parts, at the end of an agent: each of them holds on to the agent's numbers.
+    /// Forgets all parts at the end of an agent, because each part holds a reference to the agent's metrics.
     pub fn forget_parts(&self) {
         self.parts().clear();
     }
@@ -147,7 +147,7 @@ impl Metrics {
         }
     }
 
-    /// Sets a gauge. A part's gauge is its own.
+    /// Sets a gauge. The gauge of a part does not change the agent's.
     pub fn set(&self, metric: Metric, value: u64) {
         self.values[metric as usize].store(value, Relaxed);
     }
@@ -166,19 +166,20 @@ impl Metrics {
         self.histograms[histogram as usize].distribution()
     }
 
-    /// Reads one.
+    /// Reads one metric.
     #[must_use]
     pub fn get(&self, metric: Metric) -> u64 {
         self.values[metric as usize].load(Relaxed)
     }
 
-    /// Every part that there is, with its numbers.
+    /// All parts that there are, with their metrics.
     #[must_use]
     pub fn by_part(&self) -> Vec<(Label, Arc<Self>)> {
         self.parts().iter().map(|(label, part)| (label.clone(), part.clone())).collect()
     }
 
-    /// `name=value` of all that are not zero; of a distribution the bounds that half and 99 of 100 values keep.
+    /// All metrics that are not zero, as `name=value`. A distribution shows two bounds: half of the values, and 99
+    /// of 100 values, are not larger.
     #[must_use]
     pub fn line(&self) -> String {
         let values = METRICS.iter().map(|(metric, _, name, _)| (name, self.get(*metric)));

@@ -1,39 +1,40 @@
-//! What is told of a target or a source that cannot be reached. Pure.
+//! Decides which reports are made about a target or a source that cannot be reached. Pure.
 //!
-//! Its beginning is told, each other cause once, its lasting in growing intervals, its end. A target that
-//! comes and goes is told of once a minute, with how often.
+//! The beginning of an outage is reported, each other cause once, its duration in growing intervals, and its end. A
+//! target that comes and goes is reported once a minute, with the number of outages.
 
 use super::seldom::kind_of;
 use std::collections::{BTreeSet, VecDeque};
 
-/// Its lasting is told after this long for the first time, in milliseconds.
+/// The duration of an outage is reported for the first time after this long, in milliseconds.
 const FIRST_MS: u64 = 60_000;
-/// And then each time after twice as long, but at least this often.
+/// The longest interval between two reports, in milliseconds. Each interval is twice as long as the one before, up
+/// to this limit.
 const LONGEST_MS: u64 = 3_600_000;
-/// So many beginnings within `WINDOW_MS` are told each; more are summed up.
+/// This many beginnings within `WINDOW_MS` are reported one by one. Further ones are summed up.
 const SINGLE: usize = 3;
 const WINDOW_MS: u64 = 600_000;
-/// Comings and goings are summed up so often, in milliseconds.
+/// The interval of the summaries, in milliseconds.
 const SUM_MS: u64 = 60_000;
-/// So many causes are told apart.
+/// The most causes of an outage that are told apart.
 const CAUSES: usize = 16;
 
-/// What to tell of a failure.
+/// The report about a failure.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Tell {
-    /// It has begun.
+    /// An outage has begun.
     Begun,
-    /// It goes on, for another reason.
+    /// The outage goes on, for another reason.
     OtherCause,
-    /// It goes on, since so many milliseconds.
+    /// The outage goes on. Its duration so far, in milliseconds.
     Lasting(u64),
-    /// So many beginnings were not told since the last time.
+    /// The number of beginnings that were not reported since the last summary.
     Flapping(u64),
-    /// Nothing.
+    /// There is nothing to report.
     Nothing,
 }
 
-/// See the module.
+/// The outages of one target or source.
 #[derive(Debug, Default)]
 pub struct Outage {
     since_ms: Option<u64>,
@@ -43,13 +44,13 @@ pub struct Outage {
     begun: VecDeque<u64>,
     untold: u64,
     summed_ms: u64,
-    /// The present one was told, so that its end is.
+    /// Whether the present outage was reported. Then its end is reported too.
     was_told: bool,
     was_up: bool,
 }
 
 impl Outage {
-    /// A delivery failed.
+    /// Notes that a delivery failed.
     pub fn failed(&mut self, cause: &str, now_ms: u64) -> Tell {
         let kind = kind_of(cause);
         let Some(since) = self.since_ms else {
@@ -85,13 +86,15 @@ impl Outage {
         Tell::Nothing
     }
 
-    /// It was reached: whether that is to be told, the first time and after an outage that was.
+    /// Notes that the target was reached. Returns whether to report this: the first time, and after a reported
+    /// outage.
     pub fn up(&mut self, now_ms: u64) -> bool {
         let is_first = !std::mem::replace(&mut self.was_up, true);
         self.over(now_ms).is_some() || is_first
     }
 
-    /// A delivery was accepted: how long it had lasted, if its end is to be told.
+    /// Notes that a delivery was accepted. Returns the duration of the outage in milliseconds, if its end is to be
+    /// reported.
     pub fn over(&mut self, now_ms: u64) -> Option<u64> {
         let since = self.since_ms.take()?;
         self.was_told.then(|| now_ms.saturating_sub(since))

@@ -1,6 +1,6 @@
 //! Numbers as people read them.
 
-/// Bytes for people.
+/// A number of bytes with a unit, such as `1.5 MiB`.
 #[must_use]
 pub fn size(bytes: u64) -> String {
     let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
@@ -14,7 +14,7 @@ pub fn size(bytes: u64) -> String {
     )
 }
 
-/// Milliseconds for people.
+/// A number of milliseconds with units, such as `1m05s`.
 #[must_use]
 pub fn age(ms: i64) -> String {
     let seconds = ms.max(0) / 1000;
@@ -26,7 +26,7 @@ pub fn age(ms: i64) -> String {
     }
 }
 
-/// A span of milliseconds.
+/// A number of milliseconds without a sign, with units.
 #[must_use]
 pub fn span(ms: u64) -> String {
     age(i64::try_from(ms).unwrap_or(i64::MAX))

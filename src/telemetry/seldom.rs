@@ -1,5 +1,6 @@
-//! An event that happens again and again is reported at once the first time, then at most once in a while, with how
-//! often it has happened since: a log that fills by itself hides everything else, and wears a card out.
+//! Limits the reports of an event that happens again and again. The first one is reported at once, the later ones
+//! at most once in an interval, with their number. A log that fills by itself hides everything else, and wears out
+//! a card.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant};
 /// At most so many kinds of events are counted apart; all further kinds are counted as one.
 const MOST: usize = 64;
 
-/// See the module.
+/// Limits the reports of events, for each kind of event.
 #[derive(Debug)]
 pub struct Seldom {
     every: Duration,
@@ -15,13 +16,14 @@ pub struct Seldom {
 }
 
 impl Seldom {
-    /// Each thing at most once in `every`.
+    /// Reports each kind of event at most once in `every`.
     #[must_use]
     pub fn new(every: Duration) -> Self {
         Self { every, reported: BTreeMap::new() }
     }
 
-    /// Whether to report a thing now, and how often it has happened since the last report, this time included.
+    /// The number of events of this kind since the last report, if it is to be reported now. This event is
+    /// included.
     pub fn report(&mut self, what: &str) -> Option<u64> {
         let key = if self.reported.len() < MOST || self.reported.contains_key(what) { what } else { "" };
         match self.reported.get_mut(key) {
@@ -41,7 +43,8 @@ impl Seldom {
     }
 }
 
-/// The kind of event that a message is about: its numbers belong to this one case.
+/// The kind of event that a message is about. The numbers in the message are replaced, because they belong to one
+/// case.
 #[must_use]
 pub fn kind_of(message: &str) -> String {
     let mut kind = String::new();

@@ -95,7 +95,7 @@ fn report(
     match device {
         Some((sectors, flushes)) => {
             say!("  device bytes per reading       {}", each(sectors * 512));
-            // What is measured lasts three seconds longer than what is sent.
+            // The measurement lasts three seconds longer than the sending.
             let day = 86_400.0 / (took.as_secs_f64() + 3.0);
             say!(
                 "  device a day                   {:.2} GB, {:.0} flushes",

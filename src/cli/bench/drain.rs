@@ -1,4 +1,4 @@
-//! `forebay bench drain`: what an outage left, on its way to a hub that is far and throttles.
+//! `forebay bench drain`: delivers the backlog of an outage to a hub that is far away and throttles.
 
 use super::rig::{Agent, PATIENCE, SUBSCRIBE, Scratch, median, mosquitto};
 use super::{fill, load};
@@ -12,9 +12,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// What came of the hub is looked at this often.
+/// The interval at which the events of the hub are read.
 const LOOK: Duration = Duration::from_millis(100);
-/// What comes is looked at this long without a backlog, to compare.
+/// The time without a backlog during which live readings are measured, for comparison.
 const AFTER: Duration = Duration::from_secs(30);
 
 #[derive(Debug, clap::Args)]
@@ -44,21 +44,21 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), String> {
     runtime().map_err(|error| error.to_string())?.block_on(bench(arguments, dir.path()))
 }
 
-/// What was seen at the hub.
+/// The observations at the hub.
 #[derive(Debug, Default)]
 struct Found {
-    /// When something came first and when the last of the backlog did, milliseconds since the Unix epoch.
+    /// The times of the first event and of the last event of the backlog, in milliseconds since the Unix epoch.
     begin_ms: Option<i64>,
     end_ms: i64,
-    /// The last sequence of each lane: what is not above it came before.
+    /// The last sequence of each lane. An event that does not begin above it is a repeat.
     highest: BTreeMap<u64, u64>,
-    /// Of the backlog.
+    /// The number of readings of the backlog that arrived.
     readings: u64,
-    /// Of what came after the first moment, until the last of the backlog: bodies and events.
+    /// The bodies and events between the first moment and the end of the backlog.
     bytes: u64,
     events: u64,
     wire: u64,
-    /// How long readings that came meanwhile took, and those that came after it, in milliseconds.
+    /// The delivery times of live readings, in milliseconds: during the backlog, and after it.
     during: Vec<u64>,
     after: Vec<u64>,
 }

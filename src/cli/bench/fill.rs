@@ -57,7 +57,7 @@ pub(super) fn fill(dir: &Path, reader: &str, is_enough: impl Fn(u64, u64) -> boo
                 OfferError::Full(back) => atom = *back,
                 other => return Err(other.to_string()),
             }
-            // The committer is behind: it says when there is room again.
+            // The store is full, because the committer is behind. Wait until more is durable.
             while !durable.has_changed().unwrap_or(true) {
                 std::thread::sleep(std::time::Duration::from_millis(1));
             }

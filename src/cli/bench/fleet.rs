@@ -1,7 +1,7 @@
 //! `forebay bench fleet`: thousands of agents in one process whose hub vanishes and returns.
 //!
-//! Of each agent the way to the hub is real: link, pace, sender, a socket of its own. Its sources and its
-//! store are a number of events that wait. The hub is a process of its own.
+//! The way of each agent to the hub is real: link, pace, sender, and a socket of its own. Its sources and its store
+//! are only a number of waiting events. The hub is a process of its own.
 
 use super::rig::Running;
 use crate::cli::runtime;
@@ -27,13 +27,13 @@ use std::time::{Duration, Instant};
 
 /// Bytes of an event's body.
 const BODY: usize = 900;
-/// An agent sends no more at once.
+/// The most events that an agent sends at once.
 const BATCH: u64 = 500;
-/// Agents start spread over this long, and each has its own phase.
+/// The time over which the agents start. Each agent has its own phase.
 const START: Duration = Duration::from_secs(40);
-/// Everything works this long before the hub goes.
+/// The time of normal work before the hub goes away.
 const BEFORE: Duration = Duration::from_secs(20);
-/// Everything is looked at this long after the last event that waited.
+/// The time of observation after the backlog is gone.
 const AFTER: Duration = Duration::from_secs(20);
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -64,7 +64,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), String> {
     runtime.block_on(async { if arguments.hub { be_hub(arguments.units).await } else { bench(arguments).await } })
 }
 
-/// Says its connection string, then its numbers each second; `cut` and `back` come in.
+/// Prints the connection string, then the counters of each second. Reads `cut` and `back` from standard input.
 async fn be_hub(units: f64) -> Result<(), String> {
     let listen = "127.0.0.1:0".into();
     let settings = Settings { listen, retain: 1 << 20, throughput_units: Some(units), ..Settings::default() };
@@ -75,7 +75,7 @@ async fn be_hub(units: f64) -> Result<(), String> {
         for line in std::io::stdin().lines() {
             own.cut(line.is_ok_and(|line| line == "cut"));
         }
-        // Whoever measures is gone.
+        // The measuring process is gone.
         std::process::exit(0);
     });
     let mut ticks = tokio::time::interval(SECOND);
@@ -135,11 +135,11 @@ impl FarHub {
     }
 }
 
-/// What the agents share.
+/// The state that the agents share.
 struct Fleet {
     every: Duration,
     began: Instant,
-    /// When each agent has its first event.
+    /// The time of each agent's first event, after the start.
     phases: Vec<Duration>,
     delivered: AtomicU64,
     body: Bytes,
@@ -161,7 +161,7 @@ impl Fleet {
     }
 }
 
-/// Has an event each `every`, and delivers what waits.
+/// Runs one agent: it gets an event each `every`, and delivers the waiting events.
 async fn agent(number: usize, dispatcher: Dispatcher, fleet: Arc<Fleet>, mut stop: Stop) {
     let phase = fleet.phases[number];
     let name: Arc<str> = format!("gateway-{number}").into();
@@ -207,7 +207,7 @@ fn envelope(device: &Arc<str>, sequence: u64) -> Envelope {
     }
 }
 
-/// A second.
+/// The counters of one second.
 #[derive(Debug, Clone, Copy)]
 struct Row {
     attempts: u64,
@@ -243,8 +243,9 @@ async fn bench(arguments: &Arguments) -> Result<(), String> {
     hub.tell("back")?;
     let back = watch.rows.len();
     let (backlog, throttled) = (watch.rows.last().map_or(0, |row| row.waiting), hub.seen().throttled);
-    // An event waits for its turn and its way; more than what comes in two seconds is a backlog.
-    // Of so many at once, for a microsecond is long.
+    // An event waits for its turn and for the way to the hub. Only more than the events of two seconds is a
+    // backlog.
+    // The cost is computed for many events at once, because a microsecond is too coarse for one event.
     let many = 1_000_000;
     let allowed = many as f64 * 1e6 / cost_us(Rate::throughput_units(arguments.units), many * BODY as u64, many) as f64;
     let new = f64::from(arguments.agents) / arguments.every.as_secs_f64();

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 const TICK: Duration = Duration::from_millis(5);
 const IN_FLIGHT: u16 = 2000;
 
-/// Publishes for so long; returns when the broker has taken all, with their number.
+/// Publishes for `length`. Returns the number of readings when the broker has acknowledged all of them.
 pub async fn publish(port: u16, rate: u64, length: Duration) -> Result<u64, String> {
     let mut options = MqttOptions::new("forebay-bench-load", Broker::tcp("127.0.0.1", port));
     options.set_inflight(IN_FLIGHT);

@@ -1,4 +1,4 @@
-//! What measurements run: a real mosquitto, the agent as a process of its own, a folder that goes with them.
+//! The equipment of measurements: a real mosquitto, the agent as a process of its own, and a temporary folder.
 
 use crate::hub::Hub;
 use std::fmt::Write;
@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// For mosquitto and the agent to come up, and for the last readings to arrive.
+/// The time for mosquitto and the agent to start, and for the last readings to arrive.
 pub(super) const PATIENCE: Duration = Duration::from_secs(120);
-/// SUBSCRIBE follows the connection.
+/// The time after the connection for the agent's SUBSCRIBE.
 pub(super) const SUBSCRIBE: Duration = Duration::from_millis(500);
 
-/// A child that ends with us.
+/// A child process that ends when this value is dropped.
 pub(super) struct Running(pub Child);
 
 impl Drop for Running {
@@ -23,18 +23,18 @@ impl Drop for Running {
     }
 }
 
-/// A folder that ends with us.
+/// A folder that is removed when this value is dropped.
 pub(super) struct Scratch(PathBuf);
 
 impl Scratch {
-    /// A new one.
+    /// Makes a new folder.
     pub fn new() -> Result<Self, String> {
         let dir = std::env::temp_dir().join(format!("forebay-bench-{}", std::process::id()));
         std::fs::create_dir_all(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
         Ok(Self(dir))
     }
 
-    /// Where it is.
+    /// The path of the folder.
     pub fn path(&self) -> &Path {
         &self.0
     }
@@ -42,12 +42,12 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // What stays of it is in the system's folder for such things.
+        // If the folder cannot be removed, it stays in the system's temporary folder.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
-/// A broker on a port of its own; with its `defaults`, or so that it does not drop.
+/// Starts a broker on a port of its own: with its `defaults`, or with limits at which it drops nothing.
 pub(super) fn mosquitto(dir: &Path, defaults: bool) -> Result<(Running, u16), String> {
     let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
     let port = port.map_err(|error| error.to_string())?.port();
@@ -79,16 +79,16 @@ pub(super) struct Agent<'a> {
     pub port: u16,
     /// MQTT's version.
     pub protocol: &'a str,
-    /// The store's.
+    /// The `linger` of the store.
     pub linger: &'a str,
     /// More keys of the sink.
     pub sink: &'a [(&'a str, String)],
-    /// Its store.
+    /// The folder of the agent's store.
     pub state: &'a Path,
 }
 
 impl Agent<'_> {
-    /// Starts it and waits until it has subscribed; what it logs is in the file.
+    /// Starts the agent and waits until it has subscribed. Its log goes to the file `log`.
     pub async fn start(&self, dir: &Path, hub: &Hub, log: &Path) -> Result<Running, String> {
         let text = |error: std::io::Error| error.to_string();
         let mut written = format!(

@@ -1,13 +1,13 @@
-//! Compares what the hub holds with what the devices sent, by value.
+//! Compares the events of the hub with the readings of the devices, by value.
 //!
-//! Drops what repeats by sequence, as `docs/design/envelope.md` tells consumers to.
+//! The audit drops repeated sequences, as `docs/design/envelope.md` tells consumers to do.
 
 use super::devices::{DEVICES, line, reading};
 use crate::cli::consumer::{Consumer, Seen};
 use crate::hub::{Hub, Stored};
 use std::collections::BTreeMap;
 
-/// What was found.
+/// The result of the audit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Verdict {
     /// Records that came again under the same identity.
@@ -20,12 +20,12 @@ pub struct Verdict {
     pub lost: u64,
 }
 
-/// See the module.
+/// Reads the events of the hub and compares them.
 #[derive(Debug, Default)]
 pub struct Audit {
     consumer: Consumer,
     highest: BTreeMap<(String, u64), u64>,
-    /// By device, the log file last: which numbers were seen.
+    /// The numbers that were seen, for each device. The log file is the last device.
     seen: BTreeMap<u64, Vec<bool>>,
     distinct: u64,
     repeated: u64,
@@ -34,7 +34,7 @@ pub struct Audit {
 }
 
 impl Audit {
-    /// Takes in what is new at the hub.
+    /// Reads the new events of the hub.
     pub fn look(&mut self, hub: &Hub, name: &str) {
         for (_, event) in self.consumer.take(hub, name) {
             if self.event(&event).is_none() {
@@ -48,7 +48,7 @@ impl Audit {
         self.distinct
     }
 
-    /// When everything is over.
+    /// The verdict, when everything has ended.
     pub fn verdict(&self, sent: u64, backlog: u64) -> Verdict {
         Verdict {
             repeated_on_wire: self.repeated,

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-/// Starts it on a free port of the loopback. Its threads end with the process.
+/// Starts the broker on a free port of the loopback. Its threads end with the process.
 pub fn start() -> Result<u16, String> {
-    // rumqttd cannot say which port it took: one is looked for, and taken again at once.
+    // rumqttd cannot say which port it took. So a free port is found here, and the broker takes it at once.
     let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
     let address = free.map_err(|error| error.to_string())?;
     let connections = ConnectionSettings {
@@ -30,7 +30,7 @@ pub fn start() -> Result<u16, String> {
     let config = Config { id: 0, router, v4: Some(HashMap::from([("demo".to_string(), server)])), ..Config::default() };
     let mut broker = Broker::new(config);
     let thread = std::thread::Builder::new().name("broker".into()).spawn(move || {
-        // It returns only when it could not start, which the connection below finds out.
+        // `start` returns only when the broker could not start. The connection below finds that out.
         let _ = broker.start();
     });
     thread.map_err(|error| error.to_string())?;

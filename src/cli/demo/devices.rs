@@ -10,14 +10,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
-/// MQTT devices.
+/// The number of MQTT devices.
 pub const DEVICES: u64 = 10;
-/// One reading in so many is a line of the log file.
+/// One of this many readings is a line of the log file.
 const LINE_EVERY: u64 = 20;
 const TICK: Duration = Duration::from_millis(10);
 /// Publishes that wait for the broker.
 const IN_FLIGHT: u16 = 1000;
-/// At the end, so long for the broker to take what was sent.
+/// The time at the end for the broker to acknowledge everything that was sent.
 const FAREWELL: Duration = Duration::from_secs(10);
 
 /// A device's reading, without its time.
@@ -88,7 +88,7 @@ impl Devices {
         self.counts.published.load(SeqCst) + self.counts.lines.load(SeqCst)
     }
 
-    /// Ends them; everything that counts as sent was taken by the broker or is in the file.
+    /// Stops the devices. Returns the readings that the broker acknowledged, and the lines in the file.
     pub async fn stop(self) -> u64 {
         self.counts.stop.store(true, SeqCst);
         let _ = self.sending.await;

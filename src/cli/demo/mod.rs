@@ -1,7 +1,7 @@
 //! `forebay demo`: broker, devices, a growing log file, agent and hub in one process.
 //!
-//! What the hub holds is compared with what the devices sent, by value, by code that shares
-//! nothing with the agent: `lost` is a fact and not an opinion.
+//! Code that shares nothing with the agent compares the events of the hub with the readings of the devices, by
+//! value. So `lost` is a fact and not an opinion.
 
 mod audit;
 mod broker;
@@ -26,11 +26,11 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 const HUB: &str = "readings";
-/// How often the numbers are shown.
+/// The interval at which the numbers are shown.
 const TICK: Duration = Duration::from_millis(250);
-/// The agent gets so long to subscribe before the devices begin.
+/// The time that the agent has to subscribe before the devices begin.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// At the end, so long for what is still on its way.
+/// The time at the end for readings that are still on their way.
 const DRAIN: Duration = Duration::from_secs(10);
 
 #[derive(Debug, clap::Args)]
@@ -107,7 +107,7 @@ impl Environment for Local {
     }
 }
 
-/// In how many seconds the sink tries again, when it waits.
+/// The seconds until the sink tries again, when it waits.
 fn reconnecting(agent: &Agent) -> Option<u64> {
     agent.health().into_iter().find_map(|(part, status)| match (part, status.health) {
         (PartId::Sink(_), Health::Waiting(_, Some(again))) => {
@@ -117,7 +117,7 @@ fn reconnecting(agent: &Agent) -> Option<u64> {
     })
 }
 
-/// A folder that goes when the demo ends.
+/// A folder that is removed when the demo ends, unless the user named it.
 struct Folder {
     path: PathBuf,
     keep: bool,
@@ -126,7 +126,7 @@ struct Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         if !self.keep {
-            // What stays behind lies in the temporary folder, which the system cleans.
+            // If the folder cannot be removed, it stays in the temporary folder, which the system cleans.
             let _ = std::fs::remove_dir_all(&self.path);
         }
     }
@@ -205,7 +205,7 @@ struct Show<'a> {
     screen: Screen,
     audit: Audit,
     cut: bool,
-    /// What the key last asked for.
+    /// The state of the uplink that the key last asked for: `true` for cut.
     by_key: Option<bool>,
 }
 

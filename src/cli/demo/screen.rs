@@ -1,4 +1,4 @@
-//! The numbers: in place on a terminal, line by line when piped.
+//! Shows the numbers: in place on a terminal, line by line in a pipe.
 
 use crate::platform::clock;
 use crate::store::Backlog;
@@ -11,37 +11,37 @@ use tokio::sync::mpsc;
 /// The width of a terminal.
 const COLUMNS: usize = 80;
 
-/// What a key asks for.
+/// The action that a key asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Key {
     /// Cut the uplink, or restore it.
     Outage,
-    /// End.
+    /// End the demo.
     Quit,
 }
 
 /// The numbers at one moment.
 #[derive(Debug, Clone, Copy)]
 pub struct Snapshot {
-    /// Since the start.
+    /// The time since the start.
     pub elapsed: Duration,
-    /// Sent by the devices.
+    /// The number of readings that the devices sent.
     pub sent: u64,
-    /// On disk.
+    /// The number of records on disk.
     pub safe: u64,
-    /// At the hub, by value.
+    /// The number of distinct values at the hub.
     pub delivered: u64,
-    /// Not delivered.
+    /// The records that are not delivered.
     pub backlog: Backlog,
-    /// On the wire.
+    /// The bytes on the wire for each reading.
     pub bytes_per_reading: f64,
-    /// The uplink is cut.
+    /// Whether the uplink is cut.
     pub cut: bool,
-    /// The uplink is back, and the agent tries again within so many seconds.
+    /// The seconds until the agent tries again, when the uplink is back.
     pub reconnecting: Option<u64>,
 }
 
-/// See the module.
+/// The display of the demo, with its keyboard.
 #[derive(Debug)]
 pub struct Screen {
     terminal: bool,
@@ -58,14 +58,14 @@ impl Screen {
         let keys = before.as_ref().map(|before| {
             let mut single = before.clone();
             single.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO);
-            // Without single keys, Enter after the key does.
+            // If single keys are not possible, the user presses Enter after the key.
             let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, &single);
             listen()
         });
         Self { terminal, before, keys, shown: None }
     }
 
-    /// What is shown above the numbers.
+    /// Shows the title above the numbers.
     pub fn begin(&self, title: &str) {
         say!("{title}");
         if self.keys.is_some() {
@@ -73,7 +73,7 @@ impl Screen {
         }
     }
 
-    /// Shows the numbers; piped, once a second.
+    /// Shows the numbers; in a pipe, once a second.
     pub fn show(&mut self, now: &Snapshot) {
         let second = (now.elapsed.as_secs(), now.cut);
         if !self.terminal && self.shown.replace(second) == Some(second) {
@@ -99,14 +99,14 @@ impl Screen {
             )
         };
         if self.terminal {
-            // A terminal that is gone shows nothing; the demo goes on.
+            // If the terminal is gone, nothing is shown, and the demo goes on.
             let _ = write!(std::io::stdout(), "\r\x1b[2K{text}").and_then(|()| std::io::stdout().flush());
         } else {
             say!("{text}");
         }
     }
 
-    /// The last words.
+    /// Shows the result, and gives the keyboard back.
     pub fn end(&mut self, text: &str) {
         if self.terminal {
             say!("");
@@ -115,7 +115,7 @@ impl Screen {
         self.give_back();
     }
 
-    /// The next key; never, where there is no keyboard.
+    /// Waits for the next key; for ever without a keyboard.
     pub async fn key(&mut self) -> Key {
         match &mut self.keys {
             Some(keys) => match keys.recv().await {
@@ -139,7 +139,7 @@ impl Drop for Screen {
     }
 }
 
-/// Reads keys on a thread of its own: a read of the terminal cannot be given up.
+/// Reads keys on a thread of its own, because a read of the terminal cannot be cancelled.
 fn listen() -> mpsc::Receiver<Key> {
     let (sender, keys) = mpsc::channel(8);
     std::thread::spawn(move || {

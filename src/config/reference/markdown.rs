@@ -18,7 +18,7 @@ prints the same as a JSON Schema, `forebay sample-config [KIND...]` an example.
 ";
 
 impl Reference {
-    /// The page.
+    /// Writes the reference page.
     #[must_use]
     pub fn markdown(&self) -> String {
         let mut out = String::from(HEAD);
@@ -59,7 +59,7 @@ fn section(out: &mut String, what: &str, kind: &Kind) {
     }
 }
 
-/// `[messages].time` as a heading.
+/// Makes the heading of a table: `time` for `[messages].time`.
 fn title(place: &str) -> String {
     match place.split_once("].") {
         Some((_, table)) => format!("`{table}`"),

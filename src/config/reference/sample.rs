@@ -1,4 +1,4 @@
-//! `configs/full.toml` and `forebay sample-config`: an example with every key, good as it stands.
+//! `configs/full.toml` and `forebay sample-config`: an example with every key, valid as it is.
 
 use super::{Kind, Reference, Table};
 use crate::section::catalog::{Entry, Shape};
@@ -31,7 +31,8 @@ impl Reference {
         let chosen = |list: &'_ [Kind], usual: &str| -> Vec<usize> {
             let named = |kind: &Kind| kinds.is_empty() || kinds.iter().any(|name| name == kind.name);
             let found: Vec<usize> = (0..list.len()).filter(|at| named(&list[*at])).collect();
-            // A file without sources or without sinks is not good: the simplest one stands in.
+            // A file without sources or without sinks is not valid. So the kind `usual` is added where no kind was
+            // named.
             if found.is_empty() { (0..list.len()).filter(|at| list[*at].name == usual).collect() } else { found }
         };
         let mut out = String::from(HEAD);
@@ -65,7 +66,7 @@ impl Reference {
                 let entries = group.into_iter().flat_map(|table| &table.entries);
                 entries.filter(simple).for_each(|entry| key(out, entry, "# "));
             }
-            // Whether `credential` or `connection`, `tcp` or `path`: the simplest choice is made here.
+            // A Modbus source needs one of `tcp` and `path`. The example has the simpler one.
             out.push_str(match kind.name {
                 "modbus" => "tcp = \"10.0.0.5:502\"\n",
                 _ => "",
@@ -95,7 +96,7 @@ impl Reference {
     }
 }
 
-/// A key with its meaning. What is not needed is a comment.
+/// Writes a key with its meaning. A key that is not required is written as a comment.
 fn key(out: &mut String, entry: &Entry, comment: &str) {
     let mut line = String::new();
     for word in entry.doc.split_whitespace() {

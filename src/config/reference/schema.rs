@@ -17,7 +17,7 @@ impl Reference {
         let mut definitions = Map::new();
         definitions.insert("reference".into(), reference());
         definitions.insert("secret".into(), secret());
-        // Keys of a group stand here once.
+        // The keys of a group are defined once.
         for kind in self.sources.iter().chain(&self.sinks) {
             for table in kind.tables.iter().filter(|table| table.place.ends_with(']')) {
                 let name = table.place.trim_matches(['[', ']']);
@@ -34,11 +34,11 @@ impl Reference {
             "additionalProperties": false,
             "definitions": definitions,
         });
-        // A value that was just made has no key that is no text.
+        // The keys of a value that `json!` made are always text, so this cannot fail.
         serde_json::to_string_pretty(&schema).unwrap_or_default() + "\n"
     }
 
-    /// One of the kinds, told apart by `kind`.
+    /// The schema of all kinds of a source or sink. The key `kind` tells them apart.
     fn kinds(&self, kinds: &[Kind], place: &str) -> Value {
         let one = |kind: &Kind| {
             let mut properties = self.table(&kind.tables, place);
@@ -50,7 +50,7 @@ impl Reference {
         json!({ "oneOf": kinds.iter().map(one).collect::<Vec<_>>() })
     }
 
-    /// The keys of a table, with those of its groups and the tables below.
+    /// The keys of a table, with the keys of its groups and of the tables below it.
     fn table(&self, tables: &[Table], place: &str) -> Map<String, Value> {
         let mut properties = Map::new();
         let Some(table) = tables.iter().find(|table| table.place == place) else { return properties };
@@ -104,10 +104,10 @@ fn object(properties: Map<String, Value>, required: Vec<&'static str>) -> Value 
     Value::Object(schema)
 }
 
-/// The keys of a table that must be there.
+/// The required keys of a table.
 fn needed(tables: &[Table], place: &str) -> Vec<&'static str> {
     let entries = tables.iter().filter(|table| table.place == place).flat_map(|table| &table.entries);
-    // With `credential` an event hub needs no `connection`: a check says it better.
+    // An event hub with `credential` needs no `connection`. `forebay check` reports this better than a schema.
     let always =
         |entry: &&Entry| entry.is_required && !entry.default.as_deref().is_some_and(|when| when.contains(" or "));
     entries.filter(always).map(|entry| entry.key).collect()
@@ -133,7 +133,7 @@ fn of_shape(shape: &Shape) -> Value {
     }
 }
 
-/// A value that is found elsewhere.
+/// The schema of a reference to a variable or a file.
 fn reference() -> Value {
     json!({
         "type": "object",
@@ -143,7 +143,7 @@ fn reference() -> Value {
     })
 }
 
-/// A secret, which is always found elsewhere.
+/// The schema of a reference to a secret, which is never in the file itself.
 fn secret() -> Value {
     json!({
         "type": "object",

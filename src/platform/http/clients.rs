@@ -1,7 +1,7 @@
-//! The open connections: how many there are, what each is doing, and which has to give way.
+//! The open connections: their number, the state of each, and which one must give way.
 //!
-//! Invariant: a new client is never kept out by one that does nothing. When all places are taken, the
-//! connection that has been idle for longest is closed in order; a client that is told so connects again.
+//! Invariant: an idle client never keeps out a new one. When all places are taken, the connection that has been
+//! idle for longest is closed in order. A client whose connection is closed in this way connects again.
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -13,17 +13,17 @@ use tokio::time::Instant;
 /// A connection without a request for longer than this is not expected to send one soon.
 const ASLEEP: Duration = Duration::from_secs(5);
 
-/// So many addresses of connections that ended are known.
+/// The most addresses of ended connections that are remembered.
 const LATELY: usize = 1024;
 
-/// What a connection is doing.
+/// The state of a connection.
 #[derive(Debug, Clone, Copy)]
 enum State {
-    /// Nothing, since.
+    /// The connection has had no request since this time.
     Idle(Instant),
-    /// A request is on its way to us.
+    /// The client is sending a request.
     Sending,
-    /// Its request waits for the answer, such as for a commit.
+    /// The request waits for its answer, for example for a commit.
     Waiting,
 }
 
@@ -31,7 +31,7 @@ enum State {
 struct Client {
     address: IpAddr,
     state: State,
-    /// It was told to give way.
+    /// Whether the connection was asked to give way.
     is_leaving: bool,
     leave: Arc<Notify>,
 }
@@ -40,26 +40,27 @@ struct Client {
 struct Open {
     next: u64,
     clients: HashMap<u64, Client>,
-    /// Where connections came from that ended lately, and when: many devices open one for each request.
+    /// The addresses of connections that ended lately, and the time of the end. Many devices open a connection for
+    /// each request.
     lately: HashMap<IpAddr, Instant>,
 }
 
-/// See the module.
+/// The open connections of a listener.
 #[derive(Debug, Default)]
 pub struct Clients {
     open: Mutex<Open>,
-    /// A connection has ended.
+    /// Notified when a connection has ended.
     left: Notify,
-    /// A client waits for a commit, or has done what others might wait for.
+    /// Notified when a connection ends or changes its state.
     changed: Notify,
 }
 
-/// One of them; ends with this value.
+/// The place of one connection. Dropping it frees the place.
 #[derive(Debug)]
 pub struct Place {
     clients: Arc<Clients>,
     id: u64,
-    /// Told when it has to give way.
+    /// Notified when the connection must give way.
     pub leave: Arc<Notify>,
 }
 
@@ -68,7 +69,8 @@ impl Clients {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place for a new connection, of `most`; waits while all that are open have a request under way.
+    /// Takes one of `most` places for a new connection. Waits while all open connections have a request in
+    /// progress.
     pub async fn enter(self: &Arc<Self>, most: usize, address: IpAddr) -> Place {
         loop {
             let left = self.left.notified();
@@ -82,7 +84,7 @@ impl Clients {
                     open.clients.insert(id, Client { address, state, is_leaving: false, leave: leave.clone() });
                     return Place { clients: self.clone(), id, leave };
                 }
-                // One that was asked before and is still here may be hung: the next is asked.
+                // A connection that was asked before and is still open may hang. So the next one is asked.
                 let idle = open.clients.values_mut().filter_map(|client| match client.state {
                     State::Idle(since) if !client.is_leaving => Some((since, client)),
                     _ => None,
@@ -92,12 +94,12 @@ impl Clients {
                     longest.leave.notify_one();
                 }
             }
-            // One that has just begun a request ends it first: another is asked then.
+            // A connection that has just begun a request ends the request first. Then another connection is asked.
             let _ = tokio::time::timeout(Duration::from_millis(100), left).await;
         }
     }
 
-    /// Whether some wait for a commit and nobody is about to send more before it.
+    /// Whether some clients wait for a commit and no client is about to send more before it.
     pub fn only_wait(&self) -> bool {
         let mut open = self.open();
         open.lately.retain(|_, ended| ended.elapsed() < ASLEEP);
@@ -129,12 +131,12 @@ impl Place {
         self.clients.changed.notify_one();
     }
 
-    /// A request has begun.
+    /// Notes that a request has begun.
     pub fn sending(&self) {
         self.set(State::Sending);
     }
 
-    /// Its request is handed over.
+    /// Notes that the request was handed over and waits for its answer.
     pub fn waiting(&self) {
         self.set(State::Waiting);
     }
@@ -146,7 +148,7 @@ impl Place {
         open.clients.get(&self.id).is_none_or(|client| matches!(client.state, State::Idle(_)))
     }
 
-    /// It was answered.
+    /// Notes that the request was answered.
     pub fn idle(&self) {
         self.set(State::Idle(Instant::now()));
     }

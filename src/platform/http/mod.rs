@@ -1,4 +1,4 @@
-//! The one HTTP listener: TLS, limits, and an end in order, for whoever answers requests.
+//! The one HTTP listener: TLS, limits, and an orderly end, for every part that answers requests.
 //!
 //! Invariants: connections and times are bounded; a client that does nothing gives way to a new one; at the stop a
 //! request that is being answered gets its answer.
@@ -24,15 +24,15 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-/// Headers, TLS and bodies must be here within this time.
+/// Headers, TLS handshakes and bodies must be complete within this time.
 pub const PATIENCE: Duration = Duration::from_secs(30);
-/// A connection that has to give way and sends nothing is closed after this long.
+/// A connection that must give way and sends nothing is closed after this time.
 const FAREWELL: Duration = Duration::from_secs(1);
-/// At the stop, answers that wait are given this long.
+/// At the stop, waiting answers have this much time.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
-/// Where no connection can be accepted, such as for want of open files, the next is tried after this long.
+/// The wait before the next attempt when no connection can be accepted, for example without free file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
-/// The name of its log events, which are of level debug.
+/// The name of the listener's log events, which have the level debug.
 const NOTE: &str = "http_note";
 
 /// An answer whose body is at hand.
@@ -41,11 +41,11 @@ pub type Whole = Response<Full<Bytes>>;
 /// The files of a listener with TLS.
 #[derive(Debug, Clone, Copy)]
 pub struct TlsFiles<'a> {
-    /// Its certificate, with those between it and a root.
+    /// The listener's certificate, with all certificates between it and a root.
     pub certificate: &'a Path,
     /// The key of the certificate.
     pub key: &'a Path,
-    /// Clients must have a certificate of one of these.
+    /// The roots for client certificates. With them, every client must have a certificate of one of these roots.
     pub client_ca: Option<&'a Path>,
 }
 
@@ -59,7 +59,7 @@ impl Listener {
     /// Opens a port.
     ///
     /// # Errors
-    /// What is in the way: a file, or the address.
+    /// The obstacle: a file, or the address.
     pub async fn open(address: SocketAddr, files: Option<TlsFiles<'_>>) -> Result<Self, String> {
         let acceptor = match files {
             Some(TlsFiles { certificate, key, client_ca }) => {
@@ -131,7 +131,7 @@ where
     }
 }
 
-/// Answers the requests that come on a connection, until it ends or has to give way.
+/// Answers the requests of a connection until it ends or must give way.
 pub async fn converse<T, F, A, B>(stream: T, place: Arc<Place>, answer: F)
 where
     T: AsyncRead + AsyncWrite + Unpin,
@@ -160,7 +160,7 @@ where
             loop {
                 tokio::select! {
                     done = &mut served => break done,
-                    // Half a request is none.
+                    // A request that has arrived only in part does not count.
                     () = tokio::time::sleep(FAREWELL) => if place.is_idle() { return },
                 }
             }

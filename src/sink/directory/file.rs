@@ -12,22 +12,22 @@ use std::time::Instant;
 /// The end of the name of a file that is being written.
 pub const WRITING: &str = ".writing";
 
-/// See the module.
+/// A file that is being written, with the facts that are needed to finish it.
 #[derive(Debug)]
 pub struct Written {
     file: File,
-    /// Where it is written; without [`WRITING`] its final name.
+    /// The path of the file while it is written; without [`WRITING`] it is the final path.
     path: PathBuf,
     /// The epoch of its records.
     pub epoch: u64,
-    /// Bytes in it.
+    /// The number of bytes that were written to the file.
     pub length: u64,
-    /// When it was made.
+    /// The time when the file was made.
     pub since: Instant,
 }
 
 impl Written {
-    /// Makes a file; its final name is `name`, with a number if there is such a file already.
+    /// Makes a file. Its final name is `stem` and `ending`, with a number between them if that name is taken.
     pub fn create(settings: &Settings, stem: &str, ending: &str, epoch: u64) -> io::Result<Self> {
         let taken = |path: &Path| path.exists() || writing(path).exists();
         let candidates = (0_u32..).map(|number| match number {
@@ -40,17 +40,17 @@ impl Written {
         };
         let path = writing(&free);
         let file = OpenOptions::new().create_new(true).append(true).mode(settings.mode).open(&path)?;
-        // The umask takes rights away that `mode` gives; vfat and its like have none to give.
+        // The umask takes rights away that `mode` gives. An error does no harm: vfat, for example, has no rights.
         let _ = file.set_permissions(Permissions::from_mode(settings.mode));
         Ok(Self { file, path, epoch, length: 0, since: Instant::now() })
     }
 
-    /// Whether its path still leads to it and nobody else wrote to it.
+    /// Whether the path still leads to this file, and nobody else wrote to the file.
     pub fn is_in_place(&self) -> bool {
         is_at(&self.file, &self.path) && self.file.metadata().is_ok_and(|ours| ours.len() == self.length)
     }
 
-    /// Whether it is written at a path.
+    /// Whether the file is being written at this path.
     pub fn is_at(&self, path: &Path) -> bool {
         self.path == path
     }
@@ -58,7 +58,7 @@ impl Written {
     /// Adds a body. After an error the file ends as before.
     pub fn append(&mut self, body: &[u8]) -> io::Result<()> {
         if let Err(error) = self.file.write_all(body) {
-            // If it cannot be cut either, the length shows that it is not as it should be.
+            // If the file cannot be cut either, its length shows that it has more bytes than were added.
             let _ = self.file.set_len(self.length);
             return Err(error);
         }
@@ -66,25 +66,25 @@ impl Written {
         Ok(())
     }
 
-    /// Makes what was added durable; the folder's entry too if the file is new.
+    /// Makes the added bodies durable. The entry of a new file in the folder needs a sync of the folder as well.
     pub fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
     }
 
-    /// Gives it its final name.
+    /// Gives the file its final name; an empty file is removed.
     pub fn finish(self) -> io::Result<()> {
         if self.is_in_place() {
-            // What a full disk left empty is of no use to anybody.
+            // A file that a full disk left empty is of no use to anybody.
             return if self.length == 0 { std::fs::remove_file(&self.path) } else { finish(&self.path) };
         }
         if is_at(&self.file, &self.path) {
-            // Somebody else wrote to it, or what a full disk took of a batch could not be cut off: that batch is
-            // written again in the next file.
+            // Somebody else wrote to the file, or the part of a batch that a full disk took could not be cut off.
+            // That batch is written again in the next file.
             self.file.set_len(self.file.metadata()?.len().min(self.length))?;
             self.file.sync_all()?;
             return finish_left(&self.path);
         }
-        // Whoever took it has it.
+        // Somebody else took the file away: it is theirs.
         Ok(())
     }
 }
@@ -95,7 +95,7 @@ fn writing(path: &Path) -> PathBuf {
     name.into()
 }
 
-/// Takes the end off a name.
+/// Renames a file to its final name, without [`WRITING`].
 fn finish(path: &Path) -> io::Result<()> {
     let name = path.to_string_lossy();
     match name.strip_suffix(WRITING) {
@@ -104,7 +104,7 @@ fn finish(path: &Path) -> io::Result<()> {
     }
 }
 
-/// What a kill left: cut to whole lines, or whole gzip members, and finished; removed if nothing is left.
+/// Finishes a file that a killed process left: cuts it to whole lines or gzip members, removes it if none is left.
 pub fn finish_left(path: &Path) -> io::Result<()> {
     let mut file = OpenOptions::new().read(true).write(true).open(path)?;
     let is_packed = path.to_string_lossy().ends_with(&format!(".gz{WRITING}"));
@@ -119,7 +119,7 @@ pub fn finish_left(path: &Path) -> io::Result<()> {
     finish(path)
 }
 
-/// Where the last whole line ends.
+/// The offset of the end of the last whole line, in bytes.
 fn whole_lines(file: &mut File) -> io::Result<u64> {
     let mut reader = BufReader::new(file);
     let (mut at, mut whole) = (0, 0);
@@ -137,7 +137,7 @@ fn whole_lines(file: &mut File) -> io::Result<u64> {
     }
 }
 
-/// Where the last whole gzip member ends.
+/// The offset of the end of the last whole gzip member, in bytes.
 fn whole_members(file: &mut File) -> io::Result<u64> {
     let mut reader = BufReader::new(file);
     let mut whole = 0;
@@ -146,7 +146,7 @@ fn whole_members(file: &mut File) -> io::Result<u64> {
         let read = io::copy(&mut Read::by_ref(&mut member), &mut io::sink());
         match read {
             Ok(_) => whole = reader.stream_position()?,
-            // The disk says nothing of what is in the file.
+            // An error of the disk says nothing about the content of the file.
             Err(error) if error.raw_os_error().is_some() => return Err(error),
             Err(_) => break,
         }

@@ -15,35 +15,35 @@ use std::time::SystemTime;
 
 /// A file is finished at this many bytes.
 const FILE_BYTES: u64 = 16 << 20;
-/// A batch whose files were taken away while it was written is written again so often.
+/// A batch is written at most this many times when its files are taken away while it is written.
 const ATTEMPTS: usize = 3;
 /// The ends of names of finished files.
 const PLAIN: &str = ".ndjson";
 const PACKED: &str = ".ndjson.gz";
 
-/// See the module.
+/// The folder of a sink, with the files that are being written in it.
 #[derive(Debug)]
 pub struct Folder {
     settings: Settings,
-    /// By stream.
+    /// The file that is being written, for each stream.
     files: HashMap<String, Written>,
-    /// What an earlier process left was finished.
+    /// True when the files that an earlier process left are finished.
     is_tidy: bool,
     metrics: Arc<Metrics>,
 }
 
 impl Folder {
-    /// Touches nothing yet.
+    /// Makes the state of a folder; nothing on the disk is touched yet.
     pub fn new(settings: Settings, metrics: Arc<Metrics>) -> Self {
         Self { settings, files: HashMap::new(), is_tidy: false, metrics }
     }
 
-    /// Writes events and makes them durable, in files that are where their paths say.
+    /// Writes events and makes them durable, in files to which their paths still lead.
     pub fn write(&mut self, events: &[Event]) -> io::Result<()> {
         for _ in 0..ATTEMPTS {
             let streams = self.append_all(events)?;
             let synced = streams.iter().filter_map(|stream| self.files.get(stream)).try_for_each(Written::sync);
-            // What could not be synced must not be synced again: the next file takes its place.
+            // A file whose sync failed must not be synced again: the next file takes its place.
             if let Err(error) = synced.and_then(|()| File::open(&self.settings.path)?.sync_all()) {
                 for stream in &streams {
                     self.files.remove(stream);
@@ -74,7 +74,7 @@ impl Folder {
         let envelope = &event.envelope;
         if let Some(written) = self.files.get(stream) {
             if !written.is_in_place() {
-                // Moved, removed, or written to by another: it is theirs.
+                // Somebody else moved, removed or wrote to the file: it is theirs.
                 self.files.remove(stream);
             } else if written.epoch != envelope.epoch || written.length >= FILE_BYTES {
                 self.finish(stream);
@@ -101,13 +101,13 @@ impl Folder {
             (None, true) => Err(io::Error::other("a body that is not packed for a file that is")),
         };
         if appended.is_err() {
-            // The batch is written again in a file of its own; this one keeps whole lines.
+            // The batch is written again in a new file; this file keeps only whole lines.
             self.finish(stream);
         }
         appended
     }
 
-    /// Finishes files that are old enough.
+    /// Finishes the files that have reached the age `roll`.
     pub fn finish_old(&mut self) {
         let is_old = |written: &Written| written.since.elapsed() >= self.settings.roll;
         let old: Vec<String> =
@@ -135,17 +135,17 @@ impl Folder {
         }
     }
 
-    /// Makes the folder and what leads to it.
+    /// Makes the folder and the folders above it.
     fn make_folder(&self) -> io::Result<()> {
         let folder = &self.settings.path;
         if folder.is_dir() {
             return Ok(());
         }
         let first_there = folder.ancestors().find(|above| above.is_dir()).map(Path::to_path_buf);
-        // Who may read the files may look for them.
+        // Users who may read the files may also search the folder.
         let mode = self.settings.mode | (self.settings.mode & 0o444) >> 2;
         DirBuilder::new().recursive(true).mode(mode).create(folder)?;
-        // Each new folder is an entry in the one above it.
+        // Each new folder is an entry in the folder above it, which is synced too.
         let mut above = folder.parent();
         while let Some(path) = above {
             let at = if path.as_os_str().is_empty() { Path::new(".") } else { path };
@@ -158,7 +158,7 @@ impl Folder {
         Ok(())
     }
 
-    /// Finishes what an earlier process, or an error, left with `.writing`.
+    /// Finishes the files that an earlier process, or an error, left with `.writing`.
     fn finish_what_was_left(&mut self) -> io::Result<()> {
         if self.is_tidy {
             return Ok(());
@@ -177,7 +177,7 @@ impl Folder {
     fn keep_within_limit(&self) {
         let Some(keep) = self.settings.keep else { return };
         let Ok(paths) = files_in(&self.settings.path, is_file_name) else { return };
-        // By epoch first: the clock may have been set between two starts.
+        // Files are sorted by epoch before their times: the clock may have been set between two starts.
         let mut files: Vec<(String, SystemTime, PathBuf, u64)> = paths
             .into_iter()
             .filter_map(|path| {
@@ -189,7 +189,7 @@ impl Folder {
         files.sort();
         let written = self.files.values().map(|written| written.length).sum::<u64>();
         let mut total = written + files.iter().map(|(.., bytes)| bytes).sum::<u64>();
-        // The file that is made now grows up to its size.
+        // The file that was just made may grow to `FILE_BYTES`.
         let limit = keep.saturating_sub(FILE_BYTES);
         let (mut removed, mut freed) = (0, 0);
         for (.., path, bytes) in files {
@@ -217,7 +217,7 @@ impl Folder {
     }
 }
 
-/// A stream's name may have characters that a file's name may not.
+/// The name of a stream as part of a file's name; characters that a file's name may not have become `_`.
 fn file_name(stream: &str) -> String {
     stream.chars().map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' }).collect()
 }

@@ -1,11 +1,11 @@
 //! NDJSON files in a folder: air-gapped export, and the simplest example of a sink.
 //!
-//! Invariants: a batch is accepted only when its file and the folder are synced *and* the file is
-//! still the one that its path names (whoever collects files may move or remove them at any time).
-//! A file that is being written ends in `.writing`; its final name says that nothing will be added.
+//! Invariants: a batch is accepted only when its file and the folder are synced *and* the path still leads to this
+//! file. Programs that collect files may move or remove them at any time.
+//! The name of a file that is being written ends in `.writing`; a final name says that nothing will be added.
 //!
-//! A file is finished at 16 MiB, when it is `roll` old, with a new epoch, and at a stop. What a kill
-//! left unfinished is cut to whole lines and finished before anything new is written.
+//! A file is finished at 16 MiB, when it is `roll` old, with a new epoch, and at a stop. Files that a killed
+//! process left unfinished are cut to whole lines and finished before a new file is written.
 
 mod file;
 mod folder;
@@ -22,20 +22,20 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
-/// Files are looked at this often for their age.
+/// The time between two checks of the age of files.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// See the module.
+/// A sink that writes files in a folder.
 #[derive(Debug)]
 pub struct Directory {
     settings: Settings,
     folder: Arc<Mutex<Folder>>,
-    /// The task that finishes files by age; it ends when the sink is gone.
+    /// Set when the task that finishes files by age was started; the task ends when the sink is gone.
     ageing: OnceLock<()>,
 }
 
 impl Directory {
-    /// Touches nothing yet.
+    /// Makes the sink; nothing on the disk is touched yet.
     #[must_use]
     pub fn new(settings: Settings, metrics: Arc<Metrics>) -> Self {
         let folder = Arc::new(Mutex::new(Folder::new(settings.clone(), metrics)));
@@ -66,7 +66,7 @@ impl Sink for Directory {
 
     fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(async move {
-            // A thread that fails leaves files to be finished by the next start.
+            // If the thread fails, the next start finishes the files.
             let _ = on_thread(self.folder.clone(), Folder::finish_all).await;
         })
     }
@@ -81,7 +81,7 @@ async fn finish_the_old(folder: Weak<Mutex<Folder>>) {
     }
 }
 
-/// Files may lie on slow disks: work on them never holds up the network.
+/// Does work on files in a thread of its own: a slow disk must not delay the network.
 async fn on_thread<T: Send + 'static>(
     folder: Arc<Mutex<Folder>>,
     work: impl FnOnce(&mut Folder) -> T + Send + 'static,

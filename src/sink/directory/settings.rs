@@ -9,25 +9,25 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The smallest `keep`: the file that is written, and one that is finished.
+/// The smallest `keep`: one file that is being written, and one finished file.
 const LEAST_KEEP: Bytes = Bytes(32 << 20);
 const SECOND: Duration = Duration::from_secs(1);
 
 /// The row of this kind in the table of sinks.
 pub const KIND: Kind = Kind { name: "directory", doc: "Files of one JSON object a line, in a folder.", read };
 
-/// Files that records are written to.
+/// The settings of a sink that writes files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// The folder; made if missing.
     pub path: PathBuf,
     /// A file is finished at this age.
     pub roll: Duration,
-    /// Bytes of all files; the oldest finished ones are removed. `None`: nothing is removed.
+    /// The largest size of all files, in bytes; the oldest finished files are removed. `None`: nothing is removed.
     pub keep: Option<u64>,
-    /// Rights of files (`0o600`); the folder may also be searched by whoever may read.
+    /// The rights of files (`0o600`). Users who may read the files may also search the folder.
     pub mode: u32,
-    /// Files are gzip.
+    /// True when the files are compressed with gzip.
     pub packed: bool,
 }
 
@@ -41,7 +41,7 @@ impl SinkSettings for Settings {
     }
 }
 
-/// Where it sends, for people.
+/// Names the target, for people.
 impl fmt::Display for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "files in {}", self.path.display())
@@ -82,7 +82,7 @@ fn read(section: &mut Section<'_>) -> Option<(Arc<dyn SinkSettings>, Sending)> {
     Some((Arc::new(Settings { path: path?.into(), roll, keep, mode, packed }), sending))
 }
 
-/// Rights of files, as `chmod` takes them.
+/// The rights of files in octal, as `chmod` takes them; the owner must be able to read and write.
 fn of_octal(text: &str) -> Option<u32> {
     let read = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777 && mode & 0o600 == 0o600);
     read.filter(|_| !text.starts_with('+'))

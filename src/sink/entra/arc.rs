@@ -1,7 +1,7 @@
-//! The identity of a machine that is not Azure's own: Azure Arc's agent gives it to whoever may read a file.
+//! The identity of a machine outside Azure: Azure Arc's agent gives tokens to programs that can read its file.
 //!
-//! As "Authenticate against Azure resources with Azure Arc-enabled servers" has it: the first request is
-//! refused and names the file, the second shows what is in it.
+//! The steps are those of "Authenticate against Azure resources with Azure Arc-enabled servers". The agent refuses
+//! the first request and names the file. The second request shows the content of the file.
 
 use super::cause;
 use crate::section::Secret;
@@ -10,15 +10,15 @@ use reqwest::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use reqwest::{RequestBuilder, StatusCode};
 use std::path::{Path, PathBuf};
 
-/// Where the agent writes it; no other place is believed.
+/// The folder where the agent writes the file; a file in another folder is not trusted.
 const FOLDER: &str = "/var/opt/azcmagent/tokens";
-/// It is no larger, in bytes.
+/// The largest size of the file that is accepted, in bytes.
 const MOST: u64 = 4096;
 
-/// A request that shows what the agent asks for.
+/// Adds the proof that the agent asks for to a request.
 ///
 /// # Errors
-/// When the agent does not ask, or the file cannot be had.
+/// When the agent does not ask for a proof, or the file cannot be read.
 pub async fn proved(request: RequestBuilder, place: &str) -> Result<RequestBuilder, DeliverError> {
     let failed = |what: &str| DeliverError::transient(format_args!("{place}: {what}"));
     let first = request.try_clone().ok_or_else(|| failed("the request cannot be made twice"))?;
@@ -37,7 +37,7 @@ pub async fn proved(request: RequestBuilder, place: &str) -> Result<RequestBuild
     let proof = std::fs::read_to_string(&file).map(Secret::new).map_err(|error| {
         let message = format!("cannot read {}: {error}", file.display());
         match error.kind() {
-            // The agent writes a new one for each request.
+            // The agent writes a new file for each request.
             std::io::ErrorKind::NotFound => DeliverError::transient(message),
             _ => denied(format!("{message}; the user that Forebay runs as must be in the group himds")),
         }

@@ -1,7 +1,8 @@
-//! A certificate instead of a secret: a JWT that its key has signed.
+//! Authentication by a certificate instead of a secret, with a JWT that the certificate's key signs.
 //!
-//! As "Microsoft identity platform application authentication certificate credentials" has it: PS256, the
-//! certificate's SHA-256 in `x5t#S256`, for the token endpoint, good for a few minutes.
+//! The form is that of "Microsoft identity platform application authentication certificate credentials". The JWT is
+//! signed with PS256 and has the certificate's SHA-256 in `x5t#S256`. Its audience is the token endpoint, and it is
+//! valid for a few minutes.
 
 use crate::flow::hex::hex;
 use crate::platform::{random, tls};
@@ -11,13 +12,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
 use std::path::Path;
 
-/// Seconds that it is good for.
+/// The lifetime of the JWT, in seconds.
 const LIFE_S: u64 = 600;
 
-/// Says to `audience` that we are `client_id`.
+/// Makes a JWT that proves to `audience` that we are `client_id`.
 ///
 /// # Errors
-/// `Denied` when the files are not what they should be.
+/// `Denied` when the certificate or the key cannot be used.
 pub fn assertion(
     certificate: &Path,
     key: &Path,

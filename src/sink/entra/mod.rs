@@ -1,4 +1,4 @@
-//! Tokens from Microsoft Entra: a client's secret or certificate, a federated token, a managed identity, a program.
+//! Gets tokens from Microsoft Entra: by secret or certificate, federated token, managed identity, or a program.
 //!
 //! The requests are those of the OAuth 2.0 client credentials flow on the Microsoft identity platform,
 //! of the instance metadata service (api-version 2018-02-01), of App Service (2019-08-01) and of Azure Arc
@@ -26,16 +26,16 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 const ASSERTION: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
-/// What a person may look at where we are refused.
+/// The advice in an error message when Entra refuses an application.
 const OURS: &str = "check tenant, client id and secret (or certificate) of `credential`";
 const GIVEN: &str = "check that this machine has an identity, and `client_id` where it has several";
-/// For an answer, and for a program.
+/// The time limit for an answer, and for a program.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// Of a token that does not say it, in seconds.
+/// The assumed lifetime of a token that does not tell its end, in seconds.
 const LIFE_S: u64 = 3600;
-/// More of what a program prints is not read, in bytes.
+/// At most this much of a program's output is read, in bytes.
 const MOST_PRINTED: u64 = 64 << 10;
-/// More of an error's text is not shown.
+/// At most this many characters of an error's text are shown.
 const MOST_SHOWN: usize = 300;
 
 /// A token for a resource (an address without a path), and when it ends (seconds since the Unix epoch).
@@ -58,7 +58,7 @@ pub async fn token(entra: &Entra, ca: Option<&Path>, resource: &str) -> Result<(
             (apply(application, ca, resource, &asserted(&made))?, &application.authority, OURS)
         }
         Entra::WorkloadIdentity { application, token_file } => {
-            // Read each time: it is written anew before it ends.
+            // The file is read each time: a new token is written to it before the old token ends.
             let assertion = std::fs::read_to_string(token_file);
             let assertion = assertion.map_err(|error| {
                 DeliverError::transient(format_args!("cannot read {}: {error}", token_file.display()))
@@ -93,7 +93,7 @@ pub async fn token(entra: &Entra, ca: Option<&Path>, resource: &str) -> Result<(
     found(&ask(request, from, hint).await?, from)
 }
 
-/// The token in what `from` gave.
+/// The token in the answer of `from`, and its end.
 fn found(text: &str, from: &str) -> Result<(String, u64), DeliverError> {
     let (token, until) = read(text, clock::wall_s())
         .ok_or_else(|| DeliverError::transient(format_args!("{from}: what it gives has no token in it")))?;
@@ -108,7 +108,7 @@ fn client(ca: Option<&Path>, may_be_proxied: bool) -> Result<Client, DeliverErro
     builder.build().map_err(DeliverError::transient)
 }
 
-/// Where an application asks.
+/// The address where an application asks for tokens.
 fn address(Application { authority, tenant, .. }: &Application) -> String {
     format!("{}/{tenant}/oauth2/v2.0/token", authority.trim_end_matches('/'))
 }
@@ -127,7 +127,7 @@ fn apply(
 }
 
 async fn ask(request: RequestBuilder, place: &str, hint: &str) -> Result<String, DeliverError> {
-    // The library's errors name the address, and no secret: that is in the body or a header.
+    // The library's errors name the address, but no secret: secrets are in the body or in a header.
     let failed = |error: &dyn std::fmt::Display| DeliverError::transient(format_args!("{place}: {error}"));
     let answer = request.send().await.map_err(|error| {
         let cause = cause(&error);
@@ -143,7 +143,7 @@ async fn ask(request: RequestBuilder, place: &str, hint: &str) -> Result<String,
     let answered: String = answered.lines().next().unwrap_or_default().chars().take(MOST_SHOWN).collect();
     let passes = status.is_server_error()
         || [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT, StatusCode::GONE].contains(&status)
-        // The metadata service while it is being updated; an unknown tenant is a 400.
+        // The metadata service answers 404 while it is being updated; an unknown tenant is a 400.
         || status == StatusCode::NOT_FOUND;
     let hint = if passes { String::new() } else { format!("; {hint}") };
     let class = if passes { Class::Transient } else { Class::Denied };
@@ -153,13 +153,13 @@ async fn ask(request: RequestBuilder, place: &str, hint: &str) -> Result<String,
     })
 }
 
-/// What is behind an error of the library.
+/// The innermost cause of an error of the library.
 fn cause(error: &reqwest::Error) -> String {
     let all = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
     all.last().map_or_else(|| error.to_string(), ToString::to_string)
 }
 
-/// A proof that another has signed, or we have.
+/// The form fields with a signed proof, from another issuer or from us.
 fn asserted(assertion: &str) -> [(&'static str, &str); 2] {
     [("client_assertion_type", ASSERTION), ("client_assertion", assertion)]
 }
@@ -186,13 +186,13 @@ async fn run(words: &[String]) -> Result<String, DeliverError> {
         Err(_) => return Err(failed(&"no token in time")),
     };
     if !status.success() {
-        // What it wrote may have anything in it: it is not shown.
+        // The output of the program may contain anything, so it is not shown.
         return Err(failed(&format_args!("it ended with {status}")));
     }
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
-/// The token in an answer, and when it ends (seconds since the Unix epoch); none when there is none.
+/// The token in an answer, and its end (seconds since the Unix epoch); `None` when the answer has no token.
 #[must_use]
 pub fn read(text: &str, now_s: u64) -> Option<(String, u64)> {
     let json: Value = serde_json::from_str(text).unwrap_or_default();
@@ -203,14 +203,14 @@ pub fn read(text: &str, now_s: u64) -> Option<(String, u64)> {
     if token.is_empty() || token.contains(char::is_whitespace) {
         return None;
     }
-    // Numbers or text, as each of the givers likes.
+    // Some services write these numbers as numbers, others as text.
     let number = |name: &str| json[name].as_u64().or_else(|| json[name].as_str()?.parse().ok());
     let until = number("expires_in").map(|life| now_s.saturating_add(life)).or_else(|| number("expires_on"));
     let until = until.or_else(|| claim(token)).unwrap_or(now_s + LIFE_S);
     Some((token.to_string(), until))
 }
 
-/// What a JWT says of its end (RFC 7519, section 4.1.4).
+/// The end that a JWT gives in `exp` (RFC 7519, section 4.1.4), in seconds since the Unix epoch.
 fn claim(token: &str) -> Option<u64> {
     let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
     serde_json::from_slice::<Value>(&payload).ok()?["exp"].as_u64()

@@ -1,53 +1,53 @@
-//! `credential = { .. }`: how a token of Microsoft Entra is had.
+//! The settings of `credential = { .. }`: how Forebay gets tokens of Microsoft Entra.
 
 use crate::section::{At, Secret, Section};
 use std::path::PathBuf;
 
-/// Azure's public cloud.
+/// The login address of Azure's public cloud.
 const AUTHORITY: &str = "https://login.microsoftonline.com";
-/// The instance metadata service of Azure's machines.
+/// The address of the instance metadata service on Azure's machines.
 const IMDS: &str = "http://169.254.169.254";
 const ID: &str = "\"00000000-0000-0000-0000-000000000000\"";
 
-/// Where tokens come from.
+/// The way to get a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entra {
     /// An application with a secret.
     ClientSecret {
-        /// Where it asks.
+        /// The application, and the directory that it asks.
         application: Application,
-        /// Its secret.
+        /// The secret of the application.
         secret: Secret,
     },
     /// An application with a certificate.
     ClientCertificate {
-        /// Where it asks.
+        /// The application, and the directory that it asks.
         application: Application,
-        /// Its certificate, PEM.
+        /// The PEM file of the application's certificate.
         certificate: PathBuf,
-        /// Its RSA key, PEM.
+        /// The PEM file of the certificate's RSA key.
         key: PathBuf,
     },
-    /// An application that another issuer vouches for, by a token in a file that is written anew.
+    /// An application that proves itself by a token of another issuer; the token's file is written again and again.
     WorkloadIdentity {
-        /// Where it asks.
+        /// The application, and the directory that it asks.
         application: Application,
-        /// The other issuer's token.
+        /// The file with the other issuer's token.
         token_file: PathBuf,
     },
-    /// What Azure gives to its own machines.
+    /// A managed identity, which Azure gives to this machine or service.
     ManagedIdentity {
-        /// Which of several.
+        /// The client id that selects one of several identities.
         client_id: Option<String>,
-        /// Who gives it.
+        /// The service that gives the token.
         giver: Giver,
     },
-    /// What a program prints: a token, or JSON with `accessToken` or `access_token`.
+    /// The output of a program (with its arguments): a token, or JSON with `accessToken` or `access_token`.
     Command(Vec<String>),
 }
 
 impl Entra {
-    /// Files that count with the next token.
+    /// The files that the next token is made from.
     #[must_use]
     pub fn files(&self) -> Vec<PathBuf> {
         match self {
@@ -62,22 +62,22 @@ impl Entra {
 /// An application in a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Application {
-    /// `https://login.microsoftonline.com`, or that of another cloud.
+    /// The login address: `https://login.microsoftonline.com`, or the address of another cloud.
     pub authority: String,
-    /// The directory.
+    /// The id of the directory (tenant).
     pub tenant: String,
-    /// The application.
+    /// The id of the application (client).
     pub client_id: String,
 }
 
-/// Who gives a managed identity.
+/// The service that gives the tokens of a managed identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Giver {
     /// The instance metadata service, at this address.
     Imds(String),
-    /// App Service: its endpoint and the header that it wants.
+    /// App Service: its endpoint, and the value of the header that it requires.
     AppService(String, Secret),
-    /// Azure Arc: its agent on this machine.
+    /// Azure Arc: the address of its agent on this machine.
     Arc(String),
 }
 
@@ -91,7 +91,7 @@ enum EntraKind {
 }
 
 impl EntraKind {
-    /// The keys that it has.
+    /// The configuration keys of this kind of credential.
     fn keys(self) -> &'static [&'static str] {
         match self {
             Self::ClientSecret => &["tenant", "client_id", "secret", "authority"],
@@ -200,7 +200,7 @@ struct Given {
 
 impl Given {
     fn of_kind(self, kind: EntraKind, section: &mut Section<'_>) -> Option<Entra> {
-        // What Kubernetes and others set for a workload identity.
+        // The variables that Kubernetes and others set for a workload identity.
         let session = section.session();
         let inherited = |name: &str| session.variable(name).filter(|_| kind == EntraKind::WorkloadIdentity);
         let authority =
@@ -241,19 +241,19 @@ impl Given {
 }
 
 impl Giver {
-    /// Who gives an identity to this machine, as its environment says.
+    /// The service that gives tokens to this machine, according to the environment variables.
     fn of(section: &Section<'_>) -> Self {
         let endpoint = section.variable("IDENTITY_ENDPOINT");
         match (endpoint, section.variable("IDENTITY_HEADER")) {
             (Some(place), Some(header)) => Self::AppService(place, Secret::new(header)),
-            // Azure Arc's agent sets this for services.
+            // Azure Arc's agent sets this variable for services.
             (Some(place), None) if section.variable("IMDS_ENDPOINT").is_some() => Self::Arc(place),
             _ => Self::Imds(section.variable("AZURE_POD_IDENTITY_AUTHORITY_HOST").unwrap_or_else(|| IMDS.into())),
         }
     }
 }
 
-/// Over TLS, or to this machine itself.
+/// Whether an address uses TLS, or leads to this machine itself.
 fn is_address(text: &str) -> bool {
     let local = ["http://127.0.0.1:", "http://localhost:"];
     text.starts_with("https://") || local.iter().any(|place| text.starts_with(place))

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 const NODE: &str = "forebay-cbs";
-/// No answer in this time means that the connection is of no use.
+/// The time limit for an answer; after it the connection is of no use.
 const PATIENCE: Duration = Duration::from_secs(20);
 const CREDIT: u32 = 20;
 
@@ -25,10 +25,10 @@ pub struct Cbs {
 }
 
 impl Cbs {
-    /// Attaches the pair.
+    /// Attaches the pair of links.
     ///
     /// # Errors
-    /// When the service does not have it.
+    /// When the service does not attach one of the links.
     pub async fn attach(session: &mut SessionHandle<()>) -> Result<Self, DeliverError> {
         let failed = |what: String| DeliverError::transient(format_args!("the $cbs link was not attached: {what}"));
         let requests = Sender::builder().name("forebay-cbs-request").source(NODE).target("$cbs").attach(session);
@@ -43,7 +43,7 @@ impl Cbs {
         Ok(Self { requests, replies, next: 1 })
     }
 
-    /// Puts a token for the event hub; says when to do it again.
+    /// Sends a token for the event hub, and returns the time of its renewal.
     ///
     /// # Errors
     /// `Denied` when the service refuses the token.
@@ -84,10 +84,10 @@ impl Cbs {
         }
     }
 
-    /// Something to send, so that neither the service nor a router takes us for gone.
+    /// Sends the credit of the link again, so that neither the service nor a router takes the connection for dead.
     ///
     /// # Errors
-    /// When the link has ended.
+    /// When the link has ended, or the connection takes nothing.
     pub async fn keep_alive(&mut self) -> Result<(), DeliverError> {
         let sent = timeout(PATIENCE, self.replies.set_credit(CREDIT)).await;
         match sent {

@@ -1,7 +1,7 @@
 //! One AMQP connection: TCP, TLS, SASL, session, token, links.
 //!
-//! The library waits for ever where a peer falls silent, and spins where a close goes
-//! unanswered: every step has a time limit, and `kill` shuts the socket down underneath it.
+//! The AMQP library waits for ever when a peer falls silent, and loops without a pause when a close is not
+//! answered. So every step has a time limit, and `kill` shuts the socket down under the library.
 
 use super::Settings as EventHubs;
 use super::cbs::Cbs;
@@ -26,13 +26,13 @@ use std::time::Duration;
 use tokio::sync::{Mutex, watch};
 use tokio::time::timeout;
 
-/// For TCP and TLS together, and for each step after them.
+/// The time limit for TLS, AMQP's open and the session together, and for each step after them.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// For the outcome of a batch.
+/// The time limit for the outcome of a batch.
 const OUTCOME: Duration = Duration::from_secs(60);
-/// For closing in order.
+/// The time limit for each step of closing in order.
 const CLOSING: Duration = Duration::from_secs(2);
-/// Azure drops a connection that is silent for 240 s.
+/// The time between two keep-alives: Azure drops a connection that is silent for 240 s.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 const IDLE_TIME_OUT_MS: u32 = 120_000;
 const FRAME_BYTES: u32 = 64 << 10;
@@ -48,7 +48,7 @@ pub struct Connection {
     closing: watch::Sender<bool>,
 }
 
-/// A sending link of one lane.
+/// The sending link of one channel.
 #[derive(Debug)]
 pub struct Link {
     connection: u64,
@@ -56,7 +56,7 @@ pub struct Link {
 }
 
 impl Connection {
-    /// Opens one.
+    /// Opens a connection and sends its first token.
     ///
     /// # Errors
     /// `Denied` when the credentials are wrong, else `Transient`.
@@ -105,17 +105,17 @@ impl Connection {
         Ok(Self { id, session: Mutex::new(session), socket, closed, closing })
     }
 
-    /// Whether it can be used, as far as is known.
+    /// Whether the connection can be used, as far as is known.
     pub fn is_alive(&self) -> bool {
         self.closed.borrow().is_none()
     }
 
-    /// Ends it at once.
+    /// Ends the connection at once.
     pub fn kill(&self) {
         self.socket.cut();
     }
 
-    /// Ends it in order.
+    /// Closes the session and the connection in order.
     pub async fn close(&self) {
         let _ = timeout(CLOSING, self.session.lock().await.end()).await;
         self.closing.send_replace(true);
@@ -123,10 +123,10 @@ impl Connection {
         self.kill();
     }
 
-    /// A link for one lane.
+    /// Attaches a sending link for one channel.
     ///
     /// # Errors
-    /// As the service says.
+    /// The error of the service, or no answer in time.
     pub async fn attach(&self, settings: &EventHubs) -> Result<Link, DeliverError> {
         let entity = settings.path();
         let name = format!("forebay-{}-{:08x}", settings.device, random::u32());
@@ -147,7 +147,7 @@ impl Connection {
             }
             Ok(Err(error)) => {
                 let error = error::from_attach(&error);
-                // A refused link leaves the session in a state that is not worth finding out.
+                // After a refused link the state of the session is not known: a new connection is simpler.
                 self.kill();
                 Err(error)
             }
@@ -160,17 +160,17 @@ impl Connection {
 }
 
 impl Link {
-    /// Whether it was made on this connection.
+    /// Whether the link was attached on this connection, and the connection is alive.
     pub fn belongs_to(&self, connection: &Connection) -> bool {
         self.connection == connection.id && connection.is_alive()
     }
 
-    /// What the service takes in one message.
+    /// The largest message that the service accepts, in bytes; `None` when it is not known.
     pub fn max_message_size(&self) -> Option<usize> {
         self.sender.max_message_size().and_then(|size| usize::try_from(size).ok())
     }
 
-    /// Sends a batch and waits for its outcome; its memory is given back as soon as it is on its way.
+    /// Sends a batch and waits for its outcome. The memory of the batch is given back as soon as it is on its way.
     ///
     /// # Errors
     /// For every outcome but `accepted`.
@@ -196,7 +196,7 @@ impl Link {
                 || DeliverError::transient("the hub rejects the batch and does not say why"),
                 error::from_service,
             ))),
-            // Not durably accepted, whatever some clients make of it.
+            // Only `accepted` is a durable acknowledgement, although some clients count other outcomes as success.
             other => Err(failed(DeliverError::transient(format_args!("the hub answers {other:?}")))),
         }
     }
@@ -231,7 +231,7 @@ async fn authorise(
     Ok((cbs, renewal))
 }
 
-/// Renews the token in time and keeps the connection from falling silent.
+/// Renews the token in time, and sends keep-alives so that the connection is never silent.
 async fn keep(
     mut cbs: Cbs,
     mut renewal: Option<Renewal>,
@@ -249,7 +249,7 @@ async fn keep(
         if renewal.is_some_and(|renewal| renewal.is_due(now)) {
             match cbs.put_token(&settings).await {
                 Ok(next) => renewal = next,
-                // The old one is good yet: whoever gives new ones may be back in a minute.
+                // The old token is still good, and the service that gives new tokens may be back in a minute.
                 Err(error) if renewal.as_mut().is_some_and(|renewal| renewal.put_off(now)) => {
                     tracing::warn!(event = event::SINK_NOTE, %error, "the token was not renewed; trying again");
                 }
@@ -260,7 +260,7 @@ async fn keep(
             done = cbs.keep_alive().await;
         }
         if done.is_err() {
-            // The next delivery connects again and says what is wrong.
+            // The next delivery connects again and reports the error.
             socket.cut();
             return;
         }

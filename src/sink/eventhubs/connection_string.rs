@@ -7,16 +7,16 @@
 use crate::section::{Host, Place, Secret};
 use crate::sink::entra::Entra;
 
-/// Where the hub is.
+/// The address of the hub.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
-    /// Its name or address.
+    /// The name or IP address of the host.
     pub host: String,
-    /// 5671 in Azure; 5672 with the emulator unless the endpoint names another.
+    /// The AMQP port: 5671 in Azure; 5672 with the emulator unless the endpoint names another port.
     pub port: u16,
-    /// False only with the emulator.
+    /// Whether TLS is used; false only with the emulator.
     pub tls: bool,
-    /// The port as the endpoint has it: it is part of the address that tokens are made for.
+    /// The port that the endpoint names. Without TLS it is part of the address that tokens are made for.
     pub named_port: Option<u16>,
 }
 
@@ -31,56 +31,56 @@ impl Endpoint {
     }
 }
 
-/// How to prove who we are.
+/// The credential that proves who we are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Credential {
     /// A policy's name and key: tokens are made from them.
     Key {
-        /// The policy.
+        /// The name of the policy.
         name: String,
-        /// Its key, as it is (not decoded).
+        /// The key of the policy, as text (not decoded).
         key: Secret,
     },
     /// A token that was made elsewhere.
     Signature(Secret),
-    /// Microsoft Entra.
+    /// An identity of Microsoft Entra.
     Entra(Entra),
 }
 
 /// A connection string in parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectionString {
-    /// Where.
+    /// The address of the hub.
     pub endpoint: Endpoint,
-    /// As whom.
+    /// The credential for sending.
     pub credential: Credential,
-    /// The event hub, if it says so.
+    /// The event hub, if the connection string names one.
     pub entity: Option<String>,
-    /// What it was taken out of.
+    /// The secret that the connection string came from, if there is one.
     pub whole: Option<Secret>,
 }
 
-/// What is wrong with a connection string; never shows a secret.
+/// The error in a connection string; the message never shows a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectionError {
     /// A part that is no `Name=value`.
     #[error("part {0} of the connection string is not `Name=value`")]
     Part(usize),
-    /// Something that must be there is not.
+    /// A part that must be there is missing.
     #[error("the connection string has no `{0}`")]
     Missing(&'static str),
-    /// That of an IoT hub's devices or services.
+    /// The connection string is for the devices or services of an IoT hub.
     #[error(
         "this connection string is for an IoT Hub; take the one of its Event Hub-compatible endpoint, or of an Event Hubs namespace"
     )]
     IotHub,
-    /// Not an `sb://` address.
+    /// The endpoint is not an address such as `sb://NAMESPACE/`.
     #[error("`Endpoint={0}` is not an address like sb://NAMESPACE.servicebus.windows.net/")]
     Endpoint(String),
 }
 
 impl ConnectionString {
-    /// A namespace, and who we are there.
+    /// Makes the parts from the host of a namespace and an Entra identity, without a connection string.
     #[must_use]
     pub fn of(host: &str, entra: Entra) -> Self {
         let endpoint = Endpoint { host: host.into(), port: 5671, tls: true, named_port: None };
@@ -90,7 +90,7 @@ impl ConnectionString {
     /// Takes a connection string apart.
     ///
     /// # Errors
-    /// When it is not one.
+    /// When the text is not a connection string of Event Hubs.
     pub fn parse(text: &str) -> Result<Self, ConnectionError> {
         let mut parts = Vec::new();
         // Files of variables keep the quotes that a shell would take away.
@@ -124,8 +124,8 @@ impl ConnectionString {
         })
     }
 
-    /// As whom, as the file says now that the connection string came from: a key that was rotated counts
-    /// at once. Where the hub is does not change while we run.
+    /// The credential that the file of the connection string has now: a key that was rotated is used at once. The
+    /// address of the hub does not change while we run.
     #[must_use]
     pub fn credential_now(&self) -> Credential {
         let whole = self.whole.as_ref().map(Secret::now);

@@ -1,4 +1,4 @@
-//! What AMQP says, as a class (`docs/reference/event-hubs.md`, "Errors").
+//! Translates errors of AMQP into classes of failures (`docs/reference/event-hubs.md`, "Errors").
 
 use crate::sink::{Class, DeliverError};
 use fe2o3_amqp::connection::ConnectionStopReason;
@@ -7,23 +7,23 @@ use fe2o3_amqp_types::definitions::{Error as AmqpError, ErrorCondition};
 use fe2o3_amqp_types::primitives::Symbol;
 use std::time::Duration;
 
-/// What the service asks for after server-busy (pyamqp waits the same).
+/// The pause after the service's error server-busy (pyamqp waits the same).
 pub const BUSY: Duration = Duration::from_secs(4);
-/// What pyamqp waits after a timeout of the service (`docs/reference/event-hubs.md`, "Throttling").
+/// The pause after a timeout of the service; pyamqp waits the same (`docs/reference/event-hubs.md`, "Throttling").
 const TIMEOUT: Duration = Duration::from_secs(2);
-/// A quota is not free again at once.
+/// The pause after a quota was used up: a quota is not free again at once.
 pub const QUOTA: Duration = Duration::from_secs(10);
-/// What to do about an event hub that is not there.
+/// The advice in an error message when the event hub does not exist.
 pub const NOT_FOUND: &str = "; check the event hub's name (EntityPath or `event_hub`)";
 
 /// A failed send.
 #[derive(Debug)]
 pub struct Failed {
-    /// For the courier.
+    /// The error for the courier.
     pub error: DeliverError,
-    /// The link is of no more use.
+    /// True when the link cannot be used any more.
     pub link_is_lost: bool,
-    /// Nor is the connection.
+    /// True when the connection cannot be used any more.
     pub connection_is_lost: bool,
 }
 
@@ -38,7 +38,7 @@ fn name(condition: &ErrorCondition) -> String {
     }
 }
 
-/// An error that the service sent.
+/// The failure that an error of the service means.
 pub fn from_service(error: &AmqpError) -> DeliverError {
     let condition = name(&error.condition);
     let class = class(&condition);
@@ -115,7 +115,7 @@ fn of_detach(error: &DetachError) -> Option<&AmqpError> {
     }
 }
 
-/// The link ended while we waited.
+/// The failure when the link ended before the outcome of a batch came.
 pub fn from_detach(error: &DetachError) -> Failed {
     let answered = of_detach(error).map(from_service);
     let lost = matches!(error, DetachError::SessionStopped(_));
@@ -126,7 +126,7 @@ pub fn from_detach(error: &DetachError) -> Failed {
     }
 }
 
-/// The send itself failed.
+/// The failure when sending itself failed.
 pub fn from_send(error: &SendError) -> Failed {
     let answered = match error {
         SendError::LinkStateError(state) => of_link(state),
@@ -146,12 +146,12 @@ pub fn from_send(error: &SendError) -> Failed {
     }
 }
 
-/// The link was refused.
+/// The failure when the service refused the link.
 pub fn from_attach(error: &SenderAttachError) -> DeliverError {
     match error {
         SenderAttachError::RemoteClosedWithError(error) => {
             let error = from_service(error);
-            // What the service does not like about a link is no batch's fault: none is set aside for it.
+            // A refused link is not the fault of a batch: no batch is set aside for it.
             let class =
                 if matches!(error.class, Class::Refused | Class::TooLarge) { Class::Denied } else { error.class };
             DeliverError { class, ..error }

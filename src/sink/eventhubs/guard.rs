@@ -1,9 +1,9 @@
-//! Looks at what a peer sends before the AMQP library does: that reserves memory for as many bytes as a
-//! value says it has, and goes one call deeper for each level of nesting, so that one frame of a
+//! Checks the bytes of a peer before the AMQP library reads them. The library reserves memory for as many bytes as
+//! a value claims to have, and goes one call deeper for each level of nesting. So one frame of a
 //! hostile peer would end the process.
 //!
-//! Invariant: a frame is handed on only when all of it is here, it is no longer than we said we take,
-//! and every length and count in it fits into it (OASIS AMQP 1.0, part 1, section 1.6, and part 2,
+//! Invariant: a frame is handed on only when it is complete, no longer than the limit that we announced, and sound.
+//! In a sound frame every length and count fits into the frame (OASIS AMQP 1.0, part 1, section 1.6, and part 2,
 //! section 2.3).
 
 use bytes::{Buf, BytesMut};
@@ -12,11 +12,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Frames and protocol headers begin with so many bytes.
+/// The length of a protocol header, and of the fixed beginning of each frame, in bytes.
 const HEAD: usize = 8;
-/// Read at a time, in bytes.
+/// At most this many bytes are read at a time.
 const STEP: usize = 8 << 10;
-/// Values in values: deeper than this is none of the service's.
+/// The deepest nesting of values that is accepted; the service never nests deeper.
 const DEEPEST: u32 = 32;
 
 /// A stream whose peer is not trusted.
@@ -26,7 +26,7 @@ pub struct Guard<S> {
     /// The longest frame, in bytes.
     limit: usize,
     received: BytesMut,
-    /// So many of the received bytes are whole frames that are sound.
+    /// The number of received bytes that were checked: whole frames that are sound.
     sound: usize,
 }
 
@@ -37,7 +37,7 @@ impl<S> Guard<S> {
         Self { stream, limit, received: BytesMut::new(), sound: 0 }
     }
 
-    /// Looks at what has come.
+    /// Checks the whole frames among the received bytes.
     fn look(&mut self) -> io::Result<()> {
         while let Some(head) = self.received[self.sound..].first_chunk::<HEAD>() {
             let length = if head.starts_with(b"AMQP") {
@@ -63,7 +63,7 @@ fn unsound() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "what the peer sends is no AMQP, or damaged")
 }
 
-/// Whether all lengths of a frame, header included, fit into it.
+/// Whether all lengths in a frame, its header included, fit into the frame.
 fn is_sound_frame(frame: &[u8]) -> bool {
     // The offset of the body is counted in words of four bytes.
     let body = frame.get(4).and_then(|words| frame.get(usize::from(*words) * 4..));
@@ -82,13 +82,13 @@ pub fn is_sound(mut bytes: &[u8]) -> bool {
     true
 }
 
-/// What follows a value.
+/// The bytes after a value; `None` when the value is not sound.
 fn value(bytes: &[u8], deeper: u32) -> Option<&[u8]> {
     let (code, rest) = constructor(bytes, deeper)?;
     content(code, rest, deeper)
 }
 
-/// A type's code, after its descriptors.
+/// The code of a type, after its descriptors, and the bytes after the code.
 fn constructor(bytes: &[u8], deeper: u32) -> Option<(u8, &[u8])> {
     match bytes.split_first()? {
         (0, rest) => constructor(value(rest, deeper.checked_sub(1)?)?, deeper.checked_sub(1)?),
@@ -96,7 +96,7 @@ fn constructor(bytes: &[u8], deeper: u32) -> Option<(u8, &[u8])> {
     }
 }
 
-/// What follows the content of a value.
+/// The bytes after the content of a value; `None` when the content is not sound.
 fn content(code: u8, bytes: &[u8], deeper: u32) -> Option<&[u8]> {
     match code >> 4 {
         0x4 => Some(bytes),
@@ -141,7 +141,7 @@ fn is_array(bytes: &[u8], wide: bool, deeper: u32) -> bool {
             return Some(rest);
         }
         let (code, rest) = constructor(rest, deeper)?;
-        // Elements without bytes could be any number.
+        // Elements without bytes take no room in the frame, so their number needs a limit of its own.
         if code >> 4 == 0x4 && count > bytes.len() {
             return None;
         }

@@ -1,12 +1,12 @@
 //! Azure Event Hubs over HTTPS: one event a request (`docs/reference/event-hubs.md`, "HTTPS").
 //!
-//! Invariants: `Accepted` is said only when each event of a batch was answered 201, as
-//! Event Hubs does (<https://learn.microsoft.com/rest/api/eventhub/send-event>); every wait has an end;
-//! each channel has a connection of its own, kept open, and one request under way. A batch of which a part was
-//! accepted is sent again as a whole: consumers drop what repeats (`docs/design/envelope.md`).
+//! Invariants: `Accepted` is returned only when the hub has answered 201 for each event of a batch, as Event Hubs
+//! does (<https://learn.microsoft.com/rest/api/eventhub/send-event>). Every wait has a time limit. Each channel has
+//! a connection of its own, kept open, and one request in flight. A batch that was accepted only in part is sent
+//! again as a whole: consumers drop records that repeat (`docs/design/envelope.md`).
 //!
-//! The body of a request is the body of the event as it is, the properties are headers. The documented JSON
-//! batch takes text only, so that each event of packed readings has a request; bodies are larger for it.
+//! The body of a request is the unchanged body of the event; the properties are headers. The documented JSON
+//! batch takes text only, so each event of compressed readings is a request of its own; bodies are larger for it.
 
 use super::Settings;
 use super::Target;
@@ -36,36 +36,36 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
-/// All tiers but Basic take so much in a request; what Basic refuses is cut.
+/// The largest request, in bytes: all tiers but Basic accept it, and batches that Basic refuses are cut.
 const REQUEST_BYTES: usize = 1 << 20;
 /// Headers of an event take fewer bytes than this, the token apart.
 const HEADERS_BYTES: usize = 2048;
-/// Requests cost a round trip each: bodies are larger than over AMQP.
+/// The size of a body before compression, in bytes. It is larger than over AMQP: each request costs a round trip.
 const BODY_RAW: usize = 2 << 20;
-/// For TCP, a proxy and TLS together, and for an answer; the service itself gives up after 60 s.
+/// The time limit for TCP, a proxy and TLS together, and for an answer; the service itself gives up after 60 s.
 const PATIENCE: Duration = Duration::from_secs(70);
-/// Azure drops what is silent for 240 s.
+/// A connection that was silent for this long is not used again: Azure drops silent connections after 240 s.
 const IDLE: Duration = Duration::from_secs(180);
-/// More of an answer is not read.
+/// The longest answer that is read, in bytes.
 const MOST_ANSWER: usize = 16 << 10;
-/// More of an answer is not shown.
+/// At most this many characters of an answer are shown.
 const MOST_SHOWN: usize = 300;
 
 type Sender = SendRequest<Full<Bytes>>;
 
-/// See the module.
+/// The sink that sends to Event Hubs over HTTPS.
 #[derive(Debug)]
 pub struct Https {
     settings: Settings,
     made: Connections,
     metrics: Arc<Metrics>,
     token: Mutex<Option<(Token, Option<Renewal>)>>,
-    /// Something was accepted: what is refused now is refused for its own sake.
+    /// True once the hub has accepted an event: a later refusal is about the refused event itself.
     proved: AtomicBool,
     clients: Slots<Arc<str>, Open>,
 }
 
-/// A connection.
+/// An open connection.
 #[derive(Debug)]
 struct Open {
     sender: Sender,
@@ -73,7 +73,7 @@ struct Open {
 }
 
 impl Https {
-    /// Connects with the first delivery.
+    /// Makes the sink; it connects with the first delivery.
     #[must_use]
     pub fn new(settings: Settings, metrics: Arc<Metrics>) -> Self {
         let (token, clients) = (Mutex::default(), Slots::default());
@@ -84,7 +84,8 @@ impl Https {
         let slot = self.clients.of(batch.channel.clone()).await;
         let mut slot = slot.lock().await;
         for event in &batch.events {
-            // What fails or is given up leaves no connection behind whose answers would be mistaken.
+            // A request that fails or is given up drops its connection. Else its late answer could be taken for the
+            // answer to a later request.
             let mut open = match slot.take().filter(|open| !open.sender.is_closed() && open.used.elapsed() < IDLE) {
                 Some(open) => open,
                 None => self.connect().await?,
@@ -114,7 +115,7 @@ impl Https {
         });
         let (sender, connection) =
             opened.await.map_err(|_| DeliverError::transient(format_args!("{host}: no connection in time")))??;
-        // It ends with its sender, or with the peer; the next request says what is wrong.
+        // The task ends with its sender, or when the peer closes; the next request reports the error.
         tokio::spawn(connection);
         self.metrics.add(Metric::SinkConnects, 1);
         self.made.made(&format!("{}/{}", Host(host), self.settings.entity));
@@ -125,19 +126,19 @@ impl Https {
         let endpoint = &self.settings.connection.endpoint;
         let path = match &self.settings.target {
             Target::Hub => self.settings.entity.clone(),
-            // As the reference writes them (`docs/reference/event-hubs.md`, "URLs").
+            // The paths are written as in the reference (`docs/reference/event-hubs.md`, "URLs").
             Target::Partition(partition) => format!("{}/partitions/{partition}", self.settings.entity),
             Target::Publisher(publisher) => format!("{}/publishers/{publisher}", self.settings.entity),
         };
         let mut request = Request::post(format!("/{path}/messages?timeout=60&api-version=2014-01"))
-            // As tokens name it: with a port only where that is part of the address.
+            // The host as tokens name it: with a port only where the port is part of the address.
             .header(HOST, endpoint.address("https", "").trim_start_matches("https://").trim_end_matches('/'))
             .header(AUTHORIZATION, self.authorization().await?)
             .header(CONTENT_TYPE, event.envelope.content_type);
         if let Some(key) = key.filter(|_| self.settings.target == Target::Hub) {
             request = request.header("BrokerProperties", serde_json::json!({ "PartitionKey": key }).to_string());
         }
-        // A header of HTTP's own would say that the request is packed; nobody says what the service makes of it.
+        // HTTP's own header would say that the request is compressed; how the service takes that is not documented.
         if let Some(encoding) = event.envelope.content_encoding {
             request = request.header("content_encoding", encoding);
         }
@@ -158,7 +159,7 @@ impl Https {
                     let renewal = token.renewal();
                     *slot = Some((token, renewal));
                 }
-                // The old one is good yet: whoever gives new ones may be back in a minute.
+                // The old token is still good, and the service that gives new tokens may be back in a minute.
                 Err(error) if slot.as_mut().is_some_and(|(_, r)| r.as_mut().is_some_and(|r| r.put_off(now))) => {
                     tracing::warn!(event = event::SINK_NOTE, %error, "the token was not renewed; trying again");
                 }
@@ -168,10 +169,10 @@ impl Https {
         slot.as_ref().map(|(token, _)| token.authorization()).ok_or_else(|| DeliverError::transient("no token"))
     }
 
-    /// What an answer means (`docs/reference/event-hubs.md`, "Status codes").
+    /// The failure that an answer other than 201 means (`docs/reference/event-hubs.md`, "Status codes").
     async fn refused(&self, status: StatusCode, wait: Option<Duration>, answered: &str) -> DeliverError {
         if status == StatusCode::UNAUTHORIZED {
-            // The next request comes with a new one.
+            // The next request comes with a new token.
             if let Some((token, _)) = self.token.lock().await.take() {
                 return token.refused(401, answered);
             }
@@ -195,14 +196,14 @@ fn class(status: StatusCode, wait: Option<Duration>, answered: &str, proved: boo
         403 if answered.contains("size") => Class::TooLarge,
         403 if answered.contains("quota") => Class::Busy(wait.unwrap_or(QUOTA)),
         429 | 503 => Class::Busy(wait.unwrap_or(BUSY)),
-        // As long as nothing was ever accepted it is rather the way that is wrong than the event.
+        // As long as the hub has accepted nothing, the address is probably wrong, not the event.
         400 if proved => Class::Refused,
         400 | 401 | 403 | 404 | 410 => Class::Denied,
         _ => Class::Transient,
     }
 }
 
-/// The status, what the service asks to wait, and what it says.
+/// Sends a request. Returns the status, the wait that the service asks for, and the text of its answer.
 async fn exchange(
     sender: &mut Sender,
     request: Request<Full<Bytes>>,
@@ -215,7 +216,7 @@ async fn exchange(
     let body = Limited::new(body, MOST_ANSWER).collect().await;
     let body = body.map_err(|error| failed(&error))?.to_bytes();
     let text = String::from_utf8_lossy(&body);
-    // XML with a code and a detail.
+    // The answer is XML with a code and a detail.
     let answered =
         text.split_once("<Detail>").map_or(&*text, |(_, rest)| rest.split("</Detail>").next().unwrap_or(rest));
     let answered = answered.chars().filter(|c| !c.is_control()).take(MOST_SHOWN).collect();

@@ -10,24 +10,24 @@ use fe2o3_amqp_types::messaging::{
 };
 use fe2o3_amqp_types::primitives::{SimpleValue, Symbol};
 
-/// A batch of messages.
+/// The message format of a batch of messages.
 const BATCH_FORMAT: u32 = 0x8001_3700;
 /// An event's properties take fewer bytes than this; device and stream names are limited by `check`.
 pub const PROPERTIES_BYTES: usize = 1024;
 
-/// A batch, ready to be sent and sent again.
+/// An encoded batch, ready to be sent.
 #[derive(Debug)]
 pub struct Encoded {
-    /// For the link.
+    /// The message for the link.
     pub sendable: Sendable<DataBatch<Data>>,
-    /// Bytes of the encoded events.
+    /// The size of the encoded events, in bytes.
     pub bytes: usize,
 }
 
 /// Encodes a batch; with a key, all of it goes to the key's partition.
 ///
 /// # Errors
-/// None is known: encoding into memory.
+/// No error is known: the batch is encoded into memory.
 pub fn batch(batch: &Batch, key: Option<&str>) -> Result<Encoded, DeliverError> {
     let events: Result<Vec<Vec<u8>>, _> = batch.events.iter().map(event).collect();
     let events = events.map_err(DeliverError::transient)?;

@@ -1,8 +1,8 @@
-//! Azure Event Hubs over AMQP 1.0; over HTTPS: `https`.
+//! The sink that sends to Azure Event Hubs over AMQP 1.0. The module `https` sends over HTTPS.
 //!
-//! Invariants: `Accepted` is said only for the outcome `accepted`; every wait has an end; one
-//! connection serves all lanes, each with a link of its own. A delivery whose outcome is unknown
-//! is sent again: consumers drop what repeats (`docs/design/envelope.md`).
+//! Invariants: `Accepted` is returned only for the outcome `accepted`, and every wait has a time limit. One
+//! connection serves all channels, and each channel has a link of its own. A delivery whose outcome is unknown
+//! is sent again: consumers drop records that repeat (`docs/design/envelope.md`).
 
 mod cbs;
 mod connection;
@@ -37,27 +37,27 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use tokio::sync::Mutex;
 
-/// Assumed until the first link says better; every tier but Basic takes 1 MiB, and what Basic
-/// refuses is cut.
+/// The largest batch, in bytes, until the first link tells its limit. Every tier but Basic accepts 1 MiB; batches
+/// that Basic refuses are cut.
 const BATCH_BYTES: usize = 1 << 20;
 /// Bytes of the batch envelope around the events.
 const ENVELOPE_BYTES: usize = 512;
 
-/// See the module.
+/// The sink that sends to Event Hubs over AMQP.
 #[derive(Debug)]
 pub struct EventHubs {
     settings: Settings,
     made: Connections,
     metrics: Arc<Metrics>,
     batch_bytes: AtomicUsize,
-    /// Something was accepted.
+    /// True once the hub has accepted a batch.
     proved: AtomicBool,
     connection: Mutex<Option<Arc<Connection>>>,
     links: Slots<Arc<str>, Link>,
 }
 
 impl EventHubs {
-    /// Connects with the first delivery.
+    /// Makes the sink; it connects with the first delivery.
     #[must_use]
     pub fn new(settings: Settings, metrics: Arc<Metrics>) -> Self {
         Self {
@@ -93,8 +93,8 @@ impl EventHubs {
                 Ok(Accepted::by_target())
             }
             Err(mut failed) => {
-                // As long as nothing was ever accepted it is rather the link that is wrong than the batch:
-                // none is set aside for it.
+                // As long as the hub has accepted nothing, the link is probably wrong, not the batch:
+                // no batch is set aside for it.
                 if failed.link_is_lost && failed.error.class == Class::Refused && !self.proved.load(Relaxed) {
                     failed.error.class = Class::Denied;
                 }

@@ -10,12 +10,12 @@ use crate::sink::pace::Rate;
 use crate::sink::{self, Sending};
 use std::sync::Arc;
 
-/// Where Event Hubs speaks Kafka.
+/// The port where Event Hubs speaks Kafka's protocol.
 const KAFKA_PORT: u16 = 9093;
-/// Stands for a connection string that is not looked up.
+/// The placeholder for a connection string when secrets are not read.
 const NOT_READ: &str = "Endpoint=sb://not-read.invalid/;SharedAccessKeyName=-;SharedAccessKey=-;EntityPath=not-read";
 
-/// A transport as it is asked for.
+/// The transport as the configuration names it.
 #[derive(Clone, Copy, PartialEq)]
 enum Spoken {
     Amqp,
@@ -74,7 +74,7 @@ pub fn read(section: &mut Section<'_>) -> Option<sink::Settings> {
         return None;
     };
     let endpoint = &connection.endpoint;
-    // The emulator, and whoever stands in for it, names its port.
+    // The endpoint of the emulator, or of a server in its place, names its port.
     let named = port.or(endpoint.named_port.filter(|_| !endpoint.tls));
     let web = if endpoint.tls { 443 } else { 80 };
     let (transport, usual) = match transport {
@@ -103,7 +103,7 @@ pub fn read(section: &mut Section<'_>) -> Option<sink::Settings> {
     Some((Arc::new(settings), sending))
 }
 
-/// Reads where the hub is and as whom to send.
+/// Reads the address of the hub and the credential for sending.
 fn read_connection(section: &mut Section<'_>) -> Option<ConnectionString> {
     let by_name = section.has("namespace") || section.has("credential");
     let doc = "Place of the connection string. Give it, or `namespace` and `credential`.";
@@ -192,7 +192,7 @@ fn read_proxy(mut section: Section<'_>) -> Option<Proxy> {
     Some(Proxy { host, port, login })
 }
 
-/// The same hub by Kafka's protocol.
+/// Makes the settings for the same hub over Kafka's protocol.
 fn by_kafka(
     section: &Section<'_>,
     at: &str,
@@ -228,7 +228,7 @@ fn by_kafka(
     Some(kafka::Settings { brokers, topic, partition, tls, sasl: Some(sasl), compression })
 }
 
-/// A signature that has ended, and the emulator's way where the emulator cannot be.
+/// Reports a signature that has ended, and a connection without TLS to a host that cannot be the emulator.
 fn doubt_credential(section: &Section<'_>, at: &str, connection: &ConnectionString) {
     if let Credential::Signature(signature) = &connection.credential {
         let until = signature_ends(signature.expose());
@@ -247,13 +247,13 @@ fn doubt_credential(section: &Section<'_>, at: &str, connection: &ConnectionStri
     }
 }
 
-/// When a shared access signature ends, in seconds since the Unix epoch (`se`).
+/// The end of a shared access signature (`se`), in seconds since the Unix epoch.
 fn signature_ends(signature: &str) -> Option<i64> {
     let (_, parts) = signature.split_once(' ')?;
     parts.split('&').find_map(|part| part.strip_prefix("se=")?.parse().ok())
 }
 
-/// Whether a host is one of the internet: a name with a dot, or an address that is not private.
+/// Whether a host is on the internet: a name with a dot, or an address that is not private.
 fn is_public(host: &str) -> bool {
     match host.parse::<std::net::IpAddr>() {
         Ok(std::net::IpAddr::V4(address)) => {
@@ -264,7 +264,7 @@ fn is_public(host: &str) -> bool {
         Ok(std::net::IpAddr::V6(address)) => {
             !(address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local())
         }
-        // Names of one word, and these endings, are of a machine or a site.
+        // Names of one word, and names with these endings, belong to a machine or a site.
         Err(_) => {
             let ends = [".local", ".internal", ".localhost", ".lan", ".svc", ".test", ".home.arpa"];
             host.contains('.') && !ends.iter().any(|end| host.ends_with(end))

@@ -5,10 +5,10 @@ use base64::engine::general_purpose::STANDARD;
 use ring::hmac;
 use std::fmt::Write;
 
-/// How long a token that we make is good, in seconds.
+/// The lifetime of a token that we make, in seconds.
 pub const LIFE_S: u64 = 3600;
 
-/// A token for a resource, good until `expiry_s`.
+/// Makes a token for a resource. The token is good until `expiry_s`, in seconds since the Unix epoch.
 pub fn sign(resource: &str, name: &str, key: &str, expiry_s: u64) -> String {
     let sr = encode(resource);
     let key = hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes());

@@ -13,31 +13,31 @@ use std::sync::Arc;
 pub const KIND: Kind =
     Kind { name: "eventhubs", doc: "Azure Event Hubs, over AMQP 1.0, WebSocket, HTTPS or Kafka's protocol.", read };
 
-/// An event hub.
+/// The settings of a sink that sends to an event hub.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// Where and as whom.
+    /// The address of the hub and the credential.
     pub connection: ConnectionString,
-    /// The event hub.
+    /// The name of the event hub.
     pub entity: String,
-    /// What of it.
+    /// The part of the event hub that events are sent to.
     pub target: Target,
-    /// The device's name; part of the links' names.
+    /// The device's name; it is part of the names of links.
     pub device: String,
-    /// How it is spoken to.
+    /// The transport to the hub.
     pub transport: Transport,
-    /// Where the hub, or its gateway, listens.
+    /// The port of the hub, or of a gateway in front of it.
     pub port: u16,
-    /// Roots instead of the system's; PEM.
+    /// The PEM file with trusted roots that are used instead of the system's roots.
     pub ca: Option<PathBuf>,
-    /// The hub's key must be one of these, besides.
+    /// The pinned keys; the hub's key must be one of them as well, if any are given.
     pub pins: Vec<Pin>,
-    /// On the way there.
+    /// The HTTP proxy on the way to the hub.
     pub proxy: Option<Proxy>,
 }
 
 impl Settings {
-    /// What tokens and links are for: the hub, its partition, or its publisher.
+    /// The path that links are attached to: the hub, its partition, or its publisher.
     #[must_use]
     pub fn path(&self) -> String {
         match &self.target {
@@ -47,7 +47,7 @@ impl Settings {
         }
     }
 
-    /// What a token is for.
+    /// The path that a token is made for: the hub, or its publisher.
     #[must_use]
     pub fn audience(&self) -> String {
         match self.target {
@@ -56,7 +56,7 @@ impl Settings {
         }
     }
 
-    /// Files whose secrets count with the next connection.
+    /// The files with secrets that the next connection uses.
     #[must_use]
     pub fn secret_files(&self) -> Vec<PathBuf> {
         let mut files = match &self.connection.credential {
@@ -70,23 +70,23 @@ impl Settings {
     }
 }
 
-/// What of an event hub is sent to.
+/// The part of an event hub that events are sent to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     /// The hub: it chooses the partition by the key.
     Hub,
     /// A fixed partition.
     Partition(u16),
-    /// A publisher of its own: its name is the key, and it can be revoked.
+    /// A publisher of this name. The name is the partition key, and the publisher can be revoked.
     Publisher(String),
 }
 
-/// How the hub is spoken to.
+/// The transport to the hub.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
-    /// TLS.
+    /// AMQP over TLS.
     Amqp,
-    /// A WebSocket over TLS.
+    /// AMQP over a WebSocket over TLS.
     AmqpWebsocket,
     /// HTTP over TLS instead of AMQP.
     Https,
@@ -105,11 +105,11 @@ impl fmt::Display for Transport {
 /// An HTTP proxy that takes CONNECT.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proxy {
-    /// Its name or address.
+    /// The name or IP address of the proxy.
     pub host: String,
-    /// Its port.
+    /// The port of the proxy.
     pub port: u16,
-    /// As whom.
+    /// The login at the proxy; `None` for a proxy that asks for none.
     pub login: Option<Login>,
 }
 
@@ -122,7 +122,7 @@ impl SinkSettings for Settings {
     }
 }
 
-/// Where it sends, for people.
+/// Names the target, for people.
 impl fmt::Display for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.connection.endpoint.host == "not-read.invalid" {

@@ -1,4 +1,4 @@
-//! Tokens for a hub: a signature that we make, one that was given, or one of Microsoft Entra.
+//! Tokens for a hub: a signature that we make, a signature that was given, or a token of Microsoft Entra.
 
 use super::sas;
 use super::{Credential, Settings as EventHubs};
@@ -6,34 +6,35 @@ use crate::platform::{clock, random};
 use crate::sink::{Class, DeliverError, entra};
 use std::time::{Duration, Instant};
 
-/// What a shared access signature is called (`docs/reference/event-hubs.md`, "CBS").
+/// The token type of a shared access signature (`docs/reference/event-hubs.md`, "CBS").
 const SAS: &str = "servicebus.windows.net:sastoken";
-/// What a token of Entra is called.
+/// The token type of a token of Entra.
 const JWT: &str = "jwt";
-/// What it is for: any namespace that its owner may send to (`docs/reference/event-hubs.md`, "Microsoft Entra").
+/// The resource of a token of Entra: any namespace that the token's owner may send to
+/// (`docs/reference/event-hubs.md`, "Microsoft Entra").
 const RESOURCE: &str = "https://eventhubs.azure.net";
 
-/// A token is not relied on for its last seconds.
+/// A token is not relied on in this many seconds before its end.
 const MARGIN_S: u64 = 90;
-/// Whoever gives no new one is asked again after so many seconds.
+/// When no new token is given, the next attempt comes after this many seconds.
 const AGAIN_S: u64 = 60;
 
-/// A token.
+/// A token for the hub.
 #[derive(Debug)]
 pub struct Token {
     /// `servicebus.windows.net:sastoken` or `jwt`
     pub kind: &'static str,
     /// The token itself.
     pub text: String,
-    /// When it ends, seconds since the Unix epoch; none: not known.
+    /// The end of the token, in seconds since the Unix epoch; `None` when it is not known.
     pub until_s: Option<u64>,
-    /// Nobody here can make another one.
+    /// True when the token was given, so that Forebay cannot make another token.
     is_given: bool,
     made_s: u64,
 }
 
-/// When a token is to be made again, and when it ends; seconds since the Unix epoch. The clock may be set
-/// meanwhile: after as much running time it is made again too.
+/// The time of a token's renewal, and its end, in seconds since the Unix epoch. The clock may be set meanwhile, so
+/// the token is also renewed after the same running time.
 #[derive(Debug, Clone, Copy)]
 pub struct Renewal {
     at_s: u64,
@@ -42,12 +43,12 @@ pub struct Renewal {
 }
 
 impl Renewal {
-    /// Whether it is time for a new one.
+    /// Whether it is time for a new token.
     pub fn is_due(self, now_s: u64) -> bool {
         now_s >= self.at_s || Instant::now() >= self.at
     }
 
-    /// No new one is given: whether the old one is good yet. Then it is asked for again a while later.
+    /// Puts the renewal off after a failed attempt, and returns whether the old token is still good.
     pub fn put_off(&mut self, now_s: u64) -> bool {
         self.at_s = now_s + AGAIN_S;
         self.at = Instant::now() + Duration::from_secs(AGAIN_S);
@@ -56,10 +57,10 @@ impl Renewal {
 }
 
 impl Token {
-    /// One for the hub, its resource written with this scheme.
+    /// Makes a token for the hub; the address of its resource has this scheme.
     ///
     /// # Errors
-    /// When whoever gives it does not.
+    /// When Entra gives no token.
     pub async fn make(settings: &EventHubs, scheme: &str) -> Result<Self, DeliverError> {
         let made_s = clock::wall_s();
         let (kind, text, until_s, is_given) = match settings.connection.credential_now() {
@@ -77,23 +78,23 @@ impl Token {
         Ok(Self { kind, text, until_s, is_given, made_s })
     }
 
-    /// As HTTP has it.
+    /// The value of HTTP's header `Authorization`.
     pub fn authorization(&self) -> String {
         if self.kind == JWT { format!("Bearer {}", self.text) } else { self.text.clone() }
     }
 
-    /// At seven to eight tenths of its life, so that a few failed tries do no harm, and that a fleet that
+    /// The renewal, at 70 % to 80 % of the token's life. A few failed attempts do no harm then, and a fleet that
     /// was started together does not renew together.
     pub fn renewal(&self) -> Option<Renewal> {
         let until_s = self.until_s?;
         let tenth = until_s.saturating_sub(self.made_s) / 10;
         let at_s = until_s - 2 * tenth - random::below(tenth + 1);
-        // A token for ever is one for a year.
+        // The running time is limited to one year: a token may never end.
         let life = Duration::from_secs(at_s.saturating_sub(self.made_s).min(31_536_000));
         Some(Renewal { at_s, until_s, at: Instant::now() + life })
     }
 
-    /// The hub answered the token with this status.
+    /// The failure when the hub refuses the token with this status.
     pub fn refused(&self, status: i64, description: &str) -> DeliverError {
         let denied = matches!(status, 400..=404) || self.is_given;
         let class = if denied { Class::Denied } else { Class::Transient };

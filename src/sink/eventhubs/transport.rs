@@ -1,4 +1,4 @@
-//! What a hub is spoken to over: TCP, through a proxy if there is one, TLS, a WebSocket where that is asked for.
+//! The transport to a hub: TCP, through a proxy if there is one, TLS, and a WebSocket if the settings ask for it.
 
 use super::{Endpoint, Proxy, Settings as EventHubs, Transport};
 use crate::platform::stream::Stream;
@@ -14,15 +14,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// For a proxy's answer.
+/// The time limit for a proxy's answer.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// A proxy's answer to CONNECT is shorter.
+/// The longest answer of a proxy to CONNECT, in bytes.
 const MOST_HEADER: usize = 16 << 10;
 
-/// A TCP connection to the hub, or to the proxy that leads there.
+/// Opens a TCP connection to the hub, through the proxy if there is one.
 ///
 /// # Errors
-/// What is in the way.
+/// When the hub or the proxy cannot be reached, or the proxy refuses.
 pub async fn tcp(settings: &EventHubs) -> Result<TcpStream, DeliverError> {
     let Endpoint { host, .. } = &settings.connection.endpoint;
     let Some(proxy) = &settings.proxy else {
@@ -51,7 +51,7 @@ async fn tunnel(stream: &mut TcpStream, proxy: &Proxy, host: &str, port: u16) ->
     let request = format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n{}\r\n", login.unwrap_or_default());
     stream.write_all(request.as_bytes()).await.map_err(DeliverError::transient)?;
     let mut answer = Vec::new();
-    // Byte by byte: what follows belongs to the hub.
+    // The answer is read byte by byte: the bytes after it belong to the hub.
     while !answer.ends_with(b"\r\n\r\n") {
         if answer.len() >= MOST_HEADER {
             return Err(DeliverError::transient("what answers is no HTTP proxy"));
@@ -63,7 +63,7 @@ async fn tunnel(stream: &mut TcpStream, proxy: &Proxy, host: &str, port: u16) ->
     let code = first.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5)).and_then(|code| code.parse::<u16>().ok());
     match code {
         Some(200..=299) => Ok(()),
-        // 401 is what tinyproxy says to a wrong password.
+        // tinyproxy answers a wrong password with 401.
         Some(401 | 407) => {
             let message = format!("it wants to know who we are ({first}); check `username` and `password` of `proxy`");
             Err(DeliverError { class: Class::Denied, message })
@@ -73,10 +73,10 @@ async fn tunnel(stream: &mut TcpStream, proxy: &Proxy, host: &str, port: u16) ->
     }
 }
 
-/// Makes a connection into what AMQP or HTTP is spoken over.
+/// Adds TLS, and a WebSocket if the settings ask for it, to a connection.
 ///
 /// # Errors
-/// What is in the way.
+/// When the TLS handshake or the WebSocket fails.
 pub async fn secured(stream: impl Stream + 'static, settings: &EventHubs) -> Result<Box<dyn Stream>, DeliverError> {
     let endpoint = &settings.connection.endpoint;
     let stream: Box<dyn Stream> = if endpoint.tls {

@@ -1,37 +1,37 @@
-//! What brokers answer, read here and not by `kafka-protocol`: that crate reserves memory for as many
-//! elements as an answer says it has, and a broker that says 2^31 - 1 ends the process.
+//! Reads the answers of brokers, instead of the crate `kafka-protocol`. That crate reserves memory for as many
+//! elements as an answer claims to have: a broker that claims 2^31 - 1 ends the process.
 //!
-//! Invariants: nothing is reserved for what is not there; an answer is taken only when all of its bytes
+//! Invariants: no memory is reserved for bytes that are not there; an answer is taken only when all of its bytes
 //! were read. The layouts are those of the protocol guide
-//! (<https://kafka.apache.org/protocol#protocol_messages>), for the versions that we ask in.
+//! (<https://kafka.apache.org/protocol#protocol_messages>), for the versions that we ask for.
 
 use kafka_protocol::messages::{
     ApiVersionsRequest, MetadataRequest, ProduceRequest, SaslAuthenticateRequest, SaslHandshakeRequest,
 };
 use kafka_protocol::protocol::Request;
 
-/// An answer that a request gets.
+/// A request, with the answer that it gets.
 pub trait Asks: Request {
-    /// What of it matters here.
+    /// The part of the answer that is used here.
     type Answer: Send;
-    /// The first version whose lengths are variable and which has tagged fields.
+    /// The first version that has lengths of variable size and tagged fields.
     const FLEXIBLE: i16;
 
-    /// Reads what follows the header.
+    /// Reads the bytes after the header.
     ///
     /// # Errors
     /// [`Unreadable`] when bytes are missing or lengths make no sense.
     fn read(input: &mut Input<'_>, version: i16) -> Result<Self::Answer, Unreadable>;
 }
 
-/// The bytes are no such answer.
+/// The error for bytes that are not the expected answer.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Unreadable;
 
-/// Reads an answer: the header's correlation id, and the rest if the id is ours.
+/// Reads an answer: the correlation id in its header, then the answer itself if the id is ours.
 ///
 /// # Errors
-/// `Ok(None)` when it is an answer to somebody else.
+/// [`Unreadable`] when the bytes are not this answer. `Ok(None)` when they answer another request.
 pub fn read<R: Asks>(bytes: &[u8], id: i32, version: i16) -> Result<Option<R::Answer>, Unreadable> {
     let flexible = version >= R::FLEXIBLE;
     let mut input = Input { bytes, flexible };
@@ -43,7 +43,7 @@ pub fn read<R: Asks>(bytes: &[u8], id: i32, version: i16) -> Result<Option<R::An
     if input.bytes.is_empty() { Ok(Some(answer)) } else { Err(Unreadable) }
 }
 
-/// What is left of an answer.
+/// The bytes of an answer that were not read yet.
 #[derive(Debug)]
 pub struct Input<'a> {
     bytes: &'a [u8],
@@ -89,7 +89,7 @@ impl<'a> Input<'a> {
         Err(Unreadable)
     }
 
-    /// A length that the bytes must have, or an element count; none for null.
+    /// A length in bytes, or a number of elements; `None` for null.
     fn length(
         &mut self,
         fixed: impl FnOnce(&mut Self) -> Result<i32, Unreadable>,
@@ -110,8 +110,8 @@ impl<'a> Input<'a> {
         self.text()?.ok_or(Unreadable)
     }
 
-    /// Elements one after the other; an element takes a byte at least, so that what is made of them is
-    /// never more than the bytes allow.
+    /// Reads elements one after the other. An element takes at least one byte, so the memory for them is limited by
+    /// the bytes of the answer.
     fn each<T>(&mut self, mut one: impl FnMut(&mut Self) -> Result<T, Unreadable>) -> Result<Vec<T>, Unreadable> {
         let count = self.length(Self::int32)?.unwrap_or(0);
         let mut all = Vec::new();
@@ -121,7 +121,7 @@ impl<'a> Input<'a> {
         Ok(all)
     }
 
-    /// As [`Input::each`], of what is not wanted.
+    /// Reads elements like [`Input::each`], but drops them.
     fn skip<T>(&mut self, mut one: impl FnMut(&mut Self) -> Result<T, Unreadable>) -> Result<(), Unreadable> {
         let count = self.length(Self::int32)?.unwrap_or(0);
         for _ in 0..count {
@@ -130,7 +130,7 @@ impl<'a> Input<'a> {
         Ok(())
     }
 
-    /// Tagged fields: none is known here.
+    /// Skips the tagged fields: none of them is used here.
     fn tags(&mut self) -> Result<(), Unreadable> {
         if !self.flexible {
             return Ok(());
@@ -144,11 +144,11 @@ impl<'a> Input<'a> {
     }
 }
 
-/// Which versions of which requests a broker knows.
+/// The answer to ApiVersions: the versions of each request that a broker supports.
 #[derive(Debug)]
 pub struct ApiVersions {
     pub error_code: i16,
-    /// API, oldest version, newest version.
+    /// Each API, with its oldest and its newest version.
     pub apis: Vec<(i16, i16, i16)>,
 }
 
@@ -163,11 +163,11 @@ impl Asks for ApiVersionsRequest {
     }
 }
 
-/// Whether a way to log in is there.
+/// The answer to SaslHandshake: whether the broker supports a mechanism.
 #[derive(Debug)]
 pub struct SaslHandshake {
     pub error_code: i16,
-    /// Those that are.
+    /// The mechanisms that the broker supports.
     pub mechanisms: Vec<String>,
 }
 
@@ -180,13 +180,13 @@ impl Asks for SaslHandshakeRequest {
     }
 }
 
-/// The broker's part of a step of SASL.
+/// The answer to SaslAuthenticate: the broker's part of one step of SASL.
 #[derive(Debug)]
 pub struct SaslAuthenticate {
     pub error_code: i16,
     pub error_message: Option<String>,
     pub auth_bytes: Vec<u8>,
-    /// Milliseconds until the login ends; 0: it does not.
+    /// The time until the login ends, in milliseconds; 0 when the login does not end.
     pub session_lifetime_ms: i64,
 }
 
@@ -204,14 +204,14 @@ impl Asks for SaslAuthenticateRequest {
     }
 }
 
-/// Who leads what.
+/// The answer to Metadata: the brokers, and the partitions with their leaders.
 #[derive(Debug)]
 pub struct Metadata {
     pub brokers: Vec<Broker>,
     pub topics: Vec<Topic>,
 }
 
-/// A broker, and where it is.
+/// A broker and its address.
 #[derive(Debug)]
 pub struct Broker {
     pub node_id: i32,
@@ -219,12 +219,12 @@ pub struct Broker {
     pub port: i32,
 }
 
-/// A topic.
+/// A topic and its partitions.
 #[derive(Debug)]
 pub struct Topic {
     pub error_code: i16,
     pub name: String,
-    /// Number and leader.
+    /// The number of each partition, and the id of its leader.
     pub partitions: Vec<(i32, i32)>,
 }
 
@@ -270,7 +270,7 @@ fn topic(input: &mut Input<'_>, version: i16) -> Result<Topic, Unreadable> {
         if version >= 7 {
             input.int32()?;
         }
-        // Replicas, those in sync, those that are offline.
+        // The lists of all replicas, of replicas in sync, and of offline replicas.
         for _ in 0..if version >= 5 { 3 } else { 2 } {
             input.skip(Input::int32)?;
         }
@@ -284,20 +284,20 @@ fn topic(input: &mut Input<'_>, version: i16) -> Result<Topic, Unreadable> {
     Ok(Topic { error_code, name, partitions })
 }
 
-/// What became of a batch.
+/// The answer to Produce: the outcome of a batch.
 #[derive(Debug)]
 pub struct Produced {
-    /// Topic and what became of what was sent to its partitions.
+    /// Each topic, with the outcomes of its partitions.
     pub responses: Vec<(String, Vec<Partition>)>,
     pub throttle_time_ms: i32,
 }
 
-/// What became of what was sent to a partition.
+/// The outcome of the records that were sent to one partition.
 #[derive(Debug)]
 pub struct Partition {
     pub index: i32,
     pub error_code: i16,
-    /// Where the batch begins in the partition; -1 when it is not there.
+    /// The offset of the batch's first record in the partition; -1 when the batch is not there.
     pub base_offset: i64,
     pub error_message: Option<String>,
 }
@@ -340,7 +340,7 @@ fn partition(input: &mut Input<'_>, version: i16) -> Result<Partition, Unreadabl
     Ok(Partition { index, error_code, base_offset, error_message })
 }
 
-/// For the fuzzer: every answer in every version that we ask in.
+/// For the fuzzer: reads the bytes as every answer, in every version that we ask for.
 pub fn read_all(bytes: &[u8]) {
     let id = bytes.first_chunk().map_or(0, |first| i32::from_be_bytes(*first));
     let _ = read::<ApiVersionsRequest>(bytes, id, 0);

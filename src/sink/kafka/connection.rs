@@ -1,7 +1,7 @@
 //! A connection to one broker: TLS, versions, SASL, one request at a time.
 //!
-//! Invariants: every wait has an end; an answer is looked into only after it named our request by a
-//! number that nobody else knows; a connection that failed once is not used again.
+//! Invariants: every wait has a time limit, and a connection that failed once is not used again. An answer is read
+//! only after it named our request by a random number that nobody else knows.
 
 use super::answer::{self, Asks};
 use super::error::from_broker;
@@ -23,31 +23,31 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 
-/// TCP, TLS and SASL together take no longer.
+/// The time limit for TCP, TLS and SASL together.
 const CONNECT: Duration = Duration::from_secs(30);
-/// No answer in this time means that the connection is of no use. Brokers answer within the request's
+/// The time limit for an answer; after it the connection is given up. Brokers answer within the request's
 /// own timeout, which is shorter.
 const ANSWER: Duration = Duration::from_secs(40);
-/// A longer answer is none, in bytes: those of all brokers and of one topic's partitions have tens of bytes each.
+/// The longest answer that is accepted, in bytes. In an answer, a broker or a partition takes tens of bytes.
 const MOST_BYTES: u32 = 4 << 20;
 
-/// See the module.
+/// A connection to one broker, logged in if the settings ask for a login.
 #[derive(Debug)]
 pub struct Connection {
-    /// Host and port.
+    /// The host and port of the broker.
     pub place: (String, u16),
     stream: Box<dyn Stream>,
-    /// By API: the versions that the broker knows.
+    /// For each API, the oldest and the newest version that the broker supports.
     versions: HashMap<i16, (i16, i16)>,
-    /// Until when the broker takes us for who we are.
+    /// The time until which this login is used; `None` when the login does not end.
     good_until: Option<Instant>,
 }
 
 impl Connection {
-    /// Connects and says who we are.
+    /// Connects and logs in.
     ///
     /// # Errors
-    /// What is in the way; `Denied` where only a person can mend it.
+    /// The reason why it is not possible; `Denied` where only a person can fix it.
     pub async fn open(settings: &Kafka, host: &str, port: u16) -> Result<Self, DeliverError> {
         let opened = timeout(CONNECT, Self::try_open(settings, host, port)).await;
         let opened = opened.unwrap_or_else(|_| Err(DeliverError::transient("no answer in time")));
@@ -71,7 +71,7 @@ impl Connection {
             }
         };
         let mut connection = Self { place: (host.into(), port), stream, versions: HashMap::new(), good_until: None };
-        // Version 0 is the one that every broker knows.
+        // Every broker supports version 0.
         let known = connection.ask_as(ApiVersionsRequest::default(), 0).await?;
         if known.error_code != 0 {
             return Err(from_broker(known.error_code, &settings.topic, None));
@@ -92,15 +92,15 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Whether the broker may not take us for who we are much longer.
+    /// Whether the login ends soon, so that a new connection must be made.
     pub fn is_stale(&self) -> bool {
         self.good_until.is_some_and(|until| Instant::now() >= until)
     }
 
-    /// Asks in the newest version that both know, up to `most`.
+    /// Sends a request in the newest version that both sides support, up to `most`, and returns the answer.
     ///
     /// # Errors
-    /// When there is none, or no answer.
+    /// When there is no common version, or no answer.
     pub async fn ask<R: Asks>(&mut self, request: R, most: i16) -> Result<R::Answer, DeliverError> {
         let (least, newest) = self.versions.get(&R::KEY).copied().unwrap_or((0, 0));
         let version = newest.min(most).min(R::VERSIONS.max);
@@ -147,7 +147,7 @@ impl Connection {
         if length > MOST_BYTES {
             return Err(DeliverError::transient("what answers is no Kafka broker (is TLS set as the broker has it?)"));
         }
-        // Memory is taken as bytes come, not as the length says.
+        // Memory grows with the bytes that come, not with the length that the broker claims.
         let mut answer = Vec::new();
         let read = (&mut self.stream).take(u64::from(length)).read_to_end(&mut answer).await.map_err(closed)?;
         if u32::try_from(read).ok() != Some(length) {
@@ -190,7 +190,7 @@ impl Connection {
         if answered.is_empty() {
             return Ok(());
         }
-        // RFC 7628, section 3.2.3: what is wrong comes first, and the failure after our answer to that.
+        // RFC 7628, section 3.2.3: the broker sends the reason first, and the failure after our answer to it.
         let _ = self.tokens("\u{1}".into()).await;
         Err(DeliverError { class: Class::Denied, message: format!("the broker does not take the token: {answered}") })
     }
@@ -206,17 +206,17 @@ impl Connection {
         scram.verify(&proof).map_err(denied)
     }
 
-    /// A new connection is made at seven to eight tenths of this, so that a fleet does not renew together.
+    /// Ends the use of this login after 70 % to 80 % of `life`. The random part spreads the renewals of a fleet.
     fn good_for(&mut self, life: Duration) {
         let at = Instant::now() + life / 10 * 7 + Duration::from_millis(random::below(millis(life) / 10 + 1));
         self.good_until = Some(self.good_until.map_or(at, |until| until.min(at)));
     }
 
-    /// One step of SASL.
+    /// Makes one step of SASL, and returns the broker's part.
     async fn tokens(&mut self, text: String) -> Result<String, DeliverError> {
         let asked = SaslAuthenticateRequest::default().with_auth_bytes(text.into());
         let answer = self.ask(asked, 2).await.map_err(|error| {
-            // Event Hubs, among others, closes the connection of one whom it does not know.
+            // Event Hubs, among others, closes the connection when it does not accept a login.
             let message = format!(
                 "{}; while it was told who we are: check the user and the password, or the token",
                 error.message

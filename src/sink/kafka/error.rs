@@ -1,9 +1,9 @@
-//! Kafka's error codes, as classes, with what to do.
+//! Translates Kafka's error codes into classes of failures, with advice for people.
 
 use crate::sink::{Class, DeliverError};
 use kafka_protocol::error::{ParseResponseErrorCode, ResponseError};
 
-/// What a broker said of a topic.
+/// The failure that a broker's error code about a topic means.
 pub fn from_broker(code: i16, topic: &str, answered: Option<&str>) -> DeliverError {
     let error = code.err().unwrap_or(ResponseError::UnknownServerError);
     let hint = match error {
@@ -36,7 +36,7 @@ fn class(error: ResponseError) -> Class {
         | ResponseError::InvalidRequiredAcks
         | ResponseError::InvalidTimestamp
         | ResponseError::PolicyViolation => Class::Denied,
-        // A leader that moved, replicas that are missing, a timeout: it passes.
+        // A leader that moved, missing replicas, or a timeout: the error passes by itself.
         _ => Class::Transient,
     }
 }

@@ -1,9 +1,9 @@
-//! A topic of any Kafka cluster.
+//! A sink that sends to a topic of any Kafka cluster.
 //!
-//! Invariants: `Accepted` is said only when all in-sync replicas have the batch (`acks=all`); every
-//! wait has an end; each lane has a connection of its own to its partition's leader, and one request
-//! under way. A delivery whose outcome is unknown is sent again: consumers drop what repeats
-//! (`docs/design/envelope.md`). Why this and no other client: `docs/decisions/0008`.
+//! Invariants: `Accepted` is returned only when all in-sync replicas have the batch (`acks=all`). Every wait has a
+//! time limit. Each channel has a connection of its own to the leader of each partition that it sends to, with one
+//! request in flight. A delivery whose outcome is unknown is sent again: consumers drop records that repeat
+//! (`docs/design/envelope.md`). The reasons for this client are in `docs/decisions/0008`.
 
 mod answer;
 mod connection;
@@ -41,39 +41,40 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Below the usual limit of a broker (1,048,588) and that of Event Hubs (1,046,528).
+/// The largest batch, in bytes: below the usual limit of a broker (1,048,588) and that of Event Hubs (1,046,528).
 const BATCH_BYTES: usize = 1_000_000;
 /// Bytes of a record batch around its records.
 const ENVELOPE_BYTES: usize = 512;
-/// How long a broker may wait for its replicas, in milliseconds; Event Hubs takes 20 s at least.
+/// The time that a broker may wait for its replicas, in milliseconds; Event Hubs needs at least 20 s.
 const REPLICAS_MS: i32 = 25_000;
-/// The newest versions that we speak: later ones name topics by id.
+/// The newest versions that we use: later versions name topics by id.
 const PRODUCE: i16 = 9;
 const METADATA: i16 = 9;
-/// Event Hubs drops what is silent for 240 s, a broker after ten minutes, a router when it likes.
+/// A connection that was silent for this long is not used again. Event Hubs drops silent connections after 240 s, a
+/// broker after ten minutes, a router at any time.
 const IDLE: Duration = Duration::from_secs(180);
-/// A longer pause is not kept.
+/// The longest pause that is kept when a broker asks for one.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
-/// All in-sync replicas.
+/// A broker answers when all in-sync replicas have the batch.
 const ACKS_ALL: i16 = -1;
 
-/// See the module.
+/// The sink for one topic.
 #[derive(Debug)]
 pub struct Kafka {
     settings: Settings,
     made: Connections,
     metrics: Arc<Metrics>,
-    /// Which broker is asked first, next time.
+    /// A counter that decides which broker is asked first for the next connection.
     turn: AtomicUsize,
-    /// How many batches without a key were sent.
+    /// The number of batches without a key that were sent.
     turns: AtomicUsize,
-    /// Over how many partitions they are spread: as many as the topic was found to have.
+    /// The number of partitions that the topic was found to have; batches without a key are spread over them.
     spread: AtomicUsize,
     slots: Slots<(Arc<str>, Choice), Producer>,
 }
 
-/// What decides the partition of a batch.
+/// The choice of a batch's partition: a fixed one, by its key, or the next one in turn.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Choice {
     Fixed(u32),
@@ -86,21 +87,21 @@ enum Choice {
 struct Producer {
     connection: Connection,
     partition: i32,
-    /// The broker asked for a pause.
+    /// The end of the pause that the broker asked for; no batch is sent before.
     not_before: Option<Instant>,
-    /// When it was used last.
+    /// The time of the last use.
     used: Instant,
 }
 
 impl Producer {
-    /// Whether the broker is still there for us, as far as is known.
+    /// Whether the connection can be used again, as far as is known.
     fn is_fresh(&self) -> bool {
         !self.connection.is_stale() && self.used.elapsed() < IDLE
     }
 }
 
 impl Kafka {
-    /// Connects with the first delivery.
+    /// Makes the sink; it connects with the first delivery.
     #[must_use]
     pub fn new(settings: Settings, metrics: Arc<Metrics>) -> Self {
         let (turn, turns, spread) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(1));
@@ -115,7 +116,8 @@ impl Kafka {
         };
         let slot = self.slots.of((batch.channel.clone(), choice.clone())).await;
         let mut slot = slot.lock().await;
-        // What fails or is given up leaves no connection behind whose answers would be mistaken.
+        // A request that fails or is given up drops its connection. Else its late answer could be taken for the
+        // answer to a later request.
         let mut producer = match slot.take().filter(Producer::is_fresh) {
             Some(producer) => producer,
             None => self.connect(&choice).await?,
@@ -124,7 +126,7 @@ impl Kafka {
             tokio::time::sleep_until(pause).await;
         }
         let now = clock::wall_ms();
-        // No time is better than a wrong one.
+        // No timestamp is better than a wrong timestamp.
         let time = if clock::is_credible(now) { now } else { kafka_protocol::records::NO_TIMESTAMP };
         let records = record::encode(batch, batch.key.as_deref(), time, self.settings.compression)
             .map_err(DeliverError::transient)?;
@@ -147,7 +149,7 @@ impl Kafka {
         Ok(Accepted::by_target())
     }
 
-    /// Sends a record batch; how long the broker wants to be left alone then.
+    /// Sends a record batch, and returns the pause that the broker asks for.
     async fn produce(&self, producer: &mut Producer, records: Bytes) -> Result<Duration, DeliverError> {
         let topic = self.settings.topic.as_str();
         let data = PartitionProduceData::default().with_index(producer.partition).with_records(Some(records));
@@ -155,9 +157,9 @@ impl Kafka {
         let request =
             ProduceRequest::default().with_acks(ACKS_ALL).with_timeout_ms(REPLICAS_MS).with_topic_data(vec![data]);
         let answer = producer.connection.ask(request, PRODUCE).await?;
-        // One batch was sent to one partition: an answer that tells of anything else is none to it.
+        // One batch was sent to one partition: an answer about anything else is not the answer to this batch.
         let answered = match &answer.responses[..] {
-            // Event Hubs does not tell large letters from small ones.
+            // Event Hubs ignores the case of letters in names.
             [(name, partitions)] if name.eq_ignore_ascii_case(topic) => match &partitions[..] {
                 [answered] if answered.index == producer.partition => answered,
                 _ => return Err(not_ours(topic, producer.partition)),
@@ -166,11 +168,11 @@ impl Kafka {
         };
         if answered.error_code != 0 {
             let error = from_broker(answered.error_code, topic, answered.error_message.as_deref());
-            // The topic was there a moment ago: it is the partition that has moved.
+            // The topic was there a moment ago, so the partition has moved.
             let moved = answered.error_code == UNKNOWN_TOPIC_OR_PARTITION;
             return Err(if moved { DeliverError { class: Class::Transient, ..error } } else { error });
         }
-        // A batch that all replicas have is somewhere in the partition.
+        // A batch that all replicas have has an offset in the partition.
         if answered.base_offset < 0 {
             let message = format_args!("the broker says that it took the batch, at offset {}", answered.base_offset);
             return Err(DeliverError::transient(message));
@@ -178,7 +180,7 @@ impl Kafka {
         Ok(Duration::from_millis(u64::try_from(answer.throttle_time_ms).unwrap_or(0)))
     }
 
-    /// Finds the leader of the key's partition and connects to it.
+    /// Finds the leader of the chosen partition and connects to it.
     async fn connect(&self, choice: &Choice) -> Result<Producer, DeliverError> {
         let mut last = DeliverError::transient("no broker is configured");
         let first = self.turn.fetch_add(1, Relaxed);
@@ -197,7 +199,7 @@ impl Kafka {
                     self.made.made(&place);
                     return Ok(producer);
                 }
-                // Another broker may know better: one that has just started knows no topics yet.
+                // Another broker may know the topic: a broker that has just started knows no topics yet.
                 Err(error) if last.class != Class::Denied => last = error,
                 Err(_) => {}
             }

@@ -1,4 +1,4 @@
-//! Events as Kafka records, and which partition they go to.
+//! Encodes events as Kafka records, and chooses the partition of a key.
 
 use super::Compression;
 use crate::flow::batch::{Batch, Event};
@@ -17,13 +17,13 @@ pub const HEADERS_BYTES: usize = 1024;
 const BATCH_VERSION: i8 = 2;
 /// snappy-java's framing: its magic, version and lowest compatible version.
 const SNAPPY_MAGIC: &[u8] = b"\x82SNAPPY\x00\x00\x00\x00\x01\x00\x00\x00\x01";
-/// snappy-java's blocks.
+/// The size of a block in snappy-java's framing, in bytes before compression.
 const SNAPPY_BLOCK: usize = 32 << 10;
 
-/// A batch as one record batch of Kafka.
+/// Encodes a batch as one record batch of Kafka.
 ///
 /// # Errors
-/// None is known: encoding and compressing in memory.
+/// No error is known: encoding and compression work in memory.
 pub fn encode(batch: &Batch, key: Option<&str>, time_ms: i64, compression: Compression) -> Result<Bytes, String> {
     let key = key.map(|key| Bytes::copy_from_slice(key.as_bytes()));
     let records: Vec<Record> =
@@ -60,7 +60,7 @@ fn record(event: &Event, key: Option<Bytes>, at: i32, time_ms: i64) -> Record {
         producer_epoch: NO_PRODUCER_EPOCH,
         timestamp_type: TimestampType::Creation,
         offset: i64::from(at),
-        // Of the first one, which the batch's own follows from.
+        // The encoder takes the sequence of the batch from its first record.
         sequence: NO_SEQUENCE + at,
         timestamp: time_ms,
         key,
@@ -95,7 +95,7 @@ fn pack(compression: Compression, text: &[u8], out: &mut BytesMut) -> std::io::R
     Ok(())
 }
 
-/// The partition that Kafka's own clients choose for a key, of so many.
+/// The partition that Kafka's own clients choose for a key, when the topic has `partitions` of them.
 pub fn partition_of(key: &str, partitions: usize) -> usize {
     let positive = murmur2(key.as_bytes()) & 0x7fff_ffff;
     usize::try_from(positive).unwrap_or(0).checked_rem(partitions).unwrap_or(0)

@@ -5,10 +5,10 @@ use base64::engine::general_purpose::STANDARD;
 use ring::{digest, hmac, pbkdf2};
 use std::num::NonZeroU32;
 
-/// A server that asks for more work than this is refused.
+/// The largest number of iterations; a server that asks for more work is refused.
 const MOST_ITERATIONS: u32 = 1_000_000;
 
-/// Which hash.
+/// The hash function of an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hash {
     /// SCRAM-SHA-256
@@ -17,35 +17,35 @@ pub enum Hash {
     Sha512,
 }
 
-/// An exchange.
+/// The client's state in one exchange.
 #[derive(Debug)]
 pub struct Scram<'a> {
     hash: Hash,
     password: &'a str,
     first_bare: String,
     nonce: String,
-    /// What the server must prove, once it was asked to.
+    /// The signature that the server must send as its proof; empty before the challenge was answered.
     expected: Vec<u8>,
 }
 
 impl<'a> Scram<'a> {
-    /// Begins one; the nonce is never used again.
+    /// Begins an exchange; the nonce must never be used again.
     #[must_use]
     pub fn new(hash: Hash, user: &str, password: &'a str, nonce: String) -> Self {
         let user = user.replace('=', "=3D").replace(',', "=2C");
         Self { hash, password, first_bare: format!("n={user},r={nonce}"), nonce, expected: Vec::new() }
     }
 
-    /// What the client says first.
+    /// The first message of the client.
     #[must_use]
     pub fn first(&self) -> String {
         format!("n,,{}", self.first_bare)
     }
 
-    /// What the client says to the server's challenge.
+    /// The answer of the client to the server's challenge.
     ///
     /// # Errors
-    /// When it is not one.
+    /// When the challenge is not valid.
     pub fn answer(&mut self, challenge: &str) -> Result<String, &'static str> {
         let field = |name: &str| challenge.split(',').find_map(|part| part.strip_prefix(name)?.strip_prefix('='));
         let nonce = field("r").filter(|nonce| nonce.starts_with(&self.nonce) && nonce.len() > self.nonce.len());
@@ -73,10 +73,10 @@ impl<'a> Scram<'a> {
         Ok(format!("{bare},p={}", STANDARD.encode(proof)))
     }
 
-    /// Whether the server knows the password too.
+    /// Checks that the server knows the password too.
     ///
     /// # Errors
-    /// When it does not.
+    /// When the server's answer does not prove it.
     pub fn verify(&self, answer: &str) -> Result<(), &'static str> {
         let proof =
             answer.split(',').find_map(|part| part.strip_prefix("v=")).and_then(|proof| STANDARD.decode(proof).ok());

@@ -7,54 +7,54 @@ use crate::telemetry::Metrics;
 use std::fmt;
 use std::sync::Arc;
 
-/// Where Kafka listens usually.
+/// The usual port of Kafka.
 const PORT: u16 = 9092;
-/// Kafka's own limit on a topic's name.
+/// Kafka's own limit on the length of a topic's name, in bytes.
 const MOST_TOPIC_BYTES: usize = 249;
 
 /// The row of this kind in the table of sinks.
 pub const KIND: Kind = Kind { name: "kafka", doc: "A topic of any Kafka cluster.", read };
 
-/// A topic of a Kafka cluster.
+/// The settings of a sink that sends to a topic of a Kafka cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// Host and port of brokers to begin with; the cluster names the others.
     pub brokers: Vec<(String, u16)>,
     /// The topic.
     pub topic: String,
-    /// All events of this sink go to one partition.
+    /// The partition that all events of this sink go to; `None` when `partition_by` decides.
     pub partition: Option<u32>,
-    /// With TLS.
+    /// The TLS settings; `None` for connections without TLS.
     pub tls: Option<ClientTls>,
-    /// As whom.
+    /// The login; `None` for brokers that ask for none.
     pub sasl: Option<Sasl>,
-    /// How Kafka compresses what it is sent, besides the bodies.
+    /// Kafka's own compression of a batch, besides the compression of the bodies.
     pub compression: Compression,
 }
 
-/// How to prove who we are.
+/// The SASL mechanism and its credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sasl {
-    /// The password itself: over TLS only.
+    /// PLAIN: the password itself is sent, so it should be used over TLS only.
     Plain(Login),
     /// SCRAM-SHA-256
     Scram256(Login),
     /// SCRAM-SHA-512
     Scram512(Login),
-    /// A token that was made elsewhere.
+    /// OAUTHBEARER with a token that was made elsewhere.
     OauthBearer(Secret),
-    /// A token of Microsoft Entra for this resource.
+    /// OAUTHBEARER with a token of Microsoft Entra for this resource.
     Entra(Entra, String),
 }
 
 /// Kafka's own compression of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compression {
-    /// As it is.
+    /// The batch is not compressed.
     None,
     /// gzip, level 6.
     Gzip,
-    /// In the framing of snappy-java.
+    /// Snappy, in the framing of snappy-java.
     Snappy,
     /// LZ4 frames.
     Lz4,
@@ -68,7 +68,7 @@ impl SinkSettings for Settings {
     }
 }
 
-/// Where it sends, for people.
+/// Names the target, for people.
 impl fmt::Display for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let brokers = self.brokers.iter().map(|(host, port)| format!("{}:{port}", Host(host)));

@@ -92,7 +92,7 @@ pub fn read(section: &mut Section<'_>, routes: &mut dyn Routes) -> Option<Arc<dy
     }
     let max_frame = section
         .bytes("max_frame")
-        .doc("Longest frame. A longer one is dropped, counted and told.")
+        .doc("Longest frame. A longer one becomes a dead letter.")
         .within(Bytes(1)..=Bytes(MAX_RECORD as u64))
         .or(Bytes(4096));
     // A bad limit is reported once.
@@ -109,7 +109,7 @@ pub fn read(section: &mut Section<'_>, routes: &mut dyn Routes) -> Option<Arc<dy
                 ("sum8", Checksum::Sum8, "Sum of all bytes before the last one, in the last one."),
             ],
         )
-        .doc("What proves a frame. A frame that fails is dropped, counted and told.")
+        .doc("What proves a frame. A frame that fails is dropped and counted (`serial_bad_frames_total`).")
         .get_or("none");
     let poll = section.table("poll", "A request for a device that speaks only when asked.").map(read_poll);
     if routes.read(section, "text").header.is_some() {

@@ -325,7 +325,7 @@ fn readers_are_woken_by_steps_and_by_events_of_the_store() {
     assert!(durable.has_changed().unwrap(), "a sink may wait for the output");
     durable.mark_unchanged();
     let (source, key) = ("s".into(), "k".into());
-    stepped.store.tell(&crate::telemetry::Event::SensorBack { source, key }, &crate::telemetry::Metrics::new());
+    stepped.store.tell(&Event::SensorBack { source, key }, &Metrics::new());
     stepped.pass(2000);
     assert!(durable.has_changed().unwrap(), "no source has to commit for an event to reach the hub");
 }
