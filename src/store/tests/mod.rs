@@ -11,6 +11,7 @@ mod query;
 mod rot;
 mod rules;
 mod space;
+mod sums;
 
 use super::commit::Committer;
 use super::log::recover::Finding;

@@ -3,7 +3,7 @@
 //! Value n of a stream has sequence n + 1 for ever, so that a record itself shows whether it is in its right place.
 //! The model remembers only facts that the outside world was told.
 
-use super::query::{self, Query, Sums};
+use super::sums::{self, Query, Sums};
 use super::*;
 use crate::flow::receipt::Ticket;
 use crate::platform::disk::Disk;
@@ -172,7 +172,7 @@ impl Machine {
             begin: Begin::Oldest,
             role: Role::Sink,
         };
-        READERS.iter().map(rule).chain([query::rule()]).collect()
+        READERS.iter().map(rule).chain([sums::rule()]).collect()
     }
 
     /// Runs all operations; an error says what is wrong.
