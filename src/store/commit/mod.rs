@@ -619,11 +619,15 @@ impl Committer {
         }
         // Records that the last frames gave up are reported too.
         let now = self.inner.options.clock.now();
-        let reports = self.inner.lock().reports.take(now, &self.inner.options.metrics, true);
-        if !reports.is_empty()
-            && let Err(error) = self.write_own(Own { reports, ..Own::default() })
-        {
-            tracing::warn!(event = event::STORE_BLOCKED, %error, "the last events could not be stored");
+        loop {
+            let reports = self.inner.lock().reports.take(now, &self.inner.options.metrics, true);
+            if reports.is_empty() {
+                break;
+            }
+            if let Err(error) = self.write_own(Own { reports, ..Own::default() }) {
+                tracing::warn!(event = event::STORE_BLOCKED, %error, "the last events could not be stored");
+                break;
+            }
         }
         let close = Close { stamp: self.stamp() };
         let done = body::encode(&self.inner.id, &close, &[]).map_err(io::Error::other).and_then(|bytes| {

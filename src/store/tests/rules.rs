@@ -162,3 +162,39 @@ fn a_group_that_had_no_room_is_tried_again_when_the_rules_change() {
     assert!(stepped.store.offer(atom(stream, taken..taken + 1, 10)).is_ok());
     stepped.close();
 }
+
+#[test]
+fn a_storm_of_events_is_written_in_several_frames_also_at_the_close() {
+    use crate::flow::record::EVENTS;
+    use crate::telemetry::{Event, Metric, Metrics};
+    let disk = SimDisk::new(14);
+    let options = options(&disk);
+    let mut stepped = Stepped::open(&options, rules()).unwrap();
+    let storm = |store: &Store, from: usize, to: usize| {
+        for n in from..to {
+            store.tell(&Event::SensorBack { source: "s".into(), key: n.to_string() }, &Metrics::new());
+        }
+    };
+    let keys = |store: &Store| {
+        let mut reader = store.reader_at(store.stream(EVENTS), 1);
+        let mut keys = Vec::new();
+        while let Some(Item::Span(span)) = reader.read().unwrap() {
+            let event = |payload: &[u8]| serde_json::from_slice::<serde_json::Value>(payload).unwrap();
+            keys.extend(span.records().map(|(_, record)| event(record.payload)["key"].as_str().unwrap().to_string()));
+        }
+        keys
+    };
+    let numbers = |to: usize| (0..to).map(|n| n.to_string()).collect::<Vec<_>>();
+    storm(&stepped.store, 0, 600);
+    stepped.pass(1000);
+    assert_eq!(keys(&stepped.store), numbers(600));
+    storm(&stepped.store, 600, 1200);
+    stepped.close();
+    let mut again = Stepped::open(&options, rules()).unwrap();
+    assert_eq!(keys(&again.store), numbers(1200));
+    // What is more than the store keeps waiting is counted.
+    storm(&again.store, 1200, 1200 + 4096 + 7);
+    again.pass(1000);
+    assert_eq!(keys(&again.store).len(), 1200 + 4096);
+    assert_eq!(options.metrics.get(Metric::EventsLeftOut), 7);
+}
