@@ -158,10 +158,20 @@ impl Agent {
                 }
                 PartId::Sink(_) => {
                     let numbers = numbers.line();
-                    let Backlog { records, bytes, oldest_ms } = self.around.store.reader(name).backlog();
-                    let oldest = oldest_ms.map(|at| people::age(now_ms.saturating_sub(at))).unwrap_or_default();
-                    let waits = people::size(bytes);
-                    tracing::info!(event = event::STATUS, %part, health, since, records, waits, oldest, "{numbers}");
+                    let reader = self.around.store.reader(name);
+                    let age = |backlog: &Backlog| backlog.oldest_ms.map(|at| people::age(now_ms.saturating_sub(at)));
+                    let backlog = reader.backlog();
+                    let (records, waits) = (backlog.records, people::size(backlog.bytes));
+                    let oldest = age(&backlog).unwrap_or_default();
+                    let mut streams = reader.backlog_by_stream();
+                    streams.retain(|(_, backlog)| backlog.records > 0);
+                    let stream = |(stream, backlog): &(String, Backlog)| format!("{stream}: {}", backlog.records);
+                    // One stream says nothing that is not in `records`.
+                    let streams =
+                        (streams.len() > 1).then(|| streams.iter().map(stream).collect::<Vec<_>>().join(", "));
+                    tracing::info!(
+                        event = event::STATUS, %part, health, since, records, waits, oldest, streams, "{numbers}"
+                    );
                 }
             }
         }

@@ -60,6 +60,12 @@ impl ReaderHandle {
     /// The records that the reader has not released.
     #[must_use]
     pub fn backlog(&self) -> Backlog {
+        self.backlog_by_stream().into_iter().map(|(_, backlog)| backlog).fold(Backlog::default(), Backlog::with)
+    }
+
+    /// The backlog of each stream that the reader reads, by the stream's name.
+    #[must_use]
+    pub fn backlog_by_stream(&self) -> Vec<(String, Backlog)> {
         self.store.inner.backlog(&self.name)
     }
 

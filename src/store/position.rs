@@ -15,6 +15,18 @@ pub struct Backlog {
     pub oldest_ms: Option<i64>,
 }
 
+impl Backlog {
+    /// Both backlogs together.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
+        Self {
+            records: self.records + other.records,
+            bytes: self.bytes + other.bytes,
+            oldest_ms: self.oldest_ms.into_iter().chain(other.oldest_ms).min(),
+        }
+    }
+}
+
 /// The position of a reader in a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Position {

@@ -2,7 +2,7 @@
 
 use super::claim::{Claim, ClaimError, Writer};
 use super::group::{Atom, Group};
-use super::log::body::{CursorEntry, FloorEntry, StreamId, StreamName};
+use super::log::body::{CursorEntry, FloorEntry, Holding, StreamId, StreamName, StreamState};
 use super::log::layout::Heat;
 use super::log::segment::{Folders, Segment};
 use super::options::{Options, ReaderRule, Role, Rules};
@@ -163,25 +163,14 @@ impl Inner {
         streams.map(|stream| (stream.id, stream.name.clone())).collect()
     }
 
-    pub fn backlog(&self, reader: &str) -> Backlog {
+    /// What a reader has not released, by the name of the stream.
+    pub fn backlog(&self, reader: &str) -> Vec<(String, Backlog)> {
         let shared = self.lock();
-        let mut backlog = Backlog::default();
         let Some(rule) = shared.readers.iter().find(|rule| rule.name == reader) else {
-            return backlog;
+            return Vec::new();
         };
-        for stream in shared.state.streams.values().filter(|stream| rule.reads(&stream.name)) {
-            let next = shared.cursor(reader, stream.id).max(stream.floor);
-            backlog.records += stream.next.saturating_sub(next) - shared.delivered_ahead(reader, stream.id, next);
-            for holding in shared.segments.values().filter_map(|segment| segment.summary.of(stream.id)) {
-                if holding.last < next {
-                    continue;
-                }
-                backlog.bytes += holding.bytes_from(next);
-                let oldest = backlog.oldest_ms.unwrap_or(i64::MAX);
-                backlog.oldest_ms = Some(oldest.min(holding.arrival_of(next)));
-            }
-        }
-        backlog
+        let streams = shared.state.streams.values().filter(|stream| rule.reads(&stream.name));
+        streams.map(|stream| (stream.name.clone(), shared.backlog_of(reader, stream))).collect()
     }
 
     /// Reports sequences that a reader found unreadable. A range is reported once, however often it is read again.
@@ -291,6 +280,19 @@ impl Shared {
         let changed = full != self.full;
         self.full = full;
         changed
+    }
+
+    /// What a reader has not released of a stream.
+    fn backlog_of(&self, reader: &str, stream: &StreamState) -> Backlog {
+        let next = self.cursor(reader, stream.id).max(stream.floor);
+        let records = stream.next.saturating_sub(next) - self.delivered_ahead(reader, stream.id, next);
+        let holdings = self.segments.values().filter_map(|segment| segment.summary.of(stream.id));
+        let waiting: Vec<&Holding> = holdings.filter(|holding| holding.last >= next).collect();
+        Backlog {
+            records,
+            bytes: waiting.iter().map(|holding| holding.bytes_from(next)).sum(),
+            oldest_ms: waiting.iter().map(|holding| holding.arrival_of(next)).min(),
+        }
     }
 
     /// A stream's name.
