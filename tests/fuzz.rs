@@ -6,7 +6,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use forebay::config::{self, Environment};
-use forebay::decode::{Binary, Csv, Influx, Json, KeyValue, Ndjson, Nmea, Text, Time, TimeFormat, Type, Unix};
+use forebay::decode::{
+    Binary, Csv, Encoding, Influx, Json, KeyValue, Ndjson, Nmea, Split, Text, Time, TimeFormat, Type, Unix, Value,
+};
 use forebay::decode::{Decoder, lines};
 use forebay::flow::frame::Payload;
 use forebay::flow::record::PayloadKind;
@@ -130,7 +132,15 @@ fn formats() -> Vec<Decoder> {
         Decoder::new(Json),
         Decoder::new(Ndjson),
         Decoder::new(Csv::default()),
-        Decoder::new(Csv { delimiter: b';', columns: Some(vec!["a".into(), "b".into()]) }),
+        Decoder::new(Csv {
+            delimiter: b';',
+            columns: Some(vec!["a".into(), "b".into()]),
+            decimal_comma: true,
+            null: vec!["NAN".into()],
+            trim: true,
+            comment: Some("#".into()),
+        }),
+        Decoder::new(Value),
         Decoder::new(Nmea),
         Decoder::new(KeyValue::default()),
         Decoder::new(KeyValue { separator: Some('|'), assign: ':' }),
@@ -143,6 +153,8 @@ fn formats() -> Vec<Decoder> {
 #[test]
 fn decoders() {
     let seeds = [
+        "{\"a\":{\"x\":[[1,2],[3,nan,],4]},\"b\":7}\n{\"t\":\"24:00,5\"}",
+        "\u{feff}[{\"a\":1,\"t\":0},Infinity]",
         "{\"a\":[1,2.5e3,\"x\\u00e4\"],\"b\":null,\"t\":1714564800.5}",
         "21.5 C\r\nsecond\n",
         "[[[[[[1]]]]]]",
@@ -159,26 +171,39 @@ fn decoders() {
         n += 1;
         let mut decoder = formats[n % formats.len()].clone();
         if n % 3 == 0 && decoder.format.has_members() {
-            decoder.fields = vec!["a".into(), "fields.f".into()];
+            decoder.fields = vec![("a".into(), "a".into()), ("f".into(), "fields.f".into())];
             decoder.types = vec![("a".into(), Type::Float)];
             decoder.attributes = vec![("x".into(), "a.0".into())];
         }
         if n % 5 == 0 && decoder.format.has_members() {
             let format =
                 [TimeFormat::Rfc3339, TimeFormat::Unix(Unix::Seconds), TimeFormat::Custom("%d.%m.%Y %H:%M".into())];
-            decoder.time =
-                Some(Time { member: "t".into(), format: format[n % 3].clone(), zone: jiff::tz::TimeZone::UTC });
+            let time = Time::new("t", format[n % 3].clone(), jiff::tz::TimeZone::UTC);
+            decoder.time = Some(Time { gps_rollover: n % 2 == 0, may_miss: n % 4 == 0, ..time });
         }
-        let record = decoder.decode(input, Some(b"a,b,\"c,d\""));
+        if n % 7 == 0 && decoder.format.has_members() {
+            let (at, names) = (["", "a", "*", "a.*"][n % 4].into(), vec!["time".into(), "value".into()]);
+            let keep = vec![("b".into(), "b".into())];
+            decoder.split = Some(Split { at, keep, names, name: Some("series".into()) });
+        }
+        decoder.lenient = n % 2 == 0;
+        decoder.encoding = [Encoding::Utf8, Encoding::Latin1, Encoding::Windows1252][n % 3];
+        let readings = decoder.decode(input, Some(b"a,b,\"c,d\""), Some(1_714_564_800_000_000));
         // What is made is JSON; what stays verbatim is what the decoder says that it is.
-        if let Ok(record) = record {
-            let payload = record.payload.as_deref().unwrap_or(input);
-            match record.kind {
-                PayloadKind::Json => assert!(serde_json::from_slice::<serde::de::IgnoredAny>(payload).is_ok()),
-                PayloadKind::Text => assert!(std::str::from_utf8(payload).is_ok()),
-                PayloadKind::Bytes => {}
+        if let Ok(readings) = readings {
+            for record in readings.into_iter().flatten() {
+                let payload = record.payload.as_deref().unwrap_or(input);
+                match record.kind {
+                    PayloadKind::Json => assert!(serde_json::from_slice::<serde::de::IgnoredAny>(payload).is_ok()),
+                    PayloadKind::Text => assert!(std::str::from_utf8(payload).is_ok()),
+                    PayloadKind::Bytes => {}
+                }
             }
-        } else if decoder.time.is_none() && decoder.fields.is_empty() && decoder.format.name() == "json" {
+        } else if decoder.time.is_none()
+            && decoder.fields.is_empty()
+            && decoder.split.is_none()
+            && decoder.format.name() == "json"
+        {
             assert!(serde_json::from_slice::<serde_json::Value>(input).is_err());
         }
         let joined: usize = lines(input).map(<[u8]>::len).sum();

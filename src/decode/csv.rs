@@ -1,6 +1,6 @@
 //! A line of delimited values (RFC 4180) and its header. A quoted value has no line break in it.
 
-use super::members::Members;
+use super::members::{Members, is_number};
 use super::{Content, DecodeError, Format, Kind, Utf8};
 use crate::section::Section;
 use csv_core::{ReadRecordResult, ReaderBuilder};
@@ -22,17 +22,30 @@ pub struct Csv {
     pub delimiter: u8,
     /// Names of the columns; without them the first line of a file or message is the header.
     pub columns: Option<Vec<String>>,
+    /// Numbers have a comma before their fraction.
+    pub decimal_comma: bool,
+    /// Texts that stand for no value.
+    pub null: Vec<String>,
+    /// White space around values is dropped.
+    pub trim: bool,
+    /// A line that begins with this is a comment.
+    pub comment: Option<String>,
 }
 
 impl Default for Csv {
     fn default() -> Self {
-        Self { delimiter: b',', columns: None }
+        let (null, comment) = (Vec::new(), None);
+        Self { delimiter: b',', columns: None, decimal_comma: false, null, trim: false, comment }
     }
 }
 
 impl Format for Csv {
     fn name(&self) -> &'static str {
         KIND.name
+    }
+
+    fn skips(&self, line: &[u8]) -> bool {
+        line.is_empty() || self.comment.as_ref().is_some_and(|comment| line.starts_with(comment.as_bytes()))
     }
 
     fn header(&self) -> Option<u8> {
@@ -74,6 +87,18 @@ fn read(section: &mut Section<'_>) -> Arc<dyn Format> {
         csv.columns = columns.map(|columns| columns.into_iter().map(|column| column.value).collect());
         if table.is_bad("columns") {
             csv.columns = Some(Vec::new());
+        }
+        csv.decimal_comma = table
+            .choice("decimal", &[(".", false, "As in 21.5."), (",", true, "As in 21,5.")])
+            .doc("The character before the fraction of a number.")
+            .or(false);
+        let null = table.texts("null").doc("Texts that stand for no value.").example("[\"NAN\", \"-7999\"]");
+        csv.null = null.get_or("the empty text alone").into_iter().flatten().map(|text| text.value).collect();
+        csv.trim = table.truth("trim").doc("White space around values is dropped.").or(false);
+        csv.comment = table.text("comment").doc("A line that begins with this is a comment.").example("\"#\"").get();
+        if csv.decimal_comma && csv.delimiter == b',' && !table.is_bad("delimiter") {
+            let hint = "write delimiter = \";\", or the one that the file has";
+            table.wrong_because("decimal", "a comma cannot be in numbers and between values", hint);
         }
         table.end();
     }
@@ -136,13 +161,23 @@ pub fn members(rule: &Csv, columns: &[String], line: &[u8]) -> Result<Members<'s
     }
     let mut members = Members::default();
     for (name, value) in columns.iter().zip(&values) {
-        if value.is_empty() {
-            members.push_json(name.clone(), "null");
+        let value = if rule.trim { value.trim() } else { value };
+        let name = if rule.trim { name.trim() } else { name };
+        if value.is_empty() || rule.null.iter().any(|null| null == value) {
+            members.push_json(name.to_string(), "null");
+        } else if let Some(number) = Some(value).filter(|_| rule.decimal_comma).and_then(with_point) {
+            members.push_json(name.to_string(), number);
         } else {
-            members.push_plain(name.clone(), value);
+            members.push_plain(name.to_string(), value);
         }
     }
     Ok(members)
+}
+
+/// A number that is written with a comma, as JSON writes it.
+fn with_point(value: &str) -> Option<String> {
+    let number = value.replacen(',', ".", 1);
+    (value.contains(',') && is_number(&number)).then_some(number)
 }
 
 #[cfg(test)]
@@ -168,7 +203,17 @@ mod tests {
 
     #[test]
     fn other_delimiters() {
-        let rule = Csv { delimiter: b';', columns: None };
+        let rule = Csv { delimiter: b';', ..Csv::default() };
         assert_eq!(values(&rule, b"1,5;2").unwrap(), ["1,5", "2"]);
+    }
+
+    #[test]
+    fn a_german_export_has_commas_in_numbers_and_words_for_no_value() {
+        let (null, comment) = (vec!["NAN".into(), "-7999".into()], Some("#".into()));
+        let rule = Csv { delimiter: b';', decimal_comma: true, null, trim: true, comment, ..Csv::default() };
+        let columns: Vec<String> = ["Zeit ", "T", "RH", "P", "Ort"].map(String::from).into();
+        let made = members(&rule, &columns, "01.05.2024 ; -21,50;NAN;-7999;Halle 3,5".as_bytes()).unwrap().to_json();
+        assert_eq!(made, r#"{"Zeit":"01.05.2024","T":-21.50,"RH":null,"P":null,"Ort":"Halle 3,5"}"#);
+        assert!(rule.skips(b"# by hand") && rule.skips(b"") && !rule.skips(b"1;2"));
     }
 }

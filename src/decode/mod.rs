@@ -4,29 +4,39 @@
 //! reason; no input panics; the work is linear in the length of the message.
 
 pub mod csv;
+mod encoding;
 pub mod influx;
 pub mod key_value;
+pub mod lenient;
 pub mod members;
 pub mod nmea;
 mod plain;
+mod reading;
 mod rule;
+pub mod split;
 mod strict;
 pub mod time;
 
 pub use csv::Csv;
+pub use encoding::Encoding;
 pub use influx::Influx;
 pub use key_value::KeyValue;
 pub use nmea::Nmea;
-pub use plain::{Binary, Json, Ndjson, Text};
-pub use rule::{Decoder, TYPES, Time, TimeFormat, Type, Unix, member};
+pub use plain::{Binary, Json, Ndjson, Text, Value};
+pub use rule::{Decoder, TYPES, Type, member};
+pub use split::Split;
+pub use time::{Plausible, Time, TimeFormat, Unix};
 
 use crate::flow::record::PayloadKind;
 use crate::section::{Same, Section};
 use bytes::Bytes;
-use members::{Members, find, is_number, quoted, text};
+use members::Members;
 use std::borrow::Cow;
 use std::fmt::Debug;
 use std::sync::Arc;
+
+/// The attribute that says what is doubtful about a record's device time.
+pub const TIME_QUALITY: &str = "time_quality";
 
 /// The reason why a message is not a record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -58,6 +68,9 @@ pub enum DecodeError {
     /// The device's time is missing, or cannot be read.
     #[error("no time: {0}")]
     Time(String),
+    /// The message has no list of readings where `split` says.
+    #[error("cannot be split: {0}")]
+    Split(String),
     /// The value of a member cannot have the wanted type.
     #[error("`{member}` = {value} is no {wanted}")]
     Type {
@@ -88,6 +101,17 @@ pub struct Decoded {
     pub device_time_us: Option<i64>,
     /// The names and values that were extracted from the message.
     pub attributes: Vec<(Box<str>, Box<str>)>,
+    /// How many values of the message were repaired (`lenient`).
+    pub repairs: u32,
+}
+
+/// A reading that cannot be a record, and why. Without a text it is the whole message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// The reading, where it is a part of the message.
+    pub reading: Option<String>,
+    /// The reason.
+    pub error: DecodeError,
 }
 
 /// Checks for UTF-8, with our error.
@@ -105,7 +129,9 @@ pub enum Content<'m> {
     /// The message stays as it is, and has no members.
     Verbatim(PayloadKind),
     /// The message is JSON. It stays as it is, unless rules select or convert its members.
-    Json(&'m str),
+    Json(Cow<'m, str>),
+    /// The message has several JSON values, each on a line.
+    Lines(Vec<String>),
     /// The message became members. It may have brought its time, in microseconds since 1970-01-01 UTC.
     Members(Members<'static>, Option<i64>),
 }
@@ -166,113 +192,17 @@ impl Kind {
 }
 
 /// Every kind of decoder there is.
-pub const KINDS: &[Kind] =
-    &[plain::JSON, plain::NDJSON, csv::KIND, nmea::KIND, key_value::KIND, influx::KIND, plain::TEXT, plain::BYTES];
-
-impl Decoder {
-    /// Whether a line is no message.
-    #[must_use]
-    pub fn skips(&self, line: &[u8]) -> bool {
-        self.format.skips(line.trim_ascii())
-    }
-
-    /// Reads one message. `header` is the line that names the columns (csv), or the unit of times (Influx).
-    ///
-    /// # Errors
-    /// The decoder cannot read the message, or the message breaks one of its rules.
-    pub fn decode(&self, message: &[u8], header: Option<&[u8]>) -> Result<Decoded, DecodeError> {
-        match self.format.decode(message, header)? {
-            Content::Verbatim(kind) => Ok(Decoded::verbatim(kind)),
-            Content::Json(text) => self.extract(Cow::Borrowed(text), None),
-            Content::Members(mut members, time) => {
-                if self.keep_raw {
-                    members.push_text("raw", &String::from_utf8_lossy(message));
-                }
-                self.extract(Cow::Owned(members.to_json()), time)
-            }
-        }
-    }
-
-    /// Applies the rules for members to a JSON text.
-    fn extract(&self, json: Cow<'_, str>, time: Option<i64>) -> Result<Decoded, DecodeError> {
-        let device_time_us = match &self.time {
-            Some(rule) => Some(time::read(rule, &json)?),
-            None => time,
-        };
-        let value = |(name, member): &(String, String)| {
-            Some((name.as_str().into(), text(find(&json, member)?).into_owned().into_boxed_str()))
-        };
-        let attributes = self.attributes.iter().filter_map(value).collect();
-        let payload = if self.fields.is_empty() && self.types.is_empty() {
-            match json {
-                Cow::Borrowed(_) => None,
-                Cow::Owned(made) => Some(made),
-            }
-        } else {
-            Some(self.select(&json)?.to_json())
-        };
-        Ok(Decoded { kind: PayloadKind::Json, payload: payload.map(Bytes::from), device_time_us, attributes })
-    }
-
-    fn select<'a>(&self, json: &'a str) -> Result<Members<'a>, DecodeError> {
-        let mut members = Members::parse(json).ok_or(DecodeError::NoObject)?;
-        if !self.fields.is_empty() {
-            let found = |name: &String| Some((Cow::Owned(name.clone()), Cow::Borrowed(find(json, name)?)));
-            members = Members(self.fields.iter().filter_map(found).collect());
-        }
-        for (name, value) in &mut members.0 {
-            if let Some((_, wanted)) = self.types.iter().find(|(member, _)| member == name) {
-                *value = converted(name, value, *wanted)?.into();
-            }
-        }
-        Ok(members)
-    }
-}
-
-impl Decoded {
-    fn verbatim(kind: PayloadKind) -> Self {
-        Self { kind, payload: None, device_time_us: None, attributes: Vec::new() }
-    }
-}
-
-/// A JSON value as another type; null stays null.
-fn converted(name: &str, json: &str, wanted: Type) -> Result<String, DecodeError> {
-    if json == "null" {
-        return Ok(json.into());
-    }
-    let plain_text = text(json);
-    let word = plain_text.trim();
-    let (made, what) = match wanted {
-        Type::String => (Some(if json.starts_with('"') { json.to_string() } else { quoted(json) }), "text"),
-        Type::Bool => (
-            match word {
-                "true" | "1" => Some("true".to_string()),
-                "false" | "0" => Some("false".to_string()),
-                _ => None,
-            },
-            "truth value (true, false, 1, 0)",
-        ),
-        Type::Float => (number(word), "number"),
-        Type::Int => (number(word).filter(|text| !text.contains(['.', 'e', 'E'])), "whole number"),
-    };
-    let error = || DecodeError::Type { member: name.into(), value: json.chars().take(100).collect(), wanted: what };
-    made.ok_or_else(error)
-}
-
-/// A number as JSON writes it: also from `+1`, `007`, `.5`.
-fn number(word: &str) -> Option<String> {
-    if is_number(word) {
-        return Some(word.into());
-    }
-    let (sign, digits) = match word.strip_prefix('-') {
-        Some(rest) => ("-", rest),
-        None => ("", word.strip_prefix('+').unwrap_or(word)),
-    };
-    let digits = digits.trim_start_matches('0');
-    let zero = if digits.is_empty() || digits.starts_with(['.', 'e', 'E']) { "0" } else { "" };
-    let made = format!("{sign}{zero}{digits}");
-    (word.ends_with(|c: char| c.is_ascii_digit()) && members::plain(&made) == made).then_some(made)
-}
+pub const KINDS: &[Kind] = &[
+    plain::JSON,
+    plain::NDJSON,
+    csv::KIND,
+    nmea::KIND,
+    key_value::KIND,
+    influx::KIND,
+    plain::VALUE,
+    plain::TEXT,
+    plain::BYTES,
+];
 
 /// The lines of a block, without `\n` and `\r\n`.
 pub fn lines(block: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
@@ -282,15 +212,25 @@ pub fn lines(block: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
 
 #[cfg(test)]
 mod tests {
+    use super::reading::converted;
     use super::*;
     use jiff::tz::TimeZone;
+
+    impl Decoder {
+        /// The record of a message that has one.
+        fn one(&self, message: &[u8], header: Option<&[u8]>) -> Result<Decoded, DecodeError> {
+            let readings = self.decode(message, header, None)?;
+            let [reading] = <[_; 1]>::try_from(readings).unwrap();
+            Ok(reading.unwrap())
+        }
+    }
 
     fn decoder(format: impl Format) -> Decoder {
         Decoder::new(format)
     }
 
     fn payload(decoder: &Decoder, message: &str, header: Option<&str>) -> String {
-        let record = decoder.decode(message.as_bytes(), header.map(str::as_bytes)).unwrap();
+        let record = decoder.one(message.as_bytes(), header.map(str::as_bytes)).unwrap();
         String::from_utf8(record.payload.unwrap().to_vec()).unwrap()
     }
 
@@ -298,42 +238,43 @@ mod tests {
     fn json_is_any_one_value_and_nothing_else_and_stays_verbatim() {
         let json = decoder(Json);
         for good in ["1", " {\"a\":[1,2]}\n", "\"x\"", "null", "-1.5e-3"] {
-            assert_eq!(json.decode(good.as_bytes(), None), Ok(Decoded::verbatim(PayloadKind::Json)), "{good}");
+            assert_eq!(json.one(good.as_bytes(), None), Ok(Decoded::verbatim(PayloadKind::Json)), "{good}");
         }
         for bad in ["{", "1 2", "{\"a\":}", "NaN", "01", "'a'"] {
-            assert!(matches!(json.decode(bad.as_bytes(), None), Err(DecodeError::Json(_))), "{bad}");
+            assert!(matches!(json.one(bad.as_bytes(), None), Err(DecodeError::Json(_))), "{bad}");
         }
-        assert!(matches!(json.decode(b"  ", None), Err(DecodeError::Empty(_))));
-        assert_eq!(json.decode(b"\"\xff\"", None), Err(DecodeError::Utf8(1)));
+        assert!(matches!(json.one(b"  ", None), Err(DecodeError::Empty(_))));
+        assert_eq!(json.one(b"\"\xff\"", None), Err(DecodeError::Utf8(1)));
         let deep = "[".repeat(100_000);
-        assert!(json.decode(deep.as_bytes(), None).is_err(), "deep nesting is refused, not a stack overflow");
+        assert!(json.one(deep.as_bytes(), None).is_err(), "deep nesting is refused, not a stack overflow");
     }
 
     #[test]
     fn text_is_utf8_and_may_be_empty_and_bytes_are_anything() {
         let text = decoder(Text);
-        assert!(text.decode(b"", None).is_ok() && text.decode("21 °C".as_bytes(), None).is_ok());
-        assert_eq!(text.decode(b"ab\xc3", None), Err(DecodeError::Utf8(2)));
-        assert_eq!(decoder(Binary).decode(b"\xff\0", None), Ok(Decoded::verbatim(PayloadKind::Bytes)));
+        assert!(text.one(b"", None).is_ok() && text.one("21 °C".as_bytes(), None).is_ok());
+        assert_eq!(text.one(b"ab\xc3", None), Err(DecodeError::Utf8(2)));
+        assert_eq!(decoder(Binary).one(b"\xff\0", None), Ok(Decoded::verbatim(PayloadKind::Bytes)));
     }
 
     #[test]
     fn members_are_chosen_typed_timed_and_made_attributes() {
         let mut json = decoder(Json);
-        json.fields = vec!["t".into(), "dev.id".into(), "missing".into()];
+        let own = |name: &str| (name.to_string(), name.to_string());
+        json.fields = vec![own("t"), own("dev.id"), own("missing")];
         json.types = vec![("t".into(), Type::Float), ("dev.id".into(), Type::String)];
         json.attributes = vec![("device".into(), "dev.id".into()), ("none".into(), "x".into())];
-        json.time = Some(Time { member: "ts".into(), format: TimeFormat::Unix(Unix::Millis), zone: TimeZone::UTC });
+        json.time = Some(Time::new("ts", TimeFormat::Unix(Unix::Millis), TimeZone::UTC));
         let message = r#"{"ts":1714564800001,"t":"021.50","dev":{"id":7},"x.y":1}"#;
-        let decoded = json.decode(message.as_bytes(), None).unwrap();
+        let decoded = json.one(message.as_bytes(), None).unwrap();
         assert_eq!(decoded.payload.as_deref(), Some(&br#"{"t":21.50,"dev.id":"7"}"#[..]));
         assert_eq!(decoded.device_time_us, Some(1_714_564_800_001_000));
         assert_eq!(decoded.attributes, [("device".into(), "7".into())]);
-        let error = json.decode(br#"{"ts":1,"t":"warm"}"#, None).unwrap_err().to_string();
+        let error = json.one(br#"{"ts":1,"t":"warm"}"#, None).unwrap_err().to_string();
         assert_eq!(error, "`t` = \"warm\" is no number");
-        assert_eq!(json.decode(b"[1]", None).unwrap_err().to_string(), "no time: there is no `ts`");
+        assert_eq!(json.one(b"[1]", None).unwrap_err().to_string(), "no time: there is no `ts`");
         json.time = None;
-        assert_eq!(json.decode(b"[1]", None), Err(DecodeError::NoObject));
+        assert_eq!(json.one(b"[1]", None), Err(DecodeError::NoObject));
     }
 
     #[test]
@@ -358,12 +299,12 @@ mod tests {
     fn what_is_converted_becomes_json_and_keeps_its_raw_text_if_asked() {
         let mut csv = decoder(Csv::default());
         assert_eq!(payload(&csv, "1,x", Some("a,b")), r#"{"a":1,"b":"x"}"#);
-        assert!(csv.decode(b"1,x", None).is_err(), "no header");
+        assert!(csv.one(b"1,x", None).is_err(), "no header");
         csv.keep_raw = true;
         assert_eq!(payload(&csv, "1,x", Some("a,b")), r#"{"a":1,"b":"x","raw":"1,x"}"#);
         assert_eq!(payload(&decoder(KeyValue::default()), "a=1", None), r#"{"a":1}"#);
         assert!(payload(&decoder(Nmea), "$HEHDT,90,T", None).contains("\"heading\":90"));
-        let point = decoder(Influx(Unix::Seconds)).decode(b"m f=1 7", None).unwrap();
+        let point = decoder(Influx(Unix::Seconds)).one(b"m f=1 7", None).unwrap();
         assert_eq!(point.device_time_us, Some(7_000_000));
     }
 
@@ -374,5 +315,73 @@ mod tests {
         assert_eq!(split("a\r\n\nb"), ["a", "", "b"]);
         assert_eq!(split("a\n"), ["a"]);
         assert_eq!(split("\n\n"), ["", ""]);
+    }
+
+    /// The payloads of all records of a message, or why a reading is none.
+    fn all(decoder: &Decoder, message: &str) -> Vec<String> {
+        let readings = decoder.decode(message.as_bytes(), None, Some(1_714_564_800_000_000)).unwrap();
+        let shown = |reading: Result<Decoded, Refused>| match reading {
+            Ok(Decoded { payload: None, .. }) => "verbatim".to_string(),
+            Ok(record) => {
+                let time = record.device_time_us.map(|us| format!(" at {}", us / 1_000_000)).unwrap_or_default();
+                let named = |(name, value): &(Box<str>, Box<str>)| format!(" {name}={value}");
+                let attributes: Vec<String> = record.attributes.iter().map(named).collect();
+                String::from_utf8(record.payload.unwrap().to_vec()).unwrap() + &time + &attributes.concat()
+            }
+            Err(Refused { reading, error }) => format!("{}: {error}", reading.unwrap_or_default()),
+        };
+        readings.into_iter().map(shown).collect()
+    }
+
+    #[test]
+    fn a_message_of_several_readings_gives_a_record_for_each_with_its_own_time() {
+        let mut json = decoder(Json);
+        json.split = Some(Split { at: "data".into(), keep: vec![("dev".into(), "id".into())], ..Split::default() });
+        json.time = Some(Time::new("ts", TimeFormat::Unix(Unix::Seconds), TimeZone::UTC));
+        json.fields = vec![("dev".into(), "dev".into()), ("temp".into(), "v.t".into())];
+        json.constants = vec![("site".into(), "hall 3".into())];
+        let message = r#"{"id":7,"data":[{"ts":10,"v":{"t":21.50}},{"ts":11,"v":{"t":22}},{"v":1}]}"#;
+        assert_eq!(
+            all(&json, message),
+            [
+                r#"{"dev":7,"temp":21.50} at 10 site=hall 3"#,
+                r#"{"dev":7,"temp":22} at 11 site=hall 3"#,
+                r#"{"dev":7,"v":1}: no time: there is no `ts`"#
+            ]
+        );
+        assert!(all(&json, r#"{"data":[]}"#).is_empty());
+        assert_eq!(json.decode(b"{}", None, None).unwrap_err().to_string(), "cannot be split: there is no `data`");
+    }
+
+    #[test]
+    fn json_as_devices_write_it() {
+        let mut json = decoder(Json);
+        assert_eq!(all(&json, r#"{"t":21.5}"#), ["verbatim"]);
+        assert_eq!(all(&json, "\u{feff}{\"t\":1}"), [r#"{"t":1}"#], "a byte order mark");
+        assert_eq!(all(&json, "{\"t\":1}\r\n\n{\"t\":2}\n"), [r#"{"t":1}"#, r#"{"t":2}"#], "a value a line");
+        let tasmota = r#"{"Time":"2024-05-01T12:00:00","DS18B20":{"Temperature":nan},}"#;
+        assert!(json.decode(tasmota.as_bytes(), None, None).is_err());
+        json.lenient = true;
+        let repaired = json.decode(tasmota.as_bytes(), None, None).unwrap().remove(0).unwrap();
+        assert_eq!(repaired.repairs, 2);
+        let expected = r#"{"Time":"2024-05-01T12:00:00","DS18B20":{"Temperature":null}}"#;
+        assert_eq!(repaired.payload.as_deref(), Some(expected.as_bytes()));
+        assert!(json.decode(b"{nan", None, None).is_err());
+    }
+
+    #[test]
+    fn a_bare_value_and_a_text_of_another_encoding() {
+        let value = decoder(Value);
+        for (message, made) in
+            [("21.50", "21.50"), (" true\n", "true"), ("on", "\"on\""), ("\"a b\"", "\"a b\""), ("007", "\"007\"")]
+        {
+            assert_eq!(all(&value, message), [format!("{{\"value\":{made}}}")]);
+        }
+        assert_eq!(all(&value, r#"{"t":1}"#), ["verbatim"]);
+        assert_eq!(all(&value, "{t"), [r#"{"value":"{t"}"#]);
+        assert!(value.decode(b" ", None, None).is_err());
+        let text = Decoder { encoding: Encoding::Windows1252, ..decoder(Text) };
+        let read = text.decode(b"W\xe4rme", None, None).unwrap().remove(0).unwrap();
+        assert_eq!((read.kind, read.payload.as_deref()), (PayloadKind::Text, Some("Wärme".as_bytes())));
     }
 }

@@ -1,5 +1,6 @@
 //! Messages that are kept as they are: JSON, text, bytes.
 
+use super::members::Members;
 use super::{Content, DecodeError, Format, Kind, Utf8, strict};
 use crate::flow::record::PayloadKind;
 use serde::de::IgnoredAny;
@@ -8,6 +9,11 @@ use serde::de::IgnoredAny;
 pub const JSON: Kind = Kind::without_keys::<Json>("json", "One JSON value, kept as it is.");
 /// The row of `ndjson` in the table of decoders.
 pub const NDJSON: Kind = Kind::without_keys::<Ndjson>("ndjson", "A JSON value a line, each kept as it is.");
+/// The row of `value` in the table of decoders.
+pub const VALUE: Kind = Kind::without_keys::<Value>(
+    "value",
+    "A number, a truth value or a text alone becomes `{\"value\": ...}`; a JSON object or list is kept as it is.",
+);
 /// The row of `text` in the table of decoders.
 pub const TEXT: Kind = Kind::without_keys::<Text>("text", "UTF-8 text, kept as it is.");
 /// The row of `bytes` in the table of decoders.
@@ -36,7 +42,7 @@ impl Format for Json {
     }
 
     fn decode<'m>(&self, message: &'m [u8], _: Option<&[u8]>) -> Result<Content<'m>, DecodeError> {
-        json(message).map(Content::Json)
+        json(message).map(|text| Content::Json(text.into()))
     }
 }
 
@@ -46,7 +52,38 @@ impl Format for Ndjson {
     }
 
     fn decode<'m>(&self, message: &'m [u8], _: Option<&[u8]>) -> Result<Content<'m>, DecodeError> {
-        json(message).map(Content::Json)
+        json(message).map(|text| Content::Json(text.into()))
+    }
+}
+
+/// The decoder `value`: a message is one value, as many devices send it under a topic of its own.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Value;
+
+impl Format for Value {
+    fn name(&self) -> &'static str {
+        VALUE.name
+    }
+
+    fn is_by_line(&self) -> bool {
+        false
+    }
+
+    fn decode<'m>(&self, message: &'m [u8], _: Option<&[u8]>) -> Result<Content<'m>, DecodeError> {
+        let text = Utf8::check(message)?.trim();
+        if text.is_empty() {
+            return Err(DecodeError::Empty("a value"));
+        }
+        if text.starts_with(['{', '[']) && json(message).is_ok() {
+            return Ok(Content::Json(Utf8::check(message)?.into()));
+        }
+        let mut members = Members::default();
+        if text.starts_with('"') && json(message).is_ok() {
+            members.push_json("value", text.to_string());
+        } else {
+            members.push_plain("value", text);
+        }
+        Ok(Content::Members(members, None))
     }
 }
 

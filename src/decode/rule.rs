@@ -1,10 +1,11 @@
 //! The rules by which messages are read: their format, and the members to keep, convert or extract.
 
+use super::encoding::Encoding;
+use super::split::Split;
+use super::time::Time;
 use super::{Format, KINDS};
 use crate::section::catalog::Shape;
 use crate::section::{Data, Read, Section};
-use jiff::fmt::strtime::BrokenDownTime;
-use jiff::tz::{Offset, TimeZone};
 use std::sync::Arc;
 
 /// The most bytes that the name or path of a member may have.
@@ -15,8 +16,16 @@ const MOST_PATH_BYTES: usize = 256;
 pub struct Decoder {
     /// The format of the messages.
     pub format: Arc<dyn Format>,
-    /// The members that are kept, in this order. An empty list keeps all members.
-    pub fields: Vec<String>,
+    /// The encoding of the messages.
+    pub encoding: Encoding,
+    /// Whether JSON with `nan`, `Infinity` or a comma too many is repaired.
+    pub lenient: bool,
+    /// Where the readings of a message are; none: a message is one reading.
+    pub split: Option<Split>,
+    /// The members that are kept, in this order: new name, path. An empty list keeps all members.
+    pub fields: Vec<(String, String)>,
+    /// Attributes that every record gets: name, value.
+    pub constants: Vec<(String, String)>,
     /// The types that members are converted to. A message whose member cannot be converted becomes a dead letter.
     pub types: Vec<(String, Type)>,
     /// Members that become attributes of the record: attribute, member.
@@ -29,8 +38,9 @@ pub struct Decoder {
 
 impl PartialEq for Decoder {
     fn eq(&self, other: &Self) -> bool {
-        let rules = |one: &Self| (one.fields.clone(), one.types.clone(), one.attributes.clone(), one.time.clone());
-        self.format.is_same(&*other.format) && self.keep_raw == other.keep_raw && rules(self) == rules(other)
+        let members = |one: &Self| (one.fields.clone(), one.types.clone(), one.attributes.clone(), one.time.clone());
+        let more = |one: &Self| (one.split.clone(), one.constants.clone(), one.encoding, one.lenient, one.keep_raw);
+        self.format.is_same(&*other.format) && members(self) == members(other) && more(self) == more(other)
     }
 }
 
@@ -42,8 +52,18 @@ impl Decoder {
     }
 
     fn of(format: Arc<dyn Format>) -> Self {
-        let (fields, types, attributes) = (Vec::new(), Vec::new(), Vec::new());
-        Self { format, fields, types, attributes, time: None, keep_raw: false }
+        Self {
+            format,
+            encoding: Encoding::default(),
+            lenient: false,
+            split: None,
+            fields: Vec::new(),
+            constants: Vec::new(),
+            types: Vec::new(),
+            attributes: Vec::new(),
+            time: None,
+            keep_raw: false,
+        }
     }
 
     /// The same rules for another format, with its usual settings.
@@ -52,7 +72,10 @@ impl Decoder {
         let Some(kind) = KINDS.iter().find(|kind| kind.name == format) else { return self.clone() };
         let format = (kind.usual)();
         // All rules are about members, so a format without members has none.
-        if format.has_members() { Self { format, ..self.clone() } } else { Self::of(format) }
+        if format.has_members() {
+            return Self { format, ..self.clone() };
+        }
+        Self { constants: self.constants.clone(), encoding: self.encoding, ..Self::of(format) }
     }
 
     /// Reads the keys of a decoder. `usual` is the name of the default decoder.
@@ -79,19 +102,42 @@ impl Decoder {
 
     fn read_members(section: &mut Section<'_>, format: Arc<dyn Format>) -> Self {
         let mut decoder = Self::of(format);
+        decoder.encoding = section
+            .choice(
+                "encoding",
+                &[
+                    ("utf-8", Encoding::Utf8, "UTF-8."),
+                    ("latin1", Encoding::Latin1, "ISO 8859-1."),
+                    ("windows-1252", Encoding::Windows1252, "As Windows programs in western Europe write it."),
+                ],
+            )
+            .doc("The encoding of text messages; records are UTF-8.")
+            .or(Encoding::Utf8);
+        decoder.lenient = section
+            .truth("lenient")
+            .doc("JSON with `nan`, `Infinity` or a comma too many is repaired: such values become `null`. Repairs are counted (`decode_repairs_total`).")
+            .or(false);
+        decoder.split =
+            section.table("split", "Messages with several readings: each becomes a record.").map(Split::read);
         let fields = section
-            .texts("fields")
-            .doc("Only these members are kept, in this order. `a.b` is the member `b` of the object `a`.")
+            .texts_or_map("fields")
+            .doc("Only these members are kept. `a.b` is the member `b` of the object `a`. A list keeps its order; a table gives new names: `{ temperature = \"object.temp\" }`.")
             .example("[\"temperature\", \"status.battery\"]")
             .get_or("all members");
         for field in fields.iter().flatten() {
-            member(section, field.span.clone(), &field.value);
+            member(section, field.span.clone(), &field.value.1);
         }
         decoder.fields = fields.into_iter().flatten().map(|field| field.value).collect();
+        let constants =
+            section.map::<String>("constants", "Attributes that every record gets: `{ site = \"hall 3\" }`.");
+        for (name, value) in constants.into_iter().flatten() {
+            section.session().name(name.span, &name.value);
+            decoder.constants.push((name.value, value));
+        }
         let types = section.map::<Type>("types", "Types that members are made to have: `{ count = \"int\" }`. Types: int, float, bool (1 and 0 are taken for true and false), string. A message whose member cannot be converted becomes a dead letter.");
         for (name, kind) in types.into_iter().flatten() {
             member(section, name.span.clone(), &name.value);
-            if !decoder.fields.is_empty() && !decoder.fields.contains(&name.value) {
+            if !decoder.fields.is_empty() && !decoder.fields.iter().any(|(field, _)| *field == name.value) {
                 section.session().problem(name.span, format!("`{}` is not among `fields`", name.value), None);
             }
             decoder.types.push((name.value, kind));
@@ -113,7 +159,9 @@ impl Decoder {
             .doc("A record that was converted to JSON carries its message as the member `raw`.")
             .or(false);
         if !decoder.format.has_members() && !section.is_bad("decoder") {
-            for key in ["fields", "types", "attributes", "time", "keep_raw"].into_iter().filter(|key| section.has(key))
+            for key in ["split", "fields", "types", "attributes", "time", "keep_raw"]
+                .into_iter()
+                .filter(|key| section.has(key))
             {
                 let name = decoder.format.name();
                 section.wrong(key, format!("decoder \"{name}\" has no members to take something from"));
@@ -142,41 +190,6 @@ pub enum Type {
     Bool,
     /// Text.
     String,
-}
-
-/// A unit of time since 1970-01-01 UTC.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unix {
-    /// Seconds, also with a fraction.
-    Seconds,
-    /// Milliseconds.
-    Millis,
-    /// Microseconds.
-    Micros,
-    /// Nanoseconds.
-    Nanos,
-}
-
-/// The format of a time.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TimeFormat {
-    /// A text like `2026-11-24T12:00:00Z`. A time without an offset is a local time of the configured zone.
-    Rfc3339,
-    /// A number of units since 1970-01-01 UTC.
-    Unix(Unix),
-    /// A text in this pattern of `strptime`.
-    Custom(String),
-}
-
-/// The member that holds the device's time, and the format of that time.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Time {
-    /// The name or the path of the member.
-    pub member: String,
-    /// The format of the time.
-    pub format: TimeFormat,
-    /// The time zone of times without an offset.
-    pub zone: TimeZone,
 }
 
 impl Read for Type {
@@ -211,83 +224,3 @@ pub const TYPES: [(&str, Type, &str); 4] = [
     ("bool", Type::Bool, "`true` or `false`."),
     ("string", Type::String, "Text."),
 ];
-
-impl Time {
-    fn read(mut section: Section<'_>) -> Option<Self> {
-        let field = section.text("field").doc("The member that holds the time.").example("\"timestamp\"").need();
-        let format = section
-            .text("format")
-            .doc("How the time is written: `rfc3339`, `unix_s`, `unix_ms`, `unix_us`, `unix_ns`, or a pattern of strptime.")
-            .example("\"rfc3339\"")
-            .check(|text| {
-                let error = TimeFormat::parse(text).err()?;
-                let hint = "rfc3339, unix_s, unix_ms, unix_us, unix_ns, or as in \"%Y-%m-%d %H:%M:%S\"";
-                Some((format!("`{text}` cannot be read as a time: {error}"), Some(hint.into())))
-            })
-            .need();
-        let zone = section
-            .text("zone")
-            .doc("Time zone of times without an offset: a name, or an offset as in `+02:00`.")
-            .example("\"Europe/Berlin\"")
-            .check(|text| {
-                let hint = "a name as in \"Europe/Berlin\" (needs the system's tzdata), or an offset as in \"+02:00\"";
-                zone_of(text).is_none().then(|| (format!("`{text}` is no time zone known here"), Some(hint.into())))
-            })
-            .or("UTC".into());
-        let zone = zone_of(&zone);
-        if let Some(field) = &field {
-            member(&section, section.at("field"), field);
-        }
-        section.end();
-        let format = TimeFormat::parse(&format?).ok()?;
-        Some(Self { member: field?, format, zone: zone? })
-    }
-}
-
-impl TimeFormat {
-    fn parse(text: &str) -> Result<Self, String> {
-        Ok(match text {
-            "rfc3339" => Self::Rfc3339,
-            "unix_s" => Self::Unix(Unix::Seconds),
-            "unix_ms" => Self::Unix(Unix::Millis),
-            "unix_us" => Self::Unix(Unix::Micros),
-            "unix_ns" => Self::Unix(Unix::Nanos),
-            pattern => check_pattern(pattern).map(|()| Self::Custom(pattern.into()))?,
-        })
-    }
-}
-
-fn zone_of(text: &str) -> Option<TimeZone> {
-    if text == "UTC" {
-        return Some(TimeZone::UTC);
-    }
-    let fixed = || {
-        let (sign, rest) = text.split_at_checked(1)?;
-        let (hours, minutes) = rest.split_once(':')?;
-        let number = |text: &str| text.parse::<u8>().ok().map(i32::from);
-        let seconds = number(hours)? * 3600 + number(minutes)? * 60;
-        Offset::from_seconds(if sign == "-" { -seconds } else { seconds }).ok().filter(|_| "+-".contains(sign))
-    };
-    fixed().map(TimeZone::fixed).or_else(|| TimeZone::get(text).ok())
-}
-
-/// Checks that `strptime` knows all parts of a pattern: it must be able to read a time that it has printed.
-fn check_pattern(pattern: &str) -> Result<(), String> {
-    let second = jiff::Timestamp::from_second(1_000_000_000).unwrap_or_default();
-    let example = second.to_zoned_datetime(TimeZone::UTC);
-    let shown = jiff::fmt::strtime::format(pattern, &example).map_err(|error| error.to_string())?;
-    let read = BrokenDownTime::parse(pattern, &shown).map_err(|error| error.to_string())?;
-    read.to_datetime().map(|_| ()).map_err(|_| "it has no full date and time".into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn patterns_are_checked() {
-        assert_eq!(check_pattern("%Y-%m-%d %H:%M:%S"), Ok(()));
-        assert!(check_pattern("%H:%M").is_err(), "no date");
-        assert!(check_pattern("%Y-%m-%d %!").is_err());
-    }
-}

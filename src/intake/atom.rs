@@ -3,7 +3,7 @@
 use super::doubt::Doubts;
 use super::quality::{Checker, Failed};
 use super::rule::Then;
-use crate::decode::{Decoded, Decoder, lines};
+use crate::decode::{Decoded, Decoder, Refused, lines};
 use crate::flow::dead_letter::dead_letter;
 use crate::flow::frame::{Frame, Payload};
 use crate::flow::record::{CLOCK_UNSET, MAX_RECORD, PayloadKind, Record};
@@ -81,31 +81,23 @@ impl Builder {
         };
         let mut parts = Parts { good: Vec::new(), bad: Vec::new() };
         let by = [("source", &*self.source)];
-        let mut message = |payload: Bytes, header: Option<&[u8]>| {
-            if payload.len() > MAX_RECORD {
-                let reason = format!("{} bytes are more than the limit of {MAX_RECORD}", payload.len());
-                return Err((payload, reason));
-            }
-            let reading = match decoder.decode(&payload, header) {
-                Ok(reading) => reading,
-                Err(error) => return Err((payload, error.to_string())),
-            };
-            let record = filled(&base, &payload, reading);
-            if record.payload.len() > MAX_RECORD {
-                return Err((
-                    payload,
-                    format!("as JSON it has {} bytes, more than {MAX_RECORD}", record.payload.len()),
-                ));
-            }
-            match checker.check(&record, now.monotonic_ms) {
-                Some(failed) => after_checks(record, failed, &self.metrics).map_err(|reason| (payload, reason)),
-                None => Ok(Some(record)),
-            }
-        };
+        let arrival_us = now.trusted.then(|| now.wall_ms.saturating_mul(1000));
         let mut put = |made: Result<Option<Record>, (Bytes, String)>| match made {
             Ok(record) => parts.good.extend(record),
             Err((payload, reason)) => {
                 parts.bad.push(dead_letter(Record { payload, ..base.clone() }, &by, &reason, None));
+            }
+        };
+        let mut message = |payload: Bytes, header: Option<&[u8]>| {
+            if payload.len() > MAX_RECORD {
+                let reason = format!("{} bytes are more than the limit of {MAX_RECORD}", payload.len());
+                return put(Err((payload, reason)));
+            }
+            match decoder.decode(&payload, header, arrival_us) {
+                Ok(readings) => readings.into_iter().for_each(|reading| {
+                    put(record(&base, payload.clone(), reading, checker, now.monotonic_ms, &self.metrics));
+                }),
+                Err(error) => put(Err((payload, error.to_string()))),
             }
         };
         let (by_line, wants_header) = (decoder.format.is_by_line(), decoder.format.header().is_some());
@@ -117,23 +109,28 @@ impl Builder {
                 let is_text = header.is_none_or(|header| std::str::from_utf8(header).is_ok());
                 let is_whole = !wants_header || header.is_none() || is_text && all.peek().is_some();
                 if is_whole && all.clone().nth(MOST_LINES).is_none() {
-                    all.for_each(|line| put(message(payload.slice_ref(line), header)));
+                    all.for_each(|line| message(payload.slice_ref(line), header));
                 } else {
                     let reason =
                         format!("a header as text with lines behind it, and at most {MOST_LINES} lines, are wanted");
-                    put(Err((payload.clone(), reason)));
+                    parts.bad.push(dead_letter(
+                        Record { payload: payload.clone(), ..base.clone() },
+                        &by,
+                        &reason,
+                        None,
+                    ));
                 }
             }
-            Payload::One(payload) => put(message(payload, None)),
+            Payload::One(payload) => message(payload, None),
             Payload::Lines(block) => {
                 let header = frame.header.as_deref();
                 for line in lines(&block).filter(|line| !decoder.skips(line)) {
-                    put(message(block.slice_ref(line), header));
+                    message(block.slice_ref(line), header);
                 }
             }
             Payload::Messages(list) => {
                 for payload in list {
-                    put(message(payload, frame.header.as_deref()));
+                    message(payload, frame.header.as_deref());
                 }
             }
             Payload::TooLarge { length, crc, head } => {
@@ -216,9 +213,37 @@ fn cut(whole: Atom) -> Vec<Atom> {
 
 fn filled(base: &Record, message: &Bytes, decoded: Decoded) -> Record {
     let mut attributes = base.attributes.clone();
+    // A name is in the record once: the message itself says more than where it came from.
+    attributes.retain(|(name, _)| decoded.attributes.iter().all(|(own, _)| own != name));
     attributes.extend(decoded.attributes);
     let Decoded { kind, payload, device_time_us, .. } = decoded;
     Record { kind, payload: payload.unwrap_or_else(|| message.clone()), device_time_us, attributes, ..base.clone() }
+}
+
+/// A reading as a record, after its checks; none when the checks drop it.
+///
+/// # Errors
+/// The payload of a dead letter, and its reason.
+fn record(
+    base: &Record,
+    payload: Bytes,
+    reading: Result<Decoded, Refused>,
+    checker: &mut Checker,
+    now_ms: u64,
+    metrics: &Metrics,
+) -> Result<Option<Record>, (Bytes, String)> {
+    let refused = |Refused { reading, error }| (reading.map_or(payload.clone(), Bytes::from), error.to_string());
+    let reading = reading.map_err(refused)?;
+    metrics.add(Metric::DecodeRepairs, u64::from(reading.repairs));
+    let record = filled(base, &payload, reading);
+    if record.payload.len() > MAX_RECORD {
+        let reason = format!("as JSON it has {} bytes, more than {MAX_RECORD}", record.payload.len());
+        return Err((payload, reason));
+    }
+    match checker.check(&record, now_ms) {
+        Some(failed) => after_checks(record, failed, metrics).map_err(|reason| (payload, reason)),
+        None => Ok(Some(record)),
+    }
 }
 
 /// The consequence of a failed check: the record goes on with a tag, becomes a dead letter, or is dropped.

@@ -155,7 +155,7 @@ impl Check {
         }
         if let Some(field) = &field {
             member(&section, section.at("field"), field);
-            let is_kept = |name: &str| decoder.fields.iter().any(|kept| kept == name);
+            let is_kept = |name: &str| decoder.fields.iter().any(|kept| kept.0 == name);
             let first = field.split('.').next().unwrap_or_default();
             if !decoder.fields.is_empty() && !is_kept(field) && !is_kept(first) {
                 let hint = "checks see what `fields` keeps: add it there";

@@ -25,6 +25,22 @@ pub struct Ask<'s, 'c, T> {
     hint: Option<&'static str>,
 }
 
+/// Reads a list of texts. Every wrong element is reported; the remaining elements are not the list that the user
+/// meant.
+fn texts(session: &Session<'_>, value: &Value) -> Option<Elements<String>> {
+    let Data::List(list) = &value.data else {
+        let found = value.data.words(true);
+        session.problem(value.span.clone(), format!("{found} stands here, and a list in brackets is wanted"), None);
+        return None;
+    };
+    let element = |value: &Value| {
+        let text = read(session, value, String::read, &String::wanted())?;
+        Some(At { span: value.span.clone(), value: text })
+    };
+    let elements: Vec<Option<At<String>>> = list.iter().map(element).collect();
+    elements.into_iter().collect()
+}
+
 impl<'c> Section<'c> {
     fn ask<T: Read + 'static>(&mut self, key: &'static str) -> Ask<'_, 'c, T> {
         let read: Reader<T> = Box::new(|session, value| read(session, value, T::read, &T::wanted()));
@@ -68,23 +84,44 @@ impl<'c> Section<'c> {
 
     /// Asks for a list of texts.
     pub fn texts(&mut self, key: &'static str) -> Ask<'_, 'c, Elements<String>> {
-        let reader: Reader<Elements<String>> = Box::new(|session, value| {
-            let Data::List(list) = &value.data else {
-                let found = value.data.words(true);
-                let message = format!("{found} stands here, and a list in brackets is wanted");
-                session.problem(value.span.clone(), message, None);
-                return None;
-            };
-            let element = |value: &Value| {
-                let text = read(session, value, String::read, &String::wanted())?;
-                Some(At { span: value.span.clone(), value: text })
-            };
-            // Every wrong element is reported. The remaining elements are not the list that the user meant.
-            let elements: Vec<Option<At<String>>> = list.iter().map(element).collect();
-            elements.into_iter().collect()
-        });
+        let reader: Reader<Elements<String>> = Box::new(texts);
         let show = |list: &Elements<String>| format!("{:?}", list.iter().map(|at| &at.value).collect::<Vec<_>>());
         self.question(key, Shape::List(Box::new(Shape::Text)), reader, Box::new(show))
+    }
+
+    /// Asks for a text, or a list of texts.
+    pub fn text_or_texts(&mut self, key: &'static str) -> Ask<'_, 'c, Elements<String>> {
+        let reader: Reader<Elements<String>> = Box::new(|session, value| {
+            if matches!(value.data, Data::List(_)) {
+                return texts(session, value);
+            }
+            let text = read(session, value, String::read, &String::wanted())?;
+            Some(vec![At { span: value.span.clone(), value: text }])
+        });
+        let show = |list: &Elements<String>| format!("{:?}", list.iter().map(|at| &at.value).collect::<Vec<_>>());
+        let shape = Shape::Either(Box::new(Shape::Text), Box::new(Shape::List(Box::new(Shape::Text))));
+        self.question(key, shape, reader, Box::new(show))
+    }
+
+    /// Asks for a list of texts, or a table of names and texts. In a list each text is its own name.
+    pub fn texts_or_map(&mut self, key: &'static str) -> Ask<'_, 'c, Elements<(String, String)>> {
+        let reader: Reader<Elements<(String, String)>> = Box::new(|session, value| {
+            let Data::Table(table) = &value.data else {
+                let own = |at: At<String>| At { span: at.span, value: (at.value.clone(), at.value) };
+                return Some(texts(session, value)?.into_iter().map(own).collect());
+            };
+            let entry = |(key, value): &(super::Key, Value)| {
+                let text = read(session, value, String::read, &String::wanted())?;
+                Some(At { span: key.span.clone(), value: (key.name.clone(), text) })
+            };
+            let entries: Vec<Option<_>> = table.iter().map(entry).collect();
+            entries.into_iter().collect()
+        });
+        let show =
+            |list: &Elements<(String, String)>| format!("{:?}", list.iter().map(|at| &at.value).collect::<Vec<_>>());
+        let list = Shape::List(Box::new(Shape::Text));
+        let shape = Shape::Either(Box::new(list), Box::new(Shape::Map(Box::new(Shape::Text))));
+        self.question(key, shape, reader, Box::new(show))
     }
 
     /// Asks for one of several words. Each choice is a word, its value and its meaning.

@@ -66,6 +66,8 @@ pub enum Shape {
     List(Box<Shape>),
     /// A table with keys that the user chooses.
     Map(Box<Shape>),
+    /// One of two shapes.
+    Either(Box<Shape>, Box<Shape>),
     /// A table.
     Table,
     /// A list of tables.

@@ -13,6 +13,7 @@ mod disk;
 mod entra;
 mod faults;
 mod files;
+mod formats;
 mod http;
 mod kafka;
 mod kill;

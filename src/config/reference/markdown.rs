@@ -123,6 +123,7 @@ fn words(shape: &Shape) -> String {
         Shape::List(of) => format!("list of {}", plural(of)),
         Shape::Map(of) if **of == Shape::Table => "tables by name".into(),
         Shape::Map(of) => format!("table of {}", plural(of)),
+        Shape::Either(one, other) => format!("{} or {}", words(one), words(other)),
         Shape::Table => "table".into(),
         Shape::Tables => "list of tables".into(),
     }

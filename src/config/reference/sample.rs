@@ -135,6 +135,7 @@ fn example(shape: &Shape) -> String {
         Shape::Integer | Shape::Number => "1",
         Shape::Bool => "true",
         Shape::Secret => "{ env = \"NAME\" }",
+        Shape::Either(one, _) => return example(one),
         Shape::List(_) | Shape::Tables => "[]",
         Shape::Map(_) | Shape::Table => "{}",
     };

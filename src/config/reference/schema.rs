@@ -128,6 +128,7 @@ fn of_shape(shape: &Shape) -> Value {
         Shape::Secret => json!({ "$ref": "#/definitions/secret" }),
         Shape::List(of) => json!({ "type": "array", "items": of_shape(of) }),
         Shape::Map(of) => json!({ "type": "object", "additionalProperties": of_shape(of) }),
+        Shape::Either(one, other) => json!({ "anyOf": [of_shape(one), of_shape(other)] }),
         Shape::Table => json!({ "type": "object" }),
         Shape::Tables => json!({ "type": "array", "items": { "type": "object" } }),
     }

@@ -323,6 +323,7 @@ fn a_new_kind_is_a_row_and_what_it_brings_itself() {
     let (problems, ..) = session.end();
     assert_eq!(problems.len(), 1, "{problems:?}");
     let decoder = Decoder::new(FirstByte);
-    assert_eq!(decoder.decode(b"x", None).unwrap().kind, PayloadKind::Bytes);
-    assert!(decoder.decode(b"", None).is_err());
+    let one = decoder.decode(b"x", None, None).unwrap().remove(0).unwrap();
+    assert_eq!(one.kind, PayloadKind::Bytes);
+    assert!(decoder.decode(b"", None, None).is_err());
 }
