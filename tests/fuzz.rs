@@ -7,7 +7,8 @@
 
 use forebay::config::{self, Environment};
 use forebay::decode::{
-    Binary, Csv, Encoding, Influx, Json, KeyValue, Ndjson, Nmea, Split, Text, Time, TimeFormat, Type, Unix, Value,
+    Binary, Csv, Encoding, Influx, Json, KeyValue, Ndjson, Nmea, Pattern, Split, Text, Time, TimeFormat, Type, Unix,
+    Value,
 };
 use forebay::decode::{Decoder, lines};
 use forebay::flow::frame::Payload;
@@ -139,8 +140,11 @@ fn formats() -> Vec<Decoder> {
             null: vec!["NAN".into()],
             trim: true,
             comment: Some("#".into()),
+            ..Csv::default()
         }),
+        Decoder::new(Csv { skip_rows: 1, skip_after_header: 1, comment: Some("#".into()), ..Csv::default() }),
         Decoder::new(Value),
+        Decoder::new(Pattern::new(&["(?<a>[0-9.]+) %{WORD:b}", "%{DATA:x}=%{NUMBER:t}"]).unwrap()),
         Decoder::new(Nmea),
         Decoder::new(KeyValue::default()),
         Decoder::new(KeyValue { separator: Some('|'), assign: ':' }),
@@ -205,6 +209,11 @@ fn decoders() {
             && decoder.format.name() == "json"
         {
             assert!(serde_json::from_slice::<serde_json::Value>(input).is_err());
+        }
+        if let Some(header) = decoder.format.header()
+            && let Some(line) = header.locate(input, header.before)
+        {
+            assert!(header.values(input, line.end).is_none_or(|values| (line.end..=input.len()).contains(&values)));
         }
         let joined: usize = lines(input).map(<[u8]>::len).sum();
         assert!(joined <= input.len());

@@ -59,8 +59,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("serial2", &["source"]), // the one that switches RS-485
     ("tokio_serial", &["source"]),
     ("tokio_modbus", &["source"]),
-    ("regex_lite", &["source", "section"]),     // patterns of secrets
-    ("hyper", &["source", "sink", "platform"]), // platform/http is the listener
+    ("regex_lite", &["source", "section", "decode"]), // patterns of secrets
+    ("hyper", &["source", "sink", "platform"]),       // platform/http is the listener
     ("reqwest", &["sink"]),
     ("async_tungstenite", &["platform"]),
     ("hyper_util", &["sink", "platform"]),

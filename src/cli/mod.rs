@@ -22,6 +22,7 @@ mod check;
 mod config;
 #[cfg(feature = "lab")]
 mod consumer;
+mod decode;
 #[cfg(feature = "lab")]
 mod demo;
 #[cfg(feature = "lab")]
@@ -67,6 +68,8 @@ enum Command {
     SampleConfig(config::Sample),
     /// Print what a source brings, decoded, without touching the store
     Tap(tap::Arguments),
+    /// Print what a source makes of messages from the standard input
+    Decode(decode::Arguments),
     /// Deliver one event and print what happens at each step: names, TCP, TLS, login, limits, outcome
     SendTest(send_test::Arguments),
     /// Look into a store, also while an agent runs: ls, show, export, verify; mend it: repair, trim
@@ -111,6 +114,7 @@ pub fn main() -> ExitCode {
         Command::Config(arguments) => config::run(&arguments),
         Command::SampleConfig(arguments) => config::sample(&arguments),
         Command::Tap(arguments) => tap::run(&arguments),
+        Command::Decode(arguments) => decode::run(&arguments),
         Command::SendTest(arguments) => send_test::run(&arguments),
         Command::Buffer(arguments) => buffer::run(&arguments),
         #[cfg(feature = "lab")]

@@ -2,6 +2,7 @@
 
 use super::fail;
 use crate::config::{self, Config, Options, System};
+use crate::intake::Rule;
 use crate::section::{Report, redact};
 use crate::telemetry::event;
 use std::path::{Path, PathBuf};
@@ -38,6 +39,16 @@ impl Place {
     pub fn load(&self) -> Result<Config, ExitCode> {
         self.path().and_then(|path| load(&path))
     }
+}
+
+/// The source of this name, and the rule by which its messages are read.
+pub(super) fn source<'c>(config: &'c Config, name: &str) -> Result<(&'c config::Source, Rule), ExitCode> {
+    let found = config.source(name).ok_or_else(|| {
+        let names: Vec<&str> = config.sources.iter().map(|source| source.name.as_str()).collect();
+        fail(2, format_args!("there is no source `{name}`; there are: {}", names.join(", ")))
+    })?;
+    let source = found.name.as_str().into();
+    Ok((found, Rule { source, routes: found.routes.clone(), generation: config.generation, window: None }))
 }
 
 /// Reads a configuration. If it is not good, prints the problems and returns the exit code.

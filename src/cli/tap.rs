@@ -1,6 +1,6 @@
 //! `forebay tap SOURCE`
 
-use super::place::Place;
+use super::place::{self, Place};
 use super::{fail, runtime};
 use crate::encode::ndjson;
 use crate::flow::handover::handover;
@@ -33,19 +33,13 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
-    let Some(found) = config.source(&arguments.source) else {
-        let names: Vec<&str> = config.sources.iter().map(|source| source.name.as_str()).collect();
-        return fail(2, format_args!("there is no source `{}`; there are: {}", arguments.source, names.join(", ")));
+    let (found, rule) = match place::source(&config, &arguments.source) {
+        Ok(found) => found,
+        Err(code) => return code,
     };
     let tapped = match found.settings.for_tap() {
         Ok(tapped) => tapped,
         Err(why) => return fail(2, format_args!("source `{}` cannot be tapped: {why}", found.name)),
-    };
-    let rule = Rule {
-        source: found.name.as_str().into(),
-        routes: found.routes.clone(),
-        generation: config.generation,
-        window: None,
     };
     match runtime() {
         Ok(runtime) => {

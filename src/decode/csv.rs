@@ -2,6 +2,7 @@
 
 use super::members::{Members, is_number};
 use super::{Content, DecodeError, Format, Kind, Utf8};
+use crate::flow::header::Header;
 use crate::section::Section;
 use csv_core::{ReadRecordResult, ReaderBuilder};
 use std::sync::Arc;
@@ -29,13 +30,25 @@ pub struct Csv {
     /// White space around values is dropped.
     pub trim: bool,
     /// A line that begins with this is a comment.
-    pub comment: Option<String>,
+    pub comment: Option<Arc<str>>,
+    /// Lines before the header that are not read.
+    pub skip_rows: usize,
+    /// Lines behind the header that are not read.
+    pub skip_after_header: usize,
 }
 
 impl Default for Csv {
     fn default() -> Self {
-        let (null, comment) = (Vec::new(), None);
-        Self { delimiter: b',', columns: None, decimal_comma: false, null, trim: false, comment }
+        Self {
+            delimiter: b',',
+            columns: None,
+            decimal_comma: false,
+            null: Vec::new(),
+            trim: false,
+            comment: None,
+            skip_rows: 0,
+            skip_after_header: 0,
+        }
     }
 }
 
@@ -48,8 +61,9 @@ impl Format for Csv {
         line.is_empty() || self.comment.as_ref().is_some_and(|comment| line.starts_with(comment.as_bytes()))
     }
 
-    fn header(&self) -> Option<u8> {
-        self.columns.is_none().then_some(self.delimiter)
+    fn header(&self) -> Option<Header> {
+        let (before, after, comment) = (self.skip_rows, self.skip_after_header, self.comment.clone());
+        self.columns.is_none().then_some(Header { delimiter: self.delimiter, before, after, comment })
     }
 
     fn decode<'m>(&self, message: &'m [u8], header: Option<&[u8]>) -> Result<Content<'m>, DecodeError> {
@@ -95,7 +109,24 @@ fn read(section: &mut Section<'_>) -> Arc<dyn Format> {
         let null = table.texts("null").doc("Texts that stand for no value.").example("[\"NAN\", \"-7999\"]");
         csv.null = null.get_or("the empty text alone").into_iter().flatten().map(|text| text.value).collect();
         csv.trim = table.truth("trim").doc("White space around values is dropped.").or(false);
-        csv.comment = table.text("comment").doc("A line that begins with this is a comment.").example("\"#\"").get();
+        let comment = table.text("comment").doc("A line that begins with this is a comment.").example("\"#\"");
+        csv.comment = comment.get().map(Arc::from);
+        csv.skip_rows = table
+            .whole("skip_rows")
+            .doc("Lines before the header that are not read, in each file or message.")
+            .within(0..=1000)
+            .or(0);
+        csv.skip_after_header = table
+            .whole("skip_after_header")
+            .doc("Lines behind the header that are not read, such as units.")
+            .within(0..=1000)
+            .or(0);
+        for (key, rows) in [("skip_rows", csv.skip_rows), ("skip_after_header", csv.skip_after_header)] {
+            if rows > 0 && csv.columns.is_some() {
+                let hint = "leave `columns` out: the header names them";
+                table.wrong_because(key, format!("`{key}` is for files and messages with a header"), hint);
+            }
+        }
         if csv.decimal_comma && csv.delimiter == b',' && !table.is_bad("delimiter") {
             let hint = "write delimiter = \";\", or the one that the file has";
             table.wrong_because("decimal", "a comma cannot be in numbers and between values", hint);

@@ -10,6 +10,7 @@ pub mod key_value;
 pub mod lenient;
 pub mod members;
 pub mod nmea;
+pub mod pattern;
 mod plain;
 mod reading;
 mod rule;
@@ -22,11 +23,13 @@ pub use encoding::Encoding;
 pub use influx::Influx;
 pub use key_value::KeyValue;
 pub use nmea::Nmea;
+pub use pattern::Pattern;
 pub use plain::{Binary, Json, Ndjson, Text, Value};
 pub use rule::{Decoder, TYPES, Type, member};
 pub use split::Split;
 pub use time::{Plausible, Time, TimeFormat, Unix};
 
+use crate::flow::header::Header;
 use crate::flow::record::PayloadKind;
 use crate::section::{Same, Section};
 use bytes::Bytes;
@@ -65,6 +68,9 @@ pub enum DecodeError {
     /// The message is not a point of Influx line protocol.
     #[error("not Influx line protocol: {0}")]
     Influx(String),
+    /// No pattern fits the text.
+    #[error("no `pattern` fits the text")]
+    Pattern,
     /// The device's time is missing, or cannot be read.
     #[error("no time: {0}")]
     Time(String),
@@ -157,8 +163,13 @@ pub trait Format: Same + Debug + Send + Sync {
         line.is_empty()
     }
 
-    /// The character between values, for formats in which the first line of a file or message names the columns.
-    fn header(&self) -> Option<u8> {
+    /// Where the line that names the columns is, for formats that have one in each file or message.
+    fn header(&self) -> Option<Header> {
+        None
+    }
+
+    /// The key without which the format reads nothing.
+    fn needs(&self) -> Option<&'static str> {
         None
     }
 
@@ -199,6 +210,7 @@ pub const KINDS: &[Kind] = &[
     nmea::KIND,
     key_value::KIND,
     influx::KIND,
+    pattern::KIND,
     plain::VALUE,
     plain::TEXT,
     plain::BYTES,

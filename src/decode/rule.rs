@@ -97,6 +97,13 @@ impl Decoder {
             }
         }
         let format = format.unwrap_or_else(|| (KINDS[0].usual)());
+        if let Some(key) = format.needs().filter(|key| !section.has(key) && !section.is_catalog()) {
+            section.missing(
+                key,
+                format!("decoder \"{}\" needs `{key}`", format.name()),
+                "see docs/sources/decoding.md",
+            );
+        }
         Self::read_members(section, format)
     }
 

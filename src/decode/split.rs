@@ -29,7 +29,7 @@ impl Split {
             .text("at")
             .doc("The path of the list of readings; without it the message itself is the list. `series.*` means each member of the object `series`.")
             .example("\"readings\"")
-            .or_missing();
+            .get_or("the message itself");
         let keep = section
             .texts_or_map("keep")
             .doc("Members of the message that each record gets: a list of paths, or a table of new names and paths.")

@@ -8,6 +8,7 @@ pub mod codec;
 pub mod dead_letter;
 pub mod frame;
 pub mod handover;
+pub mod header;
 pub mod health;
 pub mod hex;
 pub mod lane;

@@ -6,6 +6,7 @@ use super::rule::Then;
 use crate::decode::{Decoded, Decoder, Refused, lines};
 use crate::flow::dead_letter::dead_letter;
 use crate::flow::frame::{Frame, Payload};
+use crate::flow::header::Header;
 use crate::flow::record::{CLOCK_UNSET, MAX_RECORD, PayloadKind, Record};
 use crate::platform::clock::Reading;
 use crate::store::{Atom, MAX_ATOM, Part, StreamId};
@@ -100,14 +101,17 @@ impl Builder {
                 Err(error) => put(Err((payload, error.to_string()))),
             }
         };
-        let (by_line, wants_header) = (decoder.format.is_by_line(), decoder.format.header().is_some());
+        let (by_line, header_rule) = (decoder.format.is_by_line(), decoder.format.header());
         match frame.payload {
             Payload::One(payload) if by_line => {
-                let mut all = lines(&payload).filter(|line| !decoder.skips(line)).peekable();
-                let header = if wants_header { all.next() } else { frame.header.as_deref() };
+                let place = header_rule.as_ref().and_then(|rule| rule.locate(&payload, rule.before));
+                let behind = |rule: &Header| place.as_ref().map_or(Some(0), |place| rule.values(&payload, place.end));
+                let values = header_rule.as_ref().map_or(Some(0), behind).unwrap_or(payload.len());
+                let header = place.and_then(|place| lines(&payload[place]).next()).or(frame.header.as_deref());
+                let mut all = lines(&payload[values..]).filter(|line| !decoder.skips(line)).peekable();
                 // A header that is not text, or that no line follows, would vanish without a trace.
                 let is_text = header.is_none_or(|header| std::str::from_utf8(header).is_ok());
-                let is_whole = !wants_header || header.is_none() || is_text && all.peek().is_some();
+                let is_whole = header_rule.is_none() || is_text && header.is_some() == all.peek().is_some();
                 if is_whole && all.clone().nth(MOST_LINES).is_none() {
                     all.for_each(|line| message(payload.slice_ref(line), header));
                 } else {
@@ -330,6 +334,21 @@ mod tests {
         assert_eq!(payloads(&atoms[0].parts[1]), ["5"]);
         let block = Frame { header: Some(b"x"[..].into()), ..frame(Payload::Lines(Bytes::from("1\n2"))) };
         assert_eq!(payloads(&builder.build(block, NOW)[0].parts[0]), [r#"{"x":1}"#, r#"{"x":2}"#]);
+    }
+
+    #[test]
+    fn rows_around_the_header_of_a_message_are_not_read() {
+        let csv = Csv { skip_rows: 1, skip_after_header: 1, comment: Some("#".into()), ..Csv::default() };
+        let mut builder = builder(csv, Quality::default());
+        let mut good = |message: &'static str| {
+            let atom = builder.build(frame(Payload::One(Bytes::from(message))), NOW).remove(0);
+            (payloads(&atom.parts[0]).join(" "), payloads(&atom.parts[1]).join(" "))
+        };
+        let pair = |good: &str, bad: &str| (good.to_string(), bad.to_string());
+        assert_eq!(good("TOA5\n# x\na,b\nV,A\n1,2\n"), pair(r#"{"a":1,"b":2}"#, ""));
+        for short in ["TOA5", "TOA5\na,b\n", "TOA5\na,b\nV,A\n"] {
+            assert_eq!(good(short), pair("", short), "it does not vanish");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod mqtt;
 pub mod serial;
 
 use crate::flow::handover::Giver;
+use crate::flow::header::Header;
 use crate::flow::health::Reporter;
 use crate::flow::stop::Stop;
 use crate::section::{Claim, Same, Section};
@@ -78,14 +79,14 @@ pub trait Routes {
 }
 
 /// The facts about its messages that a source needs.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Message {
     /// The number of the route; each frame names its route.
     pub route: usize,
     /// The name of the decoder.
     pub format: &'static str,
-    /// The character between values, if the first line names the columns.
-    pub header: Option<u8>,
+    /// Where the line is that names the columns, if there is one.
+    pub header: Option<Header>,
 }
 
 /// A kind of source.

@@ -3,9 +3,10 @@
 use crate::rig::{Agent, Mosquitto, forebay, readings, runtime, until};
 use forebay::hub::{Hub, Settings};
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::net::TcpStream;
 use std::os::unix::process::ExitStatusExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// README's first screen has the same text.
 const MINIMAL: &str = r#"[source.plant]
@@ -468,6 +469,42 @@ fn check_finds_what_parts_say_of_each_other_and_prints_where_sinks_send() {
         let (code, shown) = checked(&text);
         assert!(code == Some(0) && shown.contains(expected), "{expected:?} is not in\n{shown}");
     }
+}
+
+/// Messages of the standard input are decoded as the source would; what is refused is shown with its reason.
+#[test]
+fn decode_shows_what_a_source_makes_of_a_message() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("forebay.toml");
+    let text = "device = \"d\"\nstate = \"s\"\n[source.log]\nkind = \"file\"\npath = \"/tmp/x\"\ndecoder = \"regex\"\n\
+                regex = { pattern = '%{WORD:device} T=%{NUMBER:t}' }\n\
+                [sink.out]\nkind = \"directory\"\npath = \"/tmp/out\"\n";
+    std::fs::write(&path, text).unwrap();
+    let decode = |arguments: &[&str], input: &[u8]| {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_forebay"))
+            .args(["decode", "log"])
+            .arg(&path)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // A command that refuses its arguments reads no input.
+        let _ = child.stdin.take().unwrap().write_all(input);
+        let ended = child.wait_with_output().unwrap();
+        (ended.status.code(), self::text(&ended.stdout), self::text(&ended.stderr))
+    };
+    let (code, shown, complaint) = decode(&["--lines", "--key", "press/7"], b"press7 T=-21.50\nwhat?\n");
+    assert_eq!(code, Some(0), "{complaint}");
+    let lines: Vec<&str> = shown.lines().collect();
+    assert!(
+        lines[0].contains(r#""key":"press/7""#) && lines[0].contains(r#"{"device":"press7","t":-21.50}"#),
+        "{shown}"
+    );
+    assert!(lines[1].starts_with("forebay.dead-letters ") && lines[1].contains("no `pattern` fits"), "{shown}");
+    let (code, _, complaint) = decode(&["--route", "1"], b"");
+    assert!(code == Some(2) && complaint.contains("the source has 1"), "{complaint}");
 }
 
 #[test]

@@ -32,8 +32,14 @@ fn what_the_field_sends_goes_through_with_a_few_lines() {
          csv = {{ delimiter = \";\", decimal = \",\", null = [\"-\"] }}\n\
          time = {{ field = [\"Datum\", \"Uhrzeit\"], format = \"%d.%m.%Y %H:%M:%S\", zone = \"Europe/Berlin\" }}\n"
     );
+    let toa5 = format!(
+        "[source.toa5]\nkind = \"file\"\npath = \"{place}/station.dat\"\ndecoder = \"csv\"\n\
+         csv = {{ skip_rows = 1, skip_after_header = 2, null = [\"NAN\"] }}\n\
+         time = {{ field = \"TIMESTAMP\", format = \"%Y-%m-%d %H:%M:%S\" }}\n"
+    );
     let sources = [
         excel,
+        toa5,
         mqtt("tasmota", "tele/#", "lenient = true\ntime = { field = \"Time\", format = \"rfc3339\" }"),
         mqtt(
             "z2m",
@@ -59,8 +65,13 @@ fn what_the_field_sends_goes_through_with_a_few_lines() {
     );
     let csv = b"Datum;Uhrzeit;Au\xdfen;Feuchte\r\n01.05.2024;14:00:00;-3,50;81\r\n01.05.2024;24:00:00;-4,0;-\r\n";
     std::fs::write(dir.path().join("excel.csv"), csv).unwrap();
+    // Campbell Scientific's TOA5: environment, names, units, processing, data.
+    let station = "\"TOA5\",\"CR1000\",\"CR1000\",\"1234\",\"CR1000.Std.32\",\"CPU:met.CR1\",\"5678\",\"Hour\"\r\n\
+                   \"TIMESTAMP\",\"RECORD\",\"BattV_Min\",\"AirTC_Avg\"\r\n\"TS\",\"RN\",\"Volts\",\"Deg C\"\r\n\
+                   \"\",\"\",\"Min\",\"Avg\"\r\n\"2024-05-01 12:00:00\",0,12.61,\"NAN\"\r\n";
+    std::fs::write(dir.path().join("station.dat"), station).unwrap();
     let agent = Agent::start(dir.path(), &text, "");
-    until("all are subscribed", || agent.log().matches("event=\"source_up\"").count() >= 6);
+    until("all are subscribed", || agent.log().matches("event=\"source_up\"").count() >= 7);
     let port = broker.port.to_string();
     for (topic, message) in [
         ("tele/d/SENSOR", r#"{"Time":"2024-05-01T12:00:00","DS18B20":{"Temperature":nan},"TempUnit":"C"}"#),
@@ -77,12 +88,18 @@ fn what_the_field_sends_goes_through_with_a_few_lines() {
         let sent = Command::new("mosquitto_pub").args(["-p", &port, "-q", "1", "-t", topic, "-m", message]).status();
         assert!(sent.unwrap().success());
     }
-    until("all records are there", || records(dir.path()).len() >= 10);
+    until("all records are there", || records(dir.path()).len() >= 11);
     let all = records(dir.path());
     let noon = 1_714_564_800_000_000_u64;
     let excel = of(&all, "excel.csv");
     assert_eq!((&excel[0]["payload"]["Außen"], &excel[0]["time"]), (&(-3.5).into(), &noon.into()));
     assert_eq!((&excel[1]["payload"]["Feuchte"], &excel[1]["time"]), (&().into(), &(noon + 36_000_000_000).into()));
+    let toa5 = serde_json::json!({ "RECORD": 0, "BattV_Min": 12.61, "AirTC_Avg": null });
+    let station = of(&all, "station.dat");
+    assert_eq!((station.len(), &station[0]["time"]), (1, &noon.into()));
+    for (member, value) in toa5.as_object().unwrap() {
+        assert_eq!(&station[0]["payload"][member], value, "{}", station[0]);
+    }
     let tasmota = of(&all, "SENSOR")[0];
     assert!(tasmota["payload"]["DS18B20"]["Temperature"].is_null() && tasmota["time"] == noon, "{tasmota}");
     assert!(of(&all, "door")[0]["time"].is_null() && of(&all, "window")[0]["time"] == noon + 123_000);

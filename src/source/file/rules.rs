@@ -1,5 +1,6 @@
 //! The rules by which the lines of all files of a source are read.
 
+use crate::flow::header::Header;
 use regex_lite::Regex;
 use std::time::Duration;
 
@@ -8,8 +9,8 @@ use std::time::Duration;
 pub struct Rules {
     /// The longest line, in bytes.
     pub max_line: usize,
-    /// The character between values, if the first line names the columns.
-    pub header: Option<u8>,
+    /// Where the line is that names the columns, if there is one.
+    pub header: Option<Header>,
     /// A line that matches begins a message.
     pub message_start: Option<Regex>,
     /// Each file is one message.
@@ -24,9 +25,9 @@ impl Rules {
     /// least half of that header's names are in the line, and no value is a number. A line of values may also
     /// begin with the first column's name.
     pub fn is_header(&self, header: &[u8], line: &[u8]) -> bool {
-        let Some(delimiter) = self.header else { return false };
+        let Some(Header { delimiter, .. }) = &self.header else { return false };
         let line = trimmed(line);
-        let mut names = header.split(|byte| *byte == delimiter);
+        let mut names = header.split(|byte| byte == delimiter);
         let first = names.next().unwrap_or_default();
         if first.is_empty() || !line.starts_with(first) {
             return false;
@@ -34,7 +35,7 @@ impl Rules {
         if line == header {
             return true;
         }
-        let values: Vec<&[u8]> = line.split(|byte| *byte == delimiter).collect();
+        let values: Vec<&[u8]> = line.split(|byte| byte == delimiter).collect();
         let is_number = |value: &&[u8]| {
             std::str::from_utf8(value).is_ok_and(|text| text.trim().trim_matches('"').parse::<f64>().is_ok())
         };
@@ -56,8 +57,8 @@ mod tests {
 
     #[test]
     fn a_row_that_begins_with_the_first_columns_name_is_no_header() {
-        let rules =
-            Rules { max_line: 100, header: Some(b','), message_start: None, whole: false, done_after: Duration::ZERO };
+        let header = Some(Header { delimiter: b',', before: 0, after: 0, comment: None });
+        let rules = Rules { max_line: 100, header, message_start: None, whole: false, done_after: Duration::ZERO };
         let is = |header: &str, line: &str| rules.is_header(header.as_bytes(), line.as_bytes());
         for (header, line) in [
             ("a,b", "a,b\n"),

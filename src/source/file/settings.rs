@@ -1,5 +1,6 @@
 //! `[source.NAME]` with `kind = "file"`: which files are read, and how.
 
+use crate::flow::header::Header;
 use crate::flow::record::MAX_RECORD;
 use crate::section::{Bytes, Claim, Section};
 use crate::source::{Context, Kind, Probing, Routes, Running, Source};
@@ -30,7 +31,7 @@ pub struct Settings {
     /// The longest line, in bytes; a longer line becomes a dead letter.
     pub max_line: usize,
     /// The character between the values of a file whose first line names its columns.
-    pub header: Option<u8>,
+    pub header: Option<Header>,
     /// A line that matches this pattern begins a message; other lines belong to the message before them.
     pub message_start: Option<String>,
     /// A file whose last write is older than this is not begun.

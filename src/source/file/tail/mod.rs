@@ -64,7 +64,7 @@ impl Tail {
         let first = positions.is_empty();
         let rules = Arc::new(Rules {
             max_line: settings.max_line,
-            header: settings.header,
+            header: settings.header.clone(),
             message_start: settings.message_start.as_deref().and_then(|pattern| Regex::new(pattern).ok()),
             whole: settings.whole,
             done_after: settings.done_after,

@@ -3,6 +3,7 @@
 use super::Rig;
 use crate::flow::frame::Frame;
 use crate::flow::frame::Payload;
+use crate::flow::header::Header;
 use crate::source::file::WhenDone;
 use crate::source::file::rules::Rules;
 use crate::source::file::saved::Turn;
@@ -13,10 +14,14 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+fn header(before: usize, after: usize) -> Header {
+    Header { delimiter: b',', before, after, comment: Some("#".into()) }
+}
+
 #[test]
 fn the_header_of_a_file_goes_with_its_lines_also_when_it_changes_and_over_restarts() {
     let mut rig = Rig::new("a.csv");
-    rig.settings.header = Some(b',');
+    rig.settings.header = Some(header(0, 0));
     rig.restart();
     let frames = |rig: &mut Rig| -> Vec<(String, String)> {
         let mut out = Vec::new();
@@ -40,6 +45,37 @@ fn the_header_of_a_file_goes_with_its_lines_also_when_it_changes_and_over_restar
     rig.restart();
     rig.append("a.csv", "12:05,7,8\n");
     assert_eq!(frames(&mut rig), [pair("time,t,h", "12:05,7,8\n")]);
+}
+
+#[test]
+fn rows_around_a_header_are_read_with_it_in_one_step_also_when_they_come_one_by_one() {
+    let mut rig = Rig::new("a.dat");
+    rig.settings.header = Some(header(1, 2));
+    rig.restart();
+    let mut out = Vec::new();
+    for rows in
+        ["TOA5,logger\n", "# made by\n\ntime,t\n", "TS,", "Deg C\n", ",Avg\n", "12:00,1\n12:01,2\n", "12:02,3\n"]
+    {
+        rig.append("a.dat", rows);
+        rig.restart();
+        for frame in rig.tail.poll(u64::MAX) {
+            if let Payload::Lines(block) = &frame.payload {
+                out.extend_from_slice(frame.header.as_deref().unwrap());
+                out.push(b'|');
+                out.extend_from_slice(block);
+            }
+            let position = frame.position.unwrap();
+            rig.positions.insert(position.part, position.value);
+        }
+    }
+    assert_eq!(String::from_utf8(out).unwrap(), "time,t|12:00,1\n12:01,2\ntime,t|12:02,3\n");
+    // From the end, the header is found behind the rows at the start.
+    rig.positions.clear();
+    rig.settings.from_end = true;
+    rig.restart();
+    rig.append("a.dat", "12:03,4\n");
+    let frame = rig.tail.poll(u64::MAX).remove(0);
+    assert_eq!(frame.header.as_deref(), Some(&b"time,t"[..]));
 }
 
 #[test]
@@ -121,7 +157,7 @@ fn packed_files_that_nobody_knows_are_read_whole_and_a_damaged_one_as_far_as_it_
 #[test]
 fn utf_16_and_byte_order_marks_are_understood_also_after_a_restart() {
     let mut rig = Rig::new("*.csv");
-    rig.settings.header = Some(b',');
+    rig.settings.header = Some(header(0, 0));
     rig.restart();
     let append = |rig: &Rig, text: &str| {
         let bytes: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();

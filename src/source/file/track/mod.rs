@@ -162,9 +162,13 @@ impl Track {
         track.go_to(track.offset);
         // A file that is read from its end, or from a saved offset, has its header before that offset.
         let start = track.start();
-        let header_at = known.and_then(|saved| saved.header_at).or((track.offset > start).then_some(start));
-        if let Some(at) = header_at.filter(|_| track.rules.header.is_some()) {
-            track.header = track.line_at(at)?.map(|line| (at, line));
+        if let Some(rule) = track.rules.clone().header.as_ref() {
+            let saved = known.and_then(|saved| saved.header_at).map(|at| (at, 0));
+            if let Some((at, before)) = saved.or((track.offset > start).then_some((start, rule.before))) {
+                let text = track.read(at, HEADER, false)?.text;
+                let line = rule.locate(&text, before).filter(|line| text[line.clone()].ends_with(b"\n"));
+                track.header = line.map(|line| (at + track.width(&text[..line.start]), trimmed(&text[line]).into()));
+            }
         }
         Ok(track)
     }
@@ -339,12 +343,5 @@ impl Track {
     /// A frame that saves the start offset of a file that is not read from its start.
     pub fn bookmark(&self) -> Frame {
         self.frame(Payload::Nothing)
-    }
-
-    /// The line that begins at an offset, without its end.
-    fn line_at(&mut self, offset: u64) -> io::Result<Option<Arc<[u8]>>> {
-        let text = self.read(offset, HEADER, false)?.text;
-        let end = text.iter().position(|byte| *byte == b'\n');
-        Ok(end.map(|end| trimmed(&text[..end]).into()))
     }
 }

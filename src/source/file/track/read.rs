@@ -67,7 +67,7 @@ impl Track {
                 if let Some(end) = hole(&block) {
                     block.truncate(end);
                 }
-                match self.messages(block, more, end != End::Newline, n > max_line) {
+                match self.messages(block, more, end != End::Newline, n > max_line || rest && at_end) {
                     None if !at_end && n <= max_line => {}
                     found => return Ok(found),
                 }
@@ -189,7 +189,7 @@ impl Track {
         Ok(self.content.is_some())
     }
 
-    fn width(&self, text: &[u8]) -> u64 {
+    pub(super) fn width(&self, text: &[u8]) -> u64 {
         self.content.as_ref().map_or(0, |content| content.width(text))
     }
 
@@ -265,15 +265,21 @@ impl Track {
     /// A frame of whole lines; `None` while a message may still go on. `more` says that more of the file is
     /// there, `over` that the last message is complete, `enough` that the longest length is reached.
     fn messages(&mut self, mut block: Vec<u8>, more: bool, over: bool, enough: bool) -> Option<Frame> {
-        if self.rules.header.is_some() {
+        if let Some(rule) = &self.rules.header {
             let first = line_end(&block, 0);
             let begins = self.header.as_ref().is_none_or(|(_, header)| self.rules.is_header(header, &block[..first]));
             if begins {
-                let line = trimmed(&block[..first]);
-                if !line.trim_ascii().is_empty() {
-                    self.header = Some((self.offset, line.into()));
+                let line = rule.locate(&block, if self.header.is_none() { rule.before } else { 0 });
+                let values = line.as_ref().and_then(|line| rule.values(&block, line.end));
+                if values.is_none() && !enough {
+                    // All rows up to the values are read in one step, so that a stop cannot fall between them.
+                    return None;
                 }
-                self.advance(&block[..first]);
+                if let Some(line) = line {
+                    let at = self.offset + self.width(&block[..line.start]);
+                    self.header = Some((at, trimmed(&block[line]).into()));
+                }
+                self.advance(&block[..values.unwrap_or(block.len())]);
                 return Some(self.frame(Payload::Nothing));
             }
             if let Some((_, header)) = &self.header {

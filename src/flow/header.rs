@@ -1,0 +1,71 @@
+//! The line that names the columns, and the rows around it that are not read.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Where the line that names the columns is, in a file or message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Header {
+    /// The character between values.
+    pub delimiter: u8,
+    /// Lines before it that are not read.
+    pub before: usize,
+    /// Lines behind it that are not read, such as one with units.
+    pub after: usize,
+    /// A line before it that begins with this is a comment.
+    pub comment: Option<Arc<str>>,
+}
+
+impl Header {
+    /// Whether a line before the header is blank or a comment.
+    #[must_use]
+    pub fn skips(&self, line: &[u8]) -> bool {
+        let line = line.trim_ascii();
+        line.is_empty() || self.comment.as_ref().is_some_and(|comment| line.starts_with(comment.as_bytes()))
+    }
+
+    /// The place of the header in a text that begins with so many lines that are not read. The place includes the
+    /// line's end. `None` if the text ends before it.
+    #[must_use]
+    pub fn locate(&self, text: &[u8], before: usize) -> Option<Range<usize>> {
+        let mut at = behind(text, 0, before)?;
+        loop {
+            let end = behind(text, at, 1)?;
+            if !self.skips(&text[at..end]) {
+                return Some(at..end);
+            }
+            at = end;
+        }
+    }
+
+    /// The offset at which the values begin, in a text whose header ends at `end`. `None` if the text ends before.
+    #[must_use]
+    pub fn values(&self, text: &[u8], end: usize) -> Option<usize> {
+        behind(text, end, self.after)
+    }
+}
+
+/// The offset behind so many lines.
+fn behind(text: &[u8], from: usize, lines: usize) -> Option<usize> {
+    (0..lines).try_fold(from, |at, _| {
+        let rest = text.get(at..).filter(|rest| !rest.is_empty())?;
+        Some(rest.iter().position(|byte| *byte == b'\n').map_or(text.len(), |n| at + n + 1))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_before_and_behind_the_header_are_counted_and_comments_are_not() {
+        let header = Header { delimiter: b',', before: 1, after: 2, comment: Some("#".into()) };
+        let text = b"\n# made by\n\na,b\nV,A\nAvg,Avg\n1,2\n";
+        let place = header.locate(text, header.before).unwrap();
+        assert_eq!(&text[place.clone()], b"a,b\n");
+        assert_eq!(&text[header.values(text, place.end).unwrap()..], b"1,2\n");
+        assert_eq!(header.values(&text[..20], place.end), None);
+        assert_eq!((header.locate(b"", 0), header.locate(b"x\n#", 1)), (None, None));
+        assert_eq!(header.locate(b"x\na,b", 1), Some(2..5), "a last line needs no newline");
+    }
+}
