@@ -42,8 +42,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("kafka_protocol", &["sink"]),
     ("lz4_flex", &["sink"]),
     ("snap", &["sink"]),
-    ("base64", &["encode", "sink", "section", "platform"]), // pins are written in it
-    ("rustls", &["platform", "sink"]),                      // the sink names the server
+    ("base64", &["encode", "sink", "source", "section", "platform"]), // pins are written in it
+    ("rustls", &["platform", "sink"]),                                // the sink names the server
     ("tokio_rustls", &["sink", "source", "platform"]),
     ("x509_cert", &["platform"]),
     ("rustls_native_certs", &["platform"]),
@@ -54,6 +54,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("strsim", &["section"]),
     ("jiff", &["decode", "platform"]), // times in messages, and for people
     ("csv_core", &["decode"]),
+    ("form_urlencoded", &["decode"]),
     ("cobs", &["source"]),
     ("crc", &["source"]),
     ("serial2", &["source"]), // the one that switches RS-485

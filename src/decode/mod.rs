@@ -5,6 +5,7 @@
 
 pub mod csv;
 mod encoding;
+pub mod form;
 pub mod influx;
 pub mod key_value;
 pub mod lenient;
@@ -20,6 +21,7 @@ pub mod time;
 
 pub use csv::Csv;
 pub use encoding::Encoding;
+pub use form::Form;
 pub use influx::Influx;
 pub use key_value::KeyValue;
 pub use nmea::Nmea;
@@ -68,6 +70,9 @@ pub enum DecodeError {
     /// The message is not a point of Influx line protocol.
     #[error("not Influx line protocol: {0}")]
     Influx(String),
+    /// The message is not pairs of a form.
+    #[error("not a form: {0}")]
+    Form(String),
     /// No pattern fits the text.
     #[error("no `pattern` fits the text")]
     Pattern,
@@ -209,6 +214,7 @@ pub const KINDS: &[Kind] = &[
     csv::KIND,
     nmea::KIND,
     key_value::KIND,
+    form::KIND,
     influx::KIND,
     pattern::KIND,
     plain::VALUE,

@@ -292,10 +292,47 @@ fn clients_of_influxdb_say_their_unit_and_their_token() {
     ] {
         assert_eq!(send(query, &format!("weather t=1 {time}")).0, 202, "{query}");
     }
+    let ping = curl(&["-I", &format!("http://127.0.0.1:{port}/in/ping")]);
+    assert!(ping.0 == 204 && ping.1.to_ascii_lowercase().contains("x-influxdb-version"), "{ping:?}");
     let (status, said) = send("&precision=h", "weather t=1 1");
     assert!(status == 400 && said.contains("ns, n, us"), "{status} {said}");
     until("all are delivered", || values(dir.path()).len() == 6);
     let all = files(&dir.path().join("out"), "readings");
     assert!(all.iter().all(|reading| reading.line["time"] == 1_714_564_800_000_000_i64), "{all:?}");
+    assert!(agent.stop().success());
+}
+
+/// An Ecowitt station posts a form, a Davis station sends one in the query of a GET request (Weather Underground's
+/// protocol). Devices prove themselves with Basic or X-Api-Key.
+#[test]
+fn stations_send_forms_and_keys_in_their_own_ways() {
+    let dir = tempfile::tempdir().unwrap();
+    let port = free_port();
+    std::fs::write(dir.path().join("token"), "secret-1\n").unwrap();
+    let more = format!(
+        "decoder = \"form\"\ntoken = {{ file = \"{}/token\" }}\n\
+         time = {{ field = \"dateutc\", format = \"%Y-%m-%d %H:%M:%S\" }}",
+        dir.path().display()
+    );
+    let agent = start(dir.path(), port, &more);
+    let report =
+        "stationtype=GW1000B_V1.6.8&dateutc=2024-05-01+12:00:00&tempf=71.20&humidity=45&freq=868M&model=GW1000";
+    let posted = format!("http://127.0.0.1:{port}/in/data/report");
+    let got =
+        format!("http://127.0.0.1:{port}/in/updateweatherstation.php?ID=K1&dateutc=2024-05-01%2012:00:01&tempf=71.3");
+    assert_eq!(curl(&["-u", "station:secret-1", "-d", report, &posted]).0, 202);
+    assert_eq!(curl(&["-H", "X-Api-Key: secret-1", &got]).0, 202);
+    for (header, url) in [("X-Api-Key: secret", &got), ("Authorization: Basic c3RhdGlvbg==", &got), ("A: b", &posted)] {
+        assert_eq!(curl(&["-H", header, url]).0, 401, "{header}");
+    }
+    let (status, said) = curl(&["-u", "x:secret-1", &posted]);
+    assert!(status == 405 && said.contains("POST"), "a GET request without a form: {status} {said}");
+    until("both are delivered", || values(dir.path()).len() == 2);
+    let all = files(&dir.path().join("out"), "readings");
+    let of = |key: &str| &all.iter().find(|reading| reading.line["key"] == key).unwrap().line;
+    let noon = 1_714_564_800_000_000_i64;
+    let (ecowitt, davis) = (of("/in/data/report"), of("/in/updateweatherstation.php"));
+    assert!(ecowitt["payload"]["tempf"] == 71.2 && ecowitt["time"] == noon, "{ecowitt}");
+    assert!(davis["payload"]["tempf"] == 71.3 && davis["time"] == noon + 1_000_000, "{davis}");
     assert!(agent.stop().success());
 }

@@ -21,6 +21,7 @@ use crate::platform::http::{Clients, Listener, PATIENCE, Place, TlsFiles, Whole}
 use crate::telemetry::{Metric, Metrics, event};
 use answer::{Answer, bears, precision, say, wait};
 use body::BodyError;
+use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderName};
 use hyper::{Method, Request, StatusCode};
@@ -198,7 +199,7 @@ pub async fn open(settings: &Settings) -> Result<Listener, String> {
 impl Shared {
     async fn answer(&self, request: Request<Incoming>, place: &Place) -> Whole {
         let response = *self.handle(request, place).await.unwrap_or_else(|refused| refused);
-        if response.status() != StatusCode::ACCEPTED {
+        if !response.status().is_success() {
             self.metrics.add(Metric::HttpRefused, 1);
         }
         response
@@ -207,16 +208,25 @@ impl Shared {
     async fn handle(&self, request: Request<Incoming>, place: &Place) -> Result<Answer, Answer> {
         let (head, body) = request.into_parts();
         let path = head.uri.path().to_string();
+        let is_read = head.method == Method::GET || head.method == Method::HEAD;
         let below = path.strip_prefix(self.settings.path.trim_end_matches('/'));
         if !below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
             return Err(say(StatusCode::NOT_FOUND, &format!("post to {}", self.settings.path)));
+        }
+        if self.settings.influx && below == Some("/ping") && is_read {
+            // Clients of InfluxDB ask whether the server is there, without a token.
+            let mut there = say(StatusCode::NO_CONTENT, "");
+            there.headers_mut().insert("x-influxdb-version", header::HeaderValue::from_static("forebay"));
+            return Ok(there);
         }
         if self.settings.token.as_ref().is_some_and(|token| !bears(&head.headers, token)) {
             let mut refused = say(StatusCode::UNAUTHORIZED, "send `Authorization: Bearer <token>`");
             refused.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
             return Err(refused);
         }
-        if head.method != Method::POST && head.method != Method::PUT {
+        // Weather stations send a form in the query of a GET request.
+        let query = head.uri.query().filter(|_| self.settings.form && head.method == Method::GET);
+        if head.method != Method::POST && head.method != Method::PUT && query.is_none() {
             let mut refused = say(StatusCode::METHOD_NOT_ALLOWED, "use POST");
             refused.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static("POST, PUT"));
             return Err(refused);
@@ -246,6 +256,7 @@ impl Shared {
             }
             Ok(Ok(body)) => body,
         };
+        let body = query.map_or(body, |query| Bytes::copy_from_slice(query.as_bytes()));
         if body.is_empty() {
             return Err(say(StatusCode::BAD_REQUEST, "the body is empty"));
         }

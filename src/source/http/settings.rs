@@ -29,6 +29,8 @@ pub struct Settings {
     pub by_content_type: bool,
     /// Whether bodies are Influx line protocol. The query may then name the unit of their times.
     pub influx: bool,
+    /// Whether messages are forms. A GET request brings one in its query.
+    pub form: bool,
 }
 
 /// The certificate that a server shows, and the clients that it lets in. All files are PEM.
@@ -123,8 +125,8 @@ fn read(section: &mut Section<'_>, routes: &mut dyn Routes) -> Option<Arc<dyn So
         section.wrong_because("listen", "anybody who reaches this address could write here", hint);
     }
     let max_body = usize::try_from(max_body.0).unwrap_or(usize::MAX);
-    let influx = message.format == "influx";
-    Some(Arc::new(Settings { listen, path, token, tls, max_body, by_content_type, influx }))
+    let (influx, form) = (message.format == "influx", message.format == "form");
+    Some(Arc::new(Settings { listen, path, token, tls, max_body, by_content_type, influx, form }))
 }
 
 fn read_tls(mut section: Section<'_>) -> Option<ServerTls> {
