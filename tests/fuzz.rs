@@ -7,8 +7,8 @@
 
 use forebay::config::{self, Environment};
 use forebay::decode::{
-    Binary, Csv, Encoding, Form, Influx, Json, KeyValue, Ndjson, Nmea, Pattern, Split, Text, Time, TimeFormat, Type,
-    Unix, Value,
+    Binary, Csv, Encoding, Form, Influx, Json, KeyValue, Ndjson, Nmea, Pattern, SenMl, Split, Text, Time, TimeFormat,
+    Type, Unix, Value,
 };
 use forebay::decode::{Decoder, lines};
 use forebay::flow::frame::Payload;
@@ -146,6 +146,7 @@ fn formats() -> Vec<Decoder> {
         Decoder::new(Value),
         Decoder::new(Pattern::new(&["(?<a>[0-9.]+) %{WORD:b}", "%{DATA:x}=%{NUMBER:t}"]).unwrap()),
         Decoder::new(Form),
+        Decoder::new(SenMl),
         Decoder::new(Nmea),
         Decoder::new(KeyValue::default()),
         Decoder::new(KeyValue { separator: Some('|'), assign: ':' }),
@@ -166,6 +167,7 @@ fn decoders() {
         "1,\"x \"\"y\"\"\",3",
         "$GPRMC,123519.25,A,4807.038,N,01131.000,W,022.4,084.4,230394,003.1,W*51",
         "$GPGGA,123519,4807.038,N,01131.000,E,1,08,0.9,545.4,M,46.9,M,,*47",
+        "[{\"bn\":\"a\",\"bt\":1.7e9,\"bv\":1,\"v\":2},{\"n\":\"b\",\"t\":-5,\"vb\":true,\"u\":\"C\"}]",
         "tempf=71.2&dateutc=2024-05-01+12%3A00%3A00&x=%c3%a4&=",
         "temp=21.50, ok=true place=\"hall 1\"",
         "m,a=b\\ c f=1i,g=\"x\\\"y\",h=t 1465839830100400200",

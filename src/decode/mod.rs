@@ -15,6 +15,7 @@ pub mod pattern;
 mod plain;
 mod reading;
 mod rule;
+pub mod senml;
 pub mod split;
 mod strict;
 pub mod time;
@@ -28,6 +29,7 @@ pub use nmea::Nmea;
 pub use pattern::Pattern;
 pub use plain::{Binary, Json, Ndjson, Text, Value};
 pub use rule::{Decoder, TYPES, Type, member};
+pub use senml::SenMl;
 pub use split::Split;
 pub use time::{Plausible, Time, TimeFormat, Unix};
 
@@ -73,6 +75,9 @@ pub enum DecodeError {
     /// The message is not pairs of a form.
     #[error("not a form: {0}")]
     Form(String),
+    /// The message is not a list of measurements.
+    #[error("not SenML: {0}")]
+    SenMl(String),
     /// No pattern fits the text.
     #[error("no `pattern` fits the text")]
     Pattern,
@@ -141,8 +146,9 @@ pub enum Content<'m> {
     Verbatim(PayloadKind),
     /// The message is JSON. It stays as it is, unless rules select or convert its members.
     Json(Cow<'m, str>),
-    /// The message has several JSON values, each on a line.
-    Lines(Vec<String>),
+    /// The message has several readings, each a JSON value, and the time that it brings, in microseconds since
+    /// 1970-01-01 UTC.
+    Readings(Vec<(String, Option<i64>)>),
     /// The message became members. It may have brought its time, in microseconds since 1970-01-01 UTC.
     Members(Members<'static>, Option<i64>),
 }
@@ -215,6 +221,7 @@ pub const KINDS: &[Kind] = &[
     nmea::KIND,
     key_value::KIND,
     form::KIND,
+    senml::KIND,
     influx::KIND,
     pattern::KIND,
     plain::VALUE,

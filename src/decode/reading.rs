@@ -41,12 +41,12 @@ impl Decoder {
                 let text = if is_whole { text } else { Cow::Owned(text.into_owned()) };
                 self.readings(text, None, arrival_us)?
             }
-            Content::Lines(lines) => {
+            Content::Readings(lines) => {
                 let mut readings = Vec::new();
-                for line in lines {
+                for (line, time) in lines {
                     let of_line =
                         |refused: Refused| Refused { reading: refused.reading.or(Some(line.clone())), ..refused };
-                    let parts = self.readings(Cow::Owned(line.clone()), None, arrival_us)?;
+                    let parts = self.readings(Cow::Owned(line.clone()), time, arrival_us)?;
                     readings.extend(parts.into_iter().map(|part| part.map_err(of_line)));
                 }
                 readings
@@ -86,8 +86,8 @@ impl Decoder {
         let lines: Vec<&[u8]> = lines(text).filter(|line| !line.trim_ascii().is_empty()).collect();
         let is_json = |line: &&[u8]| matches!(self.format.decode(line, header), Ok(Content::Json(_)));
         if (2..=split::MOST_RECORDS).contains(&lines.len()) && lines.iter().all(is_json) {
-            let own = |line: &[u8]| String::from_utf8_lossy(line).into_owned();
-            return Ok((Content::Lines(lines.into_iter().map(own).collect()), 0));
+            let own = |line: &[u8]| (String::from_utf8_lossy(line).into_owned(), None);
+            return Ok((Content::Readings(lines.into_iter().map(own).collect()), 0));
         }
         Err(error)
     }
