@@ -62,6 +62,8 @@ fn bodies_of_every_type_are_records_when_202_is_said() {
         assert_eq!(curl(&["-H", "content-type: application/json", "-H", &header, "--data-binary", &body, &url]).0, 202);
     }
     until("packed ones too", || values(dir.path()).iter().filter(|value| value.contains("packed")).count() == 2);
+    assert_eq!(send("application/senml+json", "[{\"bn\":\"urn:x:\",\"n\":\"senml\",\"v\":1}]"), 202);
+    until("SenML too", || values(dir.path()).iter().any(|value| value.contains("urn:x:senml")));
     // What cannot be decoded is kept as a dead letter.
     assert_eq!(send("application/json", "{oops"), 202);
     until("it is set aside", || files(&dir.path().join("out"), "forebay.dead-letters").len() == 1);

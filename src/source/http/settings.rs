@@ -48,12 +48,13 @@ pub struct ServerTls {
 pub const INFLUX_UNITS: [&str; 6] = ["ns", "n", "us", "u", "ms", "s"];
 
 /// Content types that are known, each with its decoder, in the order of their routes.
-pub const CONTENT_TYPES: [(&str, &str); 5] = [
+pub const CONTENT_TYPES: [(&str, &str); 6] = [
     ("application/json", "json"),
     ("application/x-ndjson", "ndjson"),
     ("text/csv", "csv"),
     ("text/plain", "text"),
     ("application/octet-stream", "bytes"),
+    ("application/senml+json", "senml"),
 ];
 
 impl Source for Settings {
