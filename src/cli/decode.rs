@@ -1,14 +1,14 @@
 //! `forebay decode SOURCE < MESSAGE`
 
 use super::fail;
-use super::place::{self, Place};
-use crate::encode::ndjson;
+use super::place::SourcePlace;
+use super::tap::show;
 use crate::flow::frame::{Frame, Payload};
 use crate::intake::Preview;
 use crate::platform::clock::Clock;
 use crate::telemetry::Metrics;
 use bytes::Bytes;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::process::ExitCode;
 
 /// The most bytes that are read.
@@ -16,10 +16,8 @@ const MOST: u64 = 64 << 20;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The name of a source
-    source: String,
     #[command(flatten)]
-    place: Place,
+    source: SourcePlace,
     /// The input has a message on each line; without it the input is one message
     #[arg(long)]
     lines: bool,
@@ -32,11 +30,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    let config = match arguments.place.load() {
-        Ok(config) => config,
-        Err(code) => return code,
-    };
-    let rule = match place::source(&config, &arguments.source) {
+    let rule = match arguments.source.load() {
         Ok((_, rule)) => rule,
         Err(code) => return code,
     };
@@ -66,9 +60,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         let frame = Frame { route: arguments.route, ..Frame::new(arguments.key.as_str(), payload) };
         for (stream, record) in preview.records(frame, &Clock::system()) {
             shown += 1;
-            let mut line = format!("{stream} ").into_bytes();
-            ndjson::line(&mut line, shown, &record.as_ref());
-            if std::io::stdout().write_all(&line).is_err() {
+            if !show(stream, shown, &record) {
                 return ExitCode::SUCCESS;
             }
         }

@@ -1,7 +1,7 @@
 //! Finds and reads the configuration, in the same way for every command.
 
 use super::fail;
-use crate::config::{self, Config, Options, System};
+use crate::config::{self, Config, Options, Source, System};
 use crate::intake::Rule;
 use crate::section::{Report, redact};
 use crate::telemetry::event;
@@ -41,14 +41,26 @@ impl Place {
     }
 }
 
-/// The source of this name, and the rule by which its messages are read.
-pub(super) fn source<'c>(config: &'c Config, name: &str) -> Result<(&'c config::Source, Rule), ExitCode> {
-    let found = config.source(name).ok_or_else(|| {
-        let names: Vec<&str> = config.sources.iter().map(|source| source.name.as_str()).collect();
-        fail(2, format_args!("there is no source `{name}`; there are: {}", names.join(", ")))
-    })?;
-    let source = found.name.as_str().into();
-    Ok((found, Rule { source, routes: found.routes.clone(), generation: config.generation, window: None }))
+/// A source of the configuration of a command.
+#[derive(Debug, clap::Args)]
+pub(super) struct SourcePlace {
+    /// The name of a source
+    source: String,
+    #[command(flatten)]
+    place: Place,
+}
+
+impl SourcePlace {
+    /// The source, and the rule by which its messages are read; or the exit code when there is none.
+    pub fn load(&self) -> Result<(Source, Rule), ExitCode> {
+        let config = self.place.load()?;
+        let found = config.source(&self.source).ok_or_else(|| {
+            let names: Vec<&str> = config.sources.iter().map(|source| source.name.as_str()).collect();
+            fail(2, format_args!("there is no source `{}`; there are: {}", self.source, names.join(", ")))
+        })?;
+        let (source, routes) = (found.name.as_str().into(), found.routes.clone());
+        Ok((found.clone(), Rule { source, routes, generation: config.generation, window: None }))
+    }
 }
 
 /// Reads a configuration. If it is not good, prints the problems and returns the exit code.

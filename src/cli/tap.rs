@@ -1,10 +1,11 @@
 //! `forebay tap SOURCE`
 
-use super::place::{self, Place};
+use super::place::SourcePlace;
 use super::{fail, runtime};
 use crate::encode::ndjson;
 use crate::flow::handover::handover;
 use crate::flow::health::Reporter;
+use crate::flow::record::Record;
 use crate::flow::stop::stop;
 use crate::intake::{Preview, Rule};
 use crate::platform::clock::Clock;
@@ -19,21 +20,15 @@ const HELD: usize = 4 << 20;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The name of a source
-    source: String,
     #[command(flatten)]
-    place: Place,
+    source: SourcePlace,
     /// End after so many records
     #[arg(long)]
     limit: Option<u64>,
 }
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    let config = match arguments.place.load() {
-        Ok(config) => config,
-        Err(code) => return code,
-    };
-    let (found, rule) = match place::source(&config, &arguments.source) {
+    let (found, rule) = match arguments.source.load() {
         Ok(found) => found,
         Err(code) => return code,
     };
@@ -74,9 +69,7 @@ async fn tap(tapped: &dyn source::Source, rule: Rule, limit: Option<u64>) -> std
         taker.settle(held.id);
         for (stream, record) in preview.records(held.frame, &clock) {
             shown += 1;
-            let mut line = format!("{stream} ").into_bytes();
-            ndjson::line(&mut line, shown, &record.as_ref());
-            if std::io::stdout().write_all(&line).is_err() || limit == Some(shown) {
+            if !show(stream, shown, &record) || limit == Some(shown) {
                 break 'all;
             }
         }
@@ -84,4 +77,11 @@ async fn tap(tapped: &dyn source::Source, rule: Rule, limit: Option<u64>) -> std
     sender.stop();
     running.abort();
     Ok(())
+}
+
+/// Shows a record; false when nobody reads the output.
+pub(super) fn show(stream: &str, number: u64, record: &Record) -> bool {
+    let mut line = format!("{stream} ").into_bytes();
+    ndjson::line(&mut line, number, &record.as_ref());
+    std::io::stdout().write_all(&line).is_ok()
 }

@@ -2,7 +2,7 @@
 
 use super::members::{Members, is_number};
 use super::{Content, DecodeError, Format, Kind, Utf8};
-use crate::flow::header::Header;
+use crate::flow::header::{Header, is_skipped};
 use crate::section::Section;
 use csv_core::{ReadRecordResult, ReaderBuilder};
 use std::sync::Arc;
@@ -58,7 +58,7 @@ impl Format for Csv {
     }
 
     fn skips(&self, line: &[u8]) -> bool {
-        line.is_empty() || self.comment.as_ref().is_some_and(|comment| line.starts_with(comment.as_bytes()))
+        is_skipped(line, self.comment.as_deref())
     }
 
     fn header(&self) -> Option<Header> {

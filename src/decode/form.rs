@@ -2,19 +2,15 @@
 
 use super::members::Members;
 use super::{Content, DecodeError, Format, Kind, Utf8};
-use std::sync::Arc;
 
 /// The row of this format in the table of decoders.
-pub const KIND: Kind = Kind {
-    name: "form",
-    doc: "Pairs as HTML forms write them: `name=value&name=value` (WHATWG URL, application/x-www-form-urlencoded).",
-    keys: &[],
-    read: |_| Arc::new(Form),
-    usual: || Arc::new(Form),
-};
+pub const KIND: Kind = Kind::without_keys::<Form>(
+    "form",
+    "Pairs as HTML forms write them: `name=value&name=value` (WHATWG URL, application/x-www-form-urlencoded).",
+);
 
 /// The settings of the decoder `form`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Form;
 
 impl Format for Form {

@@ -5,16 +5,12 @@ use super::split::MOST_RECORDS;
 use super::time::{Unix, unix};
 use super::{Content, DecodeError, Format, Kind, Utf8};
 use serde_json::value::RawValue;
-use std::sync::Arc;
 
 /// The row of this format in the table of decoders.
-pub const KIND: Kind = Kind {
-    name: "senml",
-    doc: "Sensor Measurement Lists (RFC 8428) in JSON: a record for each entry, base values resolved, `t` is its time.",
-    keys: &[],
-    read: |_| Arc::new(SenMl),
-    usual: || Arc::new(SenMl),
-};
+pub const KIND: Kind = Kind::without_keys::<SenMl>(
+    "senml",
+    "Sensor Measurement Lists (RFC 8428) in JSON: a record for each entry, base values resolved, `t` is its time.",
+);
 
 /// The version of the format that is known (RFC 8428, section 4.4).
 const VERSION: f64 = 10.0;
@@ -22,7 +18,7 @@ const VERSION: f64 = 10.0;
 const RELATIVE: f64 = 268_435_456.0;
 
 /// The settings of the decoder `senml`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct SenMl;
 
 /// The base values that hold for an entry.

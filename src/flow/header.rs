@@ -17,13 +17,6 @@ pub struct Header {
 }
 
 impl Header {
-    /// Whether a line before the header is blank or a comment.
-    #[must_use]
-    pub fn skips(&self, line: &[u8]) -> bool {
-        let line = line.trim_ascii();
-        line.is_empty() || self.comment.as_ref().is_some_and(|comment| line.starts_with(comment.as_bytes()))
-    }
-
     /// The place of the header in a text that begins with so many lines that are not read. The place includes the
     /// line's end. `None` if the text ends before it.
     #[must_use]
@@ -31,11 +24,19 @@ impl Header {
         let mut at = behind(text, 0, before)?;
         loop {
             let end = behind(text, at, 1)?;
-            if !self.skips(&text[at..end]) {
+            if !is_skipped(&text[at..end], self.comment.as_deref()) {
                 return Some(at..end);
             }
             at = end;
         }
+    }
+
+    /// The header of a whole message and the lines behind it, of which there are none if the message ends before.
+    #[must_use]
+    pub fn split<'t>(&self, message: &'t [u8]) -> (Option<&'t [u8]>, &'t [u8]) {
+        let Some(place) = self.locate(message, self.before) else { return (None, message) };
+        let values = self.values(message, place.end).unwrap_or(message.len());
+        (Some(&message[place]), &message[values..])
     }
 
     /// The offset at which the values begin, in a text whose header ends at `end`. `None` if the text ends before.
@@ -45,12 +46,22 @@ impl Header {
     }
 }
 
-/// The offset behind so many lines.
+/// Whether a line is blank or a comment.
+#[must_use]
+pub fn is_skipped(line: &[u8], comment: Option<&str>) -> bool {
+    let line = line.trim_ascii();
+    line.is_empty() || comment.is_some_and(|comment| line.starts_with(comment.as_bytes()))
+}
+
+/// The end of the line that begins at an offset, with its newline.
+#[must_use]
+pub fn line_end(text: &[u8], at: usize) -> usize {
+    text[at..].iter().position(|byte| *byte == b'\n').map_or(text.len(), |n| at + n + 1)
+}
+
+/// The offset behind so many lines; `None` if the text ends before.
 fn behind(text: &[u8], from: usize, lines: usize) -> Option<usize> {
-    (0..lines).try_fold(from, |at, _| {
-        let rest = text.get(at..).filter(|rest| !rest.is_empty())?;
-        Some(rest.iter().position(|byte| *byte == b'\n').map_or(text.len(), |n| at + n + 1))
-    })
+    (0..lines).try_fold(from, |at, _| (at < text.len()).then(|| line_end(text, at)))
 }
 
 #[cfg(test)]

@@ -6,7 +6,6 @@ use super::rule::Then;
 use crate::decode::{Decoded, Decoder, Refused, lines};
 use crate::flow::dead_letter::dead_letter;
 use crate::flow::frame::{Frame, Payload};
-use crate::flow::header::Header;
 use crate::flow::record::{CLOCK_UNSET, MAX_RECORD, PayloadKind, Record};
 use crate::platform::clock::Reading;
 use crate::store::{Atom, MAX_ATOM, Part, StreamId};
@@ -101,17 +100,18 @@ impl Builder {
                 Err(error) => put(Err((payload, error.to_string()))),
             }
         };
-        let (by_line, header_rule) = (decoder.format.is_by_line(), decoder.format.header());
         match frame.payload {
-            Payload::One(payload) if by_line => {
-                let place = header_rule.as_ref().and_then(|rule| rule.locate(&payload, rule.before));
-                let behind = |rule: &Header| place.as_ref().map_or(Some(0), |place| rule.values(&payload, place.end));
-                let values = header_rule.as_ref().map_or(Some(0), behind).unwrap_or(payload.len());
-                let header = place.and_then(|place| lines(&payload[place]).next()).or(frame.header.as_deref());
-                let mut all = lines(&payload[values..]).filter(|line| !decoder.skips(line)).peekable();
+            Payload::One(payload) if decoder.format.is_by_line() => {
+                let rule = decoder.format.header();
+                let (header, values) = match &rule {
+                    Some(rule) => rule.split(&payload),
+                    None => (frame.header.as_deref(), &payload[..]),
+                };
+                let header = header.and_then(|header| lines(header).next());
+                let mut all = lines(values).filter(|line| !decoder.skips(line)).peekable();
                 // A header that is not text, or that no line follows, would vanish without a trace.
                 let is_text = header.is_none_or(|header| std::str::from_utf8(header).is_ok());
-                let is_whole = header_rule.is_none() || is_text && header.is_some() == all.peek().is_some();
+                let is_whole = rule.is_none() || is_text && header.is_some() == all.peek().is_some();
                 if is_whole && all.clone().nth(MOST_LINES).is_none() {
                     all.for_each(|line| message(payload.slice_ref(line), header));
                 } else {

@@ -4,6 +4,7 @@ use super::super::content::{Content, Piece};
 use super::super::rules::trimmed;
 use super::{TooLong, Track, opened};
 use crate::flow::frame::{Frame, Payload};
+use crate::flow::header::line_end;
 use crate::flow::record::DEAD_LETTER_KEEP;
 use crate::telemetry::event;
 use bytes::Bytes;
@@ -335,9 +336,4 @@ fn hole(block: &[u8]) -> Option<usize> {
         from = begin;
     }
     None
-}
-
-/// The end of the line that begins at an offset, with its newline.
-fn line_end(block: &[u8], at: usize) -> usize {
-    block[at..].iter().position(|byte| *byte == b'\n').map_or(block.len(), |n| at + n + 1)
 }
