@@ -158,12 +158,11 @@ impl Agent {
                 }
                 PartId::Sink(_) => {
                     let numbers = numbers.line();
-                    let reader = self.around.store.reader(name);
-                    let age = |backlog: &Backlog| backlog.oldest_ms.map(|at| people::age(now_ms.saturating_sub(at)));
-                    let backlog = reader.backlog();
-                    let (records, waits) = (backlog.records, people::size(backlog.bytes));
-                    let oldest = age(&backlog).unwrap_or_default();
-                    let mut streams = reader.backlog_by_stream();
+                    let mut streams = self.around.store.reader(name).backlog_by_stream();
+                    let Backlog { records, bytes, oldest_ms } =
+                        streams.iter().map(|(_, backlog)| *backlog).fold(Backlog::default(), Backlog::with);
+                    let oldest = oldest_ms.map(|at| people::age(now_ms.saturating_sub(at))).unwrap_or_default();
+                    let waits = people::size(bytes);
                     streams.retain(|(_, backlog)| backlog.records > 0);
                     let stream = |(stream, backlog): &(String, Backlog)| format!("{stream}: {}", backlog.records);
                     // One stream says nothing that is not in `records`.
@@ -266,10 +265,10 @@ fn tell_store(config: &Config, store: &Store) {
 
 /// Logs the backlog of a sink. Warns when the sink is new and the store already has records for it.
 fn tell_sink(sink: &Sink, store: &Store) {
-    let Backlog { records, bytes, .. } = store.reader(&sink.name).backlog();
+    let reader = store.reader(&sink.name);
+    let Backlog { records, bytes, .. } = reader.backlog();
     let waits = people::size(bytes);
     tracing::info!(event = event::STORE_OPENED, sink = sink.name, records, waits, "waits for delivery");
-    let reader = store.reader(&sink.name);
     let streams = reader.streams();
     let is_known = streams.iter().any(|(stream, _)| reader.saved_position(*stream).is_some());
     if !is_known && records > 0 {

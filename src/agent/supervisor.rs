@@ -148,10 +148,10 @@ async fn keep_running(id: PartId, begin: Begin, mut stop: Stop, reporter: Report
             None => event.log(&Metrics::new()),
         }
         reporter.set(Health::Failed(why, wait));
-        tokio::select! {
-            () = tokio::time::sleep(wait) => reporter.set(Health::Starting),
-            () = stop.requested() => return,
+        if stop.pause(wait).await.is_err() {
+            return;
         }
+        reporter.set(Health::Starting);
     }
 }
 

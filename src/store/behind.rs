@@ -37,9 +37,8 @@ impl Inner {
         let mut shared = self.lock();
         let mut given = Vec::new();
         for (stream, next) in shared.too_far(reader, behind) {
-            shared.ensure_cursor(reader, stream, now.wall_ms);
             let floor = shared.state.streams.get(&stream).map_or(0, |stream| stream.floor);
-            let Some(live) = shared.cursors.get_mut(&(reader.to_string(), stream)) else { continue };
+            let live = shared.ensure_cursor(reader, stream, now.wall_ms);
             let from = live.entry.next.max(floor);
             live.entry.next = next;
             for mark in &mut live.entry.lanes {

@@ -28,14 +28,12 @@ impl Inner {
         let now = self.options.clock.now();
         let mut shared = self.lock();
         let stream = release.stream;
-        shared.ensure_cursor(reader, stream, now.wall_ms);
-        if let Some(live) = shared.cursors.get_mut(&(reader.to_string(), stream)) {
-            live.entry.next = live.entry.next.max(release.position.next);
-            (live.entry.lanes, live.entry.split) = (release.position.lanes, release.position.split);
-            live.entry.seen_ms = now.wall_ms;
-            live.unsaved += release.bytes;
-            live.since_ms.get_or_insert(now.monotonic_ms);
-        }
+        let live = shared.ensure_cursor(reader, stream, now.wall_ms);
+        live.entry.next = live.entry.next.max(release.position.next);
+        (live.entry.lanes, live.entry.split) = (release.position.lanes, release.position.split);
+        live.entry.seen_ms = now.wall_ms;
+        live.unsaved += release.bytes;
+        live.since_ms.get_or_insert(now.monotonic_ms);
         // A stream that was full at its own cap has room at once, and not only when its cursor is saved.
         if shared.full.contains_key(&stream) && shared.refresh_full() {
             self.room.send_modify(|n| *n += 1);
@@ -47,21 +45,16 @@ impl Inner {
 
     pub fn position(&self, reader: &str, stream: StreamId) -> Position {
         let now = self.options.clock.now().wall_ms;
-        let mut shared = self.lock();
-        shared.ensure_cursor(reader, stream, now);
-        let entry = shared.cursors.get(&(reader.to_string(), stream)).map(|live| Position::from(&live.entry));
-        entry.unwrap_or_else(|| Position::whole(1, 0))
+        Position::from(&self.lock().ensure_cursor(reader, stream, now).entry)
     }
 
     pub fn mark(&self, reader: &str, stream: StreamId, position: Position) {
         let now = self.options.clock.now();
         let mut shared = self.lock();
-        shared.ensure_cursor(reader, stream, now.wall_ms);
-        if let Some(live) = shared.cursors.get_mut(&(reader.to_string(), stream)) {
-            (live.entry.lanes, live.entry.split) = (position.lanes, position.split);
-            live.since_ms.get_or_insert(now.monotonic_ms);
-            live.urgent = true;
-        }
+        let live = shared.ensure_cursor(reader, stream, now.wall_ms);
+        (live.entry.lanes, live.entry.split) = (position.lanes, position.split);
+        live.since_ms.get_or_insert(now.monotonic_ms);
+        live.urgent = true;
         self.wake.notify_one();
     }
 
@@ -138,7 +131,7 @@ impl Shared {
                     continue;
                 }
                 let is_known = self.state.cursors.contains_key(&key);
-                self.ensure_cursor(&rule.name, *id, wall_ms);
+                let live = self.ensure_cursor(&rule.name, *id, wall_ms);
                 let begin = match rule.begin {
                     Begin::Oldest => None,
                     Begin::Newest => Some(*next),
@@ -150,9 +143,7 @@ impl Shared {
                         None
                     }
                 };
-                if let Some(live) = self.cursors.get_mut(&key)
-                    && let Some(begin) = begin.filter(|_| !is_known)
-                {
+                if let Some(begin) = begin.filter(|_| !is_known) {
                     live.entry.next = live.entry.next.max(begin);
                     // The cursor is saved with the next frame: a restart before the first delivery must not skip
                     // any record.
@@ -163,22 +154,20 @@ impl Shared {
         at_times
     }
 
-    /// Gives a reader that is new to a stream its first cursor.
-    pub fn ensure_cursor(&mut self, reader: &str, stream: StreamId, wall_ms: i64) {
-        let key = (reader.to_string(), stream);
-        if self.cursors.contains_key(&key) {
-            return;
-        }
-        let floor = self.state.streams.get(&stream).map_or(1, |stream| stream.floor);
-        let entry = self.state.cursors.get(&key).cloned().unwrap_or_else(|| CursorEntry {
-            reader: reader.to_string(),
-            stream,
-            next: floor,
-            lanes: Vec::new(),
-            split: None,
-            seen_ms: wall_ms,
-        });
-        self.cursors.insert(key, Live { entry, unsaved: 0, saving: 0, since_ms: None, urgent: false });
+    /// The cursor of a reader in a stream. A reader that is new to the stream gets its first cursor.
+    pub fn ensure_cursor(&mut self, reader: &str, stream: StreamId, wall_ms: i64) -> &mut Live {
+        let state = &self.state;
+        self.cursors.entry((reader.to_string(), stream)).or_insert_with_key(|key| {
+            let entry = state.cursors.get(key).cloned().unwrap_or_else(|| CursorEntry {
+                reader: reader.to_string(),
+                stream,
+                next: state.streams.get(&stream).map_or(1, |stream| stream.floor),
+                lanes: Vec::new(),
+                split: None,
+                seen_ms: wall_ms,
+            });
+            Live { entry, unsaved: 0, saving: 0, since_ms: None, urgent: false }
+        })
     }
 
     /// Keeps the cursors of configured readers, however long they are idle, and removes those of readers that are
@@ -212,10 +201,8 @@ impl Shared {
 
     /// Takes over a cursor that is in the log: a query's step may have moved it further.
     pub fn follow(&mut self, cursor: &CursorEntry) {
-        self.ensure_cursor(&cursor.reader, cursor.stream, cursor.seen_ms);
-        if let Some(live) = self.cursors.get_mut(&(cursor.reader.clone(), cursor.stream))
-            && live.entry.next < cursor.next
-        {
+        let live = self.ensure_cursor(&cursor.reader, cursor.stream, cursor.seen_ms);
+        if live.entry.next < cursor.next {
             live.entry = cursor.clone();
         }
     }

@@ -27,12 +27,6 @@ impl ReaderHandle {
         &self.name
     }
 
-    /// The store that the handle belongs to.
-    #[must_use]
-    pub fn store(&self) -> &Store {
-        &self.store
-    }
-
     /// The streams that the reader reads; a stream that has no record in the log yet is not among them.
     #[must_use]
     pub fn streams(&self) -> Vec<(StreamId, String)> {

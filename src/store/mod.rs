@@ -171,7 +171,7 @@ impl Store {
         self.inner.hurry();
     }
 
-    /// Follows which groups of the sources are durable.
+    /// Follows which groups of the sources are durable. It also changes, with the same value, when other records are.
     #[must_use]
     pub fn durable(&self) -> watch::Receiver<Durable> {
         self.inner.durable.subscribe()
@@ -183,7 +183,7 @@ impl Store {
         self.inner.stepped.subscribe()
     }
 
-    /// Changes whenever there may be room after an offer was refused.
+    /// Changes whenever there may be room after an offer or a step was refused.
     #[must_use]
     pub fn room(&self) -> watch::Receiver<u64> {
         self.inner.room.subscribe()

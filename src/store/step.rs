@@ -22,8 +22,8 @@ use bytes::Bytes;
 
 /// The largest snapshot of a query, in bytes as the query gives it.
 pub const MAX_SNAPSHOT: usize = 4 << 20;
-/// Beyond this many stored bytes of the last snapshot and the changes since, a query must write a new snapshot. One
-/// segment, which sources leave to queries, has room for it.
+/// Beyond this many stored bytes of the last snapshot and the changes since, a query must write a new snapshot. The
+/// segment that sources leave to queries has room for one of `MAX_SNAPSHOT`.
 pub const MAX_STATE: u64 = 8 << 20;
 
 /// One step of a query.
@@ -84,7 +84,7 @@ pub struct Memory {
 /// Why the store refused a step.
 #[derive(Debug, thiserror::Error)]
 pub enum StepError {
-    /// Enough bytes wait already. The step comes back; commit it again when `Store::stepped` has moved on.
+    /// Enough bytes wait already. The step comes back; commit it again when `Store::room` changes.
     #[error("the store has no room for a query at the moment")]
     Full(Box<Step>),
     /// The step is larger than `MAX_ATOM`, or a piece of its state is larger than 1 MiB.

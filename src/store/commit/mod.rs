@@ -446,8 +446,12 @@ impl Committer {
 
     fn unblock(&mut self, class: Class, proof: Durable) {
         self.committed_at = Some(self.inner.options.clock.monotonic_ms());
-        let settled = if class == Class::Steps { &self.inner.stepped } else { &self.inner.durable };
-        settled.send_replace(proof);
+        if class == Class::Steps {
+            self.inner.stepped.send_replace(proof);
+            self.wake_readers();
+        } else {
+            self.inner.durable.send_replace(proof);
+        }
         self.inner.room.send_modify(|n| *n += 1);
         self.queue(class).retry = Retry::default();
         if self.data.stuck.is_none()
@@ -457,6 +461,11 @@ impl Committer {
         {
             tracing::info!(event = event::STORE_UNBLOCKED, "the store takes data again");
         }
+    }
+
+    /// Wakes the readers for records that came from no source, and so have no proof in `durable`.
+    fn wake_readers(&self) {
+        self.inner.durable.send_modify(|_| ());
     }
 
     /// Writes cursors, floors and Forebay's own events in a frame of their own.
@@ -476,6 +485,9 @@ impl Committer {
                 self.unlogged = Unlogged::default();
                 self.apply(&directory);
                 self.mark();
+                if !directory.sections.is_empty() {
+                    self.wake_readers();
+                }
                 Ok(())
             }
             Outcome::Full(error) => {
@@ -590,10 +602,6 @@ impl Committer {
             shared.segments.insert(current.summary.number, segment);
         }
         drop(shared);
-        if !directory.sections.is_empty() {
-            // Readers wait for what is durable, whoever wrote it: steps and the store's own events have no proof there.
-            self.inner.durable.send_modify(|_| ());
-        }
         if !directory.cursors.is_empty() {
             self.inner.saved.send_modify(|n| *n += 1);
         }
