@@ -12,7 +12,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("section", &["flow", "platform"]),
     ("source", &["flow", "platform", "telemetry", "section"]),
     ("decode", &["flow", "platform", "telemetry", "section"]),
-    ("encode", &["flow", "platform", "telemetry"]),
+    ("encode", &["flow", "platform"]),
     ("sink", &["flow", "platform", "telemetry", "section"]),
     ("intake", &["decode", "store", "flow", "platform", "telemetry", "section"]),
     ("courier", &["store", "encode", "sink", "flow", "platform", "telemetry"]),

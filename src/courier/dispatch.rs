@@ -150,14 +150,11 @@ impl Dispatcher {
                         self.over();
                     }
                     self.probed.notify_waiters();
-                    if error.class == Class::TooLarge {
-                        self.health.up();
-                    } else {
-                        self.health.waiting(format_args!("events are refused and set aside: {error}"));
-                    }
                     return Ok(if error.class == Class::TooLarge {
+                        self.health.up();
                         Outcome::TooLarge(error.message)
                     } else {
+                        self.health.waiting(format_args!("events are refused and set aside: {error}"));
                         Outcome::Refused(error.message)
                     });
                 }
@@ -171,17 +168,17 @@ impl Dispatcher {
     }
 
     /// Whether a channel has sent before, but nothing for `IDLE_MS`.
-    fn was_idle(&self, lane: &Arc<str>) -> bool {
+    fn was_idle(&self, channel: &Arc<str>) -> bool {
         let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        used.get(lane).is_some_and(|before| self.clock.monotonic_ms().saturating_sub(*before) >= IDLE_MS)
+        used.get(channel).is_some_and(|before| self.clock.monotonic_ms().saturating_sub(*before) >= IDLE_MS)
     }
 
-    fn use_now(&self, lane: &Arc<str>) {
+    fn use_now(&self, channel: &Arc<str>) {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        if used.len() >= CHANNELS && !used.contains_key(lane) {
+        if used.len() >= CHANNELS && !used.contains_key(channel) {
             used.clear();
         }
-        used.insert(lane.clone(), self.clock.monotonic_ms());
+        used.insert(channel.clone(), self.clock.monotonic_ms());
     }
 
     /// Whether a batch was made before the clock was set, and its times can be corrected now.

@@ -207,7 +207,7 @@ impl Lane {
     /// Waits until a claim or a split is in the log.
     async fn saved(&self, position: &Position, stop: &mut Stop) -> Result<(), Stopped> {
         let mut saved = self.shared.store.saved();
-        let claim = |position: &Position| position.lanes.last().map_or(0, |mark| mark.next);
+        let claim = |position: &Position| position.lane(LaneId::CLAIM).map_or(0, |mark| mark.next);
         let wanted =
             |there: &Position| claim(there) >= claim(position) && (there.split.is_some() || position.split.is_none());
         loop {

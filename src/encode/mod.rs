@@ -46,8 +46,7 @@ pub struct Encoded {
 }
 
 /// An encoder for a new body.
-#[must_use]
-pub fn encoder(codec: Codec) -> Box<dyn Encode> {
+fn encoder(codec: Codec) -> Box<dyn Encode> {
     Box::new(Ndjson::new(codec))
 }
 
@@ -133,12 +132,6 @@ impl Body {
     #[must_use]
     pub fn estimate(&self, more: usize) -> usize {
         self.encoder.estimate(more)
-    }
-
-    /// The number of records in the body.
-    #[must_use]
-    pub fn count(&self) -> u32 {
-        self.count
     }
 
     /// Ends the body and makes its event. `after` is the last sequence that the lane sent before this event.

@@ -233,7 +233,7 @@ fn page(shared: &Shared) -> Whole {
             let Some(held) = memory.properties(partition) else { continue };
             let last = held.last.as_ref().map_or_else(|| "none yet".into(), |event| clock::utc(event.enqueued_ms));
             let (next, count, bytes) = (held.next, held.next - held.begin, held.bytes);
-            // The names of event hubs come from the settings, not from a client.
+            // `Hub::start` takes only names of letters, digits, `.`, `-` and `_`, so they need no escaping.
             let _ = write!(
                 rows,
                 "<tr><td>{hub}</td><td>{partition}</td><td>{count}</td><td>{bytes}</td><td>{next}</td><td>{last}</td></tr>"

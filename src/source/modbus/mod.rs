@@ -91,9 +91,8 @@ pub(super) async fn run(settings: Settings, context: Context) {
     let mut failures = 0;
     loop {
         let Some(next) = asked.iter_mut().min_by_key(|asked| asked.due) else { return };
-        tokio::select! {
-            () = tokio::time::sleep_until(next.due) => {}
-            () = stop.requested() => return,
+        if stop.or(tokio::time::sleep_until(next.due)).await.is_err() {
+            return;
         }
         // Rounds keep their times, however long an answer takes. Missed rounds are left out.
         let now = Instant::now();

@@ -106,14 +106,12 @@ pub(super) async fn run(settings: Settings, context: Context) {
             }
         };
         metrics.add(Metric::SourceReconnects, 1);
-        tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            () = stop.requested() => return,
+        if stop.pause(wait).await.is_err() {
+            return;
         }
         while !giver.is_roomy() {
-            tokio::select! {
-                () = tokio::time::sleep(ROOM_POLL) => {}
-                () = stop.requested() => return,
+            if stop.pause(ROOM_POLL).await.is_err() {
+                return;
             }
         }
     }

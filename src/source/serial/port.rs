@@ -130,9 +130,8 @@ impl Port {
             } else {
                 tracing::debug!(event = event::SOURCE_DOWN, port = %self.path, error = ended, ?wait, "still no port");
             }
-            tokio::select! {
-                () = tokio::time::sleep(wait) => {}
-                () = stop.requested() => return,
+            if stop.pause(wait).await.is_err() {
+                return;
             }
         }
     }
