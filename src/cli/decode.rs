@@ -24,7 +24,7 @@ pub(super) struct Arguments {
     /// The key of the messages, such as an MQTT topic
     #[arg(long, default_value = "stdin")]
     key: String,
-    /// Which subscription of an MQTT source, counted from 0
+    /// Which subscription of an MQTT source, or content type of an HTTP source without `decoder`, counted from 0
     #[arg(long, default_value_t = 0)]
     route: usize,
 }

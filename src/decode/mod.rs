@@ -375,6 +375,10 @@ mod tests {
             ]
         );
         assert!(all(&json, r#"{"data":[]}"#).is_empty());
+        // Lines with lists are bounded together, and not each for itself.
+        let line = format!("{{\"data\":[{}]}}\n", vec!["{\"ts\":1}"; 6000].join(","));
+        let error = json.decode(line.repeat(2).as_bytes(), None, None).unwrap_err();
+        assert_eq!(error.to_string(), "cannot be split: more than 10000 readings");
         assert_eq!(json.decode(b"{}", None, None).unwrap_err().to_string(), "cannot be split: there is no `data`");
     }
 

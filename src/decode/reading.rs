@@ -47,6 +47,10 @@ impl Decoder {
                     let of_line =
                         |refused: Refused| Refused { reading: refused.reading.or(Some(line.clone())), ..refused };
                     let parts = self.readings(Cow::Owned(line.clone()), time, arrival_us)?;
+                    // Each line may have a list of readings: together they are bounded too.
+                    if readings.len() + parts.len() > split::MOST_RECORDS {
+                        return Err(split::too_many());
+                    }
                     readings.extend(parts.into_iter().map(|part| part.map_err(of_line)));
                 }
                 readings

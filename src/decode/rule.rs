@@ -163,7 +163,7 @@ impl Decoder {
             .and_then(Time::read);
         decoder.keep_raw = section
             .truth("keep_raw")
-            .doc("A record that was converted to JSON carries its message as the member `raw`.")
+            .doc("A message or line that became a JSON object stands in it as the member `raw`. With `fields`, name `raw` there too.")
             .or(false);
         if !decoder.format.has_members() && !section.is_bad("decoder") {
             for key in ["split", "fields", "types", "attributes", "time", "keep_raw"]

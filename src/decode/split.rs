@@ -9,6 +9,11 @@ use std::borrow::Cow;
 /// The most records of one message. A message with more becomes a dead letter as a whole.
 pub const MOST_RECORDS: usize = 10_000;
 
+/// The error of a message with too many readings.
+pub(super) fn too_many() -> DecodeError {
+    DecodeError::Split(format!("more than {MOST_RECORDS} readings"))
+}
+
 /// Where the readings of a message are, and what each of them keeps of the message.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Split {
@@ -91,7 +96,7 @@ impl Split {
         let readings = serde_json::from_str::<Vec<&RawValue>>(list)
             .map_or_else(|_| vec![list], |readings| readings.into_iter().map(RawValue::get).collect());
         if bodies.len() + readings.len() > MOST_RECORDS {
-            return Err(DecodeError::Split(format!("more than {MOST_RECORDS} readings")));
+            return Err(too_many());
         }
         for reading in readings {
             let own = self.members(reading)?;
