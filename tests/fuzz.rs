@@ -6,9 +6,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use forebay::config::{self, Environment};
+use forebay::decode::csv::Layout;
 use forebay::decode::{
-    Binary, Csv, Encoding, Form, Influx, Json, KeyValue, Ndjson, Nmea, Pattern, SenMl, Split, Text, Time, TimeFormat,
-    Type, Unix, Value,
+    About, Binary, CloudEvents, Csv, Encoding, Form, Influx, Json, KeyValue, Ndjson, Nmea, Pattern, Prometheus, SenMl,
+    Split, Text, Time, TimeFormat, Type, Unix, Value,
 };
 use forebay::decode::{Decoder, lines};
 use forebay::flow::frame::Payload;
@@ -143,6 +144,10 @@ fn formats() -> Vec<Decoder> {
             ..Csv::default()
         }),
         Decoder::new(Csv { skip_rows: 1, skip_after_header: 1, comment: Some("#".into()), ..Csv::default() }),
+        Decoder::new(Csv { layout: Layout::Spaced, delimiter: b' ', header_rows: 2, units: true, ..Csv::default() }),
+        Decoder::new(Csv { layout: Layout::Fixed(vec![3, 1, 5]), delimiter: b' ', ..Csv::default() }),
+        Decoder::new(CloudEvents),
+        Decoder::new(Prometheus),
         Decoder::new(Value),
         Decoder::new(Pattern::new(&["(?<a>[0-9.]+) %{WORD:b}", "%{DATA:x}=%{NUMBER:t}"]).unwrap()),
         Decoder::new(Form),
@@ -168,6 +173,8 @@ fn decoders() {
         "$GPRMC,123519.25,A,4807.038,N,01131.000,W,022.4,084.4,230394,003.1,W*51",
         "$GPGGA,123519,4807.038,N,01131.000,E,1,08,0.9,545.4,M,46.9,M,,*47",
         "[{\"bn\":\"a\",\"bt\":1.7e9,\"bv\":1,\"v\":2},{\"n\":\"b\",\"t\":-5,\"vb\":true,\"u\":\"C\"}]",
+        "{\"specversion\":\"1.0\",\"id\":\"1\",\"source\":\"s\",\"type\":\"t\",\"time\":\"2026-05-01T12:00:00Z\",\"data\":{\"t\":1}}",
+        "\n\u{15}\n\u{6}\n\u{1}a\u{12}\u{1}b\u{12}\u{b}\t........\u{10}\u{1}",
         "tempf=71.2&dateutc=2024-05-01+12%3A00%3A00&x=%c3%a4&=",
         "temp=21.50, ok=true place=\"hall 1\"",
         "m,a=b\\ c f=1i,g=\"x\\\"y\",h=t 1465839830100400200",
@@ -196,7 +203,14 @@ fn decoders() {
         }
         decoder.lenient = n % 2 == 0;
         decoder.encoding = [Encoding::Utf8, Encoding::Latin1, Encoding::Windows1252][n % 3];
-        let readings = decoder.decode(input, Some(b"a,b,\"c,d\""), Some(1_714_564_800_000_000));
+        if n % 11 == 0 && decoder.format.has_members() {
+            (decoder.members, decoder.prefix) = (vec!["x".into(), "a".into()], "p.".into());
+        }
+        let attributes = [("x".into(), "7".into())];
+        let now = Some(1_714_564_800_000_000);
+        let header: Option<&[u8]> = Some(b"a,b,\"c,d\"\nV,A,\n");
+        let about = About { header, arrival_us: now, before_us: now, attributes: &attributes };
+        let readings = decoder.decode(input, &about);
         // What is made is JSON; what stays verbatim is what the decoder says that it is.
         if let Ok(readings) = readings {
             for record in readings.into_iter().flatten() {
@@ -209,6 +223,7 @@ fn decoders() {
             }
         } else if decoder.time.is_none()
             && decoder.fields.is_empty()
+            && decoder.members.is_empty()
             && decoder.split.is_none()
             && decoder.format.name() == "json"
         {
@@ -379,9 +394,11 @@ fn packed_bodies() {
     let seeds = vec![
         vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0x33, 0xe4, 2, 0, 0x53, 0xfc, 0x51, 0x67, 2, 0, 0, 0],
         zstd::encode_all(&b"1\n2\n3\n"[..], 1).unwrap(),
+        b"\x78\x9c\x33\xe4\x02\x00\x00\x6d\x00\x3c".to_vec(),
+        b"\x06\x141\n2\n3\n".to_vec(),
     ];
     fuzz(&seeds, |input| {
-        for coding in ["gzip", "zstd"] {
+        for coding in ["gzip", "zstd", "deflate", "snappy"] {
             if let Ok(body) = unpack(bytes::Bytes::copy_from_slice(input), Some(coding), 1000) {
                 assert!(body.len() <= 1000);
             }

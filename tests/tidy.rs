@@ -29,19 +29,19 @@ const IMPORTS: &[(&str, &[&str])] = &[
 /// nothing with the agent, and the demo's devices and judge are outsiders.
 const CRATES: &[(&str, &[&str])] = &[
     ("redb", &["store"]),
-    ("zstd", &["store", "source", "sink"]), // bodies and rotated files come packed; Kafka compresses batches
-    ("postcard", &["store", "source"]),     // file positions are the source's own encoding
+    ("zstd", &["store", "source", "sink", "platform"]), // bodies and rotated files come packed; Kafka compresses batches
+    ("postcard", &["store", "source"]),                 // file positions are the source's own encoding
     ("rumqttc5", &["source"]),
     ("rumqttc", &["source"]),
     ("fe2o3_amqp", &["sink"]),
     ("fe2o3_amqp_types", &["sink"]),
     ("serde_amqp", &["sink"]),
-    ("flate2", &["encode", "sink", "source"]), // the directory sink unpacks bodies, as do HTTP and rotated files
-    ("ring", &["sink", "source", "platform"]), // pinned keys
+    ("flate2", &["encode", "sink", "source", "platform"]), // the directory sink unpacks bodies, as do HTTP and rotated files
+    ("ring", &["sink", "source", "platform"]),             // pinned keys
     ("zeroize", &["section"]),
     ("kafka_protocol", &["sink"]),
     ("lz4_flex", &["sink"]),
-    ("snap", &["sink"]),
+    ("snap", &["sink", "platform"]),
     ("base64", &["encode", "sink", "source", "section", "platform"]), // pins are written in it
     ("rustls", &["platform", "sink"]),                                // the sink names the server
     ("tokio_rustls", &["sink", "source", "platform"]),
@@ -54,7 +54,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("strsim", &["section"]),
     ("jiff", &["decode", "platform"]), // times in messages, and for people
     ("csv_core", &["decode"]),
-    ("form_urlencoded", &["decode"]),
+    ("form_urlencoded", &["decode", "source"]),
     ("cobs", &["source"]),
     ("crc", &["source"]),
     ("serial2", &["source"]), // the one that switches RS-485

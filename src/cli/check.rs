@@ -1,17 +1,25 @@
 //! `forebay check FILE`
 
-use super::place::{self, Place};
+use super::place::{self, Place, rule_of};
+use super::tap::{show, tap};
 use super::{fail, runtime};
 use crate::config::Config;
+use crate::flow::record::Record;
+use crate::intake::Rule;
+use crate::source::Source;
 use std::process::ExitCode;
+use std::time::Duration;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
     place: Place,
-    /// Try to reach what each source reads: brokers, ports, devices, files
+    /// Try to reach what each source reads: brokers, ports, devices, files; and show one reading of each
     #[arg(long)]
     connect: bool,
+    /// How many seconds `--connect` waits for a reading of each source
+    #[arg(long, default_value_t = 5, value_name = "SECONDS", requires = "connect")]
+    wait: u64,
     /// Look up no secret: for a check on a machine that has none of them
     #[arg(long, conflicts_with = "connect")]
     no_secrets: bool,
@@ -42,7 +50,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
             if !notes.warnings.problems().is_empty() {
                 say!("warnings:\n{}", notes.warnings);
             }
-            if arguments.connect { connect(&config) } else { ExitCode::SUCCESS }
+            if arguments.connect { connect(&config, Duration::from_secs(arguments.wait)) } else { ExitCode::SUCCESS }
         }
         Err(report) => {
             let count = report.problems().len();
@@ -52,8 +60,9 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
-/// Tries to reach every source. The exit code is 1 when one cannot be reached.
-fn connect(config: &Config) -> ExitCode {
+/// Tries to reach every source, and shows a reading of each. The exit code is 1 when one cannot be reached. A source
+/// that is silent meanwhile is no failure.
+fn connect(config: &Config, wait: Duration) -> ExitCode {
     let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(error) => return fail(1, error),
@@ -62,12 +71,36 @@ fn connect(config: &Config) -> ExitCode {
     say!("sources:");
     for source in &config.sources {
         match runtime.block_on(source.settings.probe()) {
-            Ok(found) => say!("  {}: {found}", source.name),
+            Ok(found) => {
+                say!("  {}: {found}", source.name);
+                if let Ok(tapped) = source.settings.for_tap(true)
+                    && !wait.is_zero()
+                {
+                    let is_heard = runtime.block_on(hear(&*tapped, rule_of(source, config), wait));
+                    if !is_heard {
+                        say!("    no reading within {} s", wait.as_secs());
+                    }
+                }
+            }
             Err(error) => {
                 good = false;
                 say!("  {}: FAILED: {error}", source.name);
             }
         }
     }
+    // The end does not wait for a read of a silent terminal.
+    runtime.shutdown_background();
     if good { ExitCode::SUCCESS } else { ExitCode::from(1) }
+}
+
+/// Shows the first reading that a source has; false when none comes in time.
+async fn hear(tapped: &dyn Source, rule: Rule, wait: Duration) -> bool {
+    let mut is_heard = false;
+    let mut first = |stream: &str, record: &Record| {
+        is_heard = true;
+        show(&format!("    {stream}"), 1, record);
+        false
+    };
+    tap(tapped, rule, tokio::time::sleep(wait), &mut first).await;
+    is_heard
 }

@@ -25,6 +25,9 @@ pub(super) struct Arguments {
     /// End after so many records
     #[arg(long)]
     limit: Option<u64>,
+    /// Show what the files of a source have already; without it, what comes from now on
+    #[arg(long)]
+    from_beginning: bool,
 }
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
@@ -32,24 +35,43 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         Ok(found) => found,
         Err(code) => return code,
     };
-    let tapped = match found.settings.for_tap() {
+    if arguments.from_beginning && found.kind != "file" {
+        return fail(2, format_args!("source `{}`: only files can be read from their beginning", found.name));
+    }
+    let tapped = match found.settings.for_tap(arguments.from_beginning) {
         Ok(tapped) => tapped,
         Err(why) => return fail(2, format_args!("source `{}` cannot be tapped: {why}", found.name)),
     };
     match runtime() {
         Ok(runtime) => {
-            let done = runtime.block_on(tap(&*tapped, rule, arguments.limit));
+            let mut shown = 0;
+            let mut all = |stream: &str, record: &Record| {
+                shown += 1;
+                show(stream, shown, record) && arguments.limit != Some(shown)
+            };
+            let done = runtime.block_on(async {
+                let stop_requested = signals::stop_requested()?;
+                if arguments.limit != Some(0) {
+                    tap(&*tapped, rule, stop_requested, &mut all).await;
+                }
+                Ok(())
+            });
             // The end does not wait for a read of a silent terminal.
             runtime.shutdown_background();
-            done.map_or_else(|error| fail(1, error), |()| ExitCode::SUCCESS)
+            done.map_or_else(|error: std::io::Error| fail(1, error), |()| ExitCode::SUCCESS)
         }
         Err(error) => fail(1, error),
     }
 }
 
-/// Shows records until the limit, until Ctrl-C, or until nobody reads the output.
-async fn tap(tapped: &dyn source::Source, rule: Rule, limit: Option<u64>) -> std::io::Result<()> {
-    let mut stop_requested = std::pin::pin!(signals::stop_requested()?);
+/// Reads a source until `stop_requested` ends, or until `take`, which gets each record and its stream, says `false`.
+pub(super) async fn tap(
+    tapped: &dyn source::Source,
+    rule: Rule,
+    stop_requested: impl Future<Output = ()>,
+    take: &mut dyn FnMut(&str, &Record) -> bool,
+) {
+    let mut stop_requested = std::pin::pin!(stop_requested);
     let (clock, metrics) = (Clock::system(), Metrics::new());
     let (sender, stopped) = stop();
     let (giver, mut taker) = handover(HELD);
@@ -58,8 +80,7 @@ async fn tap(tapped: &dyn source::Source, rule: Rule, limit: Option<u64>) -> std
     let context =
         source::Context { name, giver, positions: Vec::new(), stop: stopped, metrics, health: Reporter::default() };
     let running = tokio::spawn(tapped.run(context));
-    let mut shown = 0;
-    'all: while limit.is_none_or(|limit| shown < limit) {
+    'all: loop {
         let held = tokio::select! {
             held = taker.next() => held,
             () = &mut stop_requested => break,
@@ -68,15 +89,13 @@ async fn tap(tapped: &dyn source::Source, rule: Rule, limit: Option<u64>) -> std
         // No peer waits for this settlement: sources are tapped without acknowledgements.
         taker.settle(held.id);
         for (stream, record) in preview.records(held.frame, &clock) {
-            shown += 1;
-            if !show(stream, shown, &record) || limit == Some(shown) {
+            if !take(stream, &record) {
                 break 'all;
             }
         }
     }
     sender.stop();
     running.abort();
-    Ok(())
 }
 
 /// Shows a record; false when nobody reads the output.

@@ -1,11 +1,15 @@
 //! A line of delimited values (RFC 4180) and its header. A quoted value has no line break in it.
 
 use super::members::{Members, is_number};
-use super::{Content, DecodeError, Format, Kind, Utf8};
+use super::{About, Content, DecodeError, Format, Kind, Utf8, lines};
 use crate::flow::header::{Header, is_skipped};
+use crate::flow::record::MAX_RECORD;
 use crate::section::Section;
 use csv_core::{ReadRecordResult, ReaderBuilder};
 use std::sync::Arc;
+
+/// The word for any number of spaces and tabulators.
+const WHITESPACE: &str = "whitespace";
 
 /// The row of this format in the table of decoders.
 pub const KIND: Kind = Kind {
@@ -19,7 +23,9 @@ pub const KIND: Kind = Kind {
 /// The settings of the decoder `csv`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Csv {
-    /// The character between values: one ASCII character.
+    /// How a line is divided into values.
+    pub layout: Layout,
+    /// The character between values: one ASCII character. A space for layouts without such a character.
     pub delimiter: u8,
     /// Names of the columns; without them the first line of a file or message is the header.
     pub columns: Option<Vec<String>>,
@@ -33,13 +39,29 @@ pub struct Csv {
     pub comment: Option<Arc<str>>,
     /// Lines before the header that are not read.
     pub skip_rows: usize,
+    /// Lines of the header; the names are put together.
+    pub header_rows: usize,
+    /// The last line of the header has units.
+    pub units: bool,
     /// Lines behind the header that are not read.
     pub skip_after_header: usize,
+}
+
+/// How a line is divided into values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Layout {
+    /// By a character.
+    Delimited,
+    /// By any number of spaces and tabulators.
+    Spaced,
+    /// Each value has its place: the widths of the columns, in characters.
+    Fixed(Vec<usize>),
 }
 
 impl Default for Csv {
     fn default() -> Self {
         Self {
+            layout: Layout::Delimited,
             delimiter: b',',
             columns: None,
             decimal_comma: false,
@@ -47,6 +69,8 @@ impl Default for Csv {
             trim: false,
             comment: None,
             skip_rows: 0,
+            header_rows: 1,
+            units: false,
             skip_after_header: 0,
         }
     }
@@ -62,16 +86,31 @@ impl Format for Csv {
     }
 
     fn header(&self) -> Option<Header> {
-        let (before, after, comment) = (self.skip_rows, self.skip_after_header, self.comment.clone());
-        self.columns.is_none().then_some(Header { delimiter: self.delimiter, before, after, comment })
+        self.columns.is_none().then(|| Header {
+            delimiter: self.delimiter,
+            before: self.skip_rows,
+            rows: self.header_rows,
+            after: self.skip_after_header,
+            comment: self.comment.clone(),
+        })
     }
 
-    fn decode<'m>(&self, message: &'m [u8], header: Option<&[u8]>) -> Result<Content<'m>, DecodeError> {
+    fn attributes(&self, about: &About<'_>) -> Vec<(Box<str>, Box<str>)> {
+        let units = || {
+            let header = about.header.filter(|_| self.units)?;
+            Some((self.names(header).ok()?, values(self, self.rows(header).1?).ok()?))
+        };
+        let (names, units) = units().unwrap_or_default();
+        let pairs = names.iter().zip(&units).filter(|(_, unit)| !unit.trim().is_empty());
+        pairs.map(|(name, unit)| (format!("unit.{}", name.trim()).into(), unit.trim().into())).collect()
+    }
+
+    fn decode<'m>(&self, message: &'m [u8], about: &About<'_>) -> Result<Content<'m>, DecodeError> {
         let named;
-        let columns = match (&self.columns, header) {
+        let columns = match (&self.columns, about.header) {
             (Some(columns), _) => columns,
             (None, Some(header)) => {
-                named = values(self, header).map_err(DecodeError::of_header)?;
+                named = self.names(header).map_err(DecodeError::of_header)?;
                 &named
             }
             (None, None) => return Err(DecodeError::Csv("no header came before it".into())),
@@ -80,18 +119,58 @@ impl Format for Csv {
     }
 }
 
+impl Csv {
+    /// The lines of a header with names, and the one with units.
+    fn rows<'h>(&self, header: &'h [u8]) -> (impl Iterator<Item = &'h [u8]> + use<'h>, Option<&'h [u8]>) {
+        let named = self.header_rows - usize::from(self.units);
+        (lines(header).take(named), lines(header).nth(named).filter(|_| self.units))
+    }
+
+    /// The names of the columns. Of several lines, the names of one column are put together with a space.
+    fn names(&self, header: &[u8]) -> Result<Vec<String>, DecodeError> {
+        let mut rows = self.rows(header).0;
+        let mut names = values(self, rows.next().unwrap_or_default())?;
+        for row in rows {
+            let parts = values(self, row)?;
+            names.resize(names.len().max(parts.len()), String::new());
+            for (name, part) in names.iter_mut().zip(&parts) {
+                *name = format!("{} {}", name.trim(), part.trim()).trim().into();
+            }
+        }
+        Ok(names)
+    }
+}
+
 fn read(section: &mut Section<'_>) -> Arc<dyn Format> {
     let mut csv = Csv::default();
     if let Some(mut table) = section.table("csv", "Rules of the decoder `csv`.") {
         let delimiter = table
             .text("delimiter")
-            .doc("Character between values.")
+            .doc("Character between values; `whitespace` for any number of spaces and tabulators.")
             .check(|text| {
-                let hint = "\",\", \";\", \"\\t\" for a tabulator";
-                of_text(text).is_none().then(|| ("`delimiter` is one ASCII character".into(), Some(hint.into())))
+                let hint = "\",\", \";\", \"\\t\" for a tabulator, \"whitespace\" for columns with spaces between them";
+                let is_bad = text != WHITESPACE && of_text(text).is_none();
+                is_bad.then(|| ("`delimiter` is one ASCII character".into(), Some(hint.into())))
             })
             .or(",".into());
         csv.delimiter = of_text(&delimiter).unwrap_or(b',');
+        let widths = table
+            .list::<usize>("widths")
+            .doc("Widths of the columns in characters, for lines without a character between values. White space around values is dropped.")
+            .example("[19, 8, 8]")
+            .get_or("values have a `delimiter` between them");
+        if delimiter == WHITESPACE {
+            (csv.layout, csv.delimiter) = (Layout::Spaced, b' ');
+        }
+        if let Some(widths) = widths {
+            let widths: Vec<usize> = widths.into_iter().map(|width| width.value).collect();
+            if widths.is_empty() || widths.contains(&0) || widths.iter().sum::<usize>() > MAX_RECORD {
+                table.wrong("widths", "`widths` are numbers from 1, such as [19, 8, 8]");
+            } else if table.has("delimiter") {
+                table.wrong("widths", "`widths` and `delimiter` exclude each other");
+            }
+            (csv.layout, csv.delimiter) = (Layout::Fixed(widths), b' ');
+        }
         let columns = table
             .texts("columns")
             .doc("Names of the columns, where there is no header line.")
@@ -116,13 +195,26 @@ fn read(section: &mut Section<'_>) -> Arc<dyn Format> {
             .doc("Lines before the header that are not read, in each file or message.")
             .within(0..=1000)
             .or(0);
+        csv.header_rows = table
+            .whole("header_rows")
+            .doc("Lines of the header. The names of one column in them are put together with a space.")
+            .within(1..=10)
+            .or(1);
+        csv.units = table
+            .truth("units")
+            .doc("The last line of the header has units: they become the attributes `unit.NAME`.")
+            .or(false);
         csv.skip_after_header = table
             .whole("skip_after_header")
             .doc("Lines behind the header that are not read, such as units.")
             .within(0..=1000)
             .or(0);
-        for (key, rows) in [("skip_rows", csv.skip_rows), ("skip_after_header", csv.skip_after_header)] {
-            if rows > 0 && csv.columns.is_some() {
+        if csv.units && csv.header_rows < 2 && csv.columns.is_none() {
+            table.wrong_because("units", "the header has one line, with the names", "write header_rows = 2");
+            csv.header_rows = 2;
+        }
+        for key in ["skip_rows", "header_rows", "units", "skip_after_header"] {
+            if csv.columns.is_some() && table.has(key) {
                 let hint = "leave `columns` out: the header names them";
                 table.wrong_because(key, format!("`{key}` is for files and messages with a header"), hint);
             }
@@ -146,8 +238,50 @@ fn of_text(text: &str) -> Option<u8> {
 /// The values of a line.
 ///
 /// # Errors
-/// The line is not UTF-8, has a line break in it, or ends within quotes.
+/// The line is not UTF-8, has a line break in it, ends within quotes, or is longer than its columns.
 pub fn values(rule: &Csv, line: &[u8]) -> Result<Vec<String>, DecodeError> {
+    match &rule.layout {
+        Layout::Delimited => delimited(rule, line),
+        Layout::Spaced => delimited(rule, &with_single_spaces(line)),
+        Layout::Fixed(widths) => fixed(widths, Utf8::check(line)?),
+    }
+}
+
+/// A line with one space where it has several, or tabulators, outside of quotes.
+fn with_single_spaces(line: &[u8]) -> Vec<u8> {
+    let (mut out, mut is_quoted) = (Vec::with_capacity(line.len()), false);
+    for byte in line.trim_ascii() {
+        is_quoted ^= *byte == b'"';
+        let is_space = matches!(byte, b' ' | b'\t') && !is_quoted;
+        match (is_space, out.last()) {
+            (true, Some(b' ')) => {}
+            (true, _) => out.push(b' '),
+            (false, _) => out.push(*byte),
+        }
+    }
+    out
+}
+
+/// The values of a line by the widths of its columns. A line may end before its last columns.
+fn fixed(widths: &[usize], line: &str) -> Result<Vec<String>, DecodeError> {
+    let mut rest = line;
+    let mut values = Vec::with_capacity(widths.len());
+    for width in widths {
+        let end = rest.char_indices().nth(*width).map_or(rest.len(), |(at, _)| at);
+        values.push(rest[..end].trim().to_string());
+        rest = &rest[end..];
+    }
+    if rest.trim().is_empty() {
+        Ok(values)
+    } else {
+        Err(DecodeError::Csv(format!(
+            "the line is longer than its columns of {} characters",
+            widths.iter().sum::<usize>()
+        )))
+    }
+}
+
+fn delimited(rule: &Csv, line: &[u8]) -> Result<Vec<String>, DecodeError> {
     let mut reader = ReaderBuilder::new().delimiter(rule.delimiter).build();
     let (mut out, mut ends) = (vec![0; line.len() + 1], vec![0; line.len() + 2]);
     let (mut read, mut written, mut fields) = (0, 0, 0);
@@ -246,5 +380,31 @@ mod tests {
         let made = members(&rule, &columns, "01.05.2024 ; -21,50;NAN;-7999;Halle 3,5".as_bytes()).unwrap().to_json();
         assert_eq!(made, r#"{"Zeit":"01.05.2024","T":-21.50,"RH":null,"P":null,"Ort":"Halle 3,5"}"#);
         assert!(rule.skips(b"# by hand") && rule.skips(b"") && !rule.skips(b"1;2"));
+    }
+
+    #[test]
+    fn columns_without_a_character_between_them() {
+        let spaced = Csv { layout: Layout::Spaced, delimiter: b' ', ..Csv::default() };
+        assert_eq!(values(&spaced, b"  21.5 \t \"hall  1\"   -3 ").unwrap(), ["21.5", "hall  1", "-3"]);
+        let fixed = Csv { layout: Layout::Fixed(vec![5, 4, 3]), delimiter: b' ', ..Csv::default() };
+        assert_eq!(values(&fixed, "\u{e4}b 1  2.5x  ".as_bytes()).unwrap(), ["\u{e4}b 1", "2.5", "x"]);
+        assert_eq!(values(&fixed, b"ab").unwrap(), ["ab", "", ""], "spaces at the end were cut off");
+        assert!(values(&fixed, b"ab      1234567").unwrap_err().to_string().contains("longer than"));
+    }
+
+    /// As WeatherLink of Davis exports it, and as Campbell's TOA5 has units.
+    #[test]
+    fn a_header_of_several_lines_gives_names_and_units() {
+        let mut rule = Csv { header_rows: 2, delimiter: b'\t', ..Csv::default() };
+        let header = b"\t\tTemp\tHi\t\nDate\tTime\tOut\tTemp\n";
+        assert_eq!(rule.names(header).unwrap(), ["Date", "Time", "Temp Out", "Hi Temp", ""]);
+        (rule.units, rule.delimiter) = (true, b',');
+        let header = b"\"TIMESTAMP\",\"Batt_V\",\"T\"\n\"TS\",\"Volts\",\"\"\n";
+        let about = About { header: Some(header), ..About::default() };
+        let units = |name: &str, unit: &str| (name.into(), unit.into());
+        assert_eq!(rule.attributes(&about), [units("unit.TIMESTAMP", "TS"), units("unit.Batt_V", "Volts")]);
+        let made = rule.decode(b"\"2026-05-01\",12.9,1", &about).unwrap();
+        let Content::Members(members, None) = made else { panic!("{made:?}") };
+        assert_eq!(members.to_json(), r#"{"TIMESTAMP":"2026-05-01","Batt_V":12.9,"T":1}"#);
     }
 }

@@ -1,7 +1,7 @@
 //! Pairs as HTML forms write them: `tempf=71.2&dateutc=2024-05-01+12%3A00%3A00`.
 
 use super::members::Members;
-use super::{Content, DecodeError, Format, Kind, Utf8};
+use super::{About, Content, DecodeError, Format, Kind, Utf8};
 
 /// The row of this format in the table of decoders.
 pub const KIND: Kind = Kind::without_keys::<Form>(
@@ -22,7 +22,7 @@ impl Format for Form {
         false
     }
 
-    fn decode<'m>(&self, message: &'m [u8], _: Option<&[u8]>) -> Result<Content<'m>, DecodeError> {
+    fn decode<'m>(&self, message: &'m [u8], _: &About<'_>) -> Result<Content<'m>, DecodeError> {
         let text = Utf8::check(message)?.trim_ascii();
         let mut members = Members::default();
         for piece in text.split('&').filter(|piece| !piece.is_empty()) {
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     fn json(text: &str) -> Result<String, String> {
-        match Form.decode(text.as_bytes(), None) {
+        match Form.decode(text.as_bytes(), &About::default()) {
             Ok(Content::Members(members, _)) => Ok(members.to_json()),
             Ok(other) => panic!("{other:?}"),
             Err(error) => Err(error.to_string()),

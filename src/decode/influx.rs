@@ -2,7 +2,7 @@
 //! no line break in it.
 
 use super::members::{Members, is_number};
-use super::{Content, DecodeError, Format, Kind, Unix, Utf8, time};
+use super::{About, Content, DecodeError, Format, Kind, Unix, Utf8, time};
 use crate::section::Section;
 use std::sync::Arc;
 
@@ -28,8 +28,8 @@ impl Format for Influx {
         line.is_empty() || line.starts_with(b"#")
     }
 
-    fn decode<'m>(&self, message: &'m [u8], header: Option<&[u8]>) -> Result<Content<'m>, DecodeError> {
-        let unit = header.and_then(precision).unwrap_or(self.0);
+    fn decode<'m>(&self, message: &'m [u8], about: &About<'_>) -> Result<Content<'m>, DecodeError> {
+        let unit = about.header.and_then(precision).unwrap_or(self.0);
         let point = point(Utf8::check(message)?, unit)?;
         Ok(Content::Members(point.members, point.time_us))
     }

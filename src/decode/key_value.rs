@@ -1,7 +1,7 @@
 //! `name=value` pairs: `temp=21.50 unit=C place="hall 1"`.
 
 use super::members::Members;
-use super::{Content, DecodeError, Format, Kind, Utf8};
+use super::{About, Content, DecodeError, Format, Kind, Utf8};
 use crate::section::Section;
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ impl Format for KeyValue {
         KIND.name
     }
 
-    fn decode<'m>(&self, message: &'m [u8], _: Option<&[u8]>) -> Result<Content<'m>, DecodeError> {
+    fn decode<'m>(&self, message: &'m [u8], _: &About<'_>) -> Result<Content<'m>, DecodeError> {
         Ok(Content::Members(members(self, Utf8::check(message)?)?, None))
     }
 }

@@ -3,6 +3,7 @@
 //! Invariants: a message that needs no conversion stays verbatim; a message gives a record, or an error with the
 //! reason; no input panics; the work is linear in the length of the message.
 
+pub mod cloud_events;
 pub mod csv;
 mod encoding;
 pub mod form;
@@ -13,6 +14,7 @@ pub mod members;
 pub mod nmea;
 pub mod pattern;
 mod plain;
+pub mod prometheus;
 mod reading;
 mod rule;
 pub mod senml;
@@ -20,6 +22,7 @@ pub mod split;
 mod strict;
 pub mod time;
 
+pub use cloud_events::CloudEvents;
 pub use csv::Csv;
 pub use encoding::Encoding;
 pub use form::Form;
@@ -28,6 +31,7 @@ pub use key_value::KeyValue;
 pub use nmea::Nmea;
 pub use pattern::Pattern;
 pub use plain::{Binary, Json, Ndjson, Text, Value};
+pub use prometheus::Prometheus;
 pub use rule::{Decoder, TYPES, Type, member};
 pub use senml::SenMl;
 pub use split::Split;
@@ -78,6 +82,12 @@ pub enum DecodeError {
     /// The message is not a list of measurements.
     #[error("not SenML: {0}")]
     SenMl(String),
+    /// The message is not an event of CloudEvents.
+    #[error("not a CloudEvent: {0}")]
+    CloudEvent(String),
+    /// The message is not a write request of Prometheus.
+    #[error("not a write request of Prometheus: {0}")]
+    Prometheus(String),
     /// No pattern fits the text.
     #[error("no `pattern` fits the text")]
     Pattern,
@@ -153,6 +163,20 @@ pub enum Content<'m> {
     Members(Members<'static>, Option<i64>),
 }
 
+/// What is known about a message besides its bytes.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct About<'a> {
+    /// The lines that name the columns (csv), or the unit of times (Influx).
+    pub header: Option<&'a [u8]>,
+    /// The time of arrival in microseconds since 1970-01-01 UTC, where the clock can be trusted.
+    pub arrival_us: Option<i64>,
+    /// The device's time in the record before this one, under the same key: for formats that
+    /// `continue_time`.
+    pub before_us: Option<i64>,
+    /// Names and values that came with the message, such as topic levels.
+    pub attributes: &'a [(Box<str>, Box<str>)],
+}
+
 /// A format of messages.
 pub trait Format: Same + Debug + Send + Sync {
     /// The format's name in a configuration.
@@ -174,9 +198,19 @@ pub trait Format: Same + Debug + Send + Sync {
         line.is_empty()
     }
 
-    /// Where the line that names the columns is, for formats that have one in each file or message.
+    /// Where the lines that name the columns are, for formats that have them in each file or message.
     fn header(&self) -> Option<Header> {
         None
+    }
+
+    /// Attributes that the format gives each record of a message.
+    fn attributes(&self, _: &About<'_>) -> Vec<(Box<str>, Box<str>)> {
+        Vec::new()
+    }
+
+    /// Whether a message may take its date from the one before it.
+    fn continues_time(&self) -> bool {
+        false
     }
 
     /// The key without which the format reads nothing.
@@ -184,11 +218,11 @@ pub trait Format: Same + Debug + Send + Sync {
         None
     }
 
-    /// Reads one message. `header` is the line that names the columns (csv), or the unit of times (Influx).
+    /// Reads one message.
     ///
     /// # Errors
     /// The message does not have this format.
-    fn decode<'m>(&self, message: &'m [u8], header: Option<&[u8]>) -> Result<Content<'m>, DecodeError>;
+    fn decode<'m>(&self, message: &'m [u8], about: &About<'_>) -> Result<Content<'m>, DecodeError>;
 }
 
 /// A kind of decoder.
@@ -222,6 +256,8 @@ pub const KINDS: &[Kind] = &[
     key_value::KIND,
     form::KIND,
     senml::KIND,
+    cloud_events::KIND,
+    prometheus::KIND,
     influx::KIND,
     pattern::KIND,
     plain::VALUE,
@@ -244,7 +280,7 @@ mod tests {
     impl Decoder {
         /// The record of a message that has one.
         fn one(&self, message: &[u8], header: Option<&[u8]>) -> Result<Decoded, DecodeError> {
-            let readings = self.decode(message, header, None)?;
+            let readings = self.decode(message, &About { header, ..About::default() })?;
             let [reading] = <[_; 1]>::try_from(readings).unwrap();
             Ok(reading.unwrap())
         }
@@ -344,7 +380,9 @@ mod tests {
 
     /// The payloads of all records of a message, or why a reading is none.
     fn all(decoder: &Decoder, message: &str) -> Vec<String> {
-        let readings = decoder.decode(message.as_bytes(), None, Some(1_714_564_800_000_000)).unwrap();
+        let readings = decoder
+            .decode(message.as_bytes(), &About { arrival_us: Some(1_714_564_800_000_000), ..About::default() })
+            .unwrap();
         let shown = |reading: Result<Decoded, Refused>| match reading {
             Ok(Decoded { payload: None, .. }) => "verbatim".to_string(),
             Ok(record) => {
@@ -377,9 +415,26 @@ mod tests {
         assert!(all(&json, r#"{"data":[]}"#).is_empty());
         // Lines with lists are bounded together, and not each for itself.
         let line = format!("{{\"data\":[{}]}}\n", vec!["{\"ts\":1}"; 6000].join(","));
-        let error = json.decode(line.repeat(2).as_bytes(), None, None).unwrap_err();
+        let error = json.decode(line.repeat(2).as_bytes(), &About::default()).unwrap_err();
         assert_eq!(error.to_string(), "cannot be split: more than 10000 readings");
-        assert_eq!(json.decode(b"{}", None, None).unwrap_err().to_string(), "cannot be split: there is no `data`");
+        assert_eq!(
+            json.decode(b"{}", &About::default()).unwrap_err().to_string(),
+            "cannot be split: there is no `data`"
+        );
+    }
+
+    #[test]
+    fn what_came_with_a_message_becomes_members_and_names_get_a_prefix() {
+        let mut json = decoder(Json);
+        json.constants = vec![("site".into(), "hall 3".into())];
+        json.members = vec!["line".into(), "site".into(), "none".into()];
+        json.prefix = "p.".into();
+        json.types = vec![("line".into(), Type::String)];
+        let attributes = [("line".into(), "7".into()), ("other".into(), "x".into())];
+        let about = About { attributes: &attributes, ..About::default() };
+        let made = json.decode(br#"{"t":21.50}"#, &about).unwrap().remove(0).unwrap();
+        assert_eq!(made.payload.as_deref(), Some(&br#"{"p.line":"7","p.site":"hall 3","p.t":21.50}"#[..]));
+        assert_eq!(json.decode(b"[1]", &about), Err(DecodeError::NoObject));
     }
 
     #[test]
@@ -389,13 +444,13 @@ mod tests {
         assert_eq!(all(&json, "\u{feff}{\"t\":1}"), [r#"{"t":1}"#], "a byte order mark");
         assert_eq!(all(&json, "{\"t\":1}\r\n\n{\"t\":2}\n"), [r#"{"t":1}"#, r#"{"t":2}"#], "a value a line");
         let tasmota = r#"{"Time":"2024-05-01T12:00:00","DS18B20":{"Temperature":nan},}"#;
-        assert!(json.decode(tasmota.as_bytes(), None, None).is_err());
+        assert!(json.decode(tasmota.as_bytes(), &About::default()).is_err());
         json.lenient = true;
-        let repaired = json.decode(tasmota.as_bytes(), None, None).unwrap().remove(0).unwrap();
+        let repaired = json.decode(tasmota.as_bytes(), &About::default()).unwrap().remove(0).unwrap();
         assert_eq!(repaired.repairs, 2);
         let expected = r#"{"Time":"2024-05-01T12:00:00","DS18B20":{"Temperature":null}}"#;
         assert_eq!(repaired.payload.as_deref(), Some(expected.as_bytes()));
-        assert!(json.decode(b"{nan", None, None).is_err());
+        assert!(json.decode(b"{nan", &About::default()).is_err());
     }
 
     #[test]
@@ -408,9 +463,9 @@ mod tests {
         }
         assert_eq!(all(&value, r#"{"t":1}"#), ["verbatim"]);
         assert_eq!(all(&value, "{t"), [r#"{"value":"{t"}"#]);
-        assert!(value.decode(b" ", None, None).is_err());
+        assert!(value.decode(b" ", &About::default()).is_err());
         let text = Decoder { encoding: Encoding::Windows1252, ..decoder(Text) };
-        let read = text.decode(b"W\xe4rme", None, None).unwrap().remove(0).unwrap();
+        let read = text.decode(b"W\xe4rme", &About::default()).unwrap().remove(0).unwrap();
         assert_eq!((read.kind, read.payload.as_deref()), (PayloadKind::Text, Some("Wärme".as_bytes())));
     }
 }

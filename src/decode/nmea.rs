@@ -4,7 +4,8 @@
 //! names. Positions are decimal degrees; south and west are negative.
 
 use super::members::{Members, is_number, quoted};
-use super::{Content, DecodeError, Format, Kind, Utf8};
+use super::{About, Content, DecodeError, Format, Kind, Utf8};
+use jiff::Timestamp;
 use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
 
@@ -20,8 +21,12 @@ impl Format for Nmea {
         KIND.name
     }
 
-    fn decode<'m>(&self, message: &'m [u8], _: Option<&[u8]>) -> Result<Content<'m>, DecodeError> {
-        let (members, time) = sentence(Utf8::check(message)?)?;
+    fn continues_time(&self) -> bool {
+        true
+    }
+
+    fn decode<'m>(&self, message: &'m [u8], about: &About<'_>) -> Result<Content<'m>, DecodeError> {
+        let (members, time) = sentence(Utf8::check(message)?, about.before_us)?;
         Ok(Content::Members(members, time))
     }
 }
@@ -90,11 +95,12 @@ const NAMES: &[(&str, &[Name])] = &[
     ("ZDA", &[(0, "utc", Text), (1, "day", Number), (2, "month", Number), (3, "year", Number)]),
 ];
 
-/// Reads a sentence: its members and, if it has date and time, that time in microseconds since 1970-01-01 UTC.
+/// Reads a sentence: its members and, if it has a time, that time in microseconds since 1970-01-01 UTC. A sentence
+/// without a date has that of `before_us`, the time of a sentence before it, or of the day before or after.
 ///
 /// # Errors
 /// The text is not a sentence, or its checksum is wrong. A missing checksum is no error.
-pub fn sentence(line: &str) -> Result<(Members<'static>, Option<i64>), DecodeError> {
+pub fn sentence(line: &str, before_us: Option<i64>) -> Result<(Members<'static>, Option<i64>), DecodeError> {
     let wrong = |what: String| Err(DecodeError::Nmea(what));
     let line = line.trim();
     let Some(rest) = line.strip_prefix(['$', '!']) else {
@@ -152,7 +158,11 @@ pub fn sentence(line: &str) -> Result<(Members<'static>, Option<i64>), DecodeErr
                 .and_then(|((day, month), year)| date(day, month, year))
                 .and_then(|date| at(date, value(0)))
         }
-        _ => None,
+        _ => names
+            .iter()
+            .find(|(_, name, _)| *name == "utc")
+            .zip(before_us)
+            .and_then(|((place, ..), before_us)| near(before_us, value(*place))),
     };
     Ok((members, when))
 }
@@ -195,12 +205,30 @@ fn at(date: Date, text: &str) -> Option<i64> {
     Some(TimeZone::UTC.to_timestamp(date.to_datetime(time)).ok()?.as_microsecond())
 }
 
+/// The time of `hhmmss` on the day that brings it closest to another time.
+fn near(before_us: i64, text: &str) -> Option<i64> {
+    let day = TimeZone::UTC.to_datetime(Timestamp::from_microsecond(before_us).ok()?).date();
+    let days = [day.yesterday().ok(), Some(day), day.tomorrow().ok()];
+    let times = days.into_iter().flatten().filter_map(|day| at(day, text));
+    times.min_by_key(|time| time.abs_diff(before_us))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_sentence_without_a_date_has_that_of_the_sentence_before_it() {
+        let (_, date) = sentence("$GPZDA,235959.50,31,12,2025,00,00", None).unwrap();
+        let time = |line: &str, before| sentence(line, before).unwrap().1;
+        let fix = "$GPGGA,000000.25,4807.038,N,01131.000,E,1,08,0.9,545.4,M,46.9,M,,";
+        assert_eq!(time(fix, date), Some(1_767_225_600_250_000), "just after midnight, in the new year");
+        assert_eq!(time("$GPGLL,4916.45,N,12311.12,W,235958,A", time(fix, date)), Some(1_767_225_598_000_000));
+        assert_eq!((time(fix, None), time("$HEHDT,90,T", date), time("$GPGGA,xx", date)), (None, None, None));
+    }
+
     fn json(line: &str) -> Result<(String, Option<i64>), String> {
-        sentence(line).map(|(members, time)| (members.to_json(), time)).map_err(|error| error.to_string())
+        sentence(line, None).map(|(members, time)| (members.to_json(), time)).map_err(|error| error.to_string())
     }
 
     #[test]

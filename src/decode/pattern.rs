@@ -3,7 +3,7 @@
 //! A pattern may use the names of a small library, as grok patterns do: `%{NUMBER:temperature}`.
 
 use super::members::Members;
-use super::{Content, DecodeError, Format, Kind, Utf8};
+use super::{About, Content, DecodeError, Format, Kind, Utf8};
 use crate::section::Section;
 use regex_lite::Regex;
 use std::sync::Arc;
@@ -73,7 +73,7 @@ impl Format for Pattern {
         Some("regex")
     }
 
-    fn decode<'m>(&self, message: &'m [u8], _: Option<&[u8]>) -> Result<Content<'m>, DecodeError> {
+    fn decode<'m>(&self, message: &'m [u8], _: &About<'_>) -> Result<Content<'m>, DecodeError> {
         let text = Utf8::check(message)?.trim_end_matches(['\r', '\n']);
         let found = self.patterns.iter().find_map(|pattern| Some((pattern, pattern.captures(text)?)));
         let (pattern, groups) = found.ok_or(DecodeError::Pattern)?;
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     fn json(patterns: &[&str], text: &str) -> Result<String, DecodeError> {
-        match Pattern::new(patterns).unwrap().decode(text.as_bytes(), None)? {
+        match Pattern::new(patterns).unwrap().decode(text.as_bytes(), &About::default())? {
             Content::Members(members, _) => Ok(members.to_json()),
             other => panic!("{other:?}"),
         }

@@ -1,7 +1,7 @@
 //! Messages that are kept as they are: JSON, text, bytes.
 
 use super::members::Members;
-use super::{Content, DecodeError, Format, Kind, Utf8, strict};
+use super::{About, Content, DecodeError, Format, Kind, Utf8, strict};
 use crate::flow::record::PayloadKind;
 use serde::de::IgnoredAny;
 
@@ -41,7 +41,7 @@ impl Format for Json {
         false
     }
 
-    fn decode<'m>(&self, message: &'m [u8], _: Option<&[u8]>) -> Result<Content<'m>, DecodeError> {
+    fn decode<'m>(&self, message: &'m [u8], _: &About<'_>) -> Result<Content<'m>, DecodeError> {
         json(message).map(|text| Content::Json(text.into()))
     }
 }
@@ -51,7 +51,7 @@ impl Format for Ndjson {
         NDJSON.name
     }
 
-    fn decode<'m>(&self, message: &'m [u8], _: Option<&[u8]>) -> Result<Content<'m>, DecodeError> {
+    fn decode<'m>(&self, message: &'m [u8], _: &About<'_>) -> Result<Content<'m>, DecodeError> {
         json(message).map(|text| Content::Json(text.into()))
     }
 }
@@ -69,7 +69,7 @@ impl Format for Value {
         false
     }
 
-    fn decode<'m>(&self, message: &'m [u8], _: Option<&[u8]>) -> Result<Content<'m>, DecodeError> {
+    fn decode<'m>(&self, message: &'m [u8], _: &About<'_>) -> Result<Content<'m>, DecodeError> {
         let text = Utf8::check(message)?.trim();
         if text.is_empty() {
             return Err(DecodeError::Empty("a value"));
@@ -104,7 +104,7 @@ impl Format for Text {
         false
     }
 
-    fn decode<'m>(&self, message: &'m [u8], _: Option<&[u8]>) -> Result<Content<'m>, DecodeError> {
+    fn decode<'m>(&self, message: &'m [u8], _: &About<'_>) -> Result<Content<'m>, DecodeError> {
         Utf8::check(message).map(|_| Content::Verbatim(PayloadKind::Text))
     }
 }
@@ -126,7 +126,7 @@ impl Format for Binary {
         false
     }
 
-    fn decode<'m>(&self, _: &'m [u8], _: Option<&[u8]>) -> Result<Content<'m>, DecodeError> {
+    fn decode<'m>(&self, _: &'m [u8], _: &About<'_>) -> Result<Content<'m>, DecodeError> {
         Ok(Content::Verbatim(PayloadKind::Bytes))
     }
 }

@@ -1,7 +1,7 @@
 //! From a message to its readings: encoding, format, repairs, `split`, and the rules for members.
 
 use super::members::{self, Members, find, is_number, quoted, text};
-use super::{Content, DecodeError, Decoded, Decoder, Refused, TIME_QUALITY, Type, lenient, lines, split};
+use super::{About, Content, DecodeError, Decoded, Decoder, Refused, TIME_QUALITY, Type, lenient, lines, split};
 use crate::flow::record::PayloadKind;
 use bytes::Bytes;
 use std::borrow::Cow;
@@ -13,23 +13,17 @@ impl Decoder {
         self.format.skips(line.trim_ascii())
     }
 
-    /// Reads one message into its readings, of which each is a record or refused. `header` is the line that names
-    /// the columns (csv), or the unit of times (Influx). `arrival_us` is the time of arrival, microseconds since
-    /// 1970-01-01 UTC, where the clock can be trusted.
+    /// Reads one message into its readings, of which each is a record or refused.
     ///
     /// # Errors
     /// The decoder cannot read the message, or the message breaks one of its rules.
-    pub fn decode(
-        &self,
-        message: &[u8],
-        header: Option<&[u8]>,
-        arrival_us: Option<i64>,
-    ) -> Result<Vec<Result<Decoded, Refused>>, DecodeError> {
+    pub fn decode(&self, message: &[u8], about: &About<'_>) -> Result<Vec<Result<Decoded, Refused>>, DecodeError> {
         let text = self.encoding.to_utf8(message);
-        let header = header.map(|header| self.encoding.to_utf8(header));
+        let header = about.header.map(|header| self.encoding.to_utf8(header));
+        let about = &About { header: header.as_deref(), ..*about };
         // A byte order mark is no part of a text.
         let text = if self.format.has_members() { without_mark(text) } else { text };
-        let (content, repairs) = self.content(&text, header.as_deref())?;
+        let (content, repairs) = self.content(&text, about)?;
         let is_whole = text.len() == message.len() && repairs == 0;
         let mut readings = match content {
             Content::Verbatim(kind) => {
@@ -39,14 +33,14 @@ impl Decoder {
             }
             Content::Json(text) => {
                 let text = if is_whole { text } else { Cow::Owned(text.into_owned()) };
-                self.readings(text, None, arrival_us)?
+                self.readings(text, None, about)?
             }
             Content::Readings(lines) => {
                 let mut readings = Vec::new();
                 for (line, time) in lines {
                     let of_line =
                         |refused: Refused| Refused { reading: refused.reading.or(Some(line.clone())), ..refused };
-                    let parts = self.readings(Cow::Owned(line.clone()), time, arrival_us)?;
+                    let parts = self.readings(Cow::Owned(line.clone()), time, about)?;
                     // Each line may have a list of readings: together they are bounded too.
                     if readings.len() + parts.len() > split::MOST_RECORDS {
                         return Err(split::too_many());
@@ -59,7 +53,7 @@ impl Decoder {
                 if self.keep_raw {
                     members.push_text("raw", &String::from_utf8_lossy(&text));
                 }
-                self.readings(Cow::Owned(members.to_json()), time, arrival_us)?
+                self.readings(Cow::Owned(members.to_json()), time, about)?
             }
         };
         if let Some(Ok(first)) = readings.first_mut() {
@@ -74,21 +68,21 @@ impl Decoder {
     }
 
     /// What the format makes of a message; JSON may be repaired, or be several lines.
-    fn content<'m>(&self, text: &'m [u8], header: Option<&[u8]>) -> Result<(Content<'m>, u32), DecodeError> {
-        let error = match self.format.decode(text, header) {
+    fn content<'m>(&self, text: &'m [u8], about: &About<'_>) -> Result<(Content<'m>, u32), DecodeError> {
+        let error = match self.format.decode(text, about) {
             Err(error @ DecodeError::Json(_)) => error,
             read => return read.map(|content| (content, 0)),
         };
         let Ok(whole) = std::str::from_utf8(text) else { return Err(error) };
         if self.lenient
             && let Some((repaired, repairs)) = lenient::repair(whole)
-            && let Ok(Content::Json(_)) = self.format.decode(repaired.as_bytes(), header)
+            && let Ok(Content::Json(_)) = self.format.decode(repaired.as_bytes(), about)
         {
             return Ok((Content::Json(Cow::Owned(repaired)), repairs));
         }
         // Several JSON values, each on a line, in one message.
         let lines: Vec<&[u8]> = lines(text).filter(|line| !line.trim_ascii().is_empty()).collect();
-        let is_json = |line: &&[u8]| matches!(self.format.decode(line, header), Ok(Content::Json(_)));
+        let is_json = |line: &&[u8]| matches!(self.format.decode(line, about), Ok(Content::Json(_)));
         if (2..=split::MOST_RECORDS).contains(&lines.len()) && lines.iter().all(is_json) {
             let own = |line: &[u8]| (String::from_utf8_lossy(line).into_owned(), None);
             return Ok((Content::Readings(lines.into_iter().map(own).collect()), 0));
@@ -101,22 +95,23 @@ impl Decoder {
         &self,
         json: Cow<'_, str>,
         time: Option<i64>,
-        arrival_us: Option<i64>,
+        about: &About<'_>,
     ) -> Result<Vec<Result<Decoded, Refused>>, DecodeError> {
         let Some(split) = &self.split else {
-            return Ok(vec![self.extract(json, time, arrival_us).map_err(|error| Refused { reading: None, error })]);
+            return Ok(vec![self.extract(json, time, about).map_err(|error| Refused { reading: None, error })]);
         };
         let reading = |body: String| {
-            let extracted = self.extract(Cow::Owned(body.clone()), time, arrival_us);
+            let extracted = self.extract(Cow::Owned(body.clone()), time, about);
             extracted.map_err(|error| Refused { reading: Some(body), error })
         };
         Ok(split.bodies(&json)?.into_iter().map(reading).collect())
     }
 
     /// Applies the rules for members to a JSON text.
-    fn extract(&self, json: Cow<'_, str>, time: Option<i64>, arrival_us: Option<i64>) -> Result<Decoded, DecodeError> {
+    fn extract(&self, json: Cow<'_, str>, time: Option<i64>, about: &About<'_>) -> Result<Decoded, DecodeError> {
+        let json = if self.members.is_empty() { json } else { Cow::Owned(self.with_members(&json, about)?) };
         let (device_time_us, doubt) = match &self.time {
-            Some(rule) => rule.of(&json, arrival_us)?,
+            Some(rule) => rule.of(&json, about.arrival_us)?,
             None => (time, None),
         };
         let value = |(name, member): &(String, String)| {
@@ -124,8 +119,11 @@ impl Decoder {
         };
         let constants = self.constants.iter().map(|(name, value)| (name.as_str(), value.as_str())).map(boxed);
         let doubt = doubt.map(|doubt| (TIME_QUALITY, doubt)).map(boxed);
-        let attributes = constants.chain(self.attributes.iter().filter_map(value)).chain(doubt).collect();
-        let payload = if self.fields.is_empty() && self.types.is_empty() {
+        let of_format = self.format.attributes(about);
+        let attributes =
+            constants.chain(of_format).chain(self.attributes.iter().filter_map(value)).chain(doubt).collect();
+        let is_whole = self.fields.is_empty() && self.types.is_empty() && self.prefix.is_empty();
+        let payload = if is_whole {
             match json {
                 Cow::Borrowed(_) => None,
                 Cow::Owned(made) => Some(made),
@@ -135,6 +133,19 @@ impl Decoder {
         };
         let payload = payload.map(Bytes::from);
         Ok(Decoded { kind: PayloadKind::Json, payload, device_time_us, attributes, repairs: 0 })
+    }
+
+    /// An object with the attributes in front that are to be members.
+    fn with_members(&self, json: &str, about: &About<'_>) -> Result<String, DecodeError> {
+        let mut members = Members::default();
+        let constants = self.constants.iter().map(|(name, value)| (&**name, &**value));
+        let known = constants.chain(about.attributes.iter().map(|(name, value)| (&**name, &**value)));
+        let known: Vec<(&str, &str)> = known.collect();
+        for (name, value) in self.members.iter().filter_map(|wanted| known.iter().find(|(name, _)| name == wanted)) {
+            members.push_plain(*name, value);
+        }
+        members.0.extend(Members::parse(json).ok_or(DecodeError::NoObject)?.0);
+        Ok(members.to_json())
     }
 
     fn select<'a>(&self, json: &'a str) -> Result<Members<'a>, DecodeError> {
@@ -148,6 +159,9 @@ impl Decoder {
             if let Some((_, wanted)) = self.types.iter().find(|(member, _)| member == name) {
                 *value = converted(name, value, *wanted)?.into();
             }
+        }
+        if !self.prefix.is_empty() {
+            members.0.iter_mut().for_each(|(name, _)| *name = format!("{}{name}", self.prefix).into());
         }
         Ok(members)
     }

@@ -32,6 +32,10 @@ pub struct Decoder {
     pub attributes: Vec<(String, String)>,
     /// The member that holds the device's own time, and its format.
     pub time: Option<Time>,
+    /// Attributes that become members too.
+    pub members: Vec<String>,
+    /// A text before the name of each member.
+    pub prefix: String,
     /// Whether a converted record carries its original message as the member `raw`.
     pub keep_raw: bool,
 }
@@ -40,7 +44,11 @@ impl PartialEq for Decoder {
     fn eq(&self, other: &Self) -> bool {
         let members = |one: &Self| (one.fields.clone(), one.types.clone(), one.attributes.clone(), one.time.clone());
         let more = |one: &Self| (one.split.clone(), one.constants.clone(), one.encoding, one.lenient, one.keep_raw);
-        self.format.is_same(&*other.format) && members(self) == members(other) && more(self) == more(other)
+        let names = |one: &Self| (one.members.clone(), one.prefix.clone());
+        names(self) == names(other)
+            && self.format.is_same(&*other.format)
+            && members(self) == members(other)
+            && more(self) == more(other)
     }
 }
 
@@ -62,6 +70,8 @@ impl Decoder {
             types: Vec::new(),
             attributes: Vec::new(),
             time: None,
+            members: Vec::new(),
+            prefix: String::new(),
             keep_raw: false,
         }
     }
@@ -161,12 +171,24 @@ impl Decoder {
         decoder.time = section
             .table("time", "The device's own time: the member that holds it, and how it is written.")
             .and_then(Time::read);
+        let members = section
+            .texts("members")
+            .doc("Attributes that become members too, before those of the message: of `constants`, of the topic, of the request.")
+            .example("[\"line\", \"device\"]")
+            .get_or("none");
+        decoder.members = members.into_iter().flatten().map(|name| name.value).collect();
+        decoder.prefix = section
+            .text("prefix")
+            .doc("A text before the name of each member.")
+            .example("\"hall3.\"")
+            .get_or("none")
+            .unwrap_or_default();
         decoder.keep_raw = section
             .truth("keep_raw")
             .doc("A message or line that became a JSON object stands in it as the member `raw`. With `fields`, name `raw` there too.")
             .or(false);
         if !decoder.format.has_members() && !section.is_bad("decoder") {
-            for key in ["split", "fields", "types", "attributes", "time", "keep_raw"]
+            for key in ["split", "fields", "types", "attributes", "time", "members", "prefix", "keep_raw"]
                 .into_iter()
                 .filter(|key| section.has(key))
             {

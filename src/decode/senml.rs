@@ -3,7 +3,7 @@
 use super::members::{Members, is_number};
 use super::split::MOST_RECORDS;
 use super::time::{Unix, unix};
-use super::{Content, DecodeError, Format, Kind, Utf8};
+use super::{About, Content, DecodeError, Format, Kind, Utf8};
 use serde_json::value::RawValue;
 
 /// The row of this format in the table of decoders.
@@ -40,7 +40,7 @@ impl Format for SenMl {
         false
     }
 
-    fn decode<'m>(&self, message: &'m [u8], _: Option<&[u8]>) -> Result<Content<'m>, DecodeError> {
+    fn decode<'m>(&self, message: &'m [u8], about: &About<'_>) -> Result<Content<'m>, DecodeError> {
         let entries: Vec<&RawValue> = serde_json::from_str(Utf8::check(message)?)
             .map_err(|error| DecodeError::SenMl(format!("a list of entries is wanted: {error}")))?;
         if entries.len() > MOST_RECORDS {
@@ -50,7 +50,7 @@ impl Format for SenMl {
         let mut readings = Vec::new();
         for entry in entries {
             let entry = Members::parse(entry.get()).ok_or_else(|| wrong("an entry", "no object", entry.get()))?;
-            readings.extend(base.resolve(&entry)?);
+            readings.extend(base.resolve(&entry, about.arrival_us)?);
         }
         if readings.is_empty() {
             Err(DecodeError::Empty("an entry with a value"))
@@ -62,8 +62,13 @@ impl Format for SenMl {
 
 impl Base {
     /// An entry with the base values in it, and its time in microseconds since 1970. An entry that has only base
-    /// values is no reading.
-    fn resolve(&mut self, entry: &Members<'_>) -> Result<Option<(String, Option<i64>)>, DecodeError> {
+    /// values is no reading. A time relative to the sending counts from the arrival. While the clock cannot be
+    /// trusted, it stays in the record as `t`.
+    fn resolve(
+        &mut self,
+        entry: &Members<'_>,
+        arrival_us: Option<i64>,
+    ) -> Result<Option<(String, Option<i64>)>, DecodeError> {
         let (mut name, mut unit, mut time) = (None, None, None);
         let mut rest = Members::default();
         let mut is_reading = false;
@@ -110,19 +115,23 @@ impl Base {
             return Err(DecodeError::SenMl("an entry has no name: neither `n` nor `bn`".into()));
         }
         let time = self.time + time.unwrap_or(0.0);
-        if time != 0.0 && time < RELATIVE {
-            return Err(DecodeError::SenMl(format!("{time} s: times relative to the sending are not taken")));
-        }
         let of_seconds = |time: f64| {
             unix(&time.to_string(), Unix::Seconds).ok_or_else(|| DecodeError::SenMl(format!("{time} s is no time")))
         };
-        let time_us = if time == 0.0 { None } else { Some(of_seconds(time)?) };
+        let time_us = match arrival_us {
+            _ if time >= RELATIVE => Some(of_seconds(time)?),
+            Some(arrival_us) if time != 0.0 => Some(arrival_us.saturating_add(of_seconds(time)?)),
+            _ => None,
+        };
         let mut members = Members::default();
         members.push_text("n", &name);
         if let Some(unit) = unit.as_ref().or(self.unit.as_ref()) {
             members.push_text("u", unit);
         }
         members.0.extend(rest.0);
+        if time != 0.0 && time_us.is_none() {
+            members.push_json("t", time.to_string());
+        }
         Ok(Some((members.to_json(), time_us)))
     }
 }
@@ -146,7 +155,7 @@ mod tests {
     use super::*;
 
     fn readings(message: &str) -> Result<Vec<(String, Option<i64>)>, String> {
-        match SenMl.decode(message.as_bytes(), None) {
+        match SenMl.decode(message.as_bytes(), &About::default()) {
             Ok(Content::Readings(readings)) => Ok(readings),
             Ok(other) => panic!("{other:?}"),
             Err(error) => Err(error.to_string()),
@@ -172,6 +181,20 @@ mod tests {
         );
     }
 
+    /// RFC 8428, section 4.5.3: times below 2^28 count from now.
+    #[test]
+    fn a_time_relative_to_the_sending_counts_from_the_arrival() {
+        let message = br#"[{"n":"a","v":1,"t":-5},{"n":"a","v":2}]"#;
+        let read = |arrival_us| match SenMl.decode(message, &About { arrival_us, ..About::default() }) {
+            Ok(Content::Readings(readings)) => readings,
+            other => panic!("{other:?}"),
+        };
+        let own = |json: &str, time| (json.to_string(), time);
+        let plain = own(r#"{"n":"a","v":2}"#, None);
+        assert_eq!(read(Some(60_000_000)), [own(r#"{"n":"a","v":1}"#, Some(55_000_000)), plain.clone()]);
+        assert_eq!(read(None), [own(r#"{"n":"a","v":1,"t":-5}"#, None), plain], "while no clock can be trusted");
+    }
+
     #[test]
     fn what_is_no_senml_is_refused() {
         for (message, why) in [
@@ -182,7 +205,6 @@ mod tests {
             (r#"[{"n":1,"v":1}]"#, "`n` is no text: 1"),
             (r#"[{"n":"a","v":1,"t":"x"}]"#, "`t` is no number"),
             (r#"[{"n":"a","bv":1,"v":"x"}]"#, "`v` is no number"),
-            (r#"[{"n":"a","v":1,"t":-5}]"#, "relative"),
             (r#"[{"n":"a","v":1,"t":1e300}]"#, "is no time"),
             (r#"[{"n":"a","v":1e308,"bv":1.7e308}]"#, "too large"),
             (r#"[{"n":"a","v":1,"bver":11}]"#, "newer than 10"),

@@ -131,11 +131,15 @@ impl Time {
                 Err(_) => {}
             }
         }
-        // A comma before the fraction of a second, and 24:00 at the end of a day.
+        // A comma before the fraction of a second, 24:00 at the end of a day, and `9:05p`.
         let point = with_point(value);
         let midnight = |text: &str| text.contains("24:00").then(|| text.replacen("24:00", "00:00", 1));
-        let tries =
-            [point.clone().map(|text| (text, 0)), midnight(point.as_deref().unwrap_or(value)).map(|text| (text, 1))];
+        let half_day = value.ends_with(['a', 'p', 'A', 'P']).then(|| format!("{value}m"));
+        let tries = [
+            point.clone().map(|text| (text, 0)),
+            midnight(point.as_deref().unwrap_or(value)).map(|text| (text, 1)),
+            half_day.map(|text| (text, 0)),
+        ];
         for (text, days) in tries.into_iter().flatten() {
             let read = self.formats.iter().find_map(|format| format.parse_time(&text, &self.zone).ok());
             if let Some(time_us) = read {

@@ -1,15 +1,17 @@
-//! The line that names the columns, and the rows around it that are not read.
+//! The lines that name the columns, and the rows around them that are not read.
 
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Where the line that names the columns is, in a file or message.
+/// Where the lines that name the columns are, in a file or message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
     /// The character between values.
     pub delimiter: u8,
     /// Lines before it that are not read.
     pub before: usize,
+    /// Lines that it takes, at least one.
+    pub rows: usize,
     /// Lines behind it that are not read, such as one with units.
     pub after: usize,
     /// A line before it that begins with this is a comment.
@@ -18,14 +20,14 @@ pub struct Header {
 
 impl Header {
     /// The place of the header in a text that begins with so many lines that are not read. The place includes the
-    /// line's end. `None` if the text ends before it.
+    /// end of its last line. `None` if the text ends before it.
     #[must_use]
     pub fn locate(&self, text: &[u8], before: usize) -> Option<Range<usize>> {
         let mut at = behind(text, 0, before)?;
         loop {
             let end = behind(text, at, 1)?;
             if !is_skipped(&text[at..end], self.comment.as_deref()) {
-                return Some(at..end);
+                return Some(at..behind(text, end, self.rows.saturating_sub(1))?);
             }
             at = end;
         }
@@ -70,7 +72,7 @@ mod tests {
 
     #[test]
     fn rows_before_and_behind_the_header_are_counted_and_comments_are_not() {
-        let header = Header { delimiter: b',', before: 1, after: 2, comment: Some("#".into()) };
+        let header = Header { delimiter: b',', before: 1, rows: 1, after: 2, comment: Some("#".into()) };
         let text = b"\n# made by\n\na,b\nV,A\nAvg,Avg\n1,2\n";
         let place = header.locate(text, header.before).unwrap();
         assert_eq!(&text[place.clone()], b"a,b\n");
@@ -78,5 +80,7 @@ mod tests {
         assert_eq!(header.values(&text[..20], place.end), None);
         assert_eq!((header.locate(b"", 0), header.locate(b"x\n#", 1)), (None, None));
         assert_eq!(header.locate(b"x\na,b", 1), Some(2..5), "a last line needs no newline");
+        let two = Header { rows: 2, after: 0, ..header };
+        assert_eq!((two.locate(text, 1), two.locate(b"#\na,b\n", 0)), (Some(place.start..place.end + 4), None));
     }
 }

@@ -1,17 +1,20 @@
 //! Turns a frame into an atom: its records, its dead letters and its position.
 
 use super::doubt::Doubts;
-use super::quality::{Checker, Failed};
-use super::rule::Then;
-use crate::decode::{Decoded, Decoder, Refused, lines};
+use super::quality::{Checker, Failed, KEYS, QUALITY};
+use super::reduce::{Reduced, Reducer};
+use super::rule::{Route, Then};
+use crate::decode::{About, Decoded, Decoder, Refused, lines};
 use crate::flow::dead_letter::dead_letter;
 use crate::flow::frame::{Frame, Payload};
 use crate::flow::record::{CLOCK_UNSET, MAX_RECORD, PayloadKind, Record};
 use crate::platform::clock::Reading;
+use crate::platform::unpack::{Packing, UnpackError};
 use crate::store::{Atom, MAX_ATOM, Part, StreamId};
 use crate::telemetry::seldom::{Seldom, kind_of};
 use crate::telemetry::{Metric, Metrics, event};
 use bytes::Bytes;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The most lines of one message; each line becomes a record. A message with more lines becomes a dead letter as a
@@ -19,8 +22,6 @@ use std::sync::Arc;
 const MOST_LINES: usize = 10_000;
 /// The most characters of a message that a log line shows.
 const SAMPLE: usize = 80;
-/// The attribute that says which checks a record failed.
-const QUALITY: &str = "quality";
 
 /// The destination of a route's messages, with their decoder and their checks.
 #[derive(Debug)]
@@ -31,6 +32,19 @@ pub struct Lane {
     pub decoder: Decoder,
     /// The checks of the decoded records.
     pub checker: Checker,
+    /// Leaves out records that say nothing new.
+    pub reducer: Reducer,
+    /// The last device time of each key, for formats whose messages continue the time of those before them.
+    times: HashMap<Arc<str>, i64>,
+}
+
+impl Lane {
+    /// The lane of the route with this number.
+    pub fn new(stream: StreamId, route: Route, number: usize) -> Self {
+        let Route { decoder, quality, reduce, .. } = route;
+        let (checker, reducer) = (Checker::new(quality), Reducer::new(reduce, number));
+        Self { stream, decoder, checker, reducer, times: HashMap::new() }
+    }
 }
 
 /// Builds the atoms of one source.
@@ -52,10 +66,89 @@ pub struct Builder {
     pub doubts: Doubts,
 }
 
-/// The records of one frame while it is built: decoded records, and dead letters.
-struct Parts {
+/// Reads the messages of one frame: into records, and dead letters.
+struct Reader<'a> {
+    source: &'a str,
+    decoder: &'a Decoder,
+    checker: &'a mut Checker,
+    metrics: &'a Metrics,
+    /// A record with all that the frame says of its records.
+    base: Record,
+    arrival_us: Option<i64>,
+    now_ms: u64,
+    /// The last device time, for formats whose messages continue the time of those before them.
+    before_us: Option<i64>,
     good: Vec<Record>,
     bad: Vec<Record>,
+}
+
+impl Reader<'_> {
+    /// A message becomes a dead letter. `whole` has the length and the CRC32C of a message that is not here whole.
+    fn refuse(&mut self, payload: Bytes, reason: &str, whole: Option<(u64, u32)>) {
+        let letter = Record { payload, ..self.base.clone() };
+        self.bad.push(dead_letter(letter, &[("source", self.source)], reason, whole));
+    }
+
+    fn message(&mut self, payload: Bytes, header: Option<&[u8]>) {
+        if payload.len() > MAX_RECORD {
+            let reason = format!("{} bytes are more than the limit of {MAX_RECORD}", payload.len());
+            return self.refuse(payload, &reason, None);
+        }
+        let Self { arrival_us, before_us, .. } = *self;
+        let about = About { header, arrival_us, before_us, attributes: &self.base.attributes };
+        let readings = match self.decoder.decode(&payload, &about) {
+            Ok(readings) => readings,
+            Err(error) => return self.refuse(payload, &error.to_string(), None),
+        };
+        for reading in readings {
+            self.before_us = reading.as_ref().ok().and_then(|reading| reading.device_time_us).or(self.before_us);
+            match record(&self.base, payload.clone(), reading, self.checker, self.now_ms, self.metrics) {
+                Ok(record) => self.good.extend(record),
+                Err((payload, reason)) => self.refuse(payload, &reason, None),
+            }
+        }
+    }
+
+    /// A message that has a record on each line, and perhaps a header.
+    fn lines(&mut self, payload: &Bytes, header: Option<&[u8]>) {
+        let rule = self.decoder.format.header();
+        let (header, values) = match &rule {
+            Some(rule) => rule.split(payload),
+            None => (header, &payload[..]),
+        };
+        let decoder = self.decoder;
+        let mut all = lines(values).filter(|line| !decoder.skips(line)).peekable();
+        // A header that is not text, or that no line follows, would vanish without a trace.
+        let is_text = header.is_none_or(|header| std::str::from_utf8(header).is_ok());
+        let is_whole = rule.is_none() || is_text && header.is_some() == all.peek().is_some();
+        if is_whole && all.clone().nth(MOST_LINES).is_none() {
+            all.for_each(|line| self.message(payload.slice_ref(line), header));
+        } else {
+            let reason = format!("a header as text with lines behind it, and at most {MOST_LINES} lines, are wanted");
+            self.refuse(payload.clone(), &reason, None);
+        }
+    }
+
+    /// All messages of a frame.
+    fn read(&mut self, payload: Payload, header: Option<&[u8]>) {
+        match payload {
+            Payload::One(payload) => match unpacked(payload, self.decoder) {
+                Ok(payload) if self.decoder.format.is_by_line() => self.lines(&payload, header),
+                Ok(payload) => self.message(payload, None),
+                Err((payload, reason)) => self.refuse(payload, &reason, None),
+            },
+            Payload::Lines(block) => {
+                let decoder = self.decoder;
+                let all = lines(&block).filter(|line| !decoder.skips(line));
+                all.for_each(|line| self.message(block.slice_ref(line), header));
+            }
+            Payload::Messages(list) => list.into_iter().for_each(|payload| self.message(payload, header)),
+            Payload::TooLarge { length, crc, head } => {
+                self.refuse(head, &format!("{length} bytes are more than the limit"), Some((length, crc)));
+            }
+            Payload::Nothing => {}
+        }
+    }
 }
 
 impl Builder {
@@ -63,10 +156,9 @@ impl Builder {
     /// records larger than an atom may be. The last atom has the position.
     pub fn build(&mut self, frame: Frame, now: Reading) -> Vec<Atom> {
         let route = frame.route.min(self.lanes.len().saturating_sub(1));
-        let Some(Lane { stream, decoder, checker }) = self.lanes.get_mut(route) else {
+        let Some(Lane { stream, decoder, checker, reducer, times }) = self.lanes.get_mut(route) else {
             return Vec::new();
         };
-        let decoder = &*decoder;
         let unset = if now.trusted { 0 } else { CLOCK_UNSET };
         let mut attributes = frame.attributes;
         attributes.extend(now.marks());
@@ -79,87 +171,82 @@ impl Builder {
             kind: PayloadKind::Bytes,
             payload: Bytes::new(),
         };
-        let mut parts = Parts { good: Vec::new(), bad: Vec::new() };
-        let by = [("source", &*self.source)];
-        let arrival_us = now.trusted.then(|| now.wall_ms.saturating_mul(1000));
-        let mut put = |made: Result<Option<Record>, (Bytes, String)>| match made {
-            Ok(record) => parts.good.extend(record),
-            Err((payload, reason)) => {
-                parts.bad.push(dead_letter(Record { payload, ..base.clone() }, &by, &reason, None));
-            }
+        let mut reader = Reader {
+            source: &self.source,
+            decoder,
+            checker,
+            metrics: &self.metrics,
+            base,
+            arrival_us: now.trusted.then(|| now.wall_ms.saturating_mul(1000)),
+            now_ms: now.monotonic_ms,
+            before_us: times.get(&frame.key).copied(),
+            good: Vec::new(),
+            bad: Vec::new(),
         };
-        let mut message = |payload: Bytes, header: Option<&[u8]>| {
-            if payload.len() > MAX_RECORD {
-                let reason = format!("{} bytes are more than the limit of {MAX_RECORD}", payload.len());
-                return put(Err((payload, reason)));
+        reader.read(frame.payload, frame.header.as_deref());
+        let Reader { good, bad, before_us, .. } = reader;
+        if let Some(before_us) = before_us.filter(|_| decoder.format.continues_time()) {
+            if times.len() >= KEYS && !times.contains_key(&frame.key) {
+                times.clear();
             }
-            match decoder.decode(&payload, header, arrival_us) {
-                Ok(readings) => readings.into_iter().for_each(|reading| {
-                    put(record(&base, payload.clone(), reading, checker, now.monotonic_ms, &self.metrics));
-                }),
-                Err(error) => put(Err((payload, error.to_string()))),
-            }
-        };
-        match frame.payload {
-            Payload::One(payload) if decoder.format.is_by_line() => {
-                let rule = decoder.format.header();
-                let (header, values) = match &rule {
-                    Some(rule) => rule.split(&payload),
-                    None => (frame.header.as_deref(), &payload[..]),
-                };
-                let header = header.and_then(|header| lines(header).next());
-                let mut all = lines(values).filter(|line| !decoder.skips(line)).peekable();
-                // A header that is not text, or that no line follows, would vanish without a trace.
-                let is_text = header.is_none_or(|header| std::str::from_utf8(header).is_ok());
-                let is_whole = rule.is_none() || is_text && header.is_some() == all.peek().is_some();
-                if is_whole && all.clone().nth(MOST_LINES).is_none() {
-                    all.for_each(|line| message(payload.slice_ref(line), header));
-                } else {
-                    let reason =
-                        format!("a header as text with lines behind it, and at most {MOST_LINES} lines, are wanted");
-                    parts.bad.push(dead_letter(
-                        Record { payload: payload.clone(), ..base.clone() },
-                        &by,
-                        &reason,
-                        None,
-                    ));
-                }
-            }
-            Payload::One(payload) => message(payload, None),
-            Payload::Lines(block) => {
-                let header = frame.header.as_deref();
-                for line in lines(&block).filter(|line| !decoder.skips(line)) {
-                    message(block.slice_ref(line), header);
-                }
-            }
-            Payload::Messages(list) => {
-                for payload in list {
-                    message(payload, frame.header.as_deref());
-                }
-            }
-            Payload::TooLarge { length, crc, head } => {
-                let reason = format!("{length} bytes are more than the limit");
-                parts.bad.push(dead_letter(
-                    Record { payload: head, ..base.clone() },
-                    &by,
-                    &reason,
-                    Some((length, crc)),
-                ));
-            }
-            Payload::Nothing => {}
+            times.insert(frame.key.clone(), before_us);
         }
-        self.metrics.add(Metric::DeadLetters, parts.bad.len() as u64);
-        for letter in &parts.bad {
+        self.metrics.add(Metric::DeadLetters, bad.len() as u64);
+        for letter in &bad {
             report_dead_letter(letter, &self.source, &mut self.seldom);
         }
-        for record in &parts.good {
+        for record in &good {
             self.doubts.look(&self.source, record, now);
         }
-        let positions = frame.position.into_iter();
-        let positions = positions.map(|position| (self.source.to_string(), position.part, position.value)).collect();
+        let Reduced { records, left_out, state } = reducer.pass(good, now.monotonic_ms);
+        self.metrics.add(Metric::Reduced, left_out);
+        let position = frame.position.map(|position| (self.source.to_string(), position.part, position.value));
+        let state = state.map(|(part, value)| (spans_of(&self.source), part, value));
+        let positions = position.into_iter().chain(state).collect();
         let part = |stream, records| Part { stream, generation: self.generation, in_flight: false, records };
-        let parts = vec![part(*stream, parts.good), part(self.dead, parts.bad)];
-        cut(Atom { parts, positions })
+        cut(Atom { parts: vec![part(*stream, records), part(self.dead, bad)], positions })
+    }
+
+    /// Takes over the spans of `reduce` that were open at the last stop. The atom is for those of routes that are
+    /// not there any more.
+    pub fn load(&mut self, saved: Vec<(String, Vec<u8>)>) -> Option<Atom> {
+        let mut reducers: Vec<&mut Reducer> = self.lanes.iter_mut().map(|lane| &mut lane.reducer).collect();
+        let (records, parts) = Reducer::load(&mut reducers, saved);
+        let stream = self.lanes.first()?.stream;
+        (!parts.is_empty()).then(|| self.atom_of_spans(stream, records, parts))
+    }
+
+    /// The atoms of the spans that have ended.
+    pub fn ended(&mut self, wall_ms: i64) -> Vec<Atom> {
+        let lanes = self.lanes.iter_mut();
+        let ended: Vec<_> =
+            lanes.flat_map(|lane| lane.reducer.ended(wall_ms).into_iter().map(|one| (lane.stream, one))).collect();
+        let atom = |(stream, (record, part))| self.atom_of_spans(stream, vec![record], vec![part]);
+        ended.into_iter().map(atom).collect()
+    }
+
+    fn atom_of_spans(&self, stream: StreamId, records: Vec<Record>, parts: Vec<String>) -> Atom {
+        let positions = parts.into_iter().map(|part| (spans_of(&self.source), part, Vec::new())).collect();
+        Atom { parts: vec![Part { stream, generation: self.generation, in_flight: false, records }], positions }
+    }
+}
+
+/// The name under which the open spans of a source are saved with the positions.
+pub fn spans_of(source: &str) -> String {
+    format!("{source}#reduce")
+}
+
+/// A message that is packed, by its beginning, unpacked. Text that only looks packed stays as it is, and so do
+/// messages that are kept as they are.
+///
+/// # Errors
+/// The packed message, and why it cannot be read.
+fn unpacked(payload: Bytes, decoder: &Decoder) -> Result<Bytes, (Bytes, String)> {
+    let Some(packing) = Packing::of(&payload).filter(|_| decoder.format.has_members()) else { return Ok(payload) };
+    match packing.unpack(&payload, MAX_RECORD) {
+        Ok(text) => Ok(text),
+        Err(UnpackError::Bad(_)) if packing == Packing::Zlib => Ok(payload),
+        Err(error) => Err((payload, format!("{packing:?}: {error}").to_lowercase())),
     }
 }
 
@@ -281,7 +368,7 @@ mod tests {
     use crate::intake::{Check, Quality};
 
     fn builder(format: impl Format, quality: Quality) -> Builder {
-        let lane = Lane { stream: 1, decoder: Decoder::new(format), checker: Checker::new(quality) };
+        let lane = Lane::new(1, Route { stream: "s".into(), decoder: Decoder::new(format), quality, reduce: None }, 0);
         Builder {
             source: "s".into(),
             generation: 3,

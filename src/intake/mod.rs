@@ -7,9 +7,11 @@
 mod atom;
 mod doubt;
 mod quality;
+mod reduce;
 mod rule;
 mod stall;
 
+pub use reduce::{Deadband, Reduce, Take};
 pub use rule::{Check, Quality, Route, Then};
 
 use crate::flow::frame::Frame;
@@ -20,9 +22,9 @@ use crate::platform::clock::Clock;
 use crate::store::{Atom, OfferError, Part, Store, StreamId};
 use crate::telemetry::seldom::Seldom;
 use crate::telemetry::{Event, Histogram, Metric, Metrics, event};
-use atom::{Builder, Lane};
+use atom::{Builder, Lane, spans_of};
 use doubt::Doubts;
-use quality::{Checker, millis};
+use quality::millis;
 use stall::Stall;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -53,25 +55,23 @@ pub struct Rule {
 pub async fn run(rule: Rule, mut taker: Taker, store: Store, clock: Clock, metrics: Arc<Metrics>) {
     let mut durable = store.durable();
     let mut room = store.room();
-    let lane = |route: Route| Lane {
-        stream: store.stream(&route.stream),
-        decoder: route.decoder,
-        checker: Checker::new(route.quality),
-    };
-    let builder = Builder {
+    let lane = |(number, route): (usize, Route)| Lane::new(store.stream(&route.stream), route, number);
+    let mut builder = Builder {
         source: rule.source,
         generation: rule.generation,
         dead: store.stream(DEAD_LETTERS),
-        lanes: rule.routes.into_iter().map(lane).collect(),
+        lanes: rule.routes.into_iter().enumerate().map(lane).collect(),
         metrics: metrics.clone(),
         seldom: Seldom::new(REPORT_EVERY),
         doubts: Doubts::default(),
     };
+    let ended = builder.load(store.positions(&spans_of(&builder.source)));
+    let has_spans = builder.lanes.iter().any(|lane| lane.reducer.has_spans());
     let mut stale = tokio::time::interval(STALE_LOOK);
     let watches = builder.lanes.iter().any(|lane| lane.checker.watches());
     let mut intake = Intake {
         stall: Stall::new(rule.window),
-        waiting: VecDeque::new(),
+        waiting: ended.into_iter().map(|atom| (atom, None)).collect(),
         offered: VecDeque::new(),
         hurry_upto: 0,
         taken: 0,
@@ -104,7 +104,10 @@ pub async fn run(rule: Rule, mut taker: Taker, store: Store, clock: Clock, metri
                 Ok(()) => intake.hurry_upto = *hurry.borrow_and_update(),
                 Err(_) => may_hurry = false,
             },
-            _ = stale.tick(), if watches && open => intake.tell_stale(),
+            _ = stale.tick(), if (watches || has_spans) && open => {
+                intake.tell_stale();
+                intake.end_spans();
+            }
             () = tokio::time::sleep(silence.unwrap_or_default()), if silence.is_some() => intake.hurry(),
         }
         if !intake.offer() {
@@ -114,7 +117,7 @@ pub async fn run(rule: Rule, mut taker: Taker, store: Store, clock: Clock, metri
     }
 }
 
-/// Decodes and checks frames without a store, to show the records to a person.
+/// Decodes and checks frames without a store, to show the records to a person. Nothing is left out by `reduce`.
 #[derive(Debug)]
 pub struct Preview {
     builder: Builder,
@@ -127,13 +130,11 @@ impl Preview {
     pub fn new(rule: Rule, metrics: Arc<Metrics>) -> Self {
         let mut streams: Vec<String> = rule.routes.iter().map(|route| route.stream.clone()).collect();
         streams.push(DEAD_LETTERS.into());
-        let numbered = |(stream, route): (StreamId, Route)| Lane {
-            stream,
-            decoder: route.decoder,
-            checker: Checker::new(route.quality),
-        };
         let dead = u32::try_from(rule.routes.len()).unwrap_or(u32::MAX);
-        let lanes = (0..).zip(rule.routes).map(numbered).collect();
+        let lanes = (0..)
+            .zip(rule.routes)
+            .map(|(stream, route)| Lane::new(stream, Route { reduce: None, ..route }, 0))
+            .collect();
         let (seldom, doubts) = (Seldom::new(REPORT_EVERY), Doubts::default());
         let builder =
             Builder { source: rule.source, generation: rule.generation, dead, lanes, metrics, seldom, doubts };
@@ -222,6 +223,12 @@ impl Intake {
             };
             self.store.tell(&event, &self.metrics);
         }
+    }
+
+    /// Hands on the records of spans of `reduce` that have ended.
+    fn end_spans(&mut self) {
+        let ended = self.builder.ended(self.clock.now().wall_ms);
+        self.waiting.extend(ended.into_iter().map(|atom| (atom, None)));
     }
 
     /// Offers the waiting atoms in order; `false` when the store is closed or belongs to another writer.

@@ -14,7 +14,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Keys that are remembered.
-const KEYS: usize = 4096;
+pub const KEYS: usize = 4096;
+
+/// The attribute that says which checks a record failed.
+pub const QUALITY: &str = "quality";
 
 /// The result of failed checks: the consequence for the record, and the reasons.
 #[derive(Debug, Clone, PartialEq, Eq)]

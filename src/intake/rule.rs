@@ -1,7 +1,9 @@
 //! The rules for a source's messages: the stream, the decoder and the checks.
 
+use super::reduce::Reduce;
 use crate::decode::{Decoder, TYPES, Type, member};
 use crate::section::Section;
+use std::ops::Range;
 use std::time::Duration;
 
 /// The stream of records when the configuration names none.
@@ -20,6 +22,8 @@ pub struct Route {
     pub decoder: Decoder,
     /// The checks of the decoded records.
     pub quality: Quality,
+    /// Which records are left out, if any.
+    pub reduce: Option<Reduce>,
 }
 
 /// The consequence of a failed check.
@@ -96,7 +100,12 @@ impl Route {
             }
             let decoder = Decoder::read(section, usual);
             let quality = Quality::read(section, &decoder);
-            Self { stream, decoder, quality }
+            let reduce = section.table("reduce", "Less data: which readings of one key are left out.");
+            if reduce.is_some() && !decoder.format.has_members() && !section.is_bad("decoder") {
+                section.wrong("reduce", format!("decoder \"{}\" has no members to compare", decoder.format.name()));
+            }
+            let reduce = reduce.and_then(|table| Reduce::read(table, &decoder));
+            Self { stream, decoder, quality, reduce }
         })
     }
 }
@@ -155,16 +164,21 @@ impl Check {
         }
         if let Some(field) = &field {
             member(&section, section.at("field"), field);
-            let is_kept = |name: &str| decoder.fields.iter().any(|kept| kept.0 == name);
-            let first = field.split('.').next().unwrap_or_default();
-            if !decoder.fields.is_empty() && !is_kept(field) && !is_kept(first) {
-                let hint = "checks see what `fields` keeps: add it there";
-                let message = format!("`{field}` is not among `fields`: this check would never see it");
-                session.problem(section.span(), message, Some(hint.into()));
-            }
+            must_be_kept(&section, section.span(), field, decoder, "checks see");
         }
         section.end();
         let one_of = one_of.map(|texts| texts.into_iter().map(|text| text.value).collect());
         Some(Self { field: field?, required, kind, min, max, one_of, stuck, then })
+    }
+}
+
+/// A member that `fields` does not keep would never be seen by a rule. `who` says whose rule it is.
+pub(super) fn must_be_kept(section: &Section<'_>, span: Range<usize>, field: &str, decoder: &Decoder, who: &str) {
+    let is_kept = |name: &str| decoder.fields.iter().any(|kept| kept.0 == name);
+    let first = field.split('.').next().unwrap_or_default();
+    if !decoder.fields.is_empty() && !is_kept(field) && !is_kept(first) {
+        let hint = format!("{who} what `fields` keeps: add it there");
+        let message = format!("`{field}` is not among `fields`: this rule would never see it");
+        section.session().problem(span, message, Some(hint));
     }
 }

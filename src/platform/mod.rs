@@ -15,5 +15,6 @@ pub mod sim;
 pub mod stream;
 pub mod tls;
 pub mod traffic;
+pub mod unpack;
 pub mod watch;
 pub mod websocket;

@@ -25,19 +25,16 @@ pub struct Ask<'s, 'c, T> {
     hint: Option<&'static str>,
 }
 
-/// Reads a list of texts. Every wrong element is reported; the remaining elements are not the list that the user
-/// meant.
-fn texts(session: &Session<'_>, value: &Value) -> Option<Elements<String>> {
+/// Reads a list. Every wrong element is reported; the remaining elements are not the list that the user meant.
+fn elements<T: Read>(session: &Session<'_>, value: &Value) -> Option<Elements<T>> {
     let Data::List(list) = &value.data else {
         let found = value.data.words(true);
         session.problem(value.span.clone(), format!("{found} stands here, and a list in brackets is wanted"), None);
         return None;
     };
-    let element = |value: &Value| {
-        let text = read(session, value, String::read, &String::wanted())?;
-        Some(At { span: value.span.clone(), value: text })
-    };
-    let elements: Vec<Option<At<String>>> = list.iter().map(element).collect();
+    let element =
+        |value: &Value| Some(At { span: value.span.clone(), value: read(session, value, T::read, &T::wanted())? });
+    let elements: Vec<Option<At<T>>> = list.iter().map(element).collect();
     elements.into_iter().collect()
 }
 
@@ -84,16 +81,23 @@ impl<'c> Section<'c> {
 
     /// Asks for a list of texts.
     pub fn texts(&mut self, key: &'static str) -> Ask<'_, 'c, Elements<String>> {
-        let reader: Reader<Elements<String>> = Box::new(texts);
-        let show = |list: &Elements<String>| format!("{:?}", list.iter().map(|at| &at.value).collect::<Vec<_>>());
-        self.question(key, Shape::List(Box::new(Shape::Text)), reader, Box::new(show))
+        self.list(key)
+    }
+
+    /// Asks for a list of values.
+    pub fn list<T: Read + 'static>(&mut self, key: &'static str) -> Ask<'_, 'c, Elements<T>> {
+        let show = |list: &Elements<T>| {
+            let shown: Vec<String> = list.iter().map(|at| at.value.show()).collect();
+            format!("[{}]", shown.join(", "))
+        };
+        self.question(key, Shape::List(T::shape()), Box::new(elements), Box::new(show))
     }
 
     /// Asks for a text, or a list of texts.
     pub fn text_or_texts(&mut self, key: &'static str) -> Ask<'_, 'c, Elements<String>> {
         let reader: Reader<Elements<String>> = Box::new(|session, value| {
             if matches!(value.data, Data::List(_)) {
-                return texts(session, value);
+                return elements(session, value);
             }
             let text = read(session, value, String::read, &String::wanted())?;
             Some(vec![At { span: value.span.clone(), value: text }])
@@ -108,7 +112,7 @@ impl<'c> Section<'c> {
         let reader: Reader<Elements<(String, String)>> = Box::new(|session, value| {
             let Data::Table(table) = &value.data else {
                 let own = |at: At<String>| At { span: at.span, value: (at.value.clone(), at.value) };
-                return Some(texts(session, value)?.into_iter().map(own).collect());
+                return Some(elements(session, value)?.into_iter().map(own).collect());
             };
             let entry = |(key, value): &(super::Key, Value)| {
                 let text = read(session, value, String::read, &String::wanted())?;

@@ -19,9 +19,6 @@ use std::fmt::Debug;
 use std::pin::Pin;
 use std::sync::Arc;
 
-/// The largest zstd window that is accepted is 8 MiB, as levels up to 19 use. This bounds the memory for unpacking.
-const ZSTD_WINDOW_LOG: u32 = 23;
-
 /// Everything that a source gets when it starts.
 #[derive(Debug)]
 pub struct Context {
@@ -53,11 +50,12 @@ pub trait Source: Same + Debug + Send + Sync {
     /// reason for the failure.
     fn probe(&self) -> Probing<'_>;
 
-    /// A copy of the settings for `forebay tap`: it works without a store and disturbs nobody.
+    /// A copy of the settings for `forebay tap`: it works without a store and disturbs nobody. With `whole` it begins
+    /// with what is there already, where the source can do so: files.
     ///
     /// # Errors
     /// The reason why this kind of source cannot be tapped.
-    fn for_tap(&self) -> Result<Arc<dyn Source>, &'static str>;
+    fn for_tap(&self, whole: bool) -> Result<Arc<dyn Source>, &'static str>;
 
     /// Things that no other part of the configuration may use at the same time.
     fn claims(&self) -> Vec<Claim> {

@@ -59,6 +59,7 @@ metrics! {
     ConfigApplied Counter "config_applied_total" "Changed configurations that came into force."
     ConfigRefused Counter "config_refused_total" "Problems for which a changed configuration was refused."
     EventsLeftOut Counter "events_left_out_total" "Events that are in the log only: more waited for their place in `forebay.events` than are kept."
+    Reduced Counter "readings_reduced_total" "Readings that `reduce` left out: they said nothing new, or are part of a record that stands for several."
     DecodeRepairs Counter "decode_repairs_total" "Values of JSON messages that were repaired: `nan`, `Infinity`, a comma too many (`lenient`)."
     DeadLetters Counter "dead_letters_total" "Records set aside because they could not be decoded or delivered."
     StoreRecords Counter "store_records_total" "Records made durable."

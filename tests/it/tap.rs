@@ -66,3 +66,41 @@ fn check_connect_tries_every_source_and_says_what_is_in_the_way() {
     let shown = String::from_utf8(forebay(&["check", &config, "--connect"]).stdout).unwrap();
     assert!(shown.contains("plant: FAILED") && shown.contains("is the broker running"), "{shown}");
 }
+
+/// Files that would be removed when they are done with are only looked at.
+#[test]
+fn files_are_shown_from_their_beginning_and_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().display();
+    let text = format!(
+        "device = \"d\"\nstate = \"{place}/state\"\n\
+         [source.drop]\nkind = \"file\"\npath = \"{place}/*.txt\"\nwhen_done = \"delete\"\ndone_after = \"100ms\"\n\
+         [sink.out]\nkind = \"directory\"\npath = \"{place}/out\"\n"
+    );
+    let config = dir.path().join("forebay.toml");
+    std::fs::write(&config, text).unwrap();
+    std::fs::write(dir.path().join("a.txt"), "1\n2\n3\n").unwrap();
+    let config = config.to_str().unwrap();
+    let output = forebay(&["tap", "drop", config, "--from-beginning", "--limit", "2"]);
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(shown.lines().count() == 2 && shown.contains("\"payload\":\"1\""), "{shown}");
+    let shown = String::from_utf8(forebay(&["check", config, "--connect"]).stdout).unwrap();
+    assert!(shown.contains("    readings {\"seq\":1,") && shown.contains("\"payload\":\"1\""), "{shown}");
+    let shown = String::from_utf8(forebay(&["check", config, "--connect", "--wait", "0"]).stdout).unwrap();
+    assert!(!shown.contains("readings {"), "{shown}");
+    // Nor is one removed after it was shown whole.
+    let mut child = Command::new(env!("CARGO_BIN_EXE_forebay"))
+        .args(["tap", "drop", config, "--from-beginning"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    (0..3).for_each(|_| assert!(lines.next().unwrap().is_ok()));
+    std::fs::write(dir.path().join("b.txt"), "4\n").unwrap();
+    assert!(lines.next().unwrap().unwrap().contains("b.txt"));
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(dir.path().join("a.txt").exists() && dir.path().join("b.txt").exists());
+}

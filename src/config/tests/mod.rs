@@ -2,7 +2,7 @@
 
 use super::root::{read_sink_of, read_source_of};
 use super::{Environment, Options, load, load_with};
-use crate::decode::{Content, DecodeError, Decoder, Format};
+use crate::decode::{About, Content, DecodeError, Decoder, Format};
 use crate::flow::record::PayloadKind;
 use crate::section::value::parse;
 use crate::section::{Section, Session};
@@ -252,7 +252,7 @@ impl Source for Toy {
         Box::pin(async { Ok(format!("every {:?}", self.every)) })
     }
 
-    fn for_tap(&self) -> Result<Arc<dyn Source>, &'static str> {
+    fn for_tap(&self, _whole: bool) -> Result<Arc<dyn Source>, &'static str> {
         Ok(Arc::new(self.clone()))
     }
 }
@@ -300,7 +300,7 @@ impl Format for FirstByte {
         false
     }
 
-    fn decode<'m>(&self, message: &'m [u8], _: Option<&[u8]>) -> Result<Content<'m>, DecodeError> {
+    fn decode<'m>(&self, message: &'m [u8], _: &About<'_>) -> Result<Content<'m>, DecodeError> {
         if message.is_empty() { Err(DecodeError::Empty("a byte")) } else { Ok(Content::Verbatim(PayloadKind::Bytes)) }
     }
 }
@@ -323,7 +323,7 @@ fn a_new_kind_is_a_row_and_what_it_brings_itself() {
     let (problems, ..) = session.end();
     assert_eq!(problems.len(), 1, "{problems:?}");
     let decoder = Decoder::new(FirstByte);
-    let one = decoder.decode(b"x", None, None).unwrap().remove(0).unwrap();
+    let one = decoder.decode(b"x", &About::default()).unwrap().remove(0).unwrap();
     assert_eq!(one.kind, PayloadKind::Bytes);
-    assert!(decoder.decode(b"", None, None).is_err());
+    assert!(decoder.decode(b"", &About::default()).is_err());
 }

@@ -4,7 +4,7 @@
 //! packed files. Reading at an offset gives the same text at any time.
 
 use super::saved::{FINGERPRINT, Fingerprint, read_at};
-use crate::source::ZSTD_WINDOW_LOG;
+use crate::platform::unpack::ZSTD_WINDOW_LOG;
 use flate2::read::MultiGzDecoder;
 use std::fs::File;
 use std::io::{self, BufReader, Read};

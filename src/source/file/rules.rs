@@ -1,6 +1,6 @@
 //! The rules by which the lines of all files of a source are read.
 
-use crate::flow::header::Header;
+use crate::flow::header::{Header, line_end};
 use regex_lite::Regex;
 use std::time::Duration;
 
@@ -24,10 +24,14 @@ impl Rules {
     /// start, perhaps with other columns. Such a line begins with the same name as the header before it. At
     /// least half of that header's names are in the line, and no value is a number. A line of values may also
     /// begin with the first column's name.
-    pub fn is_header(&self, header: &[u8], line: &[u8]) -> bool {
+    pub fn is_header<'l>(&self, header: &'l [u8], line: &'l [u8]) -> bool {
         let Some(Header { delimiter, .. }) = &self.header else { return false };
         let line = trimmed(line);
-        let mut names = header.split(|byte| byte == delimiter);
+        let header = trimmed(&header[..line_end(header, 0)]);
+        // Columns that are aligned have any number of spaces between them.
+        let split =
+            |line: &'l [u8]| line.split(|byte| byte == delimiter).filter(|name| *delimiter != b' ' || !name.is_empty());
+        let mut names = split(header);
         let first = names.next().unwrap_or_default();
         if first.is_empty() || !line.starts_with(first) {
             return false;
@@ -35,7 +39,7 @@ impl Rules {
         if line == header {
             return true;
         }
-        let values: Vec<&[u8]> = line.split(|byte| byte == delimiter).collect();
+        let values: Vec<&[u8]> = split(line).collect();
         let is_number = |value: &&[u8]| {
             std::str::from_utf8(value).is_ok_and(|text| text.trim().trim_matches('"').parse::<f64>().is_ok())
         };
@@ -57,7 +61,7 @@ mod tests {
 
     #[test]
     fn a_row_that_begins_with_the_first_columns_name_is_no_header() {
-        let header = Some(Header { delimiter: b',', before: 0, after: 0, comment: None });
+        let header = Some(Header { delimiter: b',', before: 0, rows: 1, after: 0, comment: None });
         let rules = Rules { max_line: 100, header, message_start: None, whole: false, done_after: Duration::ZERO };
         let is = |header: &str, line: &str| rules.is_header(header.as_bytes(), line.as_bytes());
         for (header, line) in [
@@ -67,6 +71,7 @@ mod tests {
             ("a,b,c", "a,c,d\r\n"),
             ("t", "t"),
             ("ts,x", "ts,x,y"),
+            ("a,b\nC,%", "a,b"),
         ] {
             assert!(is(header, line), "{header} then {line}");
         }

@@ -88,8 +88,9 @@ impl Source for Settings {
         Box::pin(async { super::probe(self) })
     }
 
-    fn for_tap(&self) -> Result<Arc<dyn Source>, &'static str> {
-        Ok(Arc::new(Self { from_end: true, ..self.clone() }))
+    fn for_tap(&self, whole: bool) -> Result<Arc<dyn Source>, &'static str> {
+        // Files that were shown are not done with: nothing of them is stored.
+        Ok(Arc::new(Self { from_end: !whole, when_done: WhenDone::Keep, ..self.clone() }))
     }
 
     fn claims(&self) -> Vec<Claim> {

@@ -1,11 +1,9 @@
 //! The body of a request: read, bounded, decompressed.
 
-use crate::source::ZSTD_WINDOW_LOG;
+use crate::platform::unpack::{Packing, UnpackError};
 use bytes::Bytes;
-use flate2::read::MultiGzDecoder;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
-use std::io::Read;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -26,7 +24,7 @@ pub enum BodyError {
 /// limits the number of bodies that are unpacked at a time.
 ///
 /// # Errors
-/// When the body is too large, broken, or packed in another way than gzip and zstd; when there is no room.
+/// When the body is too large, broken, or packed in a way that is not known; when there is no room.
 pub async fn read(
     mut body: Incoming,
     coding: Option<&str>,
@@ -71,24 +69,18 @@ pub async fn read(
 /// # Errors
 /// As `read`.
 pub fn unpack(packed: Bytes, coding: Option<&str>, most: usize) -> Result<Bytes, BodyError> {
-    match coding.map(str::trim) {
-        None | Some("" | "identity") => Ok(packed),
-        Some("gzip" | "x-gzip") => bounded(MultiGzDecoder::new(&packed[..]), most),
-        Some("zstd") => {
-            let bad = |error: std::io::Error| BodyError::Bad(error.to_string());
-            let mut reader = zstd::stream::read::Decoder::new(&packed[..]).map_err(bad)?;
-            reader.window_log_max(ZSTD_WINDOW_LOG).map_err(bad)?;
-            bounded(reader, most)
-        }
-        Some(other) => Err(BodyError::Coding(other.into())),
-    }
-}
-
-fn bounded(reader: impl Read, most: usize) -> Result<Bytes, BodyError> {
-    let mut out = Vec::new();
-    let read = reader.take(most as u64 + 1).read_to_end(&mut out);
-    read.map_err(|error| BodyError::Bad(error.to_string()))?;
-    if out.len() > most { Err(BodyError::TooLarge) } else { Ok(out.into()) }
+    let packing = match coding.map(str::trim) {
+        None | Some("" | "identity") => return Ok(packed),
+        Some("gzip" | "x-gzip") => Packing::Gzip,
+        Some("deflate") => Packing::Zlib,
+        Some("zstd") => Packing::Zstd,
+        Some("snappy") => Packing::Snappy,
+        Some(other) => return Err(BodyError::Coding(other.into())),
+    };
+    packing.unpack(&packed, most).map_err(|error| match error {
+        UnpackError::TooLarge(_) => BodyError::TooLarge,
+        UnpackError::Bad(why) => BodyError::Bad(why),
+    })
 }
 
 #[cfg(test)]

@@ -251,17 +251,19 @@ impl Shared {
             }
             Ok(Err(BodyError::Bad(error))) => return Err(say(StatusCode::BAD_REQUEST, &error)),
             Ok(Err(BodyError::Coding(other))) => {
-                let message = format!("content-encoding `{other}` is not known here; use gzip, zstd or none");
+                let message =
+                    format!("content-encoding `{other}` is not known here; use gzip, deflate, zstd, snappy or none");
                 return Err(say(StatusCode::UNSUPPORTED_MEDIA_TYPE, &message));
             }
             Ok(Ok(body)) => body,
         };
+        let attributes = self.settings.taken(&head);
         let body = query.map_or(body, |query| Bytes::copy_from_slice(query.as_bytes()));
         if body.is_empty() {
             return Err(say(StatusCode::BAD_REQUEST, "the body is empty"));
         }
         let part = key.map(|key| Keys::part(&path, key));
-        let frame = Frame { route, header: unit, ..Frame::new(path, Payload::One(body)) };
+        let frame = Frame { route, header: unit, attributes, ..Frame::new(path, Payload::One(body)) };
         let (answer, fate) = oneshot::channel();
         if self.pushed.send(Pushed { frame, part, answer, room }).await.is_err() {
             return Err(wait(StatusCode::SERVICE_UNAVAILABLE, "stopping"));
@@ -281,7 +283,11 @@ impl Shared {
             return Ok(0);
         };
         let essence = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        let essence = if essence == "application/ndjson" { "application/x-ndjson" } else { &essence };
+        let essence = match essence.as_str() {
+            "application/ndjson" => "application/x-ndjson",
+            "application/cloudevents-batch+json" => "application/cloudevents+json",
+            other => other,
+        };
         // curl sends this content type unless the user names another.
         let essence = if essence == "application/x-www-form-urlencoded" { CONTENT_TYPES[0].0 } else { essence };
         CONTENT_TYPES.iter().position(|(known, _)| *known == essence).ok_or_else(|| {

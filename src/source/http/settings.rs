@@ -1,7 +1,9 @@
 //! `[source.NAME]` with `kind = "http"`: a listener for devices that push.
 
-use crate::section::{Bytes, Claim, Secret, Section};
+use crate::section::{At, Bytes, Claim, Secret, Section};
 use crate::source::{Context, Kind, Probing, Routes, Running, Source};
+use hyper::header::HeaderName;
+use hyper::http::request::Parts;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -31,6 +33,10 @@ pub struct Settings {
     pub influx: bool,
     /// Whether messages are forms. A GET request brings one in its query.
     pub form: bool,
+    /// The names in the query of a request that become attributes: attribute, name.
+    pub query: Vec<(String, String)>,
+    /// The headers of a request that become attributes: attribute, header.
+    pub headers: Vec<(String, HeaderName)>,
 }
 
 /// The certificate that a server shows, and the clients that it lets in. All files are PEM.
@@ -48,13 +54,15 @@ pub struct ServerTls {
 pub const INFLUX_UNITS: [&str; 6] = ["ns", "n", "us", "u", "ms", "s"];
 
 /// Content types that are known, each with its decoder, in the order of their routes.
-pub const CONTENT_TYPES: [(&str, &str); 6] = [
+pub const CONTENT_TYPES: [(&str, &str); 8] = [
     ("application/json", "json"),
     ("application/x-ndjson", "ndjson"),
     ("text/csv", "csv"),
     ("text/plain", "text"),
     ("application/octet-stream", "bytes"),
     ("application/senml+json", "senml"),
+    ("application/cloudevents+json", "cloudevents"),
+    ("application/x-protobuf", "prometheus"),
 ];
 
 impl Source for Settings {
@@ -66,12 +74,34 @@ impl Source for Settings {
         Box::pin(async { super::open(self).await.map(|_| format!("{} can be listened on", self.listen)) })
     }
 
-    fn for_tap(&self) -> Result<Arc<dyn Source>, &'static str> {
+    fn for_tap(&self, _whole: bool) -> Result<Arc<dyn Source>, &'static str> {
         Err("what devices push would be answered 202 and be lost; run the agent instead")
     }
 
     fn claims(&self) -> Vec<Claim> {
         vec![Claim::Listener(self.listen)]
+    }
+}
+
+/// The headers of CloudEvents in binary mode begin with this (HTTP protocol binding, section 3.1.3).
+const CLOUD_EVENT: &str = "ce-";
+
+impl Settings {
+    /// The attributes that a request gives its records.
+    pub fn taken(&self, head: &Parts) -> Vec<(Box<str>, Box<str>)> {
+        let pairs = || form_urlencoded::parse(head.uri.query().unwrap_or_default().as_bytes());
+        let of_query = self.query.iter().filter_map(|(attribute, wanted)| {
+            let (_, value) = pairs().find(|(name, _)| name == wanted)?;
+            Some((attribute.as_str().into(), value.into_owned().into()))
+        });
+        let of_headers = self.headers.iter().filter_map(|(attribute, name)| {
+            Some((attribute.as_str().into(), head.headers.get(name)?.to_str().ok()?.into()))
+        });
+        let of_event = head.headers.iter().filter_map(|(name, value)| {
+            let name = name.as_str();
+            Some((name.starts_with(CLOUD_EVENT).then_some(name)?.into(), value.to_str().ok()?.into()))
+        });
+        of_query.chain(of_headers).chain(of_event).collect()
     }
 }
 
@@ -103,6 +133,24 @@ fn read(section: &mut Section<'_>, routes: &mut dyn Routes) -> Option<Arc<dyn So
         .doc("Largest body of a request, decompressed. A larger one is answered 413.")
         .within(Bytes(1)..=MOST_BODY)
         .or(Bytes(1 << 20));
+    let query = section
+        .texts_or_map("query")
+        .doc("Names in the query of a request whose values become attributes. A table gives new names: `{ device = \"id\" }`.")
+        .example("[\"device\"]")
+        .get_or("none");
+    let query = named(section, query);
+    let given = section
+        .texts_or_map("headers")
+        .doc("Headers of a request whose values become attributes. A table gives new names: `{ device = \"X-Device-Id\" }`.")
+        .example("{ device = \"X-Device-Id\" }")
+        .get_or("none; those of CloudEvents (`ce-...`) are always taken");
+    let mut headers = Vec::new();
+    for (attribute, name) in named(section, given) {
+        match HeaderName::try_from(name.as_str()) {
+            Ok(header) => headers.push((attribute, header)),
+            Err(_) => section.wrong("headers", format!("`{name}` cannot be the name of a header")),
+        }
+    }
     let by_content_type = !section.has("decoder");
     let message = routes.read(section, "json");
     if by_content_type {
@@ -127,7 +175,16 @@ fn read(section: &mut Section<'_>, routes: &mut dyn Routes) -> Option<Arc<dyn So
     }
     let max_body = usize::try_from(max_body.0).unwrap_or(usize::MAX);
     let (influx, form) = (message.format == "influx", message.format == "form");
-    Some(Arc::new(Settings { listen, path, token, tls, max_body, by_content_type, influx, form }))
+    Some(Arc::new(Settings { listen, path, token, tls, max_body, by_content_type, influx, form, query, headers }))
+}
+
+/// Names that become attributes.
+fn named(section: &Section<'_>, names: Option<Vec<At<(String, String)>>>) -> Vec<(String, String)> {
+    let names = names.unwrap_or_default();
+    for name in &names {
+        section.session().name(name.span.clone(), &name.value.0);
+    }
+    names.into_iter().map(|name| name.value).collect()
 }
 
 fn read_tls(mut section: Section<'_>) -> Option<ServerTls> {

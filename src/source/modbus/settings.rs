@@ -139,7 +139,7 @@ impl Source for Settings {
         Box::pin(super::probe(self))
     }
 
-    fn for_tap(&self) -> Result<Arc<dyn Source>, &'static str> {
+    fn for_tap(&self, _whole: bool) -> Result<Arc<dyn Source>, &'static str> {
         Ok(Arc::new(self.clone()))
     }
 

@@ -131,7 +131,7 @@ impl Source for Settings {
         Box::pin(super::probe(self))
     }
 
-    fn for_tap(&self) -> Result<Arc<dyn Source>, &'static str> {
+    fn for_tap(&self, _whole: bool) -> Result<Arc<dyn Source>, &'static str> {
         let mut tapped = self.clone();
         // The tap has a session of its own. The broker keeps nothing for it and waits for nothing.
         tapped.client_id.push_str("-tap");

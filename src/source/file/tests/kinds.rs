@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 fn header(before: usize, after: usize) -> Header {
-    Header { delimiter: b',', before, after, comment: Some("#".into()) }
+    Header { delimiter: b',', before, rows: 1, after, comment: Some("#".into()) }
 }
 
 #[test]
