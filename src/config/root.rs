@@ -135,9 +135,10 @@ struct Found(Vec<Route>);
 impl Routes for Found {
     fn read(&mut self, section: &mut Section<'_>, usual: &'static str) -> Message {
         let route = Route::read(section, usual);
-        let (format, header) = (route.decoder.format.name(), route.decoder.format.header());
+        let format = &route.decoder.format;
+        let (name, header, quoted) = (format.name(), format.header(), format.has_line_breaks());
         self.0.push(route);
-        Message { route: self.0.len() - 1, format, header }
+        Message { route: self.0.len() - 1, format: name, header, quoted }
     }
 
     fn like(&mut self, route: usize, decoder: &'static str) {

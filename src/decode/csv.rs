@@ -1,7 +1,7 @@
-//! A line of delimited values (RFC 4180) and its header. A quoted value has no line break in it.
+//! A line of delimited values (RFC 4180) and its header.
 
 use super::members::{Members, is_number};
-use super::{About, Content, DecodeError, Format, Kind, Utf8, lines};
+use super::{About, Content, DecodeError, Format, Kind, Utf8, rows};
 use crate::flow::header::{Header, is_skipped};
 use crate::flow::record::MAX_RECORD;
 use crate::section::Section;
@@ -45,6 +45,8 @@ pub struct Csv {
     pub units: bool,
     /// Lines behind the header that are not read.
     pub skip_after_header: usize,
+    /// A value in quotes may have line breaks.
+    pub line_breaks: bool,
 }
 
 /// How a line is divided into values.
@@ -72,6 +74,7 @@ impl Default for Csv {
             header_rows: 1,
             units: false,
             skip_after_header: 0,
+            line_breaks: false,
         }
     }
 }
@@ -79,6 +82,10 @@ impl Default for Csv {
 impl Format for Csv {
     fn name(&self) -> &'static str {
         KIND.name
+    }
+
+    fn has_line_breaks(&self) -> bool {
+        self.line_breaks
     }
 
     fn skips(&self, line: &[u8]) -> bool {
@@ -92,6 +99,7 @@ impl Format for Csv {
             rows: self.header_rows,
             after: self.skip_after_header,
             comment: self.comment.clone(),
+            quoted: self.line_breaks,
         })
     }
 
@@ -123,7 +131,7 @@ impl Csv {
     /// The lines of a header with names, and the one with units.
     fn rows<'h>(&self, header: &'h [u8]) -> (impl Iterator<Item = &'h [u8]> + use<'h>, Option<&'h [u8]>) {
         let named = self.header_rows - usize::from(self.units);
-        (lines(header).take(named), lines(header).nth(named).filter(|_| self.units))
+        (rows(header, self.line_breaks).take(named), rows(header, self.line_breaks).nth(named).filter(|_| self.units))
     }
 
     /// The names of the columns. Of several lines, the names of one column are put together with a space.
@@ -209,6 +217,10 @@ fn read(section: &mut Section<'_>) -> Arc<dyn Format> {
             .doc("Lines behind the header that are not read, such as units.")
             .within(0..=1000)
             .or(0);
+        csv.line_breaks = table
+            .truth("line_breaks")
+            .doc("A value in quotes may have line breaks. A quote too many takes the lines behind it along, up to `max_line`.")
+            .or(false);
         if csv.units && csv.header_rows < 2 && csv.columns.is_none() {
             table.wrong_because("units", "the header has one line, with the names", "write header_rows = 2");
             csv.header_rows = 2;

@@ -37,7 +37,7 @@ pub use senml::SenMl;
 pub use split::Split;
 pub use time::{Plausible, Time, TimeFormat, Unix};
 
-use crate::flow::header::Header;
+use crate::flow::header::{Header, row_end};
 use crate::flow::record::PayloadKind;
 use crate::section::{Same, Section};
 use bytes::Bytes;
@@ -192,6 +192,11 @@ pub trait Format: Same + Debug + Send + Sync {
         true
     }
 
+    /// Whether a message may have line breaks, in quotes.
+    fn has_line_breaks(&self) -> bool {
+        false
+    }
+
     /// Whether a line is not a message: blank, or a comment where there are comments. The line has no white space
     /// around it.
     fn skips(&self, line: &[u8]) -> bool {
@@ -264,6 +269,18 @@ pub const KINDS: &[Kind] = &[
     plain::TEXT,
     plain::BYTES,
 ];
+
+/// The rows of a block, without `\n` and `\r\n` at their ends. If `quoted`, line breaks in quotes do not end a row.
+pub fn rows(block: &[u8], quoted: bool) -> impl Iterator<Item = &[u8]> + Clone {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let end = (at < block.len()).then(|| row_end(block, at, quoted))?;
+        let row = &block[at..end];
+        at = end;
+        let row = row.strip_suffix(b"\n").unwrap_or(row);
+        Some(row.strip_suffix(b"\r").unwrap_or(row))
+    })
+}
 
 /// The lines of a block, without `\n` and `\r\n`.
 pub fn lines(block: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
@@ -376,6 +393,8 @@ mod tests {
         assert_eq!(split("a\r\n\nb"), ["a", "", "b"]);
         assert_eq!(split("a\n"), ["a"]);
         assert_eq!(split("\n\n"), ["", ""]);
+        assert!(rows(b"a,\"b\n\"\"c\"\r\n\nd", true).eq([&b"a,\"b\n\"\"c\""[..], b"", b"d"]));
+        assert!(rows(b"a,\"b\nc\"", false).eq([&b"a,\"b"[..], b"c\""]));
     }
 
     /// The payloads of all records of a message, or why a reading is none.

@@ -16,6 +16,8 @@ pub struct Header {
     pub after: usize,
     /// A line before it that begins with this is a comment.
     pub comment: Option<Arc<str>>,
+    /// Line breaks in quotes do not end a line.
+    pub quoted: bool,
 }
 
 impl Header {
@@ -23,11 +25,11 @@ impl Header {
     /// end of its last line. `None` if the text ends before it.
     #[must_use]
     pub fn locate(&self, text: &[u8], before: usize) -> Option<Range<usize>> {
-        let mut at = behind(text, 0, before)?;
+        let mut at = self.behind(text, 0, before)?;
         loop {
-            let end = behind(text, at, 1)?;
+            let end = self.behind(text, at, 1)?;
             if !is_skipped(&text[at..end], self.comment.as_deref()) {
-                return Some(at..behind(text, end, self.rows.saturating_sub(1))?);
+                return Some(at..self.behind(text, end, self.rows.saturating_sub(1))?);
             }
             at = end;
         }
@@ -44,7 +46,12 @@ impl Header {
     /// The offset at which the values begin, in a text whose header ends at `end`. `None` if the text ends before.
     #[must_use]
     pub fn values(&self, text: &[u8], end: usize) -> Option<usize> {
-        behind(text, end, self.after)
+        self.behind(text, end, self.after)
+    }
+
+    /// The offset behind so many lines; `None` if the text ends before.
+    fn behind(&self, text: &[u8], from: usize, lines: usize) -> Option<usize> {
+        (0..lines).try_fold(from, |at, _| (at < text.len()).then(|| row_end(text, at, self.quoted)))
     }
 }
 
@@ -61,9 +68,20 @@ pub fn line_end(text: &[u8], at: usize) -> usize {
     text[at..].iter().position(|byte| *byte == b'\n').map_or(text.len(), |n| at + n + 1)
 }
 
-/// The offset behind so many lines; `None` if the text ends before.
-fn behind(text: &[u8], from: usize, lines: usize) -> Option<usize> {
-    (0..lines).try_fold(from, |at, _| (at < text.len()).then(|| line_end(text, at)))
+/// The end of the row that begins at an offset, with its newline. If `quoted`, line breaks in quotes do not end it.
+#[must_use]
+pub fn row_end(text: &[u8], at: usize, quoted: bool) -> usize {
+    let mut end = line_end(text, at);
+    while quoted && end < text.len() && opens_quotes(&text[at..end]) {
+        end = line_end(text, end);
+    }
+    end
+}
+
+/// Whether a text ends within quotes.
+#[must_use]
+pub fn opens_quotes(text: &[u8]) -> bool {
+    text.iter().filter(|byte| **byte == b'"').count() % 2 == 1
 }
 
 #[cfg(test)]
@@ -72,7 +90,7 @@ mod tests {
 
     #[test]
     fn rows_before_and_behind_the_header_are_counted_and_comments_are_not() {
-        let header = Header { delimiter: b',', before: 1, rows: 1, after: 2, comment: Some("#".into()) };
+        let header = Header { delimiter: b',', before: 1, rows: 1, after: 2, comment: Some("#".into()), quoted: false };
         let text = b"\n# made by\n\na,b\nV,A\nAvg,Avg\n1,2\n";
         let place = header.locate(text, header.before).unwrap();
         assert_eq!(&text[place.clone()], b"a,b\n");
@@ -80,6 +98,8 @@ mod tests {
         assert_eq!(header.values(&text[..20], place.end), None);
         assert_eq!((header.locate(b"", 0), header.locate(b"x\n#", 1)), (None, None));
         assert_eq!(header.locate(b"x\na,b", 1), Some(2..5), "a last line needs no newline");
+        let quoted = Header { quoted: true, rows: 1, before: 0, after: 0, comment: None, delimiter: b',' };
+        assert_eq!(quoted.locate(b"\"a\n(C)\",\"b\"\n1,2\n", 0), Some(0..12));
         let two = Header { rows: 2, after: 0, ..header };
         assert_eq!((two.locate(text, 1), two.locate(b"#\na,b\n", 0)), (Some(place.start..place.end + 4), None));
     }

@@ -4,7 +4,7 @@ use super::doubt::Doubts;
 use super::quality::{Checker, Failed, KEYS, QUALITY};
 use super::reduce::{Reduced, Reducer};
 use super::rule::{Route, Then};
-use crate::decode::{About, Decoded, Decoder, Refused, lines};
+use crate::decode::{About, Decoded, Decoder, Refused, lines, rows};
 use crate::flow::dead_letter::dead_letter;
 use crate::flow::frame::{Frame, Payload};
 use crate::flow::record::{CLOCK_UNSET, MAX_RECORD, PayloadKind, Record};
@@ -117,7 +117,7 @@ impl Reader<'_> {
             None => (header, &payload[..]),
         };
         let decoder = self.decoder;
-        let mut all = lines(values).filter(|line| !decoder.skips(line)).peekable();
+        let mut all = rows(values, decoder.format.has_line_breaks()).filter(|line| !decoder.skips(line)).peekable();
         // A header that is not text, or that no line follows, would vanish without a trace.
         let is_text = header.is_none_or(|header| std::str::from_utf8(header).is_ok());
         let is_whole = rule.is_none() || is_text && header.is_some() == all.peek().is_some();
@@ -142,7 +142,12 @@ impl Reader<'_> {
                 let all = lines(&block).filter(|line| !decoder.skips(line));
                 all.for_each(|line| self.message(block.slice_ref(line), header));
             }
-            Payload::Messages(list) => list.into_iter().for_each(|payload| self.message(payload, header)),
+            Payload::Messages(list) => {
+                let decoder = self.decoder;
+                let is_blank = |payload: &Bytes| decoder.format.has_line_breaks() && decoder.skips(payload);
+                let all = list.into_iter().filter(|payload| !is_blank(payload));
+                all.for_each(|payload| self.message(payload, header));
+            }
             Payload::TooLarge { length, crc, head } => {
                 self.refuse(head, &format!("{length} bytes are more than the limit"), Some((length, crc)));
             }

@@ -85,6 +85,8 @@ pub struct Message {
     pub format: &'static str,
     /// Where the line is that names the columns, if there is one.
     pub header: Option<Header>,
+    /// Whether a line break in quotes does not end a line.
+    pub quoted: bool,
 }
 
 /// A kind of source.

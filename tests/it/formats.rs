@@ -1,6 +1,6 @@
 //! What devices and programs in the field write, each as its maker describes it, through the whole agent.
 
-use crate::rig::{Agent, Mosquitto, append_lines, files, free_port, until, without_repeats};
+use crate::rig::{Agent, Mosquitto, append, append_lines, files, free_port, until, without_repeats};
 use std::path::Path;
 use std::process::Command;
 
@@ -135,6 +135,7 @@ fn files_of_stations_go_through_with_a_few_lines() {
         ),
         source("widths", "decoder = \"csv\"\ncsv = { widths = [10, 7, 4], header_rows = 2, units = true }"),
         source("gps", "decoder = \"nmea\""),
+        source("notes", "decoder = \"csv\"\ncsv = { line_breaks = true }"),
     ];
     std::fs::write(
         dir.path().join("davis.txt"),
@@ -159,13 +160,20 @@ fn files_of_stations_go_through_with_a_few_lines() {
          $GPGGA,000000.25,4807.038,N,01131.000,E,1,08,0.9,545.4,M,46.9,M,,\n",
     )
     .unwrap();
+    let notes = dir.path().join("notes.txt");
+    std::fs::write(&notes, "t,\"note\n(free)\"\r\n1,\"a\r\nb\"\r\n\r\n2,\"c\n").unwrap();
     let text = format!(
         "device = \"d\"\n[store]\nlinger = \"50ms\"\nreserve = \"16MiB\"\n{}\
          [sink.out]\nkind = \"directory\"\npath = \"{place}/out\"\nlinger = \"0s\"\n",
         sources.concat()
     );
     let agent = Agent::start(dir.path(), &text, "");
-    until("all records are there", || records(dir.path()).len() >= 8);
+    until("all records are there", || records(dir.path()).len() >= 9);
+    // A value that is not closed yet goes on, also after a kill.
+    agent.kill();
+    append(&notes, "d\"\r\n3,e\r\n");
+    let agent = Agent::start(dir.path(), &text, "");
+    until("its end is there", || records(dir.path()).len() >= 11);
     let all = records(dir.path());
     let payloads = |key: &str| of(&all, key).iter().map(|record| record["payload"].clone()).collect::<Vec<_>>();
     let times = |key: &str| of(&all, key).iter().map(|record| record["time"].clone()).collect::<Vec<_>>();
@@ -180,6 +188,8 @@ fn files_of_stations_go_through_with_a_few_lines() {
     assert_eq!(payloads("widths.txt")[0], serde_json::json!({ "station": "hall 1", "t": 21.5, "rh": 55 }));
     assert_eq!(payloads("widths.txt")[1], serde_json::json!({ "station": "hall 10", "t": -3, "rh": null }));
     assert_eq!(of(&all, "widths.txt")[0]["attributes"], serde_json::json!({ "unit.t": "C", "unit.rh": "%" }));
+    let note = |t: u64, note: &str| serde_json::json!({ "t": t, "note\n(free)": note });
+    assert_eq!(payloads("notes.txt"), [note(1, "a\r\nb"), note(2, "c\nd"), note(3, "e")]);
     let midnight = 1_767_225_600_000_000_u64;
     assert_eq!(times("gps.txt"), [serde_json::Value::Null, (midnight - 500_000).into(), (midnight + 250_000).into()]);
     assert!(agent.stop().success());

@@ -11,6 +11,8 @@ pub struct Rules {
     pub max_line: usize,
     /// Where the line is that names the columns, if there is one.
     pub header: Option<Header>,
+    /// A line break in quotes does not end a line.
+    pub quoted: bool,
     /// A line that matches begins a message.
     pub message_start: Option<Regex>,
     /// Each file is one message.
@@ -61,8 +63,15 @@ mod tests {
 
     #[test]
     fn a_row_that_begins_with_the_first_columns_name_is_no_header() {
-        let header = Some(Header { delimiter: b',', before: 0, rows: 1, after: 0, comment: None });
-        let rules = Rules { max_line: 100, header, message_start: None, whole: false, done_after: Duration::ZERO };
+        let header = Some(Header { delimiter: b',', before: 0, rows: 1, after: 0, comment: None, quoted: false });
+        let rules = Rules {
+            max_line: 100,
+            header,
+            quoted: false,
+            message_start: None,
+            whole: false,
+            done_after: Duration::ZERO,
+        };
         let is = |header: &str, line: &str| rules.is_header(header.as_bytes(), line.as_bytes());
         for (header, line) in [
             ("a,b", "a,b\n"),

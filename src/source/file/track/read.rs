@@ -4,10 +4,11 @@ use super::super::content::{Content, Piece};
 use super::super::rules::trimmed;
 use super::{TooLong, Track, opened};
 use crate::flow::frame::{Frame, Payload};
-use crate::flow::header::line_end;
+use crate::flow::header::{line_end, opens_quotes};
 use crate::flow::record::DEAD_LETTER_KEEP;
 use crate::telemetry::event;
 use bytes::Bytes;
+use regex_lite::Regex;
 use std::io;
 
 /// The kind of end that is accepted when nothing follows.
@@ -295,21 +296,24 @@ impl Track {
                 }
             }
         }
-        let Some(start) = &self.rules.message_start else {
+        if self.rules.message_start.is_none() && !self.rules.quoted {
             self.advance(&block);
             return Some(self.frame(Payload::Lines(Bytes::from(block))));
-        };
+        }
         // The offsets at which messages begin. Lines before the first match are a message of their own.
-        let (mut starts, mut at) = (vec![0], 0);
+        let (mut starts, mut at, mut is_open) = (vec![0], 0, false);
         while at < block.len() {
-            let end = line_end(&block, at);
-            if at > 0 && std::str::from_utf8(trimmed(&block[at..end])).is_ok_and(|line| start.is_match(line)) {
+            let line = &block[at..line_end(&block, at)];
+            let matches = |start: &Regex| std::str::from_utf8(trimmed(line)).is_ok_and(|line| start.is_match(line));
+            if at > 0 && self.rules.message_start.as_ref().map_or(!is_open, matches) {
                 starts.push(at);
             }
-            at = end;
+            is_open ^= opens_quotes(line);
+            at += line.len();
         }
         // The last message may go on.
-        let all = over && !more || enough && starts.len() == 1;
+        let is_closed = self.rules.quoted && !is_open;
+        let all = is_closed || over && !more || enough && starts.len() == 1;
         let end = if all { block.len() } else { starts.pop().unwrap_or(0) };
         if end == 0 {
             return None;
