@@ -12,7 +12,7 @@ use super::lock::{Lock, LockError};
 use super::log::body::{self, Commit, Open, Reason, SectionHead, Stamp, Summary};
 use super::log::layout::{FRAME_HEADER, FrameHeader, Heat, Kind};
 use super::log::recover::{Finding, Remembered, Scan, Tail, scan};
-use super::log::segment::{Folders, Segment, Spares};
+use super::log::segment::{self, Folders, Segment, Spares};
 use super::log::writer::{Current, Writer};
 use super::mark::Mark;
 use super::report::Reports;
@@ -57,6 +57,8 @@ pub(super) fn open(dir: &Path, options: &Options, readers: Vec<ReaderRule>) -> R
     // An earlier process may have renamed files without a sync of the folder. Those renames are made durable before
     // anything builds on them.
     disk.sync_dir(&folders.log)?;
+    // A store of a newer version is refused before anything of it is changed, also its index.
+    segment::list(&*disk, &folders)?;
     let mut findings = Vec::new();
     let (index, remembered) = open_index(&*disk, &folders, &mut findings);
     let remembered = remembered.with(Mark::read(&*disk, &folders));

@@ -111,6 +111,16 @@ impl SegmentHeader {
     }
 }
 
+/// The format of a segment that a newer Forebay has written, by the first bytes of its file. Every format keeps the
+/// places of the magic, the version, the store's id and the checksum.
+#[must_use]
+pub fn newer_format(bytes: &[u8]) -> Option<u8> {
+    let bytes = bytes.get(..SEGMENT_HEADER).filter(|bytes| bytes[0..8] == SEGMENT_MAGIC && bytes[8] > FORMAT)?;
+    let store: [u8; 16] = bytes[16..32].try_into().ok()?;
+    let is_whole = checksum(&store, &bytes[..SEGMENT_HEADER - 4]) == u32_at(bytes, SEGMENT_HEADER - 4)?;
+    is_whole.then_some(bytes[8])
+}
+
 /// The purpose of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {

@@ -1,7 +1,7 @@
 //! Segment files: finding them, creating them, giving them back.
 
 use super::body::Summary;
-use super::layout::{SEGMENT_HEADER, SegmentHeader};
+use super::layout::{FORMAT, SEGMENT_HEADER, SegmentHeader, newer_format};
 use crate::platform::disk::{Disk, DiskFile, Mode};
 use std::collections::VecDeque;
 use std::io;
@@ -79,7 +79,7 @@ pub struct OnDisk {
 /// Every segment in `log/`, by number.
 ///
 /// # Errors
-/// When the folder or a file cannot be read.
+/// When the folder or a file cannot be read, or a newer version has written it.
 pub fn list(disk: &dyn Disk, folders: &Folders) -> io::Result<Vec<OnDisk>> {
     let mut found = Vec::new();
     for path in disk.list(&folders.log)? {
@@ -92,6 +92,14 @@ pub fn list(disk: &dyn Disk, folders: &Folders) -> io::Result<Vec<OnDisk>> {
         };
         let mut bytes = [0; SEGMENT_HEADER];
         let n = file.read_at(&mut bytes, 0).unwrap_or(0);
+        if let Some(newer) = newer_format(&bytes[..n]) {
+            // To read it as damaged would put everything aside that waits in it.
+            return Err(io::Error::other(format!(
+                "{} has format {newer}, of a newer Forebay; this version knows format {FORMAT}. Nothing was changed. \
+                 Install the newer version again: it delivers what waits",
+                path.display()
+            )));
+        }
         let header = SegmentHeader::decode(&bytes[..n]);
         if let Some(number) = header.map(|header| header.number).or(named) {
             found.push(OnDisk { path, number, header, size: file.size()? });

@@ -4,6 +4,7 @@
 use super::*;
 use crate::platform::disk::{Disk, RealDisk};
 use crate::store::inspect;
+use crate::store::log::layout::{FORMAT, SEGMENT_HEADER, checksum};
 
 fn fixture(name: &str) -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden")).join(name)
@@ -180,4 +181,31 @@ fn a_bad_last_frame_of_a_sealed_segment_costs_only_what_does_not_read() {
     assert_eq!((exported("small"), exported("readings")), (80 * 60, 80 * 5 - 5));
     let repaired = inspect::verify(dir.path()).unwrap().unwrap();
     assert_eq!((repaired.missing, repaired.problems), (gone, Vec::new()));
+}
+
+#[test]
+fn a_store_of_a_newer_version_is_refused_and_stays_as_it_is() {
+    let dir = restored("store-format-1");
+    let path = RealDisk.list(&dir.path().join("log")).unwrap().remove(0);
+    let rewrite = |change: &dyn Fn(&mut [u8])| {
+        let mut bytes = std::fs::read(&path).unwrap();
+        change(&mut bytes[..SEGMENT_HEADER]);
+        std::fs::write(&path, &bytes).unwrap();
+        bytes
+    };
+    let newer = rewrite(&|header| {
+        header[8] = FORMAT + 1;
+        let store: [u8; 16] = header[16..32].try_into().unwrap();
+        let crc = checksum(&store, &header[..SEGMENT_HEADER - 4]);
+        header[SEGMENT_HEADER - 4..].copy_from_slice(&crc.to_le_bytes());
+    });
+    let options = Options { disk: Arc::new(RealDisk), segment: SEGMENT, ..Options::default() };
+    let said = Store::open(dir.path(), &options, rules()).err().unwrap().to_string();
+    assert!(said.contains("has format 2, of a newer Forebay; this version knows format 1"), "{said}");
+    assert!(inspect::view(dir.path()).err().unwrap().to_string().contains("of a newer Forebay"));
+    assert!(!dir.path().join("damaged").read_dir().is_ok_and(|mut files| files.next().is_some()));
+    assert_eq!(std::fs::read(&path).unwrap(), newer);
+    // A version that rot has written is damage.
+    rewrite(&|header| header[8] = FORMAT + 2);
+    assert!(Store::open(dir.path(), &options, rules()).is_ok());
 }
