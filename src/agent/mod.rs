@@ -16,6 +16,7 @@ pub use supervisor::PartId;
 
 use crate::config::{Config, Sink};
 use crate::flow::health::Status;
+use crate::intake;
 use crate::platform::clock::{self, Clock};
 use crate::store::{Backlog, Finding, OpenError, Options, Store};
 use crate::telemetry::people;
@@ -98,6 +99,7 @@ impl Agent {
         for id in parts_of(&config) {
             part::begin(&mut supervisor, &id, &config, &around);
         }
+        end_old_spans(&config, &around);
         let watching = tokio::spawn(watch_clock(around.clock.clone(), around.store.clone()));
         let (sources, sinks) = (config.sources.len(), config.sinks.len());
         let id = around.store.id();
@@ -131,6 +133,7 @@ impl Agent {
             }
             part::begin(&mut self.supervisor, id, &self.config, &self.around);
         }
+        end_old_spans(&self.config, &self.around);
         Ok(plan)
     }
 
@@ -316,4 +319,10 @@ async fn watch_clock(clock: Clock, store: Store) {
         // Smaller steps keep the clock right. They must not add up to a jump.
         offset = now;
     }
+}
+
+/// Sources that are gone cannot end their spans.
+fn end_old_spans(config: &Config, around: &Around) {
+    let sources: Vec<&str> = config.sources.iter().map(|source| source.name.as_str()).collect();
+    intake::end_spans_of_others(&sources, config.generation, &around.store, &around.metrics);
 }

@@ -136,9 +136,9 @@ impl Routes for Found {
     fn read(&mut self, section: &mut Section<'_>, usual: &'static str) -> Message {
         let route = Route::read(section, usual);
         let format = &route.decoder.format;
-        let (name, header, quoted) = (format.name(), format.header(), format.has_line_breaks());
+        let (name, header, breaks) = (format.name(), format.header(), format.line_breaks());
         self.0.push(route);
-        Message { route: self.0.len() - 1, format: name, header, quoted }
+        Message { route: self.0.len() - 1, format: name, header, breaks }
     }
 
     fn like(&mut self, route: usize, decoder: &'static str) {

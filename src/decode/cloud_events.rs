@@ -1,8 +1,7 @@
 //! Events of CloudEvents 1.0 in JSON, one or a list of them (<https://cloudevents.io>, JSON event format 1.0.2).
 
 use super::members::{find, text};
-use super::split::MOST_RECORDS;
-use super::{About, Content, DecodeError, Format, Kind, Utf8, split, strict};
+use super::{About, Content, DecodeError, Format, Kind, Refused, Utf8, split, strict};
 use jiff::Timestamp;
 use serde_json::value::RawValue;
 
@@ -36,15 +35,16 @@ impl Format for CloudEvents {
         } else {
             vec![serde_json::from_str(json).map_err(wrong)?]
         };
-        if events.len() > MOST_RECORDS {
-            return Err(split::too_many());
-        }
+        split::bounded(events.len(), json.len())?;
         let read = |event: &RawValue| {
-            let event = event.get();
-            strict::check(event).map_err(DecodeError::CloudEvent)?;
-            Ok((event.to_string(), time(event)?))
+            let event = event.get().to_string();
+            let read = strict::check(&event).map_err(DecodeError::CloudEvent).and_then(|()| time(&event));
+            match read {
+                Ok(time) => Ok((event, time)),
+                Err(error) => Err(Refused { reading: Some(event), error }),
+            }
         };
-        Ok(Content::Readings(events.into_iter().map(read).collect::<Result<_, _>>()?))
+        Ok(Content::Readings(events.into_iter().map(read).collect()))
     }
 }
 
@@ -65,7 +65,9 @@ mod tests {
 
     fn events(message: &str) -> Result<Vec<(String, Option<i64>)>, String> {
         match CloudEvents.decode(message.as_bytes(), &About::default()) {
-            Ok(Content::Readings(readings)) => Ok(readings),
+            Ok(Content::Readings(readings)) => {
+                readings.into_iter().collect::<Result<_, _>>().map_err(|refused| refused.error.to_string())
+            }
             Ok(other) => panic!("{other:?}"),
             Err(error) => Err(error.to_string()),
         }

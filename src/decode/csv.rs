@@ -1,13 +1,16 @@
 //! A line of delimited values (RFC 4180) and its header.
 
+pub use super::layout::Layout;
+use super::layout::values;
 use super::members::{Members, is_number};
-use super::{About, Content, DecodeError, Format, Kind, Utf8, rows};
-use crate::flow::header::{Header, is_skipped};
+use super::{About, Content, DecodeError, Format, Kind, rows};
+use crate::flow::header::{Header, LineBreaks, is_skipped};
 use crate::flow::record::MAX_RECORD;
 use crate::section::Section;
-use csv_core::{ReadRecordResult, ReaderBuilder};
 use std::sync::Arc;
 
+/// A unit is cut to so many characters, because each record has it.
+const MOST_UNIT: usize = 64;
 /// The word for any number of spaces and tabulators.
 const WHITESPACE: &str = "whitespace";
 
@@ -49,17 +52,6 @@ pub struct Csv {
     pub line_breaks: bool,
 }
 
-/// How a line is divided into values.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Layout {
-    /// By a character.
-    Delimited,
-    /// By any number of spaces and tabulators.
-    Spaced,
-    /// Each value has its place: the widths of the columns, in characters.
-    Fixed(Vec<usize>),
-}
-
 impl Default for Csv {
     fn default() -> Self {
         Self {
@@ -84,8 +76,8 @@ impl Format for Csv {
         KIND.name
     }
 
-    fn has_line_breaks(&self) -> bool {
-        self.line_breaks
+    fn line_breaks(&self) -> Option<LineBreaks> {
+        self.line_breaks.then(|| LineBreaks { comment: self.comment.clone() })
     }
 
     fn skips(&self, line: &[u8]) -> bool {
@@ -99,18 +91,21 @@ impl Format for Csv {
             rows: self.header_rows,
             after: self.skip_after_header,
             comment: self.comment.clone(),
-            quoted: self.line_breaks,
+            breaks: self.line_breaks(),
         })
     }
 
     fn attributes(&self, about: &About<'_>) -> Vec<(Box<str>, Box<str>)> {
         let units = || {
             let header = about.header.filter(|_| self.units)?;
-            Some((self.names(header).ok()?, values(self, self.rows(header).1?).ok()?))
+            Some((self.names(header).ok()?, self.values(self.rows(header).1?).ok()?))
         };
         let (names, units) = units().unwrap_or_default();
-        let pairs = names.iter().zip(&units).filter(|(_, unit)| !unit.trim().is_empty());
-        pairs.map(|(name, unit)| (format!("unit.{}", name.trim()).into(), unit.trim().into())).collect()
+        let pairs = names.iter().enumerate().zip(&units).filter(|(_, unit)| !unit.trim().is_empty());
+        // Of columns with one name the first keeps it; the others have a number that is not known here.
+        let first = pairs.filter(|((at, name), _)| !names[..*at].contains(name));
+        let short = |unit: &str| unit.trim().chars().take(MOST_UNIT).collect::<String>();
+        first.map(|((_, name), unit)| (format!("unit.{}", name.trim()).into(), short(unit).into())).collect()
     }
 
     fn decode<'m>(&self, message: &'m [u8], about: &About<'_>) -> Result<Content<'m>, DecodeError> {
@@ -128,18 +123,25 @@ impl Format for Csv {
 }
 
 impl Csv {
+    fn values(&self, line: &[u8]) -> Result<Vec<String>, DecodeError> {
+        values(&self.layout, self.delimiter, line)
+    }
+
     /// The lines of a header with names, and the one with units.
     fn rows<'h>(&self, header: &'h [u8]) -> (impl Iterator<Item = &'h [u8]> + use<'h>, Option<&'h [u8]>) {
         let named = self.header_rows - usize::from(self.units);
-        (rows(header, self.line_breaks).take(named), rows(header, self.line_breaks).nth(named).filter(|_| self.units))
+        (
+            rows(header, self.line_breaks()).take(named),
+            rows(header, self.line_breaks()).nth(named).filter(|_| self.units),
+        )
     }
 
     /// The names of the columns. Of several lines, the names of one column are put together with a space.
     fn names(&self, header: &[u8]) -> Result<Vec<String>, DecodeError> {
         let mut rows = self.rows(header).0;
-        let mut names = values(self, rows.next().unwrap_or_default())?;
+        let mut names = self.values(rows.next().unwrap_or_default())?;
         for row in rows {
-            let parts = values(self, row)?;
+            let parts = self.values(row)?;
             names.resize(names.len().max(parts.len()), String::new());
             for (name, part) in names.iter_mut().zip(&parts) {
                 *name = format!("{} {}", name.trim(), part.trim()).trim().into();
@@ -172,7 +174,10 @@ fn read(section: &mut Section<'_>) -> Arc<dyn Format> {
         }
         if let Some(widths) = widths {
             let widths: Vec<usize> = widths.into_iter().map(|width| width.value).collect();
-            if widths.is_empty() || widths.contains(&0) || widths.iter().sum::<usize>() > MAX_RECORD {
+            if widths.is_empty()
+                || widths.contains(&0)
+                || widths.iter().fold(0_usize, |sum, width| sum.saturating_add(*width)) > MAX_RECORD
+            {
                 table.wrong("widths", "`widths` are numbers from 1, such as [19, 8, 8]");
             } else if table.has("delimiter") {
                 table.wrong("widths", "`widths` and `delimiter` exclude each other");
@@ -247,92 +252,12 @@ fn of_text(text: &str) -> Option<u8> {
     }
 }
 
-/// The values of a line.
-///
-/// # Errors
-/// The line is not UTF-8, has a line break in it, ends within quotes, or is longer than its columns.
-pub fn values(rule: &Csv, line: &[u8]) -> Result<Vec<String>, DecodeError> {
-    match &rule.layout {
-        Layout::Delimited => delimited(rule, line),
-        Layout::Spaced => delimited(rule, &with_single_spaces(line)),
-        Layout::Fixed(widths) => fixed(widths, Utf8::check(line)?),
-    }
-}
-
-/// A line with one space where it has several, or tabulators, outside of quotes.
-fn with_single_spaces(line: &[u8]) -> Vec<u8> {
-    let (mut out, mut is_quoted) = (Vec::with_capacity(line.len()), false);
-    for byte in line.trim_ascii() {
-        is_quoted ^= *byte == b'"';
-        let is_space = matches!(byte, b' ' | b'\t') && !is_quoted;
-        match (is_space, out.last()) {
-            (true, Some(b' ')) => {}
-            (true, _) => out.push(b' '),
-            (false, _) => out.push(*byte),
-        }
-    }
-    out
-}
-
-/// The values of a line by the widths of its columns. A line may end before its last columns.
-fn fixed(widths: &[usize], line: &str) -> Result<Vec<String>, DecodeError> {
-    let mut rest = line;
-    let mut values = Vec::with_capacity(widths.len());
-    for width in widths {
-        let end = rest.char_indices().nth(*width).map_or(rest.len(), |(at, _)| at);
-        values.push(rest[..end].trim().to_string());
-        rest = &rest[end..];
-    }
-    if rest.trim().is_empty() {
-        Ok(values)
-    } else {
-        Err(DecodeError::Csv(format!(
-            "the line is longer than its columns of {} characters",
-            widths.iter().sum::<usize>()
-        )))
-    }
-}
-
-fn delimited(rule: &Csv, line: &[u8]) -> Result<Vec<String>, DecodeError> {
-    let mut reader = ReaderBuilder::new().delimiter(rule.delimiter).build();
-    let (mut out, mut ends) = (vec![0; line.len() + 1], vec![0; line.len() + 2]);
-    let (mut read, mut written, mut fields) = (0, 0, 0);
-    let mut ended = false;
-    loop {
-        // The second, empty read tells the reader that the line has ended.
-        let input = if ended { &[][..] } else { &line[read..] };
-        let (result, n, o, e) = reader.read_record(input, &mut out[written..], &mut ends[fields..]);
-        (read, written, fields) = (read + n, written + o, fields + e);
-        match result {
-            ReadRecordResult::InputEmpty if !ended => ended = true,
-            // A bare CR ends a record for the reader. The bytes after it must not vanish.
-            ReadRecordResult::Record if read < line.len() => {
-                return Err(DecodeError::Csv("a line break within the line".into()));
-            }
-            ReadRecordResult::Record | ReadRecordResult::End | ReadRecordResult::InputEmpty => break,
-            ReadRecordResult::OutputFull | ReadRecordResult::OutputEndsFull => {
-                return Err(DecodeError::Csv("more values than the line has characters".into()));
-            }
-        }
-    }
-    if line.iter().filter(|byte| **byte == b'"').count() % 2 == 1 {
-        return Err(DecodeError::Csv("a quoted value does not end on its line".into()));
-    }
-    let mut values = Vec::with_capacity(fields);
-    let mut start = 0;
-    for end in &ends[..fields] {
-        values.push(Utf8::check(&out[start..*end])?.to_string());
-        start = *end;
-    }
-    Ok(values)
-}
-
 /// The values of a line as members, under the names of their columns.
 ///
 /// # Errors
 /// The line has more or fewer values than there are columns.
 pub fn members(rule: &Csv, columns: &[String], line: &[u8]) -> Result<Members<'static>, DecodeError> {
-    let values = values(rule, line)?;
+    let values = rule.values(line)?;
     if values.len() != columns.len() {
         return Err(DecodeError::Csv(format!("{} values for {} columns", values.len(), columns.len())));
     }
@@ -381,7 +306,7 @@ mod tests {
     #[test]
     fn other_delimiters() {
         let rule = Csv { delimiter: b';', ..Csv::default() };
-        assert_eq!(values(&rule, b"1,5;2").unwrap(), ["1,5", "2"]);
+        assert_eq!(rule.values(b"1,5;2").unwrap(), ["1,5", "2"]);
     }
 
     #[test]
@@ -397,11 +322,11 @@ mod tests {
     #[test]
     fn columns_without_a_character_between_them() {
         let spaced = Csv { layout: Layout::Spaced, delimiter: b' ', ..Csv::default() };
-        assert_eq!(values(&spaced, b"  21.5 \t \"hall  1\"   -3 ").unwrap(), ["21.5", "hall  1", "-3"]);
+        assert_eq!(spaced.values(b"  21.5 \t \"hall  1\"   -3 ").unwrap(), ["21.5", "hall  1", "-3"]);
         let fixed = Csv { layout: Layout::Fixed(vec![5, 4, 3]), delimiter: b' ', ..Csv::default() };
-        assert_eq!(values(&fixed, "\u{e4}b 1  2.5x  ".as_bytes()).unwrap(), ["\u{e4}b 1", "2.5", "x"]);
-        assert_eq!(values(&fixed, b"ab").unwrap(), ["ab", "", ""], "spaces at the end were cut off");
-        assert!(values(&fixed, b"ab      1234567").unwrap_err().to_string().contains("longer than"));
+        assert_eq!(fixed.values("\u{e4}b 1  2.5x  ".as_bytes()).unwrap(), ["\u{e4}b 1", "2.5", "x"]);
+        assert_eq!(fixed.values(b"ab").unwrap(), ["ab", "", ""], "spaces at the end were cut off");
+        assert!(fixed.values(b"ab      1234567").unwrap_err().to_string().contains("longer than"));
     }
 
     /// As WeatherLink of Davis exports it, and as Campbell's TOA5 has units.

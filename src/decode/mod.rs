@@ -9,6 +9,7 @@ mod encoding;
 pub mod form;
 pub mod influx;
 pub mod key_value;
+mod layout;
 pub mod lenient;
 pub mod members;
 pub mod nmea;
@@ -37,7 +38,7 @@ pub use senml::SenMl;
 pub use split::Split;
 pub use time::{Plausible, Time, TimeFormat, Unix};
 
-use crate::flow::header::{Header, row_end};
+use crate::flow::header::{Header, LineBreaks, row_end};
 use crate::flow::record::PayloadKind;
 use crate::section::{Same, Section};
 use bytes::Bytes;
@@ -149,6 +150,9 @@ impl Utf8 {
     }
 }
 
+/// One of several readings: a JSON value, and the time that it brings, in microseconds since 1970-01-01 UTC.
+pub type Part = (String, Option<i64>);
+
 /// The content of a message, as its format reads it.
 #[derive(Debug)]
 pub enum Content<'m> {
@@ -156,9 +160,8 @@ pub enum Content<'m> {
     Verbatim(PayloadKind),
     /// The message is JSON. It stays as it is, unless rules select or convert its members.
     Json(Cow<'m, str>),
-    /// The message has several readings, each a JSON value, and the time that it brings, in microseconds since
-    /// 1970-01-01 UTC.
-    Readings(Vec<(String, Option<i64>)>),
+    /// The message has several readings, each on its own.
+    Readings(Vec<Result<Part, Refused>>),
     /// The message became members. It may have brought its time, in microseconds since 1970-01-01 UTC.
     Members(Members<'static>, Option<i64>),
 }
@@ -192,9 +195,9 @@ pub trait Format: Same + Debug + Send + Sync {
         true
     }
 
-    /// Whether a message may have line breaks, in quotes.
-    fn has_line_breaks(&self) -> bool {
-        false
+    /// Where a line break in quotes does not end a message.
+    fn line_breaks(&self) -> Option<LineBreaks> {
+        None
     }
 
     /// Whether a line is not a message: blank, or a comment where there are comments. The line has no white space
@@ -270,11 +273,11 @@ pub const KINDS: &[Kind] = &[
     plain::BYTES,
 ];
 
-/// The rows of a block, without `\n` and `\r\n` at their ends. If `quoted`, line breaks in quotes do not end a row.
-pub fn rows(block: &[u8], quoted: bool) -> impl Iterator<Item = &[u8]> + Clone {
+/// The rows of a block, without `\n` and `\r\n` at their ends.
+pub fn rows(block: &[u8], breaks: Option<LineBreaks>) -> impl Iterator<Item = &[u8]> + Clone {
     let mut at = 0;
     std::iter::from_fn(move || {
-        let end = (at < block.len()).then(|| row_end(block, at, quoted))?;
+        let end = (at < block.len()).then(|| row_end(block, at, breaks.as_ref()))?;
         let row = &block[at..end];
         at = end;
         let row = row.strip_suffix(b"\n").unwrap_or(row);
@@ -393,8 +396,8 @@ mod tests {
         assert_eq!(split("a\r\n\nb"), ["a", "", "b"]);
         assert_eq!(split("a\n"), ["a"]);
         assert_eq!(split("\n\n"), ["", ""]);
-        assert!(rows(b"a,\"b\n\"\"c\"\r\n\nd", true).eq([&b"a,\"b\n\"\"c\""[..], b"", b"d"]));
-        assert!(rows(b"a,\"b\nc\"", false).eq([&b"a,\"b"[..], b"c\""]));
+        assert!(rows(b"a,\"b\n\"\"c\"\r\n\nd", Some(LineBreaks::default())).eq([&b"a,\"b\n\"\"c\""[..], b"", b"d"]));
+        assert!(rows(b"a,\"b\nc\"", None).eq([&b"a,\"b"[..], b"c\""]));
     }
 
     /// The payloads of all records of a message, or why a reading is none.

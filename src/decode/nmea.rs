@@ -148,6 +148,8 @@ pub fn sentence(line: &str, before_us: Option<i64>) -> Result<(Members<'static>,
     members.push_json("values", format!("[{}]", list.join(",")));
     let value = |at: usize| values.get(at).copied().unwrap_or_default();
     let when = match kind {
+        // Before a fix, a receiver gives the date that it was made with.
+        "RMC" if value(1) == "V" => None,
         "RMC" => date(value(8)).and_then(|date| at(date, value(0))),
         "ZDA" => {
             let part = |at: usize| value(at).parse::<i16>().ok();
@@ -224,6 +226,7 @@ mod tests {
         let fix = "$GPGGA,000000.25,4807.038,N,01131.000,E,1,08,0.9,545.4,M,46.9,M,,";
         assert_eq!(time(fix, date), Some(1_767_225_600_250_000), "just after midnight, in the new year");
         assert_eq!(time("$GPGLL,4916.45,N,12311.12,W,235958,A", time(fix, date)), Some(1_767_225_598_000_000));
+        assert_eq!(time("$GNRMC,000012.00,V,,,,,,,060180", date), None, "no date before a fix");
         assert_eq!((time(fix, None), time("$HEHDT,90,T", date), time("$GPGGA,xx", date)), (None, None, None));
     }
 

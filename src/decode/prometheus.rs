@@ -4,8 +4,7 @@
 //! Only three messages are read, so a reader of protobuf's fields is enough.
 
 use super::members::{Members, is_number};
-use super::split::MOST_RECORDS;
-use super::{About, Content, DecodeError, Format, Kind, split};
+use super::{About, Content, DecodeError, Format, Kind, Part, Refused, split};
 
 /// The row of this format in the table of decoders.
 pub const KIND: Kind = Kind::without_keys::<Prometheus>(
@@ -30,44 +29,73 @@ impl Format for Prometheus {
     }
 
     fn decode<'m>(&self, message: &'m [u8], _: &About<'_>) -> Result<Content<'m>, DecodeError> {
-        let mut readings = Vec::new();
+        let mut readings = Readings::default();
         for field in Fields(message) {
-            // Other fields are the help and the unit of metrics, which come in requests of their own.
-            if let (1, Value::Bytes(series)) = field? {
-                read_series(series, &mut readings)?;
-            }
-            if readings.len() > MOST_RECORDS {
-                return Err(split::too_many());
+            match field? {
+                (1, Value::Bytes(series)) => readings.add(series)?,
+                // The help and the unit of metrics come in requests of their own, without samples.
+                (3, Value::Bytes(_)) => {}
+                (number, _) => {
+                    let what =
+                        format!("field {number} is none of version 1; remote write 2.0 and OTLP are not read here");
+                    return Err(DecodeError::Prometheus(what));
+                }
             }
         }
-        Ok(Content::Readings(readings))
+        Ok(Content::Readings(readings.list))
     }
 }
 
-/// Adds the samples of a time series, each with its time in microseconds since 1970-01-01 UTC.
-fn read_series(series: &[u8], readings: &mut Vec<(String, Option<i64>)>) -> Result<(), DecodeError> {
-    let (mut name, mut labels, mut samples) = (String::new(), Members::default(), Vec::new());
-    for field in Fields(series) {
-        match field? {
-            (1, Value::Bytes(label)) => {
-                let (key, value) = read_label(label)?;
-                if key == NAME { name = value } else { labels.push_text(key, &value) }
+/// The samples of a request, and the bytes that they take.
+#[derive(Default)]
+struct Readings {
+    list: Vec<Result<Part, Refused>>,
+    bytes: usize,
+}
+
+impl Readings {
+    /// Adds the samples of a time series. A series that cannot be read is refused alone.
+    fn add(&mut self, series: &[u8]) -> Result<(), DecodeError> {
+        let (mut name, mut labels, mut samples, mut is_native) = (None, Members::default(), Vec::new(), false);
+        for field in Fields(series) {
+            match field? {
+                (1, Value::Bytes(label)) => {
+                    let (key, value) = read_label(label)?;
+                    if key == NAME { name = Some(value) } else { labels.push_text(key, &value) }
+                }
+                (2, Value::Bytes(sample)) => samples.push(read_sample(sample)?),
+                // Examples of single traces.
+                (3, Value::Bytes(_)) => {}
+                (4, Value::Bytes(_)) => is_native = true,
+                _ => return Err(wrong("a series has a field that is none of version 1")),
             }
-            (2, Value::Bytes(sample)) => samples.push(read_sample(sample)?),
-            (4, _) => return Err(wrong("native histograms are not read here; switch them off for this target")),
-            // Examples of single traces.
-            _ => {}
+            split::bounded(self.list.len() + samples.len(), 0)?;
         }
+        let labels = labels.to_json();
+        let refused = match &name {
+            _ if is_native => Some("native histograms are not read here; switch them off for this target"),
+            None => Some("a series has no name"),
+            Some(_) => None,
+        };
+        if let Some(why) = refused {
+            let reading = Some(format!("{} {labels}", name.unwrap_or_default()));
+            self.list.push(Err(Refused { reading, error: wrong(why) }));
+            return Ok(());
+        }
+        for (value, time_ms) in samples {
+            let mut members = Members::default();
+            members.push_text("name", name.as_deref().unwrap_or_default());
+            members.push_json("labels", &*labels);
+            // A value that JSON cannot write: not a number, infinite, or the end of a series.
+            let value = Some(value.to_string()).filter(|value| is_number(value));
+            members.push_json("value", value.unwrap_or_else(|| "null".into()));
+            let reading = members.to_json();
+            self.bytes += reading.len();
+            split::bounded(self.list.len(), self.bytes)?;
+            self.list.push(Ok((reading, time_ms.checked_mul(1000))));
+        }
+        Ok(())
     }
-    for (value, time_ms) in samples {
-        let mut members = Members::default();
-        members.push_text("name", &name);
-        members.push_json("labels", labels.to_json());
-        // A value that JSON cannot write: not a number, infinite, or the end of a series.
-        members.push_json("value", Some(value.to_string()).filter(|value| is_number(value)).unwrap_or("null".into()));
-        readings.push((members.to_json(), time_ms.checked_mul(1000)));
-    }
-    Ok(())
 }
 
 fn read_label(label: &[u8]) -> Result<(String, String), DecodeError> {
@@ -77,7 +105,7 @@ fn read_label(label: &[u8]) -> Result<(String, String), DecodeError> {
         match field? {
             (1, Value::Bytes(bytes)) => name = text(bytes)?,
             (2, Value::Bytes(bytes)) => value = text(bytes)?,
-            _ => {}
+            _ => return Err(wrong("a label has a field that is none of version 1")),
         }
     }
     Ok((name, value))
@@ -90,7 +118,7 @@ fn read_sample(sample: &[u8]) -> Result<(f64, i64), DecodeError> {
         match field? {
             (1, Value::Fixed64(bits)) => value = f64::from_bits(bits),
             (2, Value::Varint(number)) => time_ms = number.cast_signed(),
-            _ => {}
+            _ => return Err(wrong("a sample has a field that is none of version 1")),
         }
     }
     Ok((value, time_ms))
@@ -181,7 +209,9 @@ mod tests {
 
     fn readings(message: &[u8]) -> Result<Vec<(String, Option<i64>)>, String> {
         match Prometheus.decode(message, &About::default()) {
-            Ok(Content::Readings(readings)) => Ok(readings),
+            Ok(Content::Readings(readings)) => {
+                readings.into_iter().collect::<Result<_, _>>().map_err(|refused| refused.error.to_string())
+            }
             Ok(other) => panic!("{other:?}"),
             Err(error) => Err(error.to_string()),
         }
@@ -208,7 +238,32 @@ mod tests {
         }
         let histogram = bytes(1, &bytes(4, b""));
         assert!(readings(&histogram).unwrap_err().contains("native histograms"));
+        // Version 2 has its texts in field 4 and its series in field 5. OTLP has metrics in field 1.
+        assert!(readings(&bytes(4, b"up")).unwrap_err().contains("2.0"));
+        assert!(readings(&bytes(1, &bytes(1, &bytes(1, &bytes(1, b"x"))))).is_err());
+        // One series that cannot be read takes no other along.
+        let good = bytes(1, &[label("__name__", "up"), sample(1.0, &[5])].concat());
+        let unnamed = bytes(1, &[label("job", "x"), sample(1.0, &[5])].concat());
+        match Prometheus.decode(&[&good[..], &histogram, &unnamed].concat(), &About::default()) {
+            Ok(Content::Readings(parts)) => {
+                let shown: Vec<_> =
+                    parts.iter().map(|part| part.as_ref().map_err(|refused| refused.reading.as_deref())).collect();
+                assert!(matches!(shown[..], [Ok(_), Err(Some(" {}")), Err(Some(r#" {"job":"x"}"#))]), "{shown:?}");
+            }
+            other => panic!("{other:?}"),
+        }
         let bad_label = bytes(1, &bytes(1, &bytes(1, b"\xff")));
         assert!(readings(&bad_label).unwrap_err().contains("not UTF-8"));
+    }
+
+    #[test]
+    fn a_long_label_does_not_multiply_by_the_samples() {
+        let varint = |number: usize| {
+            [0, 7, 14].map(|shift| u8::try_from(number >> shift & 0x7f).unwrap() | if shift < 14 { 0x80 } else { 0 })
+        };
+        let field = |number: u8, content: &[u8]| [&[number << 3 | 2][..], &varint(content.len()), content].concat();
+        let name = field(1, &[bytes(1, b"__name__"), field(2, &vec![b'x'; 100_000])].concat());
+        let series = field(1, &[name, b"\x12\x00".repeat(9000)].concat());
+        assert!(readings(&series).unwrap_err().contains("bytes"));
     }
 }

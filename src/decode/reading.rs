@@ -7,6 +7,12 @@ use bytes::Bytes;
 use std::borrow::Cow;
 
 impl Decoder {
+    /// Whether a header is text in the encoding of the messages.
+    #[must_use]
+    pub fn is_text(&self, header: &[u8]) -> bool {
+        std::str::from_utf8(&self.encoding.to_utf8(header)).is_ok()
+    }
+
     /// Whether a line is no message.
     #[must_use]
     pub fn skips(&self, line: &[u8]) -> bool {
@@ -37,14 +43,19 @@ impl Decoder {
             }
             Content::Readings(lines) => {
                 let mut readings = Vec::new();
-                for (line, time) in lines {
+                for part in lines {
+                    let (line, time) = match part {
+                        Ok(part) => part,
+                        Err(refused) => {
+                            readings.push(Err(refused));
+                            continue;
+                        }
+                    };
                     let of_line =
                         |refused: Refused| Refused { reading: refused.reading.or(Some(line.clone())), ..refused };
                     let parts = self.readings(Cow::Owned(line.clone()), time, about)?;
                     // Each line may have a list of readings: together they are bounded too.
-                    if readings.len() + parts.len() > split::MOST_RECORDS {
-                        return Err(split::too_many());
-                    }
+                    split::bounded(readings.len() + parts.len(), 0)?;
                     readings.extend(parts.into_iter().map(|part| part.map_err(of_line)));
                 }
                 readings
@@ -84,7 +95,7 @@ impl Decoder {
         let lines: Vec<&[u8]> = lines(text).filter(|line| !line.trim_ascii().is_empty()).collect();
         let is_json = |line: &&[u8]| matches!(self.format.decode(line, about), Ok(Content::Json(_)));
         if (2..=split::MOST_RECORDS).contains(&lines.len()) && lines.iter().all(is_json) {
-            let own = |line: &[u8]| (String::from_utf8_lossy(line).into_owned(), None);
+            let own = |line: &[u8]| Ok((String::from_utf8_lossy(line).into_owned(), None));
             return Ok((Content::Readings(lines.into_iter().map(own).collect()), 0));
         }
         Err(error)
@@ -142,7 +153,7 @@ impl Decoder {
         let known = constants.chain(about.attributes.iter().map(|(name, value)| (&**name, &**value)));
         let known: Vec<(&str, &str)> = known.collect();
         for (name, value) in self.members.iter().filter_map(|wanted| known.iter().find(|(name, _)| name == wanted)) {
-            members.push_plain(*name, value);
+            members.push_text(*name, value);
         }
         members.0.extend(Members::parse(json).ok_or(DecodeError::NoObject)?.0);
         Ok(members.to_json())

@@ -88,6 +88,17 @@ impl Decoder {
         Self { constants: self.constants.clone(), encoding: self.encoding, ..Self::of(format) }
     }
 
+    /// The names, in a record, of the members that hold the time.
+    #[must_use]
+    pub fn time_members(&self) -> Vec<String> {
+        let paths = self.time.iter().flat_map(|time| &time.members);
+        let named = |path: &String| {
+            let renamed = self.fields.iter().filter(|(_, from)| from == path).map(|(name, _)| name);
+            if self.fields.is_empty() { vec![path.clone()] } else { renamed.cloned().collect() }
+        };
+        paths.flat_map(named).map(|name| format!("{}{name}", self.prefix)).collect()
+    }
+
     /// Reads the keys of a decoder. `usual` is the name of the default decoder.
     pub fn read(section: &mut Section<'_>, usual: &'static str) -> Self {
         let index = |name: &str| KINDS.iter().position(|kind| kind.name == name).unwrap_or_default();

@@ -1,9 +1,8 @@
 //! Sensor Measurement Lists (RFC 8428) in JSON: each entry becomes a record with its base values resolved.
 
 use super::members::{Members, is_number};
-use super::split::MOST_RECORDS;
 use super::time::{Unix, unix};
-use super::{About, Content, DecodeError, Format, Kind, Utf8};
+use super::{About, Content, DecodeError, Format, Kind, Part, Utf8, split};
 use serde_json::value::RawValue;
 
 /// The row of this format in the table of decoders.
@@ -43,19 +42,18 @@ impl Format for SenMl {
     fn decode<'m>(&self, message: &'m [u8], about: &About<'_>) -> Result<Content<'m>, DecodeError> {
         let entries: Vec<&RawValue> = serde_json::from_str(Utf8::check(message)?)
             .map_err(|error| DecodeError::SenMl(format!("a list of entries is wanted: {error}")))?;
-        if entries.len() > MOST_RECORDS {
-            return Err(DecodeError::SenMl(format!("more than {MOST_RECORDS} entries")));
-        }
         let mut base = Base::default();
-        let mut readings = Vec::new();
+        let (mut readings, mut bytes): (Vec<Part>, _) = (Vec::new(), 0);
         for entry in entries {
             let entry = Members::parse(entry.get()).ok_or_else(|| wrong("an entry", "no object", entry.get()))?;
             readings.extend(base.resolve(&entry, about.arrival_us)?);
+            bytes += readings.last().map_or(0, |(reading, _)| reading.len());
+            split::bounded(readings.len(), bytes)?;
         }
         if readings.is_empty() {
             Err(DecodeError::Empty("an entry with a value"))
         } else {
-            Ok(Content::Readings(readings))
+            Ok(Content::Readings(readings.into_iter().map(Ok).collect()))
         }
     }
 }
@@ -156,7 +154,7 @@ mod tests {
 
     fn readings(message: &str) -> Result<Vec<(String, Option<i64>)>, String> {
         match SenMl.decode(message.as_bytes(), &About::default()) {
-            Ok(Content::Readings(readings)) => Ok(readings),
+            Ok(Content::Readings(readings)) => Ok(readings.into_iter().map(Result::unwrap).collect()),
             Ok(other) => panic!("{other:?}"),
             Err(error) => Err(error.to_string()),
         }
@@ -186,7 +184,7 @@ mod tests {
     fn a_time_relative_to_the_sending_counts_from_the_arrival() {
         let message = br#"[{"n":"a","v":1,"t":-5},{"n":"a","v":2}]"#;
         let read = |arrival_us| match SenMl.decode(message, &About { arrival_us, ..About::default() }) {
-            Ok(Content::Readings(readings)) => readings,
+            Ok(Content::Readings(readings)) => readings.into_iter().map(Result::unwrap).collect::<Vec<_>>(),
             other => panic!("{other:?}"),
         };
         let own = |json: &str, time| (json.to_string(), time);

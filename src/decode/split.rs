@@ -10,9 +10,19 @@ use std::borrow::Cow;
 pub const MOST_RECORDS: usize = 10_000;
 
 /// The error of a message with too many readings.
-pub(super) fn too_many() -> DecodeError {
-    DecodeError::Split(format!("more than {MOST_RECORDS} readings"))
+/// Whether a message may have so many readings, of so many bytes together.
+pub(super) fn bounded(readings: usize, bytes: usize) -> Result<(), DecodeError> {
+    if readings > MOST_RECORDS {
+        Err(DecodeError::Split(format!("more than {MOST_RECORDS} readings")))
+    } else if bytes > MOST_BYTES {
+        Err(DecodeError::Split(format!("its readings take more than {MOST_BYTES} bytes")))
+    } else {
+        Ok(())
+    }
 }
+
+/// The readings of a message take at most this much: what all of them keep of it may be long.
+const MOST_BYTES: usize = 16 << 20;
 
 /// Where the readings of a message are, and what each of them keeps of the message.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -95,9 +105,8 @@ impl Split {
         // Some devices send one reading as it is, and several as a list.
         let readings = serde_json::from_str::<Vec<&RawValue>>(list)
             .map_or_else(|_| vec![list], |readings| readings.into_iter().map(RawValue::get).collect());
-        if bodies.len() + readings.len() > MOST_RECORDS {
-            return Err(too_many());
-        }
+        bounded(bodies.len() + readings.len(), 0)?;
+        let mut bytes: usize = bodies.iter().map(String::len).sum();
         for reading in readings {
             let own = self.members(reading)?;
             let is_own = |name: &str| own.0.iter().any(|(known, _)| known == name);
@@ -105,7 +114,10 @@ impl Split {
             let outer = outer.chain(name.map(|(name, value)| (*name, value.as_str())));
             let outer = outer.filter(|(name, _)| !is_own(name)).map(|(n, v)| (Cow::Borrowed(n), Cow::Borrowed(v)));
             let members: Vec<_> = outer.chain(own.0.iter().cloned()).collect();
-            bodies.push(Members(members).to_json());
+            let body = Members(members).to_json();
+            bytes += body.len();
+            bounded(bodies.len(), bytes)?;
+            bodies.push(body);
         }
         Ok(())
     }

@@ -16,8 +16,24 @@ pub struct Header {
     pub after: usize,
     /// A line before it that begins with this is a comment.
     pub comment: Option<Arc<str>>,
-    /// Line breaks in quotes do not end a line.
-    pub quoted: bool,
+    /// Where line breaks in quotes do not end a line.
+    pub breaks: Option<LineBreaks>,
+}
+
+/// Line breaks in quotes do not end a line; quotes in comments do not count.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LineBreaks {
+    /// A line that begins with this is a comment.
+    pub comment: Option<Arc<str>>,
+}
+
+impl LineBreaks {
+    /// Whether a row is open behind a line, which it was or was not before it.
+    #[must_use]
+    pub fn is_open(&self, before: bool, line: &[u8]) -> bool {
+        let quotes = line.iter().filter(|byte| **byte == b'"').count();
+        if !before && is_skipped(line, self.comment.as_deref()) { false } else { before ^ (quotes % 2 == 1) }
+    }
 }
 
 impl Header {
@@ -51,7 +67,7 @@ impl Header {
 
     /// The offset behind so many lines; `None` if the text ends before.
     fn behind(&self, text: &[u8], from: usize, lines: usize) -> Option<usize> {
-        (0..lines).try_fold(from, |at, _| (at < text.len()).then(|| row_end(text, at, self.quoted)))
+        (0..lines).try_fold(from, |at, _| (at < text.len()).then(|| row_end(text, at, self.breaks.as_ref())))
     }
 }
 
@@ -68,20 +84,18 @@ pub fn line_end(text: &[u8], at: usize) -> usize {
     text[at..].iter().position(|byte| *byte == b'\n').map_or(text.len(), |n| at + n + 1)
 }
 
-/// The end of the row that begins at an offset, with its newline. If `quoted`, line breaks in quotes do not end it.
+/// The end of the row that begins at an offset, with its newline.
 #[must_use]
-pub fn row_end(text: &[u8], at: usize, quoted: bool) -> usize {
-    let mut end = line_end(text, at);
-    while quoted && end < text.len() && opens_quotes(&text[at..end]) {
-        end = line_end(text, end);
+pub fn row_end(text: &[u8], at: usize, breaks: Option<&LineBreaks>) -> usize {
+    let (mut end, mut is_open) = (at, false);
+    loop {
+        let next = line_end(text, end);
+        is_open = breaks.is_some_and(|breaks| breaks.is_open(is_open, &text[end..next]));
+        end = next;
+        if !is_open || end == text.len() {
+            return end;
+        }
     }
-    end
-}
-
-/// Whether a text ends within quotes.
-#[must_use]
-pub fn opens_quotes(text: &[u8]) -> bool {
-    text.iter().filter(|byte| **byte == b'"').count() % 2 == 1
 }
 
 #[cfg(test)]
@@ -90,7 +104,7 @@ mod tests {
 
     #[test]
     fn rows_before_and_behind_the_header_are_counted_and_comments_are_not() {
-        let header = Header { delimiter: b',', before: 1, rows: 1, after: 2, comment: Some("#".into()), quoted: false };
+        let header = Header { delimiter: b',', before: 1, rows: 1, after: 2, comment: Some("#".into()), breaks: None };
         let text = b"\n# made by\n\na,b\nV,A\nAvg,Avg\n1,2\n";
         let place = header.locate(text, header.before).unwrap();
         assert_eq!(&text[place.clone()], b"a,b\n");
@@ -98,8 +112,13 @@ mod tests {
         assert_eq!(header.values(&text[..20], place.end), None);
         assert_eq!((header.locate(b"", 0), header.locate(b"x\n#", 1)), (None, None));
         assert_eq!(header.locate(b"x\na,b", 1), Some(2..5), "a last line needs no newline");
-        let quoted = Header { quoted: true, rows: 1, before: 0, after: 0, comment: None, delimiter: b',' };
+        let breaks = Some(LineBreaks { comment: Some("#".into()) });
+        let quoted = Header { breaks: breaks.clone(), rows: 1, before: 0, after: 0, comment: None, delimiter: b',' };
         assert_eq!(quoted.locate(b"\"a\n(C)\",\"b\"\n1,2\n", 0), Some(0..12));
+        let text = b"# 5\" pipe\n1,\"# 6\"\" \n2\"\n3\n";
+        assert_eq!((row_end(text, 0, breaks.as_ref()), row_end(text, 10, breaks.as_ref())), (10, 23));
+        assert_eq!(row_end(text, 10, None), 20);
+        let text = b"\n# made by\n\na,b\nV,A\nAvg,Avg\n1,2\n";
         let two = Header { rows: 2, after: 0, ..header };
         assert_eq!((two.locate(text, 1), two.locate(b"#\na,b\n", 0)), (Some(place.start..place.end + 4), None));
     }

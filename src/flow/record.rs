@@ -94,6 +94,13 @@ pub struct RecordRef<'a> {
 }
 
 impl Record {
+    /// A record without payload, attributes and times.
+    #[must_use]
+    pub fn empty(key: &str) -> Self {
+        let (kind, payload) = (PayloadKind::Bytes, Bytes::new());
+        Self { arrival_ms: 0, device_time_us: None, key: key.into(), flags: 0, attributes: Vec::new(), kind, payload }
+    }
+
     /// A borrowed view of the record.
     #[must_use]
     pub fn as_ref(&self) -> RecordRef<'_> {

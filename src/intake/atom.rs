@@ -1,15 +1,14 @@
 //! Turns a frame into an atom: its records, its dead letters and its position.
 
 use super::doubt::Doubts;
-use super::quality::{Checker, Failed, KEYS, QUALITY};
-use super::reduce::{Reduced, Reducer};
-use super::rule::{Route, Then};
-use crate::decode::{About, Decoded, Decoder, Refused, lines, rows};
-use crate::flow::dead_letter::dead_letter;
-use crate::flow::frame::{Frame, Payload};
-use crate::flow::record::{CLOCK_UNSET, MAX_RECORD, PayloadKind, Record};
+use super::quality::{Checker, KEYS};
+use super::reader::Reader;
+use super::reduce::{Reduced, Reducer, Span};
+use super::rule::Route;
+use crate::decode::Decoder;
+use crate::flow::frame::Frame;
+use crate::flow::record::{CLOCK_UNSET, PayloadKind, Record};
 use crate::platform::clock::Reading;
-use crate::platform::unpack::{Packing, UnpackError};
 use crate::store::{Atom, MAX_ATOM, Part, StreamId};
 use crate::telemetry::seldom::{Seldom, kind_of};
 use crate::telemetry::{Metric, Metrics, event};
@@ -17,9 +16,6 @@ use bytes::Bytes;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// The most lines of one message; each line becomes a record. A message with more lines becomes a dead letter as a
-/// whole.
-const MOST_LINES: usize = 10_000;
 /// The most characters of a message that a log line shows.
 const SAMPLE: usize = 80;
 
@@ -34,15 +30,16 @@ pub struct Lane {
     pub checker: Checker,
     /// Leaves out records that say nothing new.
     pub reducer: Reducer,
-    /// The last device time of each key, for formats whose messages continue the time of those before them.
-    times: HashMap<Arc<str>, i64>,
+    /// The last device time of each key, with the running time of the machine (ms) at that moment: for formats whose
+    /// messages continue the time of those before them.
+    times: HashMap<Arc<str>, (i64, u64)>,
 }
 
 impl Lane {
     /// The lane of the route with this number.
     pub fn new(stream: StreamId, route: Route, number: usize) -> Self {
-        let Route { decoder, quality, reduce, .. } = route;
-        let (checker, reducer) = (Checker::new(quality), Reducer::new(reduce, number));
+        let Route { decoder, quality, reduce, stream: name } = route;
+        let (checker, reducer) = (Checker::new(quality), Reducer::new(reduce, number, name));
         Self { stream, decoder, checker, reducer, times: HashMap::new() }
     }
 }
@@ -64,96 +61,6 @@ pub struct Builder {
     pub seldom: Seldom,
     /// Reports a device's time that cannot be right.
     pub doubts: Doubts,
-}
-
-/// Reads the messages of one frame: into records, and dead letters.
-struct Reader<'a> {
-    source: &'a str,
-    decoder: &'a Decoder,
-    checker: &'a mut Checker,
-    metrics: &'a Metrics,
-    /// A record with all that the frame says of its records.
-    base: Record,
-    arrival_us: Option<i64>,
-    now_ms: u64,
-    /// The last device time, for formats whose messages continue the time of those before them.
-    before_us: Option<i64>,
-    good: Vec<Record>,
-    bad: Vec<Record>,
-}
-
-impl Reader<'_> {
-    /// A message becomes a dead letter. `whole` has the length and the CRC32C of a message that is not here whole.
-    fn refuse(&mut self, payload: Bytes, reason: &str, whole: Option<(u64, u32)>) {
-        let letter = Record { payload, ..self.base.clone() };
-        self.bad.push(dead_letter(letter, &[("source", self.source)], reason, whole));
-    }
-
-    fn message(&mut self, payload: Bytes, header: Option<&[u8]>) {
-        if payload.len() > MAX_RECORD {
-            let reason = format!("{} bytes are more than the limit of {MAX_RECORD}", payload.len());
-            return self.refuse(payload, &reason, None);
-        }
-        let Self { arrival_us, before_us, .. } = *self;
-        let about = About { header, arrival_us, before_us, attributes: &self.base.attributes };
-        let readings = match self.decoder.decode(&payload, &about) {
-            Ok(readings) => readings,
-            Err(error) => return self.refuse(payload, &error.to_string(), None),
-        };
-        for reading in readings {
-            self.before_us = reading.as_ref().ok().and_then(|reading| reading.device_time_us).or(self.before_us);
-            match record(&self.base, payload.clone(), reading, self.checker, self.now_ms, self.metrics) {
-                Ok(record) => self.good.extend(record),
-                Err((payload, reason)) => self.refuse(payload, &reason, None),
-            }
-        }
-    }
-
-    /// A message that has a record on each line, and perhaps a header.
-    fn lines(&mut self, payload: &Bytes, header: Option<&[u8]>) {
-        let rule = self.decoder.format.header();
-        let (header, values) = match &rule {
-            Some(rule) => rule.split(payload),
-            None => (header, &payload[..]),
-        };
-        let decoder = self.decoder;
-        let mut all = rows(values, decoder.format.has_line_breaks()).filter(|line| !decoder.skips(line)).peekable();
-        // A header that is not text, or that no line follows, would vanish without a trace.
-        let is_text = header.is_none_or(|header| std::str::from_utf8(header).is_ok());
-        let is_whole = rule.is_none() || is_text && header.is_some() == all.peek().is_some();
-        if is_whole && all.clone().nth(MOST_LINES).is_none() {
-            all.for_each(|line| self.message(payload.slice_ref(line), header));
-        } else {
-            let reason = format!("a header as text with lines behind it, and at most {MOST_LINES} lines, are wanted");
-            self.refuse(payload.clone(), &reason, None);
-        }
-    }
-
-    /// All messages of a frame.
-    fn read(&mut self, payload: Payload, header: Option<&[u8]>) {
-        match payload {
-            Payload::One(payload) => match unpacked(payload, self.decoder) {
-                Ok(payload) if self.decoder.format.is_by_line() => self.lines(&payload, header),
-                Ok(payload) => self.message(payload, None),
-                Err((payload, reason)) => self.refuse(payload, &reason, None),
-            },
-            Payload::Lines(block) => {
-                let decoder = self.decoder;
-                let all = lines(&block).filter(|line| !decoder.skips(line));
-                all.for_each(|line| self.message(block.slice_ref(line), header));
-            }
-            Payload::Messages(list) => {
-                let decoder = self.decoder;
-                let is_blank = |payload: &Bytes| decoder.format.has_line_breaks() && decoder.skips(payload);
-                let all = list.into_iter().filter(|payload| !is_blank(payload));
-                all.for_each(|payload| self.message(payload, header));
-            }
-            Payload::TooLarge { length, crc, head } => {
-                self.refuse(head, &format!("{length} bytes are more than the limit"), Some((length, crc)));
-            }
-            Payload::Nothing => {}
-        }
-    }
 }
 
 impl Builder {
@@ -184,9 +91,10 @@ impl Builder {
             base,
             arrival_us: now.trusted.then(|| now.wall_ms.saturating_mul(1000)),
             now_ms: now.monotonic_ms,
-            before_us: times.get(&frame.key).copied(),
+            before_us: times.get(&frame.key).map(|(time_us, at_ms)| later(*time_us, now.monotonic_ms, *at_ms)),
             good: Vec::new(),
             bad: Vec::new(),
+            grown: 0,
         };
         reader.read(frame.payload, frame.header.as_deref());
         let Reader { good, bad, before_us, .. } = reader;
@@ -194,7 +102,7 @@ impl Builder {
             if times.len() >= KEYS && !times.contains_key(&frame.key) {
                 times.clear();
             }
-            times.insert(frame.key.clone(), before_us);
+            times.insert(frame.key.clone(), (before_us, now.monotonic_ms));
         }
         self.metrics.add(Metric::DeadLetters, bad.len() as u64);
         for letter in &bad {
@@ -203,56 +111,54 @@ impl Builder {
         for record in &good {
             self.doubts.look(&self.source, record, now);
         }
-        let Reduced { records, left_out, state } = reducer.pass(good, now.monotonic_ms);
+        let Reduced { records, left_out, states } = reducer.pass(good, now.monotonic_ms);
         self.metrics.add(Metric::Reduced, left_out);
         let position = frame.position.map(|position| (self.source.to_string(), position.part, position.value));
-        let state = state.map(|(part, value)| (spans_of(&self.source), part, value));
-        let positions = position.into_iter().chain(state).collect();
+        let states = states.into_iter().map(|(part, value)| (spans_of(&self.source), part, value));
+        let positions = position.into_iter().chain(states).collect();
         let part = |stream, records| Part { stream, generation: self.generation, in_flight: false, records };
         cut(Atom { parts: vec![part(*stream, records), part(self.dead, bad)], positions })
     }
 
-    /// Takes over the spans of `reduce` that were open at the last stop. The atom is for those of routes that are
-    /// not there any more.
-    pub fn load(&mut self, saved: Vec<(String, Vec<u8>)>) -> Option<Atom> {
-        let mut reducers: Vec<&mut Reducer> = self.lanes.iter_mut().map(|lane| &mut lane.reducer).collect();
-        let (records, parts) = Reducer::load(&mut reducers, saved);
-        let stream = self.lanes.first()?.stream;
-        (!parts.is_empty()).then(|| self.atom_of_spans(stream, records, parts))
+    /// Takes over the spans of `reduce` that were open at the last stop. Returns the saved ones that do not go on: of
+    /// routes that have changed.
+    pub fn load(&mut self, saved: Vec<(String, Vec<u8>)>) -> Vec<(String, Vec<u8>)> {
+        let mut goes_on = |part: &str, value: &[u8]| {
+            let span = Span::decode(value);
+            span.is_some_and(|span| self.lanes.iter_mut().any(|lane| lane.reducer.load(part, &span, value.len())))
+        };
+        saved.into_iter().filter(|(part, value)| !goes_on(part, value)).collect()
     }
 
     /// The atoms of the spans that have ended.
     pub fn ended(&mut self, wall_ms: i64) -> Vec<Atom> {
+        let (source, generation) = (&*self.source, self.generation);
         let lanes = self.lanes.iter_mut();
-        let ended: Vec<_> =
-            lanes.flat_map(|lane| lane.reducer.ended(wall_ms).into_iter().map(|one| (lane.stream, one))).collect();
-        let atom = |(stream, (record, part))| self.atom_of_spans(stream, vec![record], vec![part]);
-        ended.into_iter().map(atom).collect()
-    }
-
-    fn atom_of_spans(&self, stream: StreamId, records: Vec<Record>, parts: Vec<String>) -> Atom {
-        let positions = parts.into_iter().map(|part| (spans_of(&self.source), part, Vec::new())).collect();
-        Atom { parts: vec![Part { stream, generation: self.generation, in_flight: false, records }], positions }
+        let atom = |stream, (record, part)| atom_of_span(source, generation, stream, record, part);
+        lanes
+            .flat_map(|lane| lane.reducer.ended(wall_ms).into_iter().map(move |ended| atom(lane.stream, ended)))
+            .collect()
     }
 }
+
+/// The atom of a span that has ended: its record, and the end of its state.
+pub fn atom_of_span(source: &str, generation: u64, stream: StreamId, record: Record, part: String) -> Atom {
+    let positions = vec![(spans_of(source), part, Vec::new())];
+    Atom { parts: vec![Part { stream, generation, in_flight: false, records: vec![record] }], positions }
+}
+
+/// The ending of the name under which the open spans of a source are saved with the positions.
+pub const SPANS: &str = "#reduce";
 
 /// The name under which the open spans of a source are saved with the positions.
 pub fn spans_of(source: &str) -> String {
-    format!("{source}#reduce")
+    format!("{source}{SPANS}")
 }
 
-/// A message that is packed, by its beginning, unpacked. Text that only looks packed stays as it is, and so do
-/// messages that are kept as they are.
-///
-/// # Errors
-/// The packed message, and why it cannot be read.
-fn unpacked(payload: Bytes, decoder: &Decoder) -> Result<Bytes, (Bytes, String)> {
-    let Some(packing) = Packing::of(&payload).filter(|_| decoder.format.has_members()) else { return Ok(payload) };
-    match packing.unpack(&payload, MAX_RECORD) {
-        Ok(text) => Ok(text),
-        Err(UnpackError::Bad(_)) if packing == Packing::Zlib => Ok(payload),
-        Err(error) => Err((payload, format!("{packing:?}: {error}").to_lowercase())),
-    }
+/// A device's time, moved on by the time that has passed since.
+fn later(time_us: i64, now_ms: u64, at_ms: u64) -> i64 {
+    let passed = i64::try_from(now_ms.saturating_sub(at_ms)).unwrap_or(i64::MAX);
+    time_us.saturating_add(passed.saturating_mul(1000))
 }
 
 /// Logs a message that became a dead letter, at a limited rate for each kind of reason.
@@ -307,63 +213,14 @@ fn cut(whole: Atom) -> Vec<Atom> {
     done
 }
 
-fn filled(base: &Record, message: &Bytes, decoded: Decoded) -> Record {
-    let mut attributes = base.attributes.clone();
-    // A name is in the record once: the message itself says more than where it came from.
-    attributes.retain(|(name, _)| decoded.attributes.iter().all(|(own, _)| own != name));
-    attributes.extend(decoded.attributes);
-    let Decoded { kind, payload, device_time_us, .. } = decoded;
-    Record { kind, payload: payload.unwrap_or_else(|| message.clone()), device_time_us, attributes, ..base.clone() }
-}
-
-/// A reading as a record, after its checks; none when the checks drop it.
-///
-/// # Errors
-/// The payload of a dead letter, and its reason.
-fn record(
-    base: &Record,
-    payload: Bytes,
-    reading: Result<Decoded, Refused>,
-    checker: &mut Checker,
-    now_ms: u64,
-    metrics: &Metrics,
-) -> Result<Option<Record>, (Bytes, String)> {
-    let refused = |Refused { reading, error }| (reading.map_or(payload.clone(), Bytes::from), error.to_string());
-    let reading = reading.map_err(refused)?;
-    metrics.add(Metric::DecodeRepairs, u64::from(reading.repairs));
-    let record = filled(base, &payload, reading);
-    if record.payload.len() > MAX_RECORD {
-        let reason = format!("as JSON it has {} bytes, more than {MAX_RECORD}", record.payload.len());
-        return Err((payload, reason));
-    }
-    match checker.check(&record, now_ms) {
-        Some(failed) => after_checks(record, failed, metrics).map_err(|reason| (payload, reason)),
-        None => Ok(Some(record)),
-    }
-}
-
-/// The consequence of a failed check: the record goes on with a tag, becomes a dead letter, or is dropped.
-fn after_checks(mut record: Record, failed: Failed, metrics: &Metrics) -> Result<Option<Record>, String> {
-    match failed.then {
-        Then::Tag => {
-            metrics.add(Metric::QualityTagged, 1);
-            record.attributes.push((QUALITY.into(), failed.reasons.into()));
-            Ok(Some(record))
-        }
-        Then::DeadLetter => {
-            metrics.add(Metric::QualitySetAside, 1);
-            Err(format!("quality: {}", failed.reasons))
-        }
-        Then::Drop => {
-            metrics.add(Metric::QualityDropped, 1);
-            Ok(None)
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flow::frame::Payload;
+    use crate::flow::record::MAX_RECORD;
+    use crate::intake::Then;
+    use crate::intake::quality::QUALITY;
+    use crate::intake::reader::MOST_LINES;
 
     use crate::flow::record::DEAD_LETTER_KEEP;
 

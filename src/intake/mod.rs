@@ -7,13 +7,16 @@
 mod atom;
 mod doubt;
 mod quality;
+mod reader;
 mod reduce;
 mod rule;
 mod stall;
 
+use reduce::Span;
 pub use reduce::{Deadband, Reduce, Take};
 pub use rule::{Check, Quality, Route, Then};
 
+use crate::flow::dead_letter::dead_letter;
 use crate::flow::frame::Frame;
 use crate::flow::handover::{Held, Taker};
 use crate::flow::receipt::{Durable, Ticket};
@@ -22,7 +25,7 @@ use crate::platform::clock::Clock;
 use crate::store::{Atom, OfferError, Part, Store, StreamId};
 use crate::telemetry::seldom::Seldom;
 use crate::telemetry::{Event, Histogram, Metric, Metrics, event};
-use atom::{Builder, Lane, spans_of};
+use atom::{Builder, Lane, SPANS, atom_of_span, spans_of};
 use doubt::Doubts;
 use quality::millis;
 use stall::Stall;
@@ -33,6 +36,9 @@ use tokio::sync::OwnedSemaphorePermit;
 
 /// The interval of the search for devices that have become silent.
 const STALE_LOOK: Duration = Duration::from_secs(1);
+
+/// While atoms of so many bytes wait for room, no more frames are decoded: a packed message may have become large.
+const MOST_WAITING: usize = 16 << 20;
 
 /// A log line about dead letters with the same reason appears at most once in this time.
 const REPORT_EVERY: Duration = Duration::from_secs(60);
@@ -66,12 +72,14 @@ pub async fn run(rule: Rule, mut taker: Taker, store: Store, clock: Clock, metri
         doubts: Doubts::default(),
     };
     let ended = builder.load(store.positions(&spans_of(&builder.source)));
+    end_spans(&builder.source, builder.generation, ended, &store, &metrics);
     let has_spans = builder.lanes.iter().any(|lane| lane.reducer.has_spans());
     let mut stale = tokio::time::interval(STALE_LOOK);
     let watches = builder.lanes.iter().any(|lane| lane.checker.watches());
     let mut intake = Intake {
         stall: Stall::new(rule.window),
-        waiting: ended.into_iter().map(|atom| (atom, None)).collect(),
+        waiting: VecDeque::new(),
+        weight: 0,
         offered: VecDeque::new(),
         hurry_upto: 0,
         taken: 0,
@@ -85,7 +93,7 @@ pub async fn run(rule: Rule, mut taker: Taker, store: Store, clock: Clock, metri
     while open || !intake.is_idle() {
         let silence = if taker.is_empty() { intake.silence() } else { None };
         tokio::select! {
-            held = taker.next(), if open => match held {
+            held = taker.next(), if open && intake.weight < MOST_WAITING => match held {
                 Some(held) => intake.take(held),
                 None => {
                     open = false;
@@ -114,6 +122,36 @@ pub async fn run(rule: Rule, mut taker: Taker, store: Store, clock: Clock, metri
             return;
         }
         intake.hurry_if_asked();
+    }
+}
+
+/// Ends the saved spans of `reduce` that nothing continues: their records go to their streams, one after the other.
+/// What finds no room stays saved, and is tried again at the next start.
+fn end_spans(source: &str, generation: u64, saved: Vec<(String, Vec<u8>)>, store: &Store, metrics: &Metrics) {
+    for (part, value) in saved {
+        let atom = if let Some(span) = Span::decode(&value) {
+            let stream = store.stream(&span.stream);
+            atom_of_span(source, generation, stream, span.into_record(), part)
+        } else {
+            let reason = "an open span of `reduce` that this version cannot read";
+            let value = Record { payload: value.into(), ..Record::empty(source) };
+            let letter = dead_letter(value, &[("source", source)], reason, None);
+            metrics.add(Metric::DeadLetters, 1);
+            tracing::warn!(event = event::DEAD_LETTER, source, part, "set aside: {reason}");
+            atom_of_span(source, generation, store.stream(DEAD_LETTERS), letter, part)
+        };
+        if let Err(error) = store.offer(atom) {
+            tracing::warn!(event = event::SOURCE_NOTE, source, %error, "an open span of `reduce` waits for the next start");
+        }
+    }
+}
+
+/// Ends the open spans of sources that are not configured any more.
+pub fn end_spans_of_others(sources: &[&str], generation: u64, store: &Store, metrics: &Metrics) {
+    for owner in store.position_owners() {
+        if let Some(source) = owner.strip_suffix(SPANS).filter(|source| !sources.contains(source)) {
+            end_spans(source, generation, store.positions(&owner), store, metrics);
+        }
     }
 }
 
@@ -163,6 +201,8 @@ struct Intake {
     /// Decoded atoms that the store has not taken yet. The last atom of a frame carries the frame's number and
     /// permit.
     waiting: VecDeque<(Atom, Option<Unsettled>)>,
+    /// The bytes of the waiting atoms.
+    weight: usize,
     /// Frames that the store has taken and will commit, with their tickets.
     offered: VecDeque<(Ticket, Unsettled)>,
     /// The source waits for all frames up to this number; 0 when it does not wait.
@@ -193,6 +233,7 @@ impl Intake {
         let now = self.clock.now();
         self.count(&frame, now.wall_ms);
         let mut atoms = self.builder.build(frame, now);
+        self.weight += atoms.iter().map(Atom::weight).sum::<usize>();
         let last = atoms.pop().unwrap_or_default();
         self.waiting.extend(atoms.into_iter().map(|atom| (atom, None)));
         let unsettled = Unsettled { id, since_ms: now.monotonic_ms, _permit: permit };
@@ -228,15 +269,18 @@ impl Intake {
     /// Hands on the records of spans of `reduce` that have ended.
     fn end_spans(&mut self) {
         let ended = self.builder.ended(self.clock.now().wall_ms);
+        self.weight += ended.iter().map(Atom::weight).sum::<usize>();
         self.waiting.extend(ended.into_iter().map(|atom| (atom, None)));
     }
 
     /// Offers the waiting atoms in order; `false` when the store is closed or belongs to another writer.
     fn offer(&mut self) -> bool {
         while let Some((atom, unsettled)) = self.waiting.pop_front() {
+            self.weight = self.weight.saturating_sub(atom.weight());
             match self.store.offer(atom) {
                 Ok(ticket) => self.offered.extend(unsettled.map(|unsettled| (ticket, unsettled))),
                 Err(OfferError::Full(atom)) => {
+                    self.weight += atom.weight();
                     self.waiting.push_front((*atom, unsettled));
                     return true;
                 }

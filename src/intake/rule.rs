@@ -174,9 +174,13 @@ impl Check {
 
 /// A member that `fields` does not keep would never be seen by a rule. `who` says whose rule it is.
 pub(super) fn must_be_kept(section: &Section<'_>, span: Range<usize>, field: &str, decoder: &Decoder, who: &str) {
+    let Some(own) = field.strip_prefix(&*decoder.prefix) else {
+        let message = format!("`{field}`: the members of these records begin with `{}` (`prefix`)", decoder.prefix);
+        return section.session().problem(span, message, Some(format!("write \"{}{field}\"", decoder.prefix)));
+    };
     let is_kept = |name: &str| decoder.fields.iter().any(|kept| kept.0 == name);
-    let first = field.split('.').next().unwrap_or_default();
-    if !decoder.fields.is_empty() && !is_kept(field) && !is_kept(first) {
+    let first = own.split('.').next().unwrap_or_default();
+    if !decoder.fields.is_empty() && !is_kept(own) && !is_kept(first) {
         let hint = format!("{who} what `fields` keeps: add it there");
         let message = format!("`{field}` is not among `fields`: this rule would never see it");
         section.session().problem(span, message, Some(hint));

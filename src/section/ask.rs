@@ -38,6 +38,11 @@ fn elements<T: Read>(session: &Session<'_>, value: &Value) -> Option<Elements<T>
     elements.into_iter().collect()
 }
 
+fn show_list<T: Read>(list: &Elements<T>) -> String {
+    let shown: Vec<String> = list.iter().map(|at| at.value.show()).collect();
+    format!("[{}]", shown.join(", "))
+}
+
 impl<'c> Section<'c> {
     fn ask<T: Read + 'static>(&mut self, key: &'static str) -> Ask<'_, 'c, T> {
         let read: Reader<T> = Box::new(|session, value| read(session, value, T::read, &T::wanted()));
@@ -86,25 +91,24 @@ impl<'c> Section<'c> {
 
     /// Asks for a list of values.
     pub fn list<T: Read + 'static>(&mut self, key: &'static str) -> Ask<'_, 'c, Elements<T>> {
-        let show = |list: &Elements<T>| {
-            let shown: Vec<String> = list.iter().map(|at| at.value.show()).collect();
-            format!("[{}]", shown.join(", "))
-        };
-        self.question(key, Shape::List(T::shape()), Box::new(elements), Box::new(show))
+        self.question(key, Shape::List(T::shape()), Box::new(elements), Box::new(show_list))
     }
 
     /// Asks for a text, or a list of texts.
     pub fn text_or_texts(&mut self, key: &'static str) -> Ask<'_, 'c, Elements<String>> {
-        let reader: Reader<Elements<String>> = Box::new(|session, value| {
+        self.one_or_more(key)
+    }
+
+    /// Asks for a value, or a list of values.
+    pub fn one_or_more<T: Read + 'static>(&mut self, key: &'static str) -> Ask<'_, 'c, Elements<T>> {
+        let reader: Reader<Elements<T>> = Box::new(|session, value| {
             if matches!(value.data, Data::List(_)) {
                 return elements(session, value);
             }
-            let text = read(session, value, String::read, &String::wanted())?;
-            Some(vec![At { span: value.span.clone(), value: text }])
+            Some(vec![At { span: value.span.clone(), value: read(session, value, T::read, &T::wanted())? }])
         });
-        let show = |list: &Elements<String>| format!("{:?}", list.iter().map(|at| &at.value).collect::<Vec<_>>());
-        let shape = Shape::Either(Box::new(Shape::Text), Box::new(Shape::List(Box::new(Shape::Text))));
-        self.question(key, shape, reader, Box::new(show))
+        let shape = Shape::Either(T::shape(), Box::new(Shape::List(T::shape())));
+        self.question(key, shape, reader, Box::new(show_list))
     }
 
     /// Asks for a list of texts, or a table of names and texts. In a list each text is its own name.

@@ -10,7 +10,7 @@ pub mod mqtt;
 pub mod serial;
 
 use crate::flow::handover::Giver;
-use crate::flow::header::Header;
+use crate::flow::header::{Header, LineBreaks};
 use crate::flow::health::Reporter;
 use crate::flow::stop::Stop;
 use crate::section::{Claim, Same, Section};
@@ -85,8 +85,8 @@ pub struct Message {
     pub format: &'static str,
     /// Where the line is that names the columns, if there is one.
     pub header: Option<Header>,
-    /// Whether a line break in quotes does not end a line.
-    pub quoted: bool,
+    /// Where a line break in quotes does not end a line.
+    pub breaks: Option<LineBreaks>,
 }
 
 /// A kind of source.

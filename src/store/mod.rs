@@ -189,6 +189,12 @@ impl Store {
         self.inner.room.subscribe()
     }
 
+    /// The names under which positions are saved, each once.
+    #[must_use]
+    pub fn position_owners(&self) -> Vec<String> {
+        self.inner.position_owners()
+    }
+
     /// The positions of a source's parts, as of the last commit.
     #[must_use]
     pub fn positions(&self, source: &str) -> Vec<(String, Vec<u8>)> {

@@ -148,6 +148,12 @@ impl Inner {
         Ticket::new(if pending.is_empty() { pending.number - 1 } else { pending.number })
     }
 
+    pub fn position_owners(&self) -> Vec<String> {
+        let mut owners: Vec<String> = self.lock().state.positions.keys().map(|(source, _)| source.clone()).collect();
+        owners.dedup();
+        owners
+    }
+
     pub fn positions(&self, source: &str) -> Vec<(String, Vec<u8>)> {
         let shared = self.lock();
         let own = shared.state.positions.iter().filter(|((name, _), _)| name == source);

@@ -250,7 +250,7 @@ fn what_comes_packed_or_beside_the_message_is_read() {
     until("all records are there", || records(dir.path()).len() >= 8);
     let all = records(dir.path());
     for topic in ["plain", "gzip", "zstd", "zlib"] {
-        assert_eq!(of(&all, topic)[0]["payload"], serde_json::json!({ "p.line": 7, "p.t": 21.5 }), "{topic}");
+        assert_eq!(of(&all, topic)[0]["payload"], serde_json::json!({ "p.line": "7", "p.t": 21.5 }), "{topic}");
     }
     let posted = of(&all, "/in");
     assert_eq!(posted[0]["attributes"], serde_json::json!({ "station": "hall 3", "device": "d7" }));
@@ -342,4 +342,43 @@ fn spans_of_time_lose_no_reading_over_kills() {
         next += readings;
     }
     assert!(all.len() < 100, "{} records", all.len());
+}
+
+/// A span whose source or rule is gone ends as it began, also without a restart.
+#[test]
+fn an_open_span_ends_when_its_source_or_its_rule_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().display();
+    let config = |name: &str, reduce: &str| {
+        format!(
+            "device = \"d\"\n[store]\nlinger = \"20ms\"\nreserve = \"16MiB\"\n\
+             [source.{name}]\nkind = \"file\"\npath = \"{place}/{name}.txt\"\npoll = \"20ms\"\ndecoder = \"csv\"\n\
+             csv = {{ columns = [\"n\"] }}\n{reduce}\n\
+             [sink.out]\nkind = \"directory\"\npath = \"{place}/out\"\nlinger = \"0s\"\n"
+        )
+    };
+    let hourly = "reduce = { every = \"24h\", take = \"max\" }";
+    append_lines(&dir.path().join("one.txt"), [3, 9, 4]);
+    let agent = Agent::start(dir.path(), &config("one", hourly), "");
+    let saved = |source: &str| {
+        let shown = crate::rig::forebay(&["buffer", "ls", dir.path().join("state").to_str().unwrap()]).stdout;
+        String::from_utf8(shown).unwrap().contains(&format!("source {source}#reduce:"))
+    };
+    until("the span is saved", || saved("one"));
+    assert!(records(dir.path()).is_empty());
+    // The source is renamed while the agent runs.
+    append_lines(&dir.path().join("two.txt"), [5, 8]);
+    std::fs::write(dir.path().join("forebay.toml"), config("two", hourly)).unwrap();
+    let hup = || assert!(Command::new("kill").args(["-HUP", &agent.pid().to_string()]).status().unwrap().success());
+    hup();
+    let ended = |n: u64, readings: &str| {
+        let all = records(dir.path());
+        all.iter().any(|record| record["payload"]["n"] == n && record["attributes"]["readings"] == readings)
+    };
+    until("its span has ended", || ended(9, "3"));
+    until("the next one is saved", || saved("two") && !saved("one"));
+    std::fs::write(dir.path().join("forebay.toml"), config("two", "")).unwrap();
+    hup();
+    until("so has the one without its rule", || ended(8, "2"));
+    assert!(agent.stop().success());
 }

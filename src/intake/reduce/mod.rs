@@ -9,24 +9,55 @@ mod span;
 pub use rule::{Deadband, Reduce, Take};
 
 use super::quality::{KEYS, QUALITY, millis};
-use crate::decode::members::find;
+use crate::decode::members::{find, text};
 use crate::flow::record::{PayloadKind, Record};
-use crate::telemetry::event;
-use span::Span;
+use span::Rule;
+pub use span::Span;
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The most bytes that the state of one span may have.
 const MOST_SPAN: usize = 4 << 10;
-/// The most bytes that the states of all spans of a route may have.
-const MOST_SPANS: usize = 512 << 10;
-/// The last reading of a key that was kept.
+/// The most bytes that the states of all spans of an agent may have: each checkpoint of the store has them all, and
+/// has 4 MiB at most.
+const MOST_SPANS: usize = 1 << 20;
+/// A span that has ended waits for its last readings for this long at most, in milliseconds.
+const GRACE_MS: i64 = 5000;
+
+/// The bytes of all spans of this agent.
+static SPANS: AtomicUsize = AtomicUsize::new(0);
+
+/// The last reading of a sensor that was kept.
 #[derive(Debug)]
 struct Kept {
     at_ms: u64,
-    /// The value of each member, as JSON.
-    values: Vec<Option<Box<str>>>,
+    /// The value of each member that was seen.
+    values: Vec<Option<Value>>,
+}
+
+/// The value of a member, in a few bytes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Value {
+    /// A number.
+    Number(f64),
+    /// The hash of any other JSON value.
+    Other(u64),
+}
+
+impl Value {
+    fn of(json: &str) -> Self {
+        let number = Some(json).filter(|json| !json.starts_with('"')).and_then(|json| json.parse().ok());
+        number.map_or_else(
+            || {
+                let mut hasher = DefaultHasher::new();
+                json.hash(&mut hasher);
+                Self::Other(hasher.finish())
+            },
+            Self::Number,
+        )
+    }
 }
 
 /// What is left of the records of a frame.
@@ -36,179 +67,210 @@ pub struct Reduced {
     pub records: Vec<Record>,
     /// The number of readings that were left out.
     pub left_out: u64,
-    /// The state to save: a part, and its value. An empty value removes the part.
-    pub state: Option<(String, Vec<u8>)>,
+    /// The states to save: a part, and its value. An empty value removes the part.
+    pub states: Vec<(String, Vec<u8>)>,
 }
 
-/// The rule of one route, with the state of its keys.
+/// The rule of one route, with the state of its sensors.
 #[derive(Debug)]
 pub struct Reducer {
     rule: Option<Reduce>,
     /// The number of the route, which is in the names of its parts.
     route: usize,
+    /// The name of the stream.
+    stream: String,
     kept: HashMap<Arc<str>, Kept>,
-    spans: HashMap<Arc<str>, Span>,
-    /// The bytes of the states of all spans.
-    bytes: usize,
+    /// The open spans, and the bytes that the state of each takes.
+    spans: HashMap<Arc<str>, (Span, usize)>,
+    /// The bytes of all spans, of this route and others.
+    budget: &'static AtomicUsize,
 }
 
 impl Reducer {
     /// Creates the rule of a route.
-    pub fn new(rule: Option<Reduce>, route: usize) -> Self {
-        Self { rule, route, kept: HashMap::new(), spans: HashMap::new(), bytes: 0 }
+    pub fn new(rule: Option<Reduce>, route: usize, stream: String) -> Self {
+        Self { rule, route, stream, kept: HashMap::new(), spans: HashMap::new(), budget: &SPANS }
     }
 
-    /// Takes over the spans that were open at the last stop. Returns the records of those that are of no route any
-    /// more, and the parts that cannot be used.
-    pub fn load(lanes: &mut [&mut Self], saved: Vec<(String, Vec<u8>)>) -> (Vec<Record>, Vec<String>) {
-        let (mut records, mut parts) = (Vec::new(), Vec::new());
-        for (part, value) in saved {
-            let read = part.split_once('/').zip(serde_json::from_slice::<Span>(&value).ok());
-            match read {
-                Some(((route, key), span)) => match lanes.iter_mut().find(|lane| lane.route.to_string() == route) {
-                    Some(lane) => {
-                        lane.bytes += part.len() + value.len();
-                        lane.spans.insert(key.into(), span);
-                        continue;
-                    }
-                    None => records.push(span.into_record(key.into(), &[Take::Last])),
-                },
-                None => {
-                    tracing::error!(
-                        event = event::SOURCE_NOTE,
-                        part,
-                        "the state of an open span of `reduce` cannot be read: its readings are lost"
-                    );
-                }
-            }
-            parts.push(part);
+    /// Takes a span over that was open at the last stop, if it goes on under the same rule.
+    pub fn load(&mut self, part: &str, span: &Span, bytes: usize) -> bool {
+        let Some((route, sensor)) = part.split_once('/') else { return false };
+        let is_own = route == self.route.to_string() && self.summing().is_some_and(|rule| span.is_of(rule));
+        if is_own {
+            self.put(sensor.into(), span.clone(), part.len() + bytes);
         }
-        (records, parts)
+        is_own
     }
 
     /// Whether spans end without a reading.
     pub fn has_spans(&self) -> bool {
-        matches!(self.rule, Some(Reduce::Span { .. })) || !self.spans.is_empty()
+        matches!(self.rule, Some(Reduce::Span { .. }))
     }
 
     /// The records that go on of those of one frame. `now_ms` counts from the start of the machine.
     pub fn pass(&mut self, records: Vec<Record>, now_ms: u64) -> Reduced {
-        match self.rule.clone() {
+        match &self.rule {
             None => Reduced { records, ..Reduced::default() },
-            Some(Reduce::Unchanged { members, heartbeat }) => {
+            Some(Reduce::Unchanged { .. }) => {
                 let before = records.len();
                 let mut records = records;
-                records.retain(|record| self.is_new(record, &members, heartbeat, now_ms));
-                Reduced { left_out: (before - records.len()) as u64, records, state: None }
+                records.retain(|record| self.is_new(record, now_ms));
+                Reduced { left_out: (before - records.len()) as u64, records, states: Vec::new() }
             }
-            Some(Reduce::Span { every, .. }) => self.sum_up(records, every),
+            Some(Reduce::Span { .. }) => self.sum_up(records),
         }
     }
 
     /// The records of spans that have ended by `wall_ms`, and the parts to remove.
     pub fn ended(&mut self, wall_ms: i64) -> Vec<(Record, String)> {
-        let every = match &self.rule {
-            Some(Reduce::Span { every, .. }) => i64::try_from(every.as_millis()).unwrap_or(i64::MAX),
-            _ => 0,
+        let is_over = |span: &Span| {
+            // Devices may send late, or what they have kept for days: a span ends when its readings do.
+            let quiet = wall_ms.saturating_sub(span.arrival_ms);
+            let is_quiet = quiet >= GRACE_MS.min(span.every_ms) || quiet < 0;
+            // A span of the future comes from a clock that was wrong.
+            let is_far = span.until_ms.saturating_sub(wall_ms) > span.every_ms.saturating_mul(2);
+            is_quiet && (wall_ms >= span.until_ms || is_far)
         };
-        // A clock that was set back ends a span too.
-        let is_over = |span: &Span| wall_ms >= span.until_ms || wall_ms < span.until_ms.saturating_sub(every);
-        let keys: Vec<Arc<str>> =
-            self.spans.iter().filter(|(_, span)| is_over(span)).map(|(key, _)| key.clone()).collect();
-        keys.into_iter().filter_map(|key| Some((self.close(&key)?, self.part(&key)))).collect()
+        let over: Vec<Arc<str>> =
+            self.spans.iter().filter(|(_, (span, _))| is_over(span)).map(|(sensor, _)| sensor.clone()).collect();
+        over.into_iter().filter_map(|sensor| Some((self.close(&sensor)?, self.part(&sensor)))).collect()
     }
 
-    fn part(&self, key: &str) -> String {
-        format!("{}/{key}", self.route)
+    fn summing(&self) -> Option<Rule<'_>> {
+        let Some(Reduce::Span { every, take, times, .. }) = &self.rule else { return None };
+        let every_ms = i64::try_from(every.as_millis()).unwrap_or(i64::MAX).max(1);
+        Some(Rule { stream: &self.stream, every_ms, take, times })
+    }
+
+    fn part(&self, sensor: &str) -> String {
+        format!("{}/{sensor}", self.route)
     }
 
     /// Whether a reading says something new.
-    fn is_new(
-        &mut self,
-        record: &Record,
-        members: &[(String, Deadband)],
-        heartbeat: Option<Duration>,
-        now_ms: u64,
-    ) -> bool {
+    fn is_new(&mut self, record: &Record, now_ms: u64) -> bool {
+        let Some(Reduce::Unchanged { members, heartbeat, by }) = &self.rule else { return true };
         let Some(json) = plain_json(record) else { return true };
-        let value = |(name, _): &(String, Deadband)| find(json, name).map(Box::from);
-        let values: Vec<Option<Box<str>>> = members.iter().map(value).collect();
-        // Another kind of message under the same key.
+        let values: Vec<Option<Value>> = members.iter().map(|(name, _)| find(json, name).map(Value::of)).collect();
+        // Another kind of message.
         if values.iter().all(Option::is_none) {
             return true;
         }
-        let same = |kept: &Kept| {
-            let is_fresh = heartbeat.is_none_or(|heartbeat| now_ms.saturating_sub(kept.at_ms) < millis(heartbeat));
+        let sensor = sensor(record, json, by);
+        // A member that is not there has not changed: devices often send only what has.
+        let has_changed = |kept: &Kept| {
             let mut pairs = kept.values.iter().zip(&values).zip(members);
-            is_fresh && !pairs.any(|((before, after), (_, band))| band.counts(before.as_deref(), after.as_deref()))
+            pairs.any(|((before, after), (_, band))| {
+                after.is_some_and(|after| before.is_none_or(|before| band.counts(before, after)))
+            })
         };
-        if self.kept.get(&record.key).is_some_and(same) {
-            return false;
+        let is_due =
+            |kept: &Kept| heartbeat.is_some_and(|heartbeat| now_ms.saturating_sub(kept.at_ms) >= millis(heartbeat));
+        if let Some(kept) = self.kept.get_mut(&sensor) {
+            if !has_changed(kept) && !is_due(kept) {
+                return false;
+            }
+            kept.at_ms = now_ms;
+            kept.values.iter_mut().zip(values).for_each(|(before, after)| *before = after.or(*before));
+            return true;
         }
-        if self.kept.len() >= KEYS && !self.kept.contains_key(&record.key) {
+        if self.kept.len() >= KEYS {
             let mut ages: Vec<u64> = self.kept.values().map(|kept| kept.at_ms).collect();
             ages.sort_unstable();
             let oldest = ages.get(KEYS / 4).copied().unwrap_or_default();
             self.kept.retain(|_, kept| kept.at_ms > oldest);
         }
-        self.kept.insert(record.key.clone(), Kept { at_ms: now_ms, values });
+        self.kept.insert(sensor, Kept { at_ms: now_ms, values });
         true
     }
 
-    /// Adds the records of a frame, which have one key, to its span.
-    fn sum_up(&mut self, records: Vec<Record>, every: Duration) -> Reduced {
-        let every = i64::try_from(every.as_millis()).unwrap_or(i64::MAX).max(1);
+    /// Adds the records of a frame to the spans of their sensors.
+    fn sum_up(&mut self, records: Vec<Record>) -> Reduced {
         let mut reduced = Reduced::default();
-        let mut changed = None;
+        let mut changed = std::collections::BTreeSet::new();
         for record in records {
-            let until_ms = record.arrival_ms.div_euclid(every).saturating_add(1).saturating_mul(every);
-            let span = plain_json(&record).and_then(|json| self.grown(&record, json, until_ms));
-            let Some((span, size)) = span else {
-                reduced.records.push(record);
-                continue;
+            let sensor = match (plain_json(&record), &self.rule) {
+                (Some(json), Some(Reduce::Span { by, .. })) => sensor(&record, json, by),
+                _ => {
+                    reduced.records.push(record);
+                    continue;
+                }
             };
-            let key = record.key.clone();
-            if self.spans.get(&key).is_some_and(|open| open.until_ms != until_ms) {
-                reduced.records.extend(self.close(&key));
-            } else if let Some(open) = self.spans.get(&key) {
-                self.bytes = self.bytes.saturating_sub(self.size(&key, open));
+            match self.grown(&record, &sensor) {
+                Some((span, bytes, ended)) => {
+                    reduced.records.extend(ended);
+                    reduced.left_out += u64::from(span.readings > 1);
+                    self.put(sensor.clone(), span, bytes);
+                    changed.insert(sensor);
+                }
+                None => reduced.records.push(record),
             }
-            self.bytes += size;
-            reduced.left_out += u64::from(span.readings > 1);
-            self.spans.insert(key.clone(), span);
-            changed = Some(key);
         }
-        reduced.state = changed.map(|key| {
-            let value = self.spans.get(&key).map(Span::encode).unwrap_or_default();
-            (self.part(&key), value)
-        });
+        let state = |sensor: Arc<str>| {
+            let value = self.spans.get(&sensor).map(|(span, _)| span.encode()).unwrap_or_default();
+            (self.part(&sensor), value)
+        };
+        reduced.states = changed.into_iter().map(state).collect();
         reduced
     }
 
-    /// The open span of a key with one more reading, and the bytes of its state; none when it would be too large.
-    fn grown(&self, record: &Record, json: &str, until_ms: i64) -> Option<(Span, usize)> {
-        let open = self.spans.get(&record.key).filter(|open| open.until_ms == until_ms);
-        let wants_numbers = !matches!(&self.rule, Some(Reduce::Span { take, .. }) if *take == [Take::Last]);
-        let span = Span::grown(open, record, json, until_ms, wants_numbers)?;
-        let size = self.size(&record.key, &span);
-        let before = open.map_or(0, |open| self.size(&record.key, open));
-        (size <= MOST_SPAN && self.bytes.saturating_sub(before) + size <= MOST_SPANS).then_some((span, size))
+    /// The span of a sensor with one more reading, the bytes of its state, and the record of the span before it, if
+    /// that has ended. None for a reading that goes on as it is: it is older than the open span, no object, or the
+    /// state would be too large.
+    fn grown(&mut self, record: &Record, sensor: &Arc<str>) -> Option<(Span, usize, Option<Record>)> {
+        let rule = self.summing()?;
+        let time_ms = record.device_time_us.map_or(record.arrival_ms, |us| us.div_euclid(1000));
+        let until_ms = time_ms.div_euclid(rule.every_ms).saturating_add(1).saturating_mul(rule.every_ms);
+        let (open, before) = self.spans.get(sensor).map_or((None, 0), |(open, bytes)| (Some(open), *bytes));
+        if open.is_some_and(|open| until_ms < open.until_ms) {
+            return None;
+        }
+        let goes_on = open.filter(|open| open.until_ms == until_ms);
+        let span = Span::grown(goes_on, record, plain_json(record)?, until_ms, rule)?;
+        let bytes = self.part(sensor).len() + span.encode().len();
+        let all = self.budget.load(Ordering::Relaxed).saturating_sub(before) + bytes;
+        if bytes > MOST_SPAN || all > MOST_SPANS {
+            return None;
+        }
+        let is_next = span.readings == 1;
+        let ended = if is_next { self.close(sensor) } else { None };
+        Some((span, bytes, ended))
     }
 
-    fn size(&self, key: &str, span: &Span) -> usize {
-        self.part(key).len() + span.encode().len()
+    /// Keeps a span in place of the one that its sensor had.
+    fn put(&mut self, sensor: Arc<str>, span: Span, bytes: usize) {
+        self.budget.fetch_add(bytes, Ordering::Relaxed);
+        if let Some((_, before)) = self.spans.insert(sensor, (span, bytes)) {
+            self.budget.fetch_sub(before, Ordering::Relaxed);
+        }
     }
 
-    /// Ends the span of a key: its record.
-    fn close(&mut self, key: &Arc<str>) -> Option<Record> {
-        let span = self.spans.remove(key)?;
-        self.bytes = self.bytes.saturating_sub(self.size(key, &span));
-        let take = match &self.rule {
-            Some(Reduce::Span { take, .. }) => &take[..],
-            _ => &[Take::Last],
-        };
-        Some(span.into_record(key.clone(), take))
+    /// Ends the span of a sensor: its record.
+    fn close(&mut self, sensor: &Arc<str>) -> Option<Record> {
+        let (span, bytes) = self.spans.remove(sensor)?;
+        self.budget.fetch_sub(bytes, Ordering::Relaxed);
+        Some(span.into_record())
     }
+}
+
+impl Drop for Reducer {
+    fn drop(&mut self) {
+        let bytes: usize = self.spans.values().map(|(_, bytes)| bytes).sum();
+        self.budget.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// The key of a record, and the members and attributes that tell its sensors apart.
+fn sensor(record: &Record, json: &str, by: &[String]) -> Arc<str> {
+    if by.is_empty() {
+        return record.key.clone();
+    }
+    let mut sensor = record.key.to_string();
+    for name in by {
+        let attribute = || record.attributes.iter().find(|(own, _)| **own == **name).map(|(_, value)| (**value).into());
+        sensor.push('\n');
+        sensor.push_str(&find(json, name).map(text).or_else(attribute).unwrap_or_default());
+    }
+    sensor.into()
 }
 
 /// The JSON of a reading that no check has tagged: a doubtful one goes on as it is.
@@ -222,13 +284,14 @@ mod tests {
     use super::span::READINGS;
     use super::*;
     use bytes::Bytes;
+    use std::time::Duration;
 
     const MINUTE: Duration = Duration::from_secs(60);
 
     fn record(key: &str, payload: &str, arrival_ms: i64) -> Record {
         let payload = Bytes::from(payload.to_string());
         let (kind, attributes) = (PayloadKind::Json, vec![("line".into(), "7".into())]);
-        Record { arrival_ms, device_time_us: Some(arrival_ms), key: key.into(), flags: 0, attributes, kind, payload }
+        Record { arrival_ms, device_time_us: None, key: key.into(), flags: 0, attributes, kind, payload }
     }
 
     fn shown(records: &[Record]) -> Vec<String> {
@@ -240,6 +303,28 @@ mod tests {
         records.iter().map(text).collect()
     }
 
+    fn reducer(rule: Reduce) -> Reducer {
+        let mut reducer = Reducer::new(Some(rule), 2, "readings".into());
+        reducer.budget = Box::leak(Box::new(AtomicUsize::new(0)));
+        reducer
+    }
+
+    fn unchanged(members: Vec<(String, Deadband)>, by: &[&str]) -> Reducer {
+        let by = by.iter().map(ToString::to_string).collect();
+        reducer(Reduce::Unchanged { members, heartbeat: Some(MINUTE), by })
+    }
+
+    fn spans(take: &[Take]) -> Reducer {
+        reducer(Reduce::Span { every: MINUTE, take: take.to_vec(), by: Vec::new(), times: vec!["ts".into()] })
+    }
+
+    /// The record of the one span that has ended.
+    fn end(reducer: &mut Reducer, wall_ms: i64) -> String {
+        let ended = reducer.ended(wall_ms);
+        assert_eq!(ended.len(), 1);
+        shown(&[ended[0].0.clone()]).remove(0)
+    }
+
     #[test]
     fn a_reading_goes_on_when_a_member_has_changed_enough_or_the_heartbeat_is_due() {
         let members = vec![
@@ -247,7 +332,7 @@ mod tests {
             ("p".into(), Deadband::Relative(0.01)),
             ("s".into(), Deadband::Any),
         ];
-        let mut reducer = Reducer::new(Some(Reduce::Unchanged { members, heartbeat: Some(MINUTE) }), 0);
+        let mut reducer = unchanged(members, &[]);
         let mut goes = |key: &str, payload: &str, now_ms| {
             let after = reducer.pass(vec![record(key, payload, 0)], now_ms);
             assert_eq!(after.records.len() as u64 + after.left_out, 1);
@@ -259,13 +344,14 @@ mod tests {
             (r#"{"t":20.6,"p":100,"s":"on"}"#, 2, true, "beyond the first"),
             (r#"{"t":20.2,"p":98.9,"s":"on"}"#, 3, true, "beyond the second"),
             (r#"{"t":20.2,"p":98.9,"s":"off"}"#, 4, true, "any change"),
-            (r#"{"t":20.2,"p":98.9}"#, 5, true, "a member is gone"),
-            (r#"{"t":20.2,"p":98.9}"#, 6, false, "and stays away"),
-            (r#"{"t":20.2,"p":98.9}"#, 60_004, false, "just before the heartbeat"),
-            (r#"{"t":20.2,"p":98.9}"#, 60_005, true, "the heartbeat"),
+            (r#"{"t":20.4}"#, 5, false, "others are not there"),
+            (r#"{"s":"off"}"#, 6, false, "this one alone has not changed"),
+            (r#"{"t":20.2,"p":98.9}"#, 60_003, false, "just before the heartbeat"),
+            (r#"{"t":20.2,"p":98.9}"#, 60_004, true, "the heartbeat"),
             (r#"{"t":"20.2","p":98.9}"#, 60_006, true, "a text is no number"),
-            (r#"{"other":1}"#, 60_007, true, "another kind of message"),
-            ("[1]", 60_008, true, "no object"),
+            (r#"{"t":null}"#, 60_007, true, "nor is null"),
+            (r#"{"other":1}"#, 60_008, true, "another kind of message"),
+            ("[1]", 60_009, true, "no object"),
         ] {
             assert_eq!(goes("a", payload, now_ms), wanted, "{payload}: {why}");
         }
@@ -279,65 +365,94 @@ mod tests {
         assert!(reducer.kept.len() <= KEYS);
     }
 
-    fn spans(take: &[Take]) -> Reducer {
-        Reducer::new(Some(Reduce::Span { every: MINUTE, take: take.to_vec() }), 2)
+    #[test]
+    fn sensors_under_one_key_are_told_apart() {
+        let mut reducer = unchanged(vec![("v".into(), Deadband::Absolute(0.5))], &["n", "line"]);
+        let both = vec![record("k", r#"{"n":"temp","v":21}"#, 0), record("k", r#"{"n":"floor","v":21.2}"#, 0)];
+        assert_eq!(reducer.pass(both.clone(), 0).left_out, 0);
+        assert_eq!(reducer.pass(both, 1).left_out, 2);
+        let mut other = record("k", r#"{"n":"temp","v":21}"#, 0);
+        other.attributes[0].1 = "8".into();
+        assert_eq!(reducer.pass(vec![other], 2).left_out, 0, "an attribute tells apart too");
     }
 
     #[test]
     fn a_span_gives_one_record_at_its_end() {
         let mut reducer = spans(&[Take::Mean, Take::Min, Take::Max]);
-        for (at, payload) in
-            [(0, r#"{"t":1.50,"n":3,"s":"a"}"#), (1, r#"{"t":-2.0,"n":4,"s":"b"}"#), (59_999, r#"{"t":1,"s":"c"}"#)]
-        {
+        for (at, payload) in [
+            (0, r#"{"t":1.50,"n":3,"s":"a","ts":5}"#),
+            (1, r#"{"t":-2.0,"n":4,"s":"b","ts":6}"#),
+            (59_999, r#"{"t":1,"s":"c"}"#),
+        ] {
             let after = reducer.pass(vec![record("k", payload, 60_000 + at)], 0);
             assert_eq!((after.records.len(), after.left_out), (0, u64::from(at > 0)));
-            assert_eq!(after.state.unwrap().0, "2/k");
+            assert_eq!(after.states[0].0, "2/k");
         }
         let after = reducer.pass(vec![record("k", r#"{"t":7}"#, 120_000)], 0);
-        assert_eq!(shown(&after.records), [r#"{"t_mean":0.1667,"t_min":-2.0,"t_max":1.50,"s":"c"} 3"#]);
-        assert_eq!((after.records[0].arrival_ms, after.records[0].device_time_us), (119_999, Some(119_999)));
+        // What is not in the last reading is kept; a time is not averaged.
+        let whole = r#"{"t_mean":0.1667,"t_min":-2.0,"t_max":1.50,"s":"c","n_mean":3.5,"n_min":3,"n_max":4,"ts":6} 3"#;
+        assert_eq!(shown(&after.records), [whole]);
+        assert_eq!((after.records[0].arrival_ms, &*after.records[0].key), (119_999, "k"));
         assert!(reducer.ended(179_999).is_empty());
-        let ended = reducer.ended(180_000);
-        assert_eq!(
-            (shown(&[ended[0].0.clone()]), &*ended[0].1),
-            (vec![r#"{"t_mean":7,"t_min":7,"t_max":7} 1"#.to_string()], "2/k")
-        );
-        assert_eq!((reducer.bytes, reducer.spans.len()), (0, 0));
+        assert_eq!(end(&mut reducer, 180_000), r#"{"t_mean":7,"t_min":7,"t_max":7} 1"#);
+        assert_eq!((reducer.budget.load(Ordering::Relaxed), reducer.spans.len()), (0, 0));
         for (take, wanted) in [(Take::Last, "2.25"), (Take::Mean, "1.375"), (Take::Min, "0.5"), (Take::Max, "2.25")] {
             let mut reducer = spans(&[take]);
             reducer.pass(vec![record("k", r#"{"t":0.5}"#, 1), record("k", r#"{"t":2.25}"#, 2)], 0);
-            assert_eq!(shown(&[reducer.ended(60_000).remove(0).0]), [format!("{{\"t\":{wanted}}} 2")]);
+            assert_eq!(end(&mut reducer, 60_000), format!("{{\"t\":{wanted}}} 2"));
         }
-        // A clock that is set back does not keep a span open for years.
-        reducer.pass(vec![record("k", "{}", 1_000_000_000_000)], 0);
-        assert_eq!(reducer.ended(7).len(), 1);
+        let mut small = spans(&[Take::Mean]);
+        small.pass(vec![record("k", r#"{"leak":1.5e-9}"#, 1), record("k", r#"{"leak":2.5e-09}"#, 1)], 0);
+        assert_eq!(end(&mut small, 60_000), r#"{"leak":2e-9} 2"#);
+    }
+
+    #[test]
+    fn spans_go_by_the_time_of_the_device_and_wait_for_what_comes_late() {
+        let mut reducer = spans(&[Take::Mean]);
+        let at = |device_s: i64, arrival_ms: i64, t: i64| Record {
+            device_time_us: Some(device_s * 1_000_000),
+            ..record("k", &format!("{{\"t\":{t}}}"), arrival_ms)
+        };
+        // Three minutes that were kept by the device, sent in one second of a later hour.
+        let hour = 3_600_000;
+        let sent = vec![at(0, hour, 1), at(59, hour, 3), at(60, hour, 5), at(121, hour, 7), at(119, hour, 9)];
+        let after = reducer.pass(sent, 0);
+        assert_eq!(
+            shown(&after.records),
+            ["{\"t\":2} 2", "{\"t\":5} 1", "{\"t\":9}"],
+            "one that is older goes on as it is"
+        );
+        assert!(reducer.ended(hour + GRACE_MS - 1).is_empty(), "more of it may come");
+        assert_eq!(end(&mut reducer, hour + GRACE_MS), "{\"t\":7} 1");
+        // A clock that was wrong, or that is set back, keeps no span open for years.
+        reducer.pass(vec![at(4_000_000_000, hour, 1)], 0);
+        assert_eq!(end(&mut reducer, hour + GRACE_MS), "{\"t\":1} 1");
+        reducer.pass(vec![record("k", "{\"t\":1}", 1_000_000_000_000)], 0);
+        assert_eq!(end(&mut reducer, 7), "{\"t\":1} 1");
     }
 
     /// The state as it is saved; later versions must read it.
-    const SAVED: &str = r#"{"until_ms":60000,"readings":2,"arrival_ms":2,"device_time_us":2,"flags":0,"attributes":[["line","7"]],"payload":"{\"t\":2.25}","numbers":{"t":{"count":2,"sum":2.75,"min":"0.5","max":"2.25","decimals":2}}}"#;
+    const SAVED: &str = r#"{"stream":"readings","take":["mean"],"every_ms":60000,"until_ms":60000,"readings":2,"arrival_ms":2,"device_time_us":null,"key":"k","flags":0,"attributes":[["line","7"]],"payload":"{\"t\":2.25}","numbers":{"t":{"count":2,"sum":2.75,"min":"0.5","max":"2.25","decimals":2}}}"#;
 
     #[test]
-    fn an_open_span_goes_on_after_a_restart() {
+    fn an_open_span_goes_on_after_a_restart_if_its_rule_does() {
         let mut reducer = spans(&[Take::Mean]);
-        let state =
-            reducer.pass(vec![record("k", r#"{"t":0.5}"#, 1), record("k", r#"{"t":2.25}"#, 2)], 0).state.unwrap();
-        assert_eq!((&*state.0, std::str::from_utf8(&state.1).unwrap()), ("2/k", SAVED));
+        let (part, value) =
+            reducer.pass(vec![record("k", r#"{"t":0.5}"#, 1), record("k", r#"{"t":2.25}"#, 2)], 0).states.remove(0);
+        assert_eq!((&*part, std::str::from_utf8(&value).unwrap()), ("2/k", SAVED));
+        let span = Span::decode(&value).unwrap();
         let mut again = spans(&[Take::Mean]);
-        let saved = |part: &str, value: &str| (part.to_string(), value.as_bytes().to_vec());
-        let all = vec![saved("2/k", SAVED), saved("7/gone", SAVED), saved("2/bad", "{"), saved("x", SAVED)];
-        let (records, parts) = Reducer::load(&mut [&mut again], all);
-        assert_eq!(
-            (shown(&records), parts),
-            (vec!["{\"t\":2.25} 2".to_string()], vec!["7/gone".into(), "2/bad".into(), "x".into()])
-        );
-        assert_eq!((again.bytes, again.has_spans()), (reducer.bytes, true));
+        assert!(!again.load("7/k", &span, value.len()) && again.load("2/k", &span, value.len()));
+        assert_eq!(again.budget.load(Ordering::Relaxed), reducer.budget.load(Ordering::Relaxed));
         again.pass(vec![record("k", r#"{"t":1}"#, 3)], 0);
-        assert_eq!(shown(&[again.ended(60_000).remove(0).0]), ["{\"t\":1.25} 3"]);
-        // Without the rule the span still ends.
-        let mut none = Reducer::new(None, 2);
-        Reducer::load(&mut [&mut none], vec![saved("2/k", SAVED)]);
-        assert!(none.has_spans());
-        assert_eq!(shown(&[none.ended(60_000).remove(0).0]), ["{\"t\":2.25} 2"]);
+        assert_eq!(end(&mut again, 60_000), "{\"t\":1.25} 3");
+        // Another rule does not go on with it: it ends as it began.
+        for other in [spans(&[Take::Max]), unchanged(Vec::new(), &[]), Reducer::new(None, 2, "readings".into())] {
+            let mut other = other;
+            assert!(!other.load("2/k", &span, value.len()));
+        }
+        assert_eq!(shown(&[span.into_record()]), ["{\"t\":1.375} 2"]);
+        assert!(Span::decode(b"{").is_none());
     }
 
     #[test]
@@ -348,10 +463,17 @@ mod tests {
         let half = format!("{{\"s\":\"{}\"}}", "x".repeat(MOST_SPAN / 2));
         let passed: usize =
             (0..1000).map(|n| reducer.pass(vec![record(&n.to_string(), &half, 1)], 0).records.len()).sum();
-        assert!(passed > 0 && reducer.bytes <= MOST_SPANS && reducer.spans.len() + passed == 1000);
-        let huge = r#"{"t":1e308}"#;
+        assert!(passed > 0 && reducer.spans.len() + passed == 1000);
+        let budget = reducer.budget;
+        assert!(budget.load(Ordering::Relaxed) <= MOST_SPANS);
+        drop(reducer);
+        assert_eq!(budget.load(Ordering::Relaxed), 0);
+        // A sum that is no number any more, also after a restart.
         let mut mean = spans(&[Take::Mean]);
-        mean.pass(vec![record("k", huge, 1), record("k", huge, 1)], 0);
-        assert_eq!(shown(&[mean.ended(60_000).remove(0).0]), ["{\"t\":null} 2"]);
+        let huge = r#"{"t":1.7976931348623157e308,"q":1}"#;
+        let (_, state) = mean.pass(vec![record("k", huge, 1), record("k", huge, 1)], 0).states.remove(0);
+        let mut again = spans(&[Take::Mean]);
+        assert!(again.load("2/k", &Span::decode(&state).unwrap(), state.len()));
+        assert_eq!(end(&mut again, 60_000), "{\"t\":null,\"q\":1} 2");
     }
 }

@@ -1,9 +1,11 @@
 //! The rules of `reduce`, and how they are read.
 
+use super::Value;
 use crate::decode::{Decoder, member};
 use crate::intake::rule::must_be_kept;
 use crate::section::catalog::Shape;
 use crate::section::{Data, Read, Section};
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Which readings of one key are left out.
@@ -15,6 +17,8 @@ pub enum Reduce {
         members: Vec<(String, Deadband)>,
         /// A reading is kept after this long in any case.
         heartbeat: Option<Duration>,
+        /// The members or attributes that tell sensors under one key apart.
+        by: Vec<String>,
     },
     /// All but one for each span of time.
     Span {
@@ -22,6 +26,10 @@ pub enum Reduce {
         every: Duration,
         /// What is kept of the readings.
         take: Vec<Take>,
+        /// The members or attributes that tell sensors under one key apart.
+        by: Vec<String>,
+        /// The members that hold the time.
+        times: Vec<String>,
     },
 }
 
@@ -37,7 +45,8 @@ pub enum Deadband {
 }
 
 /// What is kept of the readings of a span.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Take {
     /// The last reading.
     Last,
@@ -93,7 +102,8 @@ impl Read for Take {
 
     fn read(data: &Data) -> Result<Self, Option<String>> {
         let Data::Text(word) = data else { return Err(None) };
-        TAKES.iter().find(|(known, _)| known == word).map(|(_, take)| *take).ok_or(None)
+        let found = TAKES.iter().find(|(known, _)| known == word).map(|(_, take)| *take);
+        found.ok_or_else(|| Some(format!("unknown value `{word}`; one of: last, mean, min, max")))
     }
 
     fn show(&self) -> String {
@@ -122,16 +132,39 @@ impl Reduce {
             .within(Duration::from_secs(1)..=Duration::from_secs(24 * 3600))
             .get();
         let take = section
-            .list::<Take>("take")
-            .doc("What is kept of a span: `last` reading, or `mean`, `min`, `max` of each number in it. Of several, the members are called `t_mean`, `t_min` and so on.")
+            .one_or_more::<Take>("take")
+            .doc("What is kept of a span: the `last` value of each member, or `mean`, `min`, `max` of each number. Of several, the members are called `t_mean`, `t_min` and so on.")
             .example("[\"mean\", \"max\"]")
             .not_empty()
-            .or_as(Vec::new(), "[\"last\"]");
+            .or_as(Vec::new(), "\"last\"");
+        let by = section
+            .texts("by")
+            .doc("Members or attributes that tell the sensors under one key apart.")
+            .example("[\"sensor\"]")
+            .get_or("all readings of one key are of one sensor")
+            .unwrap_or_default();
+        for name in &by {
+            member(&section, name.span.clone(), &name.value);
+        }
+        let by: Vec<String> = by.into_iter().map(|name| name.value).collect();
+        let format = decoder.format.name();
+        let is_mixed = decoder.split.is_some() || matches!(format, "senml" | "prometheus" | "influx" | "cloudevents");
+        if is_mixed && by.is_empty() && !section.is_catalog() {
+            let message = "readings of several sensors come under one key here: say in `by` what tells them apart";
+            let hint = match format {
+                "senml" => "by = [\"n\"]",
+                "prometheus" => "by = [\"name\", \"labels\"]",
+                "influx" => "by = [\"measurement\", \"tags\"]",
+                "cloudevents" => "by = [\"source\", \"type\"]",
+                _ => "for example by = [\"sensor\"]",
+            };
+            section.session().problem(section.span(), message, Some(hint.into()));
+        }
         for (name, _) in deadband.iter().flatten() {
             member(&section, name.span.clone(), &name.value);
             must_be_kept(&section, name.span.clone(), &name.value, decoder, "`reduce` sees");
         }
-        if deadband.as_ref().is_some_and(Vec::is_empty) {
+        if deadband.as_ref().is_some_and(Vec::is_empty) && !section.is_bad("deadband") {
             section.wrong("deadband", "`deadband` has no member");
         }
         if section.has("deadband") == section.has("every") && !section.is_catalog() {
@@ -144,16 +177,18 @@ impl Reduce {
         if section.has("take") && !section.has("every") {
             section.wrong("take", "`take` goes with `every`");
         }
-        section.end();
-        let mut take: Vec<Take> = take.into_iter().map(|take| take.value).collect();
-        if take.is_empty() {
-            take.push(Take::Last);
+        let take: Vec<Take> = take.into_iter().map(|take| take.value).collect();
+        if take.iter().enumerate().any(|(at, one)| take[..at].contains(one)) {
+            section.wrong("take", "`take` names something twice");
         }
+        section.end();
+        let take = if take.is_empty() { vec![Take::Last] } else { take };
+        let times = decoder.time_members();
         match (every, deadband) {
-            (Some(every), _) => Some(Self::Span { every, take }),
+            (Some(every), _) => Some(Self::Span { every, take, by, times }),
             (None, Some(deadband)) => {
                 let members = deadband.into_iter().map(|(name, band)| (name.value, band)).collect();
-                Some(Self::Unchanged { members, heartbeat })
+                Some(Self::Unchanged { members, heartbeat, by })
             }
             (None, None) => None,
         }
@@ -161,13 +196,13 @@ impl Reduce {
 }
 
 impl Deadband {
-    /// Whether the change from one JSON value to another counts.
-    #[must_use]
-    pub fn counts(self, before: Option<&str>, after: Option<&str>) -> bool {
-        let number = |json: Option<&str>| json.filter(|json| !json.starts_with('"'))?.parse::<f64>().ok();
-        match (self, number(before).zip(number(after))) {
-            (Self::Absolute(most), Some((before, after))) => (after - before).abs() > most,
-            (Self::Relative(part), Some((before, after))) => (after - before).abs() > part * before.abs(),
+    /// Whether the change from one value to another counts.
+    pub(super) fn counts(self, before: Value, after: Value) -> bool {
+        match (self, before, after) {
+            (Self::Absolute(most), Value::Number(before), Value::Number(after)) => (after - before).abs() > most,
+            (Self::Relative(part), Value::Number(before), Value::Number(after)) => {
+                (after - before).abs() > part * before.abs()
+            }
             _ => before != after,
         }
     }

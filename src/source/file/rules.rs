@@ -1,6 +1,6 @@
 //! The rules by which the lines of all files of a source are read.
 
-use crate::flow::header::{Header, line_end};
+use crate::flow::header::{Header, LineBreaks, line_end};
 use regex_lite::Regex;
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ pub struct Rules {
     pub max_line: usize,
     /// Where the line is that names the columns, if there is one.
     pub header: Option<Header>,
-    /// A line break in quotes does not end a line.
-    pub quoted: bool,
+    /// Where a line break in quotes does not end a line.
+    pub breaks: Option<LineBreaks>,
     /// A line that matches begins a message.
     pub message_start: Option<Regex>,
     /// Each file is one message.
@@ -63,11 +63,11 @@ mod tests {
 
     #[test]
     fn a_row_that_begins_with_the_first_columns_name_is_no_header() {
-        let header = Some(Header { delimiter: b',', before: 0, rows: 1, after: 0, comment: None, quoted: false });
+        let header = Some(Header { delimiter: b',', before: 0, rows: 1, after: 0, comment: None, breaks: None });
         let rules = Rules {
             max_line: 100,
             header,
-            quoted: false,
+            breaks: None,
             message_start: None,
             whole: false,
             done_after: Duration::ZERO,

@@ -1,6 +1,6 @@
 //! `[source.NAME]` with `kind = "file"`: which files are read, and how.
 
-use crate::flow::header::Header;
+use crate::flow::header::{Header, LineBreaks};
 use crate::flow::record::MAX_RECORD;
 use crate::section::{Bytes, Claim, Section};
 use crate::source::{Context, Kind, Probing, Routes, Running, Source};
@@ -32,8 +32,8 @@ pub struct Settings {
     pub max_line: usize,
     /// The character between the values of a file whose first line names its columns.
     pub header: Option<Header>,
-    /// A line break in quotes does not end a line.
-    pub quoted: bool,
+    /// Where a line break in quotes does not end a line.
+    pub breaks: Option<LineBreaks>,
     /// A line that matches this pattern begins a message; other lines belong to the message before them.
     pub message_start: Option<String>,
     /// A file whose last write is older than this is not begun.
@@ -71,7 +71,7 @@ impl Settings {
             gone_after: Duration::from_secs(5),
             max_line: MAX_RECORD,
             header: None,
-            quoted: false,
+            breaks: None,
             message_start: None,
             ignore_older: None,
             whole: false,
@@ -178,7 +178,7 @@ fn read(section: &mut Section<'_>, routes: &mut dyn Routes) -> Option<Arc<dyn So
         .or(settings.max_open);
     let message = routes.read(section, "text");
     settings.header = message.header;
-    settings.quoted = message.quoted;
+    settings.breaks = message.breaks;
     settings.refuse_contradictions(section, message.format);
     path.map(|_| Arc::new(settings) as Arc<dyn Source>)
 }

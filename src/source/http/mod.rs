@@ -282,6 +282,10 @@ impl Shared {
         let Some(given) = content_type.filter(|_| self.settings.by_content_type) else {
             return Ok(0);
         };
+        if given.contains("io.prometheus.write.v2") {
+            let message = "remote write 2.0 is not read here; set protobuf_message: prometheus.WriteRequest";
+            return Err(say(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
+        }
         let essence = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         let essence = match essence.as_str() {
             "application/ndjson" => "application/x-ndjson",

@@ -83,6 +83,8 @@ impl Source for Settings {
     }
 }
 
+/// Headers that never become attributes.
+const SECRET: [&str; 4] = ["authorization", "proxy-authorization", "x-api-key", "cookie"];
 /// The headers of CloudEvents in binary mode begin with this (HTTP protocol binding, section 3.1.3).
 const CLOUD_EVENT: &str = "ce-";
 
@@ -101,7 +103,13 @@ impl Settings {
             let name = name.as_str();
             Some((name.starts_with(CLOUD_EVENT).then_some(name)?.into(), value.to_str().ok()?.into()))
         });
-        of_query.chain(of_headers).chain(of_event).collect()
+        let mut taken: Vec<(Box<str>, Box<str>)> = Vec::new();
+        for (name, value) in of_query.chain(of_headers).chain(of_event) {
+            if taken.iter().all(|(known, _)| *known != name) {
+                taken.push((name, value));
+            }
+        }
+        taken
     }
 }
 
@@ -147,6 +155,9 @@ fn read(section: &mut Section<'_>, routes: &mut dyn Routes) -> Option<Arc<dyn So
     let mut headers = Vec::new();
     for (attribute, name) in named(section, given) {
         match HeaderName::try_from(name.as_str()) {
+            Ok(header) if SECRET.contains(&header.as_str()) => {
+                section.wrong("headers", format!("`{name}` holds a secret, which would stand in each record"));
+            }
             Ok(header) => headers.push((attribute, header)),
             Err(_) => section.wrong("headers", format!("`{name}` cannot be the name of a header")),
         }

@@ -112,7 +112,11 @@ pub fn read(section: &mut Section<'_>, routes: &mut dyn Routes) -> Option<Arc<dy
         .doc("What proves a frame. A frame that fails is dropped and counted (`serial_bad_frames_total`).")
         .get_or("none");
     let poll = section.table("poll", "A request for a device that speaks only when asked.").map(read_poll);
-    if routes.read(section, "text").header.is_some() {
+    let message = routes.read(section, "text");
+    if message.breaks.is_some() {
+        section.session().problem(section.span(), "line breaks in quotes are for files and whole messages", None);
+    }
+    if message.header.is_some() {
         let hint = "csv = { columns = [\"time\", \"value\"] }";
         section.session().problem(section.span(), "a serial port has no header line", Some(hint.into()));
     }

@@ -65,7 +65,7 @@ impl Tail {
         let rules = Arc::new(Rules {
             max_line: settings.max_line,
             header: settings.header.clone(),
-            quoted: settings.quoted,
+            breaks: settings.breaks.clone(),
             message_start: settings.message_start.as_deref().and_then(|pattern| Regex::new(pattern).ok()),
             whole: settings.whole,
             done_after: settings.done_after,

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 fn header(before: usize, after: usize) -> Header {
-    Header { delimiter: b',', before, rows: 1, after, comment: Some("#".into()), quoted: false }
+    Header { delimiter: b',', before, rows: 1, after, comment: Some("#".into()), breaks: None }
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn a_packed_file_that_is_looked_at_twice_before_it_is_read_again_is_no_other_one
     rig.append("new", &(0..500).map(|n| format!("line {n}")).collect::<Vec<_>>().join("\n"));
     rig.gzip("new", "new.gz");
     let (max_line, done_after) = (1000, Duration::ZERO);
-    let rules = Rules { max_line, header: None, quoted: false, message_start: None, whole: false, done_after };
+    let rules = Rules { max_line, header: None, breaks: None, message_start: None, whole: false, done_after };
     let turn = Turn { name: rig.path("new.gz"), number: 1 };
     let mut track = Track::open(&rig.path("new.gz"), None, Err(turn), false, Arc::new(rules)).unwrap();
     let read = |track: &mut Track| {

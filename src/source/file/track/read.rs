@@ -4,7 +4,7 @@ use super::super::content::{Content, Piece};
 use super::super::rules::trimmed;
 use super::{TooLong, Track, opened};
 use crate::flow::frame::{Frame, Payload};
-use crate::flow::header::{line_end, opens_quotes};
+use crate::flow::header::line_end;
 use crate::flow::record::DEAD_LETTER_KEEP;
 use crate::telemetry::event;
 use bytes::Bytes;
@@ -296,7 +296,7 @@ impl Track {
                 }
             }
         }
-        if self.rules.message_start.is_none() && !self.rules.quoted {
+        if self.rules.message_start.is_none() && self.rules.breaks.is_none() {
             self.advance(&block);
             return Some(self.frame(Payload::Lines(Bytes::from(block))));
         }
@@ -308,11 +308,11 @@ impl Track {
             if at > 0 && self.rules.message_start.as_ref().map_or(!is_open, matches) {
                 starts.push(at);
             }
-            is_open ^= opens_quotes(line);
+            is_open = self.rules.breaks.as_ref().is_some_and(|breaks| breaks.is_open(is_open, line));
             at += line.len();
         }
         // The last message may go on.
-        let is_closed = self.rules.quoted && !is_open;
+        let is_closed = self.rules.breaks.is_some() && !is_open;
         let all = is_closed || over && !more || enough && starts.len() == 1;
         let end = if all { block.len() } else { starts.pop().unwrap_or(0) };
         if end == 0 {
