@@ -28,6 +28,8 @@ mod demo;
 #[cfg(feature = "lab")]
 mod hub;
 mod log;
+#[cfg(all(test, feature = "lab"))]
+mod pages;
 mod place;
 mod run;
 mod send_test;

@@ -1,0 +1,222 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_forebay_global_optspecs
+    string join \n v/verbose q/quiet log-format= h/help V/version
+end
+
+function __fish_forebay_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_forebay_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_forebay_using_subcommand
+    set -l cmd (__fish_forebay_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c forebay -n "__fish_forebay_needs_command" -l log-format -d 'How log lines are written [default: to the journal under systemd, as text to the error output elsewhere]' -r -f -a "text\t'For people: time, level, message, fields; with colours on a terminal unless NO_COLOR is set'
+logfmt\t'`name=value` pairs that parsers of logfmt take'
+json\t'A JSON object a line'
+journald\t'Entries of the systemd journal, each field by its name: `journalctl EVENT=sink_down`'"
+complete -c forebay -n "__fish_forebay_needs_command" -s v -l verbose -d 'Log more: -v for details, -vv for everything'
+complete -c forebay -n "__fish_forebay_needs_command" -s q -l quiet -d 'Log warnings and errors only'
+complete -c forebay -n "__fish_forebay_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c forebay -n "__fish_forebay_needs_command" -s V -l version -d 'Print version'
+complete -c forebay -n "__fish_forebay_needs_command" -f -a "run" -d 'Run the agent'
+complete -c forebay -n "__fish_forebay_needs_command" -f -a "check" -d 'Check a configuration and say what is assumed; exit 0, 1 (problems) or 2 (cannot read)'
+complete -c forebay -n "__fish_forebay_needs_command" -f -a "config" -d 'Describe the configuration: every key, a JSON Schema'
+complete -c forebay -n "__fish_forebay_needs_command" -f -a "sample-config" -d 'Write an example configuration, of all kinds or of some: `forebay sample-config mqtt eventhubs`'
+complete -c forebay -n "__fish_forebay_needs_command" -f -a "tap" -d 'Print what a source brings, decoded, without touching the store'
+complete -c forebay -n "__fish_forebay_needs_command" -f -a "decode" -d 'Print what a source makes of messages from the standard input'
+complete -c forebay -n "__fish_forebay_needs_command" -f -a "send-test" -d 'Deliver one event and print what happens at each step: names, TCP, TLS, login, limits, outcome'
+complete -c forebay -n "__fish_forebay_needs_command" -f -a "buffer" -d 'Look into a store, also while an agent runs: ls, show, export, verify; mend it: repair, trim'
+complete -c forebay -n "__fish_forebay_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c forebay -n "__fish_forebay_using_subcommand run" -l config -d 'The configuration, as an option' -r -F
+complete -c forebay -n "__fish_forebay_using_subcommand run" -l state -d 'Where the store is, instead of what the configuration says' -r -F
+complete -c forebay -n "__fish_forebay_using_subcommand run" -l log-format -d 'How log lines are written [default: to the journal under systemd, as text to the error output elsewhere]' -r -f -a "text\t'For people: time, level, message, fields; with colours on a terminal unless NO_COLOR is set'
+logfmt\t'`name=value` pairs that parsers of logfmt take'
+json\t'A JSON object a line'
+journald\t'Entries of the systemd journal, each field by its name: `journalctl EVENT=sink_down`'"
+complete -c forebay -n "__fish_forebay_using_subcommand run" -s v -l verbose -d 'Log more: -v for details, -vv for everything'
+complete -c forebay -n "__fish_forebay_using_subcommand run" -s q -l quiet -d 'Log warnings and errors only'
+complete -c forebay -n "__fish_forebay_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c forebay -n "__fish_forebay_using_subcommand check" -l config -d 'The configuration, as an option' -r -F
+complete -c forebay -n "__fish_forebay_using_subcommand check" -l wait -d 'How many seconds `--connect` waits for a reading of each source' -r
+complete -c forebay -n "__fish_forebay_using_subcommand check" -l log-format -d 'How log lines are written [default: to the journal under systemd, as text to the error output elsewhere]' -r -f -a "text\t'For people: time, level, message, fields; with colours on a terminal unless NO_COLOR is set'
+logfmt\t'`name=value` pairs that parsers of logfmt take'
+json\t'A JSON object a line'
+journald\t'Entries of the systemd journal, each field by its name: `journalctl EVENT=sink_down`'"
+complete -c forebay -n "__fish_forebay_using_subcommand check" -l connect -d 'Try to reach what each source reads: brokers, ports, devices, files; and show one reading of each'
+complete -c forebay -n "__fish_forebay_using_subcommand check" -l no-secrets -d 'Look up no secret: for a check on a machine that has none of them'
+complete -c forebay -n "__fish_forebay_using_subcommand check" -s v -l verbose -d 'Log more: -v for details, -vv for everything'
+complete -c forebay -n "__fish_forebay_using_subcommand check" -s q -l quiet -d 'Log warnings and errors only'
+complete -c forebay -n "__fish_forebay_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and not __fish_seen_subcommand_from keys schema help" -l log-format -d 'How log lines are written [default: to the journal under systemd, as text to the error output elsewhere]' -r -f -a "text\t'For people: time, level, message, fields; with colours on a terminal unless NO_COLOR is set'
+logfmt\t'`name=value` pairs that parsers of logfmt take'
+json\t'A JSON object a line'
+journald\t'Entries of the systemd journal, each field by its name: `journalctl EVENT=sink_down`'"
+complete -c forebay -n "__fish_forebay_using_subcommand config; and not __fish_seen_subcommand_from keys schema help" -s v -l verbose -d 'Log more: -v for details, -vv for everything'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and not __fish_seen_subcommand_from keys schema help" -s q -l quiet -d 'Log warnings and errors only'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and not __fish_seen_subcommand_from keys schema help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and not __fish_seen_subcommand_from keys schema help" -f -a "keys" -d 'Every key, as a page in Markdown'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and not __fish_seen_subcommand_from keys schema help" -f -a "schema" -d 'The JSON Schema, for editors and for checks in CI'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and not __fish_seen_subcommand_from keys schema help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from keys" -l log-format -d 'How log lines are written [default: to the journal under systemd, as text to the error output elsewhere]' -r -f -a "text\t'For people: time, level, message, fields; with colours on a terminal unless NO_COLOR is set'
+logfmt\t'`name=value` pairs that parsers of logfmt take'
+json\t'A JSON object a line'
+journald\t'Entries of the systemd journal, each field by its name: `journalctl EVENT=sink_down`'"
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from keys" -s v -l verbose -d 'Log more: -v for details, -vv for everything'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from keys" -s q -l quiet -d 'Log warnings and errors only'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from keys" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from schema" -l log-format -d 'How log lines are written [default: to the journal under systemd, as text to the error output elsewhere]' -r -f -a "text\t'For people: time, level, message, fields; with colours on a terminal unless NO_COLOR is set'
+logfmt\t'`name=value` pairs that parsers of logfmt take'
+json\t'A JSON object a line'
+journald\t'Entries of the systemd journal, each field by its name: `journalctl EVENT=sink_down`'"
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from schema" -s v -l verbose -d 'Log more: -v for details, -vv for everything'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from schema" -s q -l quiet -d 'Log warnings and errors only'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from schema" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "keys" -d 'Every key, as a page in Markdown'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "schema" -d 'The JSON Schema, for editors and for checks in CI'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c forebay -n "__fish_forebay_using_subcommand sample-config" -l log-format -d 'How log lines are written [default: to the journal under systemd, as text to the error output elsewhere]' -r -f -a "text\t'For people: time, level, message, fields; with colours on a terminal unless NO_COLOR is set'
+logfmt\t'`name=value` pairs that parsers of logfmt take'
+json\t'A JSON object a line'
+journald\t'Entries of the systemd journal, each field by its name: `journalctl EVENT=sink_down`'"
+complete -c forebay -n "__fish_forebay_using_subcommand sample-config" -s v -l verbose -d 'Log more: -v for details, -vv for everything'
+complete -c forebay -n "__fish_forebay_using_subcommand sample-config" -s q -l quiet -d 'Log warnings and errors only'
+complete -c forebay -n "__fish_forebay_using_subcommand sample-config" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c forebay -n "__fish_forebay_using_subcommand tap" -l config -d 'The configuration, as an option' -r -F
+complete -c forebay -n "__fish_forebay_using_subcommand tap" -l limit -d 'End after so many records' -r
+complete -c forebay -n "__fish_forebay_using_subcommand tap" -l log-format -d 'How log lines are written [default: to the journal under systemd, as text to the error output elsewhere]' -r -f -a "text\t'For people: time, level, message, fields; with colours on a terminal unless NO_COLOR is set'
+logfmt\t'`name=value` pairs that parsers of logfmt take'
+json\t'A JSON object a line'
+journald\t'Entries of the systemd journal, each field by its name: `journalctl EVENT=sink_down`'"
+complete -c forebay -n "__fish_forebay_using_subcommand tap" -l from-beginning -d 'Show what the files of a source have already; without it, what comes from now on'
+complete -c forebay -n "__fish_forebay_using_subcommand tap" -s v -l verbose -d 'Log more: -v for details, -vv for everything'
+complete -c forebay -n "__fish_forebay_using_subcommand tap" -s q -l quiet -d 'Log warnings and errors only'
+complete -c forebay -n "__fish_forebay_using_subcommand tap" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c forebay -n "__fish_forebay_using_subcommand decode" -l config -d 'The configuration, as an option' -r -F
+complete -c forebay -n "__fish_forebay_using_subcommand decode" -l key -d 'The key of the messages, such as an MQTT topic' -r
+complete -c forebay -n "__fish_forebay_using_subcommand decode" -l route -d 'Which subscription of an MQTT source, or content type of an HTTP source without `decoder`, counted from 0' -r
+complete -c forebay -n "__fish_forebay_using_subcommand decode" -l log-format -d 'How log lines are written [default: to the journal under systemd, as text to the error output elsewhere]' -r -f -a "text\t'For people: time, level, message, fields; with colours on a terminal unless NO_COLOR is set'
+logfmt\t'`name=value` pairs that parsers of logfmt take'
+json\t'A JSON object a line'
+journald\t'Entries of the systemd journal, each field by its name: `journalctl EVENT=sink_down`'"
+complete -c forebay -n "__fish_forebay_using_subcommand decode" -l lines -d 'The input has a message on each line; without it the input is one message'
+complete -c forebay -n "__fish_forebay_using_subcommand decode" -s v -l verbose -d 'Log more: -v for details, -vv for everything'
+complete -c forebay -n "__fish_forebay_using_subcommand decode" -s q -l quiet -d 'Log warnings and errors only'
+complete -c forebay -n "__fish_forebay_using_subcommand decode" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c forebay -n "__fish_forebay_using_subcommand send-test" -l config -d 'The configuration, as an option' -r -F
+complete -c forebay -n "__fish_forebay_using_subcommand send-test" -l log-format -d 'How log lines are written [default: to the journal under systemd, as text to the error output elsewhere]' -r -f -a "text\t'For people: time, level, message, fields; with colours on a terminal unless NO_COLOR is set'
+logfmt\t'`name=value` pairs that parsers of logfmt take'
+json\t'A JSON object a line'
+journald\t'Entries of the systemd journal, each field by its name: `journalctl EVENT=sink_down`'"
+complete -c forebay -n "__fish_forebay_using_subcommand send-test" -s v -l verbose -d 'Log more: -v for details, -vv for everything'
+complete -c forebay -n "__fish_forebay_using_subcommand send-test" -s q -l quiet -d 'Log warnings and errors only'
+complete -c forebay -n "__fish_forebay_using_subcommand send-test" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c forebay -n "__fish_forebay_using_subcommand buffer; and not __fish_seen_subcommand_from ls show export verify repair forget trim help" -l log-format -d 'How log lines are written [default: to the journal under systemd, as text to the error output elsewhere]' -r -f -a "text\t'For people: time, level, message, fields; with colours on a terminal unless NO_COLOR is set'
+logfmt\t'`name=value` pairs that parsers of logfmt take'
+json\t'A JSON object a line'
+journald\t'Entries of the systemd journal, each field by its name: `journalctl EVENT=sink_down`'"
+complete -c forebay -n "__fish_forebay_using_subcommand buffer; and not __fish_seen_subcommand_from ls show export verify repair forget trim help" -s v -l verbose -d 'Log more: -v for details, -vv for everything'
+complete -c forebay -n "__fish_forebay_using_subcommand buffer; and not __fish_seen_subcommand_from ls show export verify repair forget trim help" -s q -l quiet -d 'Log warnings and errors only'
+complete -c forebay -n "__fish_forebay_using_subcommand buffer; and not __fish_seen_subcommand_from ls show export verify repair forget trim help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c forebay -n "__fish_forebay_using_subcommand buffer; and not __fish_seen_subcommand_from ls show export verify repair forget trim help" -f -a "ls" -d 'List streams, ranges, sizes, cursors; exit 1 when something was found to be wrong'
+complete -c forebay -n "__fish_forebay_using_subcommand buffer; and not __fish_seen_subcommand_from ls show export verify repair forget trim help" -f -a "show" -d 'Show decoded records'
+complete -c forebay -n "__fish_forebay_using_subcommand buffer; and not __fish_seen_subcommand_from ls show export verify repair forget trim help" -f -a "export" -d 'Write records to standard output as NDJSON, one JSON object a line'
+complete -c forebay -n "__fish_forebay_using_subcommand buffer; and not __fish_seen_subcommand_from ls show export verify repair forget trim help" -f -a "verify" -d 'Read every record back; exit 1 when something does not read'
+complete -c forebay -n "__fish_forebay_using_subcommand buffer; and not __fish_seen_subcommand_from ls show export verify repair forget trim help" -f -a "repair" -d 'Write damaged segments anew without the damage, make the index again; the agent must be stopped'
+complete -c forebay -n "__fish_forebay_using_subcommand buffer; and not __fish_seen_subcommand_from ls show export verify repair forget trim help" -f -a "forget" -d 'Forget where a reader stands that is not configured any more; the agent must be stopped'
+complete -c forebay -n "__fish_forebay_using_subcommand buffer; and not __fish_seen_subcommand_from ls show export verify repair forget trim help" -f -a "trim" -d 'Give up a stream\'s oldest records for good; the agent must be stopped'
+complete -c forebay -n "__fish_forebay_using_subcommand buffer; and not __fish_seen_subcommand_from ls show export verify repair forget trim help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c forebay -n "__fish_forebay_using_subcommand buffer; and __fish_seen_subcommand_from ls" -l log-format -d 'How log lines are written [default: to the journal under systemd, as text to the error output elsewhere]' -r -f -a "text\t'For people: time, level, message, fields; with colours on a terminal unless NO_COLOR is set'
+logfmt\t'`name=value` pairs that parsers of logfmt take'
+json\t'A JSON object a line'
+journald\t'Entries of the systemd journal, each field by its name: `journalctl EVENT=sink_down`'"
+complete -c forebay -n "__fish_forebay_using_subcommand buffer; and __fish_seen_subcommand_from ls" -s v -l verbose -d 'Log more: -v for details, -vv for everything'
+complete -c forebay -n "__fish_forebay_using_subcommand buffer; and __fish_seen_subcommand_from ls" -s q -l quiet -d 'Log warnings and errors only'
+complete -c forebay -n "__fish_forebay_using_subcommand buffer; and __fish_seen_subcommand_from ls" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c forebay -n "__fish_forebay_using_subcommand buffer; and __fish_seen_subcommand_from show" -l from -d 'From this sequence on' -r
+complete -c forebay -n "__fish_forebay_using_subcommand buffer; and __fish_seen_subcommand_from show" -l limit -d 'At most so many records' -r
+complete -c forebay -n "__fish_forebay_using_subcommand buffer; and __fish_seen_subcommand_from show" -l log-format -d 'How log lines are written [default: to the journal under systemd, as text to the error output elsewhere]' -r -f -a "text\t'For people: time, level, message, fields; with colours on a terminal unless NO_COLOR is set'
+logfmt\t'`name=value` pairs that parsers of logfmt take'
+json\t'A JSON object a line'
+journald\t'Entries of the systemd journal, each field by its name: `journalctl EVENT=sink_down`'"
+complete -c forebay -n "__fish_forebay_using_subcommand buffer; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Log more: -v for details, -vv for everything'
+complete -c forebay -n "__fish_forebay_using_subcommand buffer; and __fish_seen_subcommand_from show" -s q -l quiet -d 'Log warnings and errors only'
+complete -c forebay -n "__fish_forebay_using_subcommand buffer; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c forebay -n "__fish_forebay_using_subcommand buffer; and __fish_seen_subcommand_from export" -l from -d 'From this sequence on' -r
+complete -c forebay -n "__fish_forebay_using_subcommand buffer; and __fish_seen_subcommand_from export" -l to -d 'Up to this sequence' -r
+complete -c forebay -n "__fish_forebay_using_subcommand buffer; and __fish_seen_subcommand_from export" -l log-format -d 'How log lines are written [default: to the journal under systemd, as text to the error output elsewhere]' -r -f -a "text\t'For people: time, level, message, fields; with colours on a terminal unless NO_COLOR is set'
+logfmt\t'`name=value` pairs that parsers of logfmt take'
+json\t'A JSON object a line'
+journald\t'Entries of the systemd journal, each field by its name: `journalctl EVENT=sink_down`'"
+complete -c forebay -n "__fish_forebay_using_subcommand buffer; and __fish_seen_subcommand_from export" -s v -l verbose -d 'Log more: -v for details, -vv for everything'
+complete -c forebay -n "__fish_forebay_using_subcommand buffer; and __fish_seen_subcommand_from export" -s q -l quiet -d 'Log warnings and errors only'
+complete -c forebay -n "__fish_forebay_using_subcommand buffer; and __fish_seen_subcommand_from export" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c forebay -n "__fish_forebay_using_subcommand buffer; and __fish_seen_subcommand_from verify" -l log-format -d 'How log lines are written [default: to the journal under systemd, as text to the error output elsewhere]' -r -f -a "text\t'For people: time, level, message, fields; with colours on a terminal unless NO_COLOR is set'
+logfmt\t'`name=value` pairs that parsers of logfmt take'
+json\t'A JSON object a line'
+journald\t'Entries of the systemd journal, each field by its name: `journalctl EVENT=sink_down`'"
+complete -c forebay -n "__fish_forebay_using_subcommand buffer; and __fish_seen_subcommand_from verify" -s v -l verbose -d 'Log more: -v for details, -vv for everything'
+complete -c forebay -n "__fish_forebay_using_subcommand buffer; and __fish_seen_subcommand_from verify" -s q -l quiet -d 'Log warnings and errors only'
+complete -c forebay -n "__fish_forebay_using_subcommand buffer; and __fish_seen_subcommand_from verify" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c forebay -n "__fish_forebay_using_subcommand buffer; and __fish_seen_subcommand_from repair" -l log-format -d 'How log lines are written [default: to the journal under systemd, as text to the error output elsewhere]' -r -f -a "text\t'For people: time, level, message, fields; with colours on a terminal unless NO_COLOR is set'
+logfmt\t'`name=value` pairs that parsers of logfmt take'
+json\t'A JSON object a line'
+journald\t'Entries of the systemd journal, each field by its name: `journalctl EVENT=sink_down`'"
+complete -c forebay -n "__fish_forebay_using_subcommand buffer; and __fish_seen_subcommand_from repair" -s v -l verbose -d 'Log more: -v for details, -vv for everything'
+complete -c forebay -n "__fish_forebay_using_subcommand buffer; and __fish_seen_subcommand_from repair" -s q -l quiet -d 'Log warnings and errors only'
+complete -c forebay -n "__fish_forebay_using_subcommand buffer; and __fish_seen_subcommand_from repair" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c forebay -n "__fish_forebay_using_subcommand buffer; and __fish_seen_subcommand_from forget" -l log-format -d 'How log lines are written [default: to the journal under systemd, as text to the error output elsewhere]' -r -f -a "text\t'For people: time, level, message, fields; with colours on a terminal unless NO_COLOR is set'
+logfmt\t'`name=value` pairs that parsers of logfmt take'
+json\t'A JSON object a line'
+journald\t'Entries of the systemd journal, each field by its name: `journalctl EVENT=sink_down`'"
+complete -c forebay -n "__fish_forebay_using_subcommand buffer; and __fish_seen_subcommand_from forget" -s v -l verbose -d 'Log more: -v for details, -vv for everything'
+complete -c forebay -n "__fish_forebay_using_subcommand buffer; and __fish_seen_subcommand_from forget" -s q -l quiet -d 'Log warnings and errors only'
+complete -c forebay -n "__fish_forebay_using_subcommand buffer; and __fish_seen_subcommand_from forget" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c forebay -n "__fish_forebay_using_subcommand buffer; and __fish_seen_subcommand_from trim" -l before -d 'Records below this sequence' -r
+complete -c forebay -n "__fish_forebay_using_subcommand buffer; and __fish_seen_subcommand_from trim" -l older-than -d 'Records that arrived longer ago than this, such as 7d or 12h; whole commits at a time' -r
+complete -c forebay -n "__fish_forebay_using_subcommand buffer; and __fish_seen_subcommand_from trim" -l log-format -d 'How log lines are written [default: to the journal under systemd, as text to the error output elsewhere]' -r -f -a "text\t'For people: time, level, message, fields; with colours on a terminal unless NO_COLOR is set'
+logfmt\t'`name=value` pairs that parsers of logfmt take'
+json\t'A JSON object a line'
+journald\t'Entries of the systemd journal, each field by its name: `journalctl EVENT=sink_down`'"
+complete -c forebay -n "__fish_forebay_using_subcommand buffer; and __fish_seen_subcommand_from trim" -s v -l verbose -d 'Log more: -v for details, -vv for everything'
+complete -c forebay -n "__fish_forebay_using_subcommand buffer; and __fish_seen_subcommand_from trim" -s q -l quiet -d 'Log warnings and errors only'
+complete -c forebay -n "__fish_forebay_using_subcommand buffer; and __fish_seen_subcommand_from trim" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c forebay -n "__fish_forebay_using_subcommand buffer; and __fish_seen_subcommand_from help" -f -a "ls" -d 'List streams, ranges, sizes, cursors; exit 1 when something was found to be wrong'
+complete -c forebay -n "__fish_forebay_using_subcommand buffer; and __fish_seen_subcommand_from help" -f -a "show" -d 'Show decoded records'
+complete -c forebay -n "__fish_forebay_using_subcommand buffer; and __fish_seen_subcommand_from help" -f -a "export" -d 'Write records to standard output as NDJSON, one JSON object a line'
+complete -c forebay -n "__fish_forebay_using_subcommand buffer; and __fish_seen_subcommand_from help" -f -a "verify" -d 'Read every record back; exit 1 when something does not read'
+complete -c forebay -n "__fish_forebay_using_subcommand buffer; and __fish_seen_subcommand_from help" -f -a "repair" -d 'Write damaged segments anew without the damage, make the index again; the agent must be stopped'
+complete -c forebay -n "__fish_forebay_using_subcommand buffer; and __fish_seen_subcommand_from help" -f -a "forget" -d 'Forget where a reader stands that is not configured any more; the agent must be stopped'
+complete -c forebay -n "__fish_forebay_using_subcommand buffer; and __fish_seen_subcommand_from help" -f -a "trim" -d 'Give up a stream\'s oldest records for good; the agent must be stopped'
+complete -c forebay -n "__fish_forebay_using_subcommand buffer; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c forebay -n "__fish_forebay_using_subcommand help; and not __fish_seen_subcommand_from run check config sample-config tap decode send-test buffer help" -f -a "run" -d 'Run the agent'
+complete -c forebay -n "__fish_forebay_using_subcommand help; and not __fish_seen_subcommand_from run check config sample-config tap decode send-test buffer help" -f -a "check" -d 'Check a configuration and say what is assumed; exit 0, 1 (problems) or 2 (cannot read)'
+complete -c forebay -n "__fish_forebay_using_subcommand help; and not __fish_seen_subcommand_from run check config sample-config tap decode send-test buffer help" -f -a "config" -d 'Describe the configuration: every key, a JSON Schema'
+complete -c forebay -n "__fish_forebay_using_subcommand help; and not __fish_seen_subcommand_from run check config sample-config tap decode send-test buffer help" -f -a "sample-config" -d 'Write an example configuration, of all kinds or of some: `forebay sample-config mqtt eventhubs`'
+complete -c forebay -n "__fish_forebay_using_subcommand help; and not __fish_seen_subcommand_from run check config sample-config tap decode send-test buffer help" -f -a "tap" -d 'Print what a source brings, decoded, without touching the store'
+complete -c forebay -n "__fish_forebay_using_subcommand help; and not __fish_seen_subcommand_from run check config sample-config tap decode send-test buffer help" -f -a "decode" -d 'Print what a source makes of messages from the standard input'
+complete -c forebay -n "__fish_forebay_using_subcommand help; and not __fish_seen_subcommand_from run check config sample-config tap decode send-test buffer help" -f -a "send-test" -d 'Deliver one event and print what happens at each step: names, TCP, TLS, login, limits, outcome'
+complete -c forebay -n "__fish_forebay_using_subcommand help; and not __fish_seen_subcommand_from run check config sample-config tap decode send-test buffer help" -f -a "buffer" -d 'Look into a store, also while an agent runs: ls, show, export, verify; mend it: repair, trim'
+complete -c forebay -n "__fish_forebay_using_subcommand help; and not __fish_seen_subcommand_from run check config sample-config tap decode send-test buffer help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c forebay -n "__fish_forebay_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "keys" -d 'Every key, as a page in Markdown'
+complete -c forebay -n "__fish_forebay_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "schema" -d 'The JSON Schema, for editors and for checks in CI'
+complete -c forebay -n "__fish_forebay_using_subcommand help; and __fish_seen_subcommand_from buffer" -f -a "ls" -d 'List streams, ranges, sizes, cursors; exit 1 when something was found to be wrong'
+complete -c forebay -n "__fish_forebay_using_subcommand help; and __fish_seen_subcommand_from buffer" -f -a "show" -d 'Show decoded records'
+complete -c forebay -n "__fish_forebay_using_subcommand help; and __fish_seen_subcommand_from buffer" -f -a "export" -d 'Write records to standard output as NDJSON, one JSON object a line'
+complete -c forebay -n "__fish_forebay_using_subcommand help; and __fish_seen_subcommand_from buffer" -f -a "verify" -d 'Read every record back; exit 1 when something does not read'
+complete -c forebay -n "__fish_forebay_using_subcommand help; and __fish_seen_subcommand_from buffer" -f -a "repair" -d 'Write damaged segments anew without the damage, make the index again; the agent must be stopped'
+complete -c forebay -n "__fish_forebay_using_subcommand help; and __fish_seen_subcommand_from buffer" -f -a "forget" -d 'Forget where a reader stands that is not configured any more; the agent must be stopped'
+complete -c forebay -n "__fish_forebay_using_subcommand help; and __fish_seen_subcommand_from buffer" -f -a "trim" -d 'Give up a stream\'s oldest records for good; the agent must be stopped'
