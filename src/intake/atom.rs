@@ -72,6 +72,7 @@ impl Builder {
             return Vec::new();
         };
         let unset = if now.trusted { 0 } else { CLOCK_UNSET };
+        let received = frame.bytes();
         let mut attributes = frame.attributes;
         attributes.extend(now.marks());
         let base = Record {
@@ -83,20 +84,11 @@ impl Builder {
             kind: PayloadKind::Bytes,
             payload: Bytes::new(),
         };
-        let mut reader = Reader {
-            source: &self.source,
-            decoder,
-            checker,
-            metrics: &self.metrics,
-            base,
-            arrival_us: now.trusted.then(|| now.wall_ms.saturating_mul(1000)),
-            now_ms: now.monotonic_ms,
-            before_us: times.get(&frame.key).map(|(time_us, at_ms)| later(*time_us, now.monotonic_ms, *at_ms)),
-            good: Vec::new(),
-            bad: Vec::new(),
-            grown: 0,
-        };
-        reader.read(frame.payload, frame.header.as_deref());
+        let mut reader = Reader::new(&self.source, decoder, checker, &self.metrics, base);
+        reader.arrival_us = now.trusted.then(|| now.wall_ms.saturating_mul(1000));
+        reader.now_ms = now.monotonic_ms;
+        reader.before_us = times.get(&frame.key).map(|(time_us, at_ms)| later(*time_us, now.monotonic_ms, *at_ms));
+        reader.read(frame.payload, frame.header.as_deref(), received);
         let Reader { good, bad, before_us, .. } = reader;
         if let Some(before_us) = before_us.filter(|_| decoder.format.continues_time()) {
             if times.len() >= KEYS && !times.contains_key(&frame.key) {
@@ -263,6 +255,16 @@ mod tests {
         assert_eq!(atom.positions, [("s".into(), "p".into(), vec![1])]);
         let record = &atom.parts[0].records[0];
         assert_eq!((record.flags, &*record.attributes), (1, &[("line".into(), "7".into())][..]));
+    }
+
+    #[test]
+    fn a_long_header_does_not_multiply_by_the_lines() {
+        let message = format!("{}\n{}", "x".repeat(100_000), "1\n".repeat(3000));
+        let atoms = builder(Csv::default(), Quality::default()).build(frame(Payload::One(message.into())), NOW);
+        let parts = || atoms.iter().flat_map(|atom| &atom.parts);
+        let count = |stream| parts().filter(|part| part.stream == stream).map(|part| part.records.len()).sum::<usize>();
+        assert!((100..300).contains(&count(1)), "{}", count(1));
+        assert_eq!(count(1) + count(2), 3000, "the others are dead letters");
     }
 
     #[test]

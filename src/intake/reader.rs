@@ -13,21 +13,24 @@ use bytes::Bytes;
 /// The most lines of one message; each line becomes a record. A message with more lines becomes a dead letter as a
 /// whole.
 pub const MOST_LINES: usize = 10_000;
-/// The records of one frame take at most this much, in bytes: a message whose lines or readings all get something long
-/// (a header, a label) could fill the memory.
+/// The records of one frame take at most this much, in bytes, and `GROWTH` times what came: a message whose lines or
+/// readings all get something long (a header, a label) could fill the memory.
 const MOST_GROWN: usize = 16 << 20;
+/// Lines of a table grow when each value gets the name of its column.
+const GROWTH: usize = 8;
+
 /// Reads the messages of one frame: into records, and dead letters.
 pub struct Reader<'a> {
     /// The name of the source.
-    pub source: &'a str,
+    source: &'a str,
     /// The decoder of the messages.
-    pub decoder: &'a Decoder,
+    decoder: &'a Decoder,
     /// The checks of the decoded records.
-    pub checker: &'a mut Checker,
+    checker: &'a mut Checker,
     /// The counters.
-    pub metrics: &'a Metrics,
+    metrics: &'a Metrics,
     /// A record with all that the frame says of its records.
-    pub base: Record,
+    base: Record,
     /// The time of arrival in microseconds since 1970-01-01 UTC, where the clock can be trusted.
     pub arrival_us: Option<i64>,
     /// The running time of the machine, in milliseconds.
@@ -38,11 +41,35 @@ pub struct Reader<'a> {
     pub good: Vec<Record>,
     /// The dead letters.
     pub bad: Vec<Record>,
-    /// The bytes of the good ones.
-    pub grown: usize,
+    /// The bytes that the records may still take.
+    room: usize,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    /// Begins with the frame's `base`: a record with all that the frame says of its records.
+    pub fn new(
+        source: &'a str,
+        decoder: &'a Decoder,
+        checker: &'a mut Checker,
+        metrics: &'a Metrics,
+        base: Record,
+    ) -> Self {
+        let (good, bad) = (Vec::new(), Vec::new());
+        Self {
+            source,
+            decoder,
+            checker,
+            metrics,
+            base,
+            arrival_us: None,
+            now_ms: 0,
+            before_us: None,
+            good,
+            bad,
+            room: 0,
+        }
+    }
+
     /// A message becomes a dead letter. `whole` has the length and the CRC32C of a message that is not here whole.
     fn refuse(&mut self, payload: Bytes, reason: &str, whole: Option<(u64, u32)>) {
         let letter = Record { payload, ..self.base.clone() };
@@ -63,12 +90,12 @@ impl Reader<'_> {
         for reading in readings {
             self.before_us = reading.as_ref().ok().and_then(|reading| reading.device_time_us).or(self.before_us);
             match record(&self.base, payload.clone(), reading, self.checker, self.now_ms, self.metrics) {
-                Ok(Some(record)) if self.grown + weight(&record) > MOST_GROWN && !self.good.is_empty() => {
-                    let reason = format!("the records of its message take more than {MOST_GROWN} bytes");
-                    self.refuse(record.payload, &reason, None);
+                Ok(Some(record)) if weight(&record) > self.room => {
+                    let reason = "the records of its message take much more than the message";
+                    self.refuse(record.payload, reason, None);
                 }
                 Ok(record) => {
-                    self.grown += record.as_ref().map_or(0, weight);
+                    self.room -= record.as_ref().map_or(0, weight);
                     self.good.extend(record);
                 }
                 Err((payload, reason)) => self.refuse(payload, &reason, None),
@@ -100,8 +127,9 @@ impl Reader<'_> {
         self.refuse(payload.clone(), &reason, None);
     }
 
-    /// All messages of a frame.
-    pub fn read(&mut self, payload: Payload, header: Option<&[u8]>) {
+    /// All messages of a frame, in which `received` bytes came.
+    pub fn read(&mut self, payload: Payload, header: Option<&[u8]>, received: u64) {
+        self.room = usize::try_from(received).unwrap_or(usize::MAX).saturating_mul(GROWTH).saturating_add(MOST_GROWN);
         match payload {
             Payload::One(payload) => match unpacked(payload, self.decoder) {
                 Ok(payload) if self.decoder.format.is_by_line() => self.lines(&payload, header),
