@@ -1,6 +1,7 @@
 //! The real binary.
 
 use super::until;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
@@ -19,6 +20,7 @@ fn listens(pid: &str) -> bool {
 /// A running agent.
 pub struct Agent {
     child: Child,
+    in_group: bool,
     /// Where it logs.
     pub log_file: PathBuf,
 }
@@ -37,7 +39,13 @@ impl Agent {
         let out = std::fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
         let binary = env!("CARGO_BIN_EXE_forebay").to_string();
         let line: Vec<String> = program.iter().cloned().chain([binary]).collect();
-        let child = Command::new(&line[0])
+        let mut command = Command::new(&line[0]);
+        // What such a program leaves behind ends with its group.
+        let in_group = !program.is_empty();
+        if in_group {
+            command.process_group(0);
+        }
+        let child = command
             .args(&line[1..])
             .args(["run", "--config"])
             .arg(&path)
@@ -49,7 +57,7 @@ impl Agent {
             .stderr(out)
             .spawn()
             .unwrap();
-        Self { child, log_file: log }
+        Self { child, in_group, log_file: log }
     }
 
     /// What it has logged so far, over all starts in this folder.
@@ -100,6 +108,10 @@ impl Drop for Agent {
         // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if self.in_group {
+            let group = format!("-{}", self.child.id());
+            let _ = Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status();
+        }
         if std::thread::panicking() {
             eprintln!("--- agent log\n{}", std::fs::read_to_string(&self.log_file).unwrap_or_default());
         }
