@@ -72,14 +72,15 @@ pub async fn run(rule: Rule, mut taker: Taker, store: Store, clock: Clock, metri
         doubts: Doubts::default(),
     };
     let ended = builder.load(store.positions(&spans_of(&builder.source)));
-    end_spans(&builder.source, builder.generation, ended, &store, &metrics);
+    // They go before all frames: a new span must not take the place of a saved one that found no room.
+    let ended = atoms_of_spans(&builder.source, builder.generation, ended, &store, &metrics);
     let has_spans = builder.lanes.iter().any(|lane| lane.reducer.has_spans());
     let mut stale = tokio::time::interval(STALE_LOOK);
     let watches = builder.lanes.iter().any(|lane| lane.checker.watches());
     let mut intake = Intake {
         stall: Stall::new(rule.window),
-        waiting: VecDeque::new(),
-        weight: 0,
+        weight: ended.iter().map(Atom::weight).sum(),
+        waiting: ended.into_iter().map(|atom| (atom, None)).collect(),
         offered: VecDeque::new(),
         hurry_upto: 0,
         taken: 0,
@@ -88,6 +89,9 @@ pub async fn run(rule: Rule, mut taker: Taker, store: Store, clock: Clock, metri
         clock,
         metrics,
     };
+    if !intake.offer() {
+        return;
+    }
     let (mut open, mut may_hurry) = (true, true);
     let mut hurry = taker.hurry();
     while open || !intake.is_idle() {
@@ -125,32 +129,39 @@ pub async fn run(rule: Rule, mut taker: Taker, store: Store, clock: Clock, metri
     }
 }
 
-/// Ends the saved spans of `reduce` that nothing continues: their records go to their streams, one after the other.
-/// What finds no room stays saved, and is tried again at the next start.
-fn end_spans(source: &str, generation: u64, saved: Vec<(String, Vec<u8>)>, store: &Store, metrics: &Metrics) {
-    for (part, value) in saved {
-        let atom = if let Some(span) = Span::decode(&value) {
+/// The atoms that end the saved spans of `reduce` which nothing continues: each has a record for the span's stream.
+fn atoms_of_spans(
+    source: &str,
+    generation: u64,
+    saved: Vec<(String, Vec<u8>)>,
+    store: &Store,
+    metrics: &Metrics,
+) -> Vec<Atom> {
+    let atom = |(part, value): (String, Vec<u8>)| {
+        if let Some(span) = Span::decode(&value) {
             let stream = store.stream(&span.stream);
-            atom_of_span(source, generation, stream, span.into_record(), part)
-        } else {
-            let reason = "an open span of `reduce` that this version cannot read";
-            let value = Record { payload: value.into(), ..Record::empty(source) };
-            let letter = dead_letter(value, &[("source", source)], reason, None);
-            metrics.add(Metric::DeadLetters, 1);
-            tracing::warn!(event = event::DEAD_LETTER, source, part, "set aside: {reason}");
-            atom_of_span(source, generation, store.stream(DEAD_LETTERS), letter, part)
-        };
-        if let Err(error) = store.offer(atom) {
-            tracing::warn!(event = event::SOURCE_NOTE, source, %error, "an open span of `reduce` waits for the next start");
+            return atom_of_span(source, generation, stream, span.into_record(), part);
         }
-    }
+        let reason = "an open span of `reduce` that this version cannot read";
+        let value = Record { payload: value.into(), ..Record::empty(source) };
+        let letter = dead_letter(value, &[("source", source)], reason, None);
+        metrics.add(Metric::DeadLetters, 1);
+        tracing::warn!(event = event::DEAD_LETTER, source, part, "set aside: {reason}");
+        atom_of_span(source, generation, store.stream(DEAD_LETTERS), letter, part)
+    };
+    saved.into_iter().map(atom).collect()
 }
 
-/// Ends the open spans of sources that are not configured any more.
+/// Ends the open spans of sources that are not configured any more. What finds no room stays saved, and is tried again
+/// at the next start or reload.
 pub fn end_spans_of_others(sources: &[&str], generation: u64, store: &Store, metrics: &Metrics) {
     for owner in store.position_owners() {
         if let Some(source) = owner.strip_suffix(SPANS).filter(|source| !sources.contains(source)) {
-            end_spans(source, generation, store.positions(&owner), store, metrics);
+            for atom in atoms_of_spans(source, generation, store.positions(&owner), store, metrics) {
+                if let Err(error) = store.offer(atom) {
+                    tracing::warn!(event = event::SOURCE_NOTE, source, %error, "an open span of `reduce` stays saved");
+                }
+            }
         }
     }
 }
