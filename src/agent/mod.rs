@@ -9,6 +9,7 @@ mod part;
 mod place;
 mod plan;
 mod supervisor;
+mod watch;
 
 use plan::parts_of;
 pub use plan::{Plan, plan};
@@ -16,22 +17,22 @@ pub use supervisor::PartId;
 
 use crate::config::{Config, Sink};
 use crate::flow::health::Status;
+use crate::flow::pulse::{Pulses, Work};
 use crate::intake;
-use crate::platform::clock::{self, Clock};
+use crate::platform::clock::Clock;
 use crate::store::{Backlog, Finding, OpenError, Options, Store};
 use crate::telemetry::people;
 use crate::telemetry::{Event, Metric, Metrics, event};
 use std::sync::Arc;
 use std::time::Duration;
 use supervisor::Supervisor;
+use watch::Watcher;
 
 /// The labels of metrics that belong to a source or a sink.
 const SOURCE: &str = "source";
 const SINK: &str = "sink";
 /// The interval at which all metrics are logged.
 pub const STATUS: Duration = Duration::from_secs(60);
-/// The interval at which the machine's clock is checked.
-const CLOCK: Duration = Duration::from_secs(1);
 /// The time that sources have at a stop to end the connections to their peers.
 const SOURCES: Duration = Duration::from_secs(5);
 /// The time that sinks have at a stop for a batch in flight, and for closing their files and connections.
@@ -45,16 +46,20 @@ pub struct Agent {
     config: Config,
     around: Around,
     supervisor: Supervisor,
-    /// Looks at the clock; ends with the agent.
-    watching: tokio::task::JoinHandle<()>,
+    watcher: Watcher,
 }
 
-/// The store, the clock and the metrics that every part is given.
+/// What every part is given.
 #[derive(Debug, Clone)]
 struct Around {
     store: Store,
     clock: Clock,
     metrics: Arc<Metrics>,
+    pulses: Pulses,
+    /// The memory that the agent may take, in bytes.
+    memory: u64,
+    /// Changes while the agent takes more memory.
+    short_of_memory: tokio::sync::watch::Receiver<u64>,
 }
 
 impl Around {
@@ -86,7 +91,9 @@ impl Agent {
     pub async fn start(config: Config) -> Result<(Self, Vec<Finding>), OpenError> {
         let clock = Clock::system();
         let metrics = Metrics::new();
-        let options = options(&config, &clock, &metrics);
+        let pulses = Pulses::default();
+        let pulse = pulses.add("store", "a write to the disk", Work::Apart);
+        let options = Options { pulse, ..options(&config, &clock, &metrics) };
         let readers = config.sinks.iter().map(|sink| sink.reader.clone()).collect();
         let state = config.state.clone();
         place::before(&state);
@@ -94,17 +101,19 @@ impl Agent {
         let (store, findings) = opened.map_err(|error| OpenError::Io(std::io::Error::other(error)))??;
         place::after(&config.state, config.store.cap);
         tell_store(&config, &store);
-        let around = Around { store, clock, metrics };
+        let memory = config.memory_max.unwrap_or_else(watch::usual_memory);
+        let (short, short_of_memory) = tokio::sync::watch::channel(0);
+        let around = Around { store, clock, metrics, pulses, memory, short_of_memory };
         let mut supervisor = Supervisor::new(around.clone());
         for id in parts_of(&config) {
             part::begin(&mut supervisor, &id, &config, &around);
         }
         end_old_spans(&config, &around);
-        let watching = tokio::spawn(watch_clock(around.clock.clone(), around.store.clone()));
+        let watcher = Watcher::start(around.clone(), short)?;
         let (sources, sinks) = (config.sources.len(), config.sinks.len());
         let id = around.store.id();
         tracing::info!(event = event::STARTED, device = config.device, sources, sinks, store = id, "running");
-        Ok((Self { config, around, supervisor, watching }, findings))
+        Ok((Self { config, around, supervisor, watcher }, findings))
     }
 
     /// Changes to another configuration. Parts that changed are stopped in order and started again; all other parts
@@ -195,6 +204,12 @@ impl Agent {
         self.around.store.failed().await;
     }
 
+    /// Whether a task hangs so that only a new start of the agent helps.
+    #[must_use]
+    pub fn is_stuck(&self) -> bool {
+        self.watcher.is_stuck()
+    }
+
     /// The metrics of the agent.
     #[must_use]
     pub fn metrics(&self) -> &Arc<Metrics> {
@@ -219,8 +234,8 @@ impl Agent {
         })
         .await;
         self.stop_parts(|_| true, SINKS).await;
-        self.watching.abort();
         let backlog = self.backlog();
+        drop(self.watcher);
         let Around { store, metrics, .. } = self.around;
         let closed = tokio::task::spawn_blocking(move || {
             store.close();
@@ -304,20 +319,6 @@ fn options(config: &Config, clock: &Clock, metrics: &Arc<Metrics>) -> Options {
         clock: clock.clone(),
         metrics: metrics.clone(),
         ..Options::default()
-    }
-}
-
-/// Tells the store when the machine's clock was set.
-async fn watch_clock(clock: Clock, store: Store) {
-    let mut offset = clock.now().offset_ms();
-    loop {
-        tokio::time::sleep(CLOCK).await;
-        let now = clock.now().offset_ms();
-        if now.abs_diff(offset) >= clock::JUMP_MS {
-            store.clock_set(now.saturating_sub(offset));
-        }
-        // Smaller steps keep the clock right. They must not add up to a jump.
-        offset = now;
     }
 }
 

@@ -3,12 +3,14 @@
 use super::supervisor::{Attempt, Begin, PartId, Supervisor};
 use super::{Around, SINK, SOURCE};
 use crate::config::{Config, Sink, Source};
-use crate::flow::handover::handover;
+use crate::flow::handover::{Budget, handover};
 use crate::flow::health::{Health, Reporter};
+use crate::flow::pulse::Work;
 use crate::flow::stop::{Stop, reason};
 use crate::{courier, intake, source};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// A source that waits longer than this for the store reports it.
@@ -36,7 +38,7 @@ pub fn begin(supervisor: &mut Supervisor, id: &PartId, config: &Config, around: 
 
 /// Runs a source with its intake until both have ended.
 async fn feed(source: Source, generation: u64, around: Around, mut stop: Stop, health: Reporter) -> Result<(), String> {
-    let Around { store, clock, metrics } = around;
+    let Around { store, clock, metrics, short_of_memory, memory, .. } = around;
     // Frames of an earlier run may still be on their way to the disk. A source that begins before they are safe
     // would read them again.
     let mut caught_up = std::pin::pin!(store.caught_up());
@@ -61,12 +63,18 @@ async fn feed(source: Source, generation: u64, around: Around, mut stop: Stop, h
     let (giver, taker) = handover(source.held);
     let positions = store.positions(&source.name);
     let name = source.name.as_str().into();
-    let context = source::Context { name, giver, positions, stop, metrics: metrics.clone(), health: health.clone() };
+    let budget = giver.budget();
+    let context =
+        source::Context { name, giver, positions, stop, metrics: metrics.clone(), health: health.clone(), memory };
+    // It ends with this function.
+    let mut beside = JoinSet::new();
+    beside.spawn(give_back(budget, short_of_memory));
     let mut pair = JoinSet::new();
-    let running = pair.spawn(source.settings.run(context));
+    let running = pair.spawn(health.pulse("reading", Work::Shared).watch(source.settings.run(context)));
     // The supervisor waits until all reporters of a part are gone. This one lives as long as the intake.
     let alive = health.clone();
     let intake = intake::run(rule, taker, store.clone(), clock, metrics);
+    let intake = health.pulse("decoding", Work::Shared).watch(intake);
     pair.spawn(async move {
         intake.await;
         drop(alive);
@@ -87,6 +95,13 @@ async fn feed(source: Source, generation: u64, around: Around, mut stop: Stop, h
     failed
 }
 
+/// Holds a source back each time that memory is short, until most of what the source holds is on disk.
+async fn give_back(budget: Budget, mut short_of_memory: watch::Receiver<u64>) {
+    while short_of_memory.changed().await.is_ok() {
+        budget.drain().await;
+    }
+}
+
 /// Runs a sink with its courier.
 fn deliver(
     sink: &Sink,
@@ -95,7 +110,7 @@ fn deliver(
     stop: Stop,
     health: Reporter,
 ) -> impl Future<Output = Result<(), String>> + Send + 'static {
-    let Around { store, clock, metrics } = around;
+    let Around { store, clock, metrics, .. } = around;
     let metrics = metrics.part(SINK, &sink.name);
     let rule = courier::Rule { name: sink.name.clone(), device: device.into(), sending: sink.sending.clone() };
     let target = sink.settings.open(metrics.clone());

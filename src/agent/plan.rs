@@ -35,7 +35,11 @@ pub(super) fn parts_of(config: &Config) -> Vec<PartId> {
 /// # Errors
 /// The keys that can only change at a restart.
 pub fn plan(old: &Config, new: &Config) -> Result<Plan, Vec<&'static str>> {
-    let fixed = [("state", old.state != new.state), ("store.reserve", old.store.reserve != new.store.reserve)];
+    let fixed = [
+        ("state", old.state != new.state),
+        ("memory_max", old.memory_max != new.memory_max),
+        ("store.reserve", old.store.reserve != new.store.reserve),
+    ];
     let fixed: Vec<&str> = fixed.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect();
     if !fixed.is_empty() {
         return Err(fixed);

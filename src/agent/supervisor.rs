@@ -81,7 +81,8 @@ impl Supervisor {
     /// Starts a part and keeps it running.
     pub fn start(&mut self, id: PartId, begin: Begin) {
         let (sender, stop) = stop();
-        let reporter = Reporter::default();
+        let pulses = self.around.as_ref().map(|around| around.pulses.clone()).unwrap_or_default();
+        let reporter = Reporter::new(&id.to_string(), pulses);
         let status = reporter.watch();
         let mut task = JoinSet::new();
         task.spawn(keep_running(id.clone(), begin, stop, reporter, self.around.clone()));

@@ -32,11 +32,12 @@ impl Systemd {
         send(&[NotifyState::Ready, NotifyState::Status(&line(&agent.health()))]);
     }
 
-    /// A sign of life. It comes from the loop that serves signals: the parts have their own health.
+    /// A sign of life, unless a task hangs for good. Parts that wait or fail have their own health.
     pub fn alive(&self, agent: &Agent) {
         let status = line(&agent.health());
         let status = NotifyState::Status(&status);
-        if self.watchdog.is_some() {
+        // Without a sign of life the service manager starts the agent again.
+        if self.watchdog.is_some() && !agent.is_stuck() {
             send(&[NotifyState::Watchdog, status]);
         } else {
             send(&[status]);

@@ -9,6 +9,7 @@ use crate::flow::record::Record;
 use crate::flow::stop::stop;
 use crate::intake::{Preview, Rule};
 use crate::platform::clock::Clock;
+use crate::platform::memory;
 use crate::platform::signals;
 use crate::source;
 use crate::telemetry::Metrics;
@@ -77,8 +78,15 @@ pub(super) async fn tap(
     let (giver, mut taker) = handover(HELD);
     let name = rule.source.clone();
     let mut preview = Preview::new(rule, metrics.clone());
-    let context =
-        source::Context { name, giver, positions: Vec::new(), stop: stopped, metrics, health: Reporter::default() };
+    let context = source::Context {
+        name,
+        giver,
+        positions: Vec::new(),
+        stop: stopped,
+        metrics,
+        health: Reporter::default(),
+        memory: memory::limit(),
+    };
     let running = tokio::spawn(tapped.run(context));
     'all: loop {
         let held = tokio::select! {

@@ -29,6 +29,8 @@ pub struct Config {
     pub device: String,
     /// The folder of the store.
     pub state: PathBuf,
+    /// The memory that the agent may take, in bytes; `None`: three quarters of what it finds.
+    pub memory_max: Option<u64>,
     /// The rules of the store.
     pub store: StoreConfig,
     /// The sources.

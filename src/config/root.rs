@@ -13,6 +13,9 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 const STATE: &str = "/var/lib/forebay";
+/// The least and the most memory that the agent may take.
+const LEAST_MEMORY: Bytes = Bytes(16 << 20);
+const MOST_MEMORY: Bytes = Bytes(1 << 40);
 /// The bytes of messages that one source may hold in memory: the least, the default and the most.
 const LEAST_HELD: Bytes = Bytes(2 << 20);
 const HELD: Bytes = Bytes(4 << 20);
@@ -65,6 +68,12 @@ pub(super) fn read_root(mut section: Section<'_>, environment: &dyn Environment)
     if !section.has("state") {
         session.assume(format!("state = \"{STATE}\""));
     }
+    let memory_max = section
+        .bytes("memory_max")
+        .doc("The memory that the agent may take for data. When it takes more, its sources wait until what they hold is on disk. A quarter of it is the largest MQTT packet.")
+        .within(LEAST_MEMORY..=MOST_MEMORY)
+        .get_or("three quarters of the memory of the service or of the machine")
+        .map(|memory| memory.0);
     let mut store = StoreConfig::read(&mut section);
     let mut places = BTreeMap::new();
     let (mut sources, mut of) = (Vec::new(), 0);
@@ -93,7 +102,7 @@ pub(super) fn read_root(mut section: Section<'_>, environment: &dyn Environment)
         let hint = format!("add a [sink.NAME] with kind = one of \"{kinds}\"");
         session.problem(0..0, "there is no sink", Some(hint));
     }
-    let config = Config { device, state: PathBuf::from(state), store, sources, sinks, generation: 1 };
+    let config = Config { device, state: PathBuf::from(state), memory_max, store, sources, sinks, generation: 1 };
     if session.is_good() {
         Cross { session, config: &config, places: &places }.check();
     }

@@ -6,7 +6,9 @@ use super::gather::{Gathered, LaneIdentity, Sent};
 use super::progress::Progress;
 use super::rounds::Rounds;
 use crate::encode::Origin;
+use crate::flow::health::Reporter;
 use crate::flow::lane::LaneId;
+use crate::flow::pulse::Work;
 use crate::flow::receipt::Accepted;
 use crate::flow::stop::{Stop, Stopped};
 use crate::store::{Position, ReadError, Release, StreamId};
@@ -61,7 +63,7 @@ pub(super) struct Lane {
 }
 
 /// Delivers a stream until asked to stop.
-pub(super) async fn run(shared: Arc<Shared>, stream: StreamId, origin: Origin, stop: Stop) {
+pub(super) async fn run(shared: Arc<Shared>, stream: StreamId, origin: Origin, health: Reporter, stop: Stop) {
     let position = shared.reader.position(stream);
     let progress = Progress::new(&position, shared.rule.sending.live_first, shared.store.end(stream));
     let tracks = Arc::new(Tracks {
@@ -77,9 +79,10 @@ pub(super) async fn run(shared: Arc<Shared>, stream: StreamId, origin: Origin, s
         Lane { shared: shared.clone(), stream, identity, tracks: tracks.clone(), sent: Sent::new(), records: u64::MAX }
     };
     if shared.rule.sending.live_first || *tracks.split.borrow() {
-        lanes.spawn(lane(LaneId::OLD).run_old(stop.clone()));
+        lanes
+            .spawn(health.pulse("delivering old records", Work::Shared).watch(lane(LaneId::OLD).run_old(stop.clone())));
     }
-    lanes.spawn(lane(LaneId::WHOLE).run(stop.clone()));
+    lanes.spawn(health.pulse("delivering", Work::Shared).watch(lane(LaneId::WHOLE).run(stop.clone())));
     while let Some(ended) = lanes.join_next().await {
         if let Err(Ok(panic)) = ended.map_err(tokio::task::JoinError::try_into_panic) {
             // The sink is started again as a whole.

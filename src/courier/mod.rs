@@ -81,7 +81,7 @@ pub async fn run(
             if known.insert(id) {
                 let origin =
                     Origin { device: shared.rule.device.clone(), store: store.id().into(), stream: name.into() };
-                lanes.spawn(lane::run(shared.clone(), id, origin, end.clone()));
+                lanes.spawn(lane::run(shared.clone(), id, origin, health.clone(), end.clone()));
             }
         }
         tokio::select! {

@@ -10,6 +10,27 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 /// The smallest share of the budget that one frame takes, in bytes.
 const LEAST: usize = 128;
 
+/// The bytes that a source may hold, for whoever must ask for them back.
+#[derive(Debug, Clone)]
+pub struct Budget {
+    free: Arc<Semaphore>,
+    total: usize,
+}
+
+impl Budget {
+    /// The part of the budget that must be free before the source goes on: seven eighths. A source that may hold
+    /// nothing at all would never end.
+    fn most(&self) -> u32 {
+        u32::try_from(self.total - self.total / 8).unwrap_or(u32::MAX)
+    }
+
+    /// Lets the source hand over nothing until most of what it holds is safe. Cancel safe.
+    pub async fn drain(&self) {
+        // The semaphore is never closed. It serves in order: whoever asks for room now waits for this.
+        drop(self.free.acquire_many(self.most()).await);
+    }
+}
+
 /// A frame with its number and the permit for its bytes.
 #[derive(Debug)]
 pub struct Held {
@@ -83,6 +104,12 @@ impl Giver {
         let id = self.number();
         self.frames.send(Held { id, frame, permit }).await.ok()?;
         Some(id)
+    }
+
+    /// The budget that the frames of this source take from.
+    #[must_use]
+    pub fn budget(&self) -> Budget {
+        Budget { free: self.budget.clone(), total: self.total }
     }
 
     /// Tells the intake that no frame follows until all handed-over frames are safe, so waiting gains nothing.
@@ -160,6 +187,26 @@ mod tests {
         drop(held);
         assert_eq!(giver.more_settled().await, Some(1));
         assert_eq!(giver.try_push(frame(600)), Ok(2), "and numbers have no holes");
+    }
+
+    #[tokio::test]
+    async fn while_the_budget_drains_nothing_is_taken() {
+        let (mut giver, mut taker) = handover(8000);
+        let budget = giver.budget();
+        budget.drain().await;
+        giver.try_push(frame(600)).unwrap();
+        budget.drain().await;
+        giver.try_push(frame(600)).unwrap();
+        let mut drain = std::pin::pin!(budget.drain());
+        assert!(futures_poll(drain.as_mut()).is_pending(), "more than an eighth is held");
+        assert!(giver.try_push(frame(100)).is_err());
+        drop(taker.next().await);
+        drain.await;
+        assert!(giver.try_push(frame(100)).is_ok());
+    }
+
+    fn futures_poll<F: Future>(future: std::pin::Pin<&mut F>) -> std::task::Poll<F::Output> {
+        future.poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
     }
 
     #[tokio::test]

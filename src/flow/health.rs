@@ -1,8 +1,11 @@
 //! The health of a part, as the part itself reports it. The status, the page, alerts and systemd read it here.
 //!
-//! A part holds a `Reporter` and reports each change. A watcher sees the last report, and since when it holds.
+//! A part holds a `Reporter` and reports each change. A watcher sees the last report, and since when it holds. The
+//! tasks of a part get their pulses here, too.
 
+use super::pulse::{Pulse, Pulses, Work};
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -67,15 +70,33 @@ pub struct Status {
 
 /// Reports the health of a part; all clones report for the same part.
 #[derive(Debug, Clone)]
-pub struct Reporter(watch::Sender<Status>);
+pub struct Reporter {
+    status: watch::Sender<Status>,
+    part: Arc<str>,
+    pulses: Pulses,
+}
 
 impl Default for Reporter {
+    /// The reporter of a part that nobody watches.
     fn default() -> Self {
-        Self(watch::Sender::new(Status { health: Health::Starting, since: Instant::now() }))
+        Self::new("", Pulses::default())
     }
 }
 
 impl Reporter {
+    /// The reporter of a part. Its tasks are watched with the others in `pulses`.
+    #[must_use]
+    pub fn new(part: &str, pulses: Pulses) -> Self {
+        let status = watch::Sender::new(Status { health: Health::Starting, since: Instant::now() });
+        Self { status, part: part.into(), pulses }
+    }
+
+    /// The pulse of one more task of the part.
+    #[must_use]
+    pub fn pulse(&self, task: &'static str, work: Work) -> Pulse {
+        self.pulses.add(&self.part, task, work)
+    }
+
     /// The part works.
     pub fn up(&self) {
         self.set(Health::Up);
@@ -98,7 +119,7 @@ impl Reporter {
 
     /// Reports any health; watchers are woken only when the report is new.
     pub fn set(&self, health: Health) {
-        self.0.send_if_modified(|status| {
+        self.status.send_if_modified(|status| {
             let is_news = status.health != health;
             if status.health.word() != health.word() {
                 status.since = Instant::now();
@@ -111,7 +132,7 @@ impl Reporter {
     /// A receiver for the last report of the part and for each change.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<Status> {
-        self.0.subscribe()
+        self.status.subscribe()
     }
 }
 

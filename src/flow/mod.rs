@@ -12,6 +12,7 @@ pub mod header;
 pub mod health;
 pub mod hex;
 pub mod lane;
+pub mod pulse;
 pub mod receipt;
 pub mod record;
 pub mod stop;

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod disk;
 pub mod http;
 pub mod machine;
+pub mod memory;
 pub mod process;
 pub mod random;
 pub mod signals;

@@ -15,6 +15,9 @@ use tokio::io::unix::AsyncFd;
 const REMOTE: [i128; 8] =
     [0x6969, 0x517b, 0xff53_4d42, 0xfe53_4d42, 0x6573_5546, 0x0102_1997, 0x00c3_6400, 0x5346_414f];
 
+/// The most reads at a time, each of at least 15 changes (inotify(7): names have at most 255 bytes).
+const MOST_READS: usize = 16;
+
 /// Watches folders for changes.
 #[derive(Debug)]
 pub struct Watch(AsyncFd<OwnedFd>);
@@ -46,7 +49,8 @@ impl Watch {
         is_local && add_watch(self.0.get_ref(), path, of).is_ok()
     }
 
-    /// Waits for a change since the last time. Cancel safe.
+    /// Waits for a change since the last time. Cancel safe. It reads a limited number of changes, so that a folder
+    /// where others write without a pause keeps no thread busy.
     ///
     /// # Errors
     /// The kernel fails. Then the caller can only look at the folder.
@@ -55,15 +59,17 @@ impl Watch {
         loop {
             let mut ready = self.0.readable().await?;
             let mut seen = false;
-            loop {
+            for _ in 0..MOST_READS {
                 match rustix::io::read(self.0.get_ref(), &mut events) {
-                    Ok(0) | Err(Errno::AGAIN) => break,
+                    Ok(0) | Err(Errno::AGAIN) => {
+                        ready.clear_ready();
+                        break;
+                    }
                     Ok(_) => seen = true,
                     Err(Errno::INTR) => {}
                     Err(error) => return Err(error.into()),
                 }
             }
-            ready.clear_ready();
             if seen {
                 return Ok(());
             }
@@ -77,6 +83,20 @@ mod tests {
     use std::future::Future;
     use std::pin::pin;
     use std::task::{Context, Poll, Waker};
+
+    #[tokio::test]
+    async fn a_flood_of_changes_is_read_in_parts() {
+        let dir = tempfile::tempdir().unwrap();
+        let watch = Watch::new().unwrap();
+        assert!(watch.folder(dir.path()));
+        // Each makes an event of 32 bytes; equal ones in a row count once.
+        for n in 0..3000 {
+            std::fs::write(dir.path().join(format!("{n}")), "").unwrap();
+        }
+        watch.changed().await.unwrap();
+        let more = pin!(watch.changed()).poll(&mut Context::from_waker(Waker::noop()));
+        assert!(more.is_ready(), "what is left is read the next time");
+    }
 
     #[tokio::test]
     async fn writes_new_files_and_renames_wake_and_silence_does_not() {

@@ -34,6 +34,8 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// Takes the health of the source.
     pub health: Reporter,
+    /// The memory that the whole agent may take, in bytes.
+    pub memory: u64,
 }
 
 /// The future of a source.

@@ -2,6 +2,7 @@
 
 use super::log::layout::SEGMENT_BYTES;
 use super::space::{StreamRule, WhenFull};
+use crate::flow::pulse::Pulse;
 use crate::flow::record::is_own_stream;
 use crate::platform::clock::Clock;
 use crate::platform::disk::{Disk, RealDisk};
@@ -36,6 +37,8 @@ pub struct Options {
     pub disk: Arc<dyn Disk>,
     /// The metrics that the store counts in.
     pub metrics: Arc<Metrics>,
+    /// The pulse of the thread that writes.
+    pub pulse: Pulse,
 }
 
 impl Options {
@@ -74,6 +77,7 @@ impl Default for Options {
             clock: Clock::system(),
             disk: Arc::new(RealDisk),
             metrics: Metrics::new(),
+            pulse: Pulse::default(),
         }
     }
 }

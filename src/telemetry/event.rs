@@ -4,7 +4,7 @@
 //! device. It is reported once, in one place: the report writes the log line, adds to the metric, and makes a
 //! record in the stream `forebay.events`. A sink may carry this stream to the hub.
 
-use super::{Metric, Metrics};
+use super::{Metric, Metrics, people};
 use serde::Serialize;
 
 /// The agent runs.
@@ -19,6 +19,12 @@ pub const CLOCK_SET: &str = "clock_set";
 pub const STATUS: &str = "status";
 /// A source or sink ended or panicked without being asked; it is started again.
 pub const PART_FAILED: &str = "part_failed";
+/// A task of the agent works on one thing without an end.
+pub const PART_HANGS: &str = "part_hangs";
+/// The agent takes more memory than it may: its sources wait.
+pub const MEMORY_SHORT: &str = "memory_short";
+/// The agent takes less memory again than it may.
+pub const MEMORY_ENOUGH: &str = "memory_enough";
 /// A changed configuration is in force.
 pub const CONFIG_APPLIED: &str = "config_applied";
 /// A changed configuration is refused: the one before stays in force.
@@ -177,6 +183,29 @@ pub enum Event {
         /// The wait before the part is started again, in milliseconds.
         again_ms: u64,
     },
+    /// A task of the agent works on one thing without an end.
+    PartHangs {
+        /// The part, such as `source.plant`.
+        part: String,
+        /// The name of the task.
+        task: &'static str,
+        /// Seconds since that work began.
+        seconds: u64,
+    },
+    /// The agent takes more memory than it may: its sources wait.
+    MemoryShort {
+        /// Memory that the process takes for data, in bytes.
+        used: u64,
+        /// The limit, `memory_max`, in bytes.
+        most: u64,
+    },
+    /// The agent takes less memory again than it may.
+    MemoryEnough {
+        /// Memory that the process takes for data, in bytes.
+        used: u64,
+        /// Seconds since it took more.
+        seconds: u64,
+    },
     /// A changed configuration is in force.
     ConfigApplied {
         /// The path of the configuration file.
@@ -214,6 +243,9 @@ impl Event {
             Self::SensorStale { .. } => SENSOR_STALE,
             Self::SensorBack { .. } => SENSOR_BACK,
             Self::PartFailed { .. } => PART_FAILED,
+            Self::PartHangs { .. } => PART_HANGS,
+            Self::MemoryShort { .. } => MEMORY_SHORT,
+            Self::MemoryEnough { .. } => MEMORY_ENOUGH,
             Self::ConfigApplied { .. } => CONFIG_APPLIED,
             Self::ConfigRefused { .. } => CONFIG_REFUSED,
         }
@@ -232,6 +264,17 @@ impl Event {
             Self::SensorStale { source, key, .. } => format!("source {source}: {key} is silent"),
             Self::SensorBack { source, key } => format!("source {source}: {key} is back"),
             Self::PartFailed { part, .. } => format!("{part} failed; it is started again"),
+            Self::PartHangs { part, task, seconds } => {
+                format!("{part}: {task} has not come to an end for {seconds} s")
+            }
+            Self::MemoryShort { used, most } => format!(
+                "memory is short: {} are used, and `memory_max` is {}; sources wait until what they hold is on disk",
+                people::size(*used),
+                people::size(*most)
+            ),
+            Self::MemoryEnough { used, seconds } => {
+                format!("memory is enough again after {seconds} s: {} are used", people::size(*used))
+            }
             Self::ConfigApplied { .. } => "the changed configuration is in force".into(),
             Self::ConfigRefused { .. } => "the changed configuration is refused; the running one stays".into(),
         }
@@ -262,6 +305,15 @@ impl Event {
                 metrics.add(Metric::PartRestarts, 1);
                 tracing::error!(event, part, why, again_ms, "{message}");
             }
+            Self::PartHangs { .. } => {
+                metrics.add(Metric::PartHangs, 1);
+                tracing::error!(event, "{message}");
+            }
+            Self::MemoryShort { .. } => {
+                metrics.add(Metric::MemoryShort, 1);
+                tracing::warn!(event, "{message}");
+            }
+            Self::MemoryEnough { .. } => tracing::info!(event, "{message}"),
             Self::ConfigApplied { config, generation, stopped, started, kept } => {
                 metrics.add(Metric::ConfigApplied, 1);
                 tracing::info!(event, config, generation, stopped, started, kept, "{message}");

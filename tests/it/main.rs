@@ -14,6 +14,7 @@ mod entra;
 mod faults;
 mod files;
 mod formats;
+mod gateway;
 mod http;
 mod kafka;
 mod kill;

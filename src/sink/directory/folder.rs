@@ -6,12 +6,12 @@ use crate::flow::batch::Event;
 use crate::telemetry::{Metric, Metrics, event};
 use flate2::read::GzDecoder;
 use std::collections::{BTreeSet, HashMap};
-use std::fs::{DirBuilder, File};
+use std::fs::{DirBuilder, File, Permissions};
 use std::io::{self, Read};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// A file is finished at this many bytes.
 const FILE_BYTES: u64 = 16 << 20;
@@ -107,14 +107,15 @@ impl Folder {
         appended
     }
 
-    /// Finishes the files that have reached the age `roll`.
-    pub fn finish_old(&mut self) {
+    /// Finishes the files that have reached the age `roll`. Returns the time until the next one does.
+    pub fn finish_old(&mut self) -> Option<Duration> {
         let is_old = |written: &Written| written.since.elapsed() >= self.settings.roll;
         let old: Vec<String> =
             self.files.iter().filter(|(_, written)| is_old(written)).map(|(stream, _)| stream.clone()).collect();
         for stream in &old {
             self.finish(stream);
         }
+        self.files.values().map(|written| self.settings.roll.saturating_sub(written.since.elapsed())).min()
     }
 
     /// Finishes all files.
@@ -145,6 +146,10 @@ impl Folder {
         // Users who may read the files may also search the folder.
         let mode = self.settings.mode | (self.settings.mode & 0o444) >> 2;
         DirBuilder::new().recursive(true).mode(mode).create(folder)?;
+        // The umask takes rights away that `mode` gives.
+        for made in folder.ancestors().take_while(|above| Some(*above) != first_there.as_deref()) {
+            let _ = std::fs::set_permissions(made, Permissions::from_mode(mode));
+        }
         // Each new folder is an entry in the folder above it, which is synced too.
         let mut above = folder.parent();
         while let Some(path) = above {
@@ -343,7 +348,7 @@ mod tests {
         let mut out = folder(&settings);
         out.write(&[event(1, "one\n", false)]).unwrap();
         assert!(names(&path)[0].ends_with("1.ndjson.writing"));
-        out.finish_old();
+        assert_eq!(out.finish_old(), None);
         assert!(names(&path)[0].ends_with("1.ndjson"));
         out.write(&[event(2, "two\n", false)]).unwrap();
         let mut other = event(3, "three\n", false);

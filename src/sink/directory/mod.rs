@@ -21,9 +21,10 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
+use tokio::sync::watch;
 
-/// The time between two checks of the age of files.
-const LOOK: Duration = Duration::from_secs(1);
+/// The shortest time between two checks of the age of files.
+const LEAST_SLEEP: Duration = Duration::from_secs(1);
 
 /// A sink that writes files in a folder.
 #[derive(Debug)]
@@ -32,6 +33,8 @@ pub struct Directory {
     folder: Arc<Mutex<Folder>>,
     /// Set when the task that finishes files by age was started; the task ends when the sink is gone.
     ageing: OnceLock<()>,
+    /// Tells that task of each batch.
+    written: watch::Sender<()>,
 }
 
 impl Directory {
@@ -39,7 +42,7 @@ impl Directory {
     #[must_use]
     pub fn new(settings: Settings, metrics: Arc<Metrics>) -> Self {
         let folder = Arc::new(Mutex::new(Folder::new(settings.clone(), metrics)));
-        Self { settings, folder, ageing: OnceLock::new() }
+        Self { settings, folder, ageing: OnceLock::new(), written: watch::Sender::new(()) }
     }
 
     fn error(&self, error: impl std::fmt::Display) -> DeliverError {
@@ -53,10 +56,14 @@ impl Sink for Directory {
     }
 
     fn deliver<'a>(&'a self, batch: &'a Batch) -> Delivery<'a> {
-        self.ageing.get_or_init(|| drop(tokio::spawn(finish_the_old(Arc::downgrade(&self.folder)))));
+        self.ageing.get_or_init(|| {
+            drop(tokio::spawn(finish_the_old(Arc::downgrade(&self.folder), self.written.subscribe())));
+        });
         let (folder, batch) = (self.folder.clone(), batch.clone());
         Box::pin(async move {
-            match on_thread(folder, move |folder| folder.write(&batch.events)).await {
+            let done = on_thread(folder, move |folder| folder.write(&batch.events)).await;
+            self.written.send_replace(());
+            match done {
                 Ok(Ok(())) => Ok(Accepted::by_target()),
                 Ok(Err(error)) => Err(self.error(error)),
                 Err(error) => Err(self.error(error)),
@@ -72,12 +79,18 @@ impl Sink for Directory {
     }
 }
 
-/// Finishes files by their age, until the sink is gone.
-async fn finish_the_old(folder: Weak<Mutex<Folder>>) {
+/// Finishes files by their age, until the sink is gone. It sleeps while no file is being written.
+async fn finish_the_old(folder: Weak<Mutex<Folder>>, mut written: watch::Receiver<()>) {
     loop {
-        tokio::time::sleep(LOOK).await;
         let Some(folder) = folder.upgrade() else { return };
-        let _ = on_thread(folder, Folder::finish_old).await;
+        match on_thread(folder, Folder::finish_old).await {
+            Ok(Some(next)) => tokio::time::sleep(next.max(LEAST_SLEEP)).await,
+            Ok(None) | Err(_) => {
+                if written.changed().await.is_err() {
+                    return;
+                }
+            }
+        }
     }
 }
 

@@ -14,6 +14,7 @@ mod tests;
 mod track;
 
 use super::Context;
+use crate::flow::pulse::Work;
 use crate::platform::watch::Watch;
 use crate::telemetry::event;
 pub use settings::{KIND, Settings, WhenDone};
@@ -49,13 +50,14 @@ async fn changed(watch: Option<&Watch>, not_before: Instant) -> std::io::Result<
 }
 
 pub(super) async fn run(settings: Settings, context: Context) {
-    let Context { name, mut giver, positions, mut stop, metrics, health } = context;
+    let Context { name, mut giver, positions, mut stop, metrics, health, .. } = context;
     let poll = settings.poll;
     let mut watch = Watch::new().ok();
     let folder = saved::folder(Path::new(&settings.path)).to_path_buf();
     let pattern = settings.path.clone();
     let mut had_files = settings.when_done != WhenDone::Keep;
     let mut tail = Tail::new(settings, &positions, metrics);
+    let reading = health.pulse("reading", Work::Apart);
     tracing::info!(event = event::SOURCE_UP, source = %name, "reading files");
     loop {
         let looked = Instant::now();
@@ -63,7 +65,9 @@ pub(super) async fn run(settings: Settings, context: Context) {
         let is_watched = watch.as_ref().is_some_and(|watch| watch.folder(&folder));
         // Files may be on slow cards: another thread reads them, so that the network never waits.
         let settled = giver.settled();
+        let reading = reading.clone();
         let read = tokio::task::spawn_blocking(move || {
+            let _busy = reading.begin();
             let frames = tail.poll(settled);
             (tail, frames)
         });

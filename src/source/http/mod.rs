@@ -76,7 +76,7 @@ struct Shared {
 }
 
 pub(super) async fn run(settings: Settings, context: Context) {
-    let Context { name, mut giver, positions, mut stop, metrics, health } = context;
+    let Context { name, mut giver, positions, mut stop, metrics, health, .. } = context;
     let mut keys = Keys::load(&positions, clock::boot_ms());
     let (pushed, mut requests) = mpsc::channel::<Pushed>(CONNECTIONS);
     let bodies = Arc::new(Semaphore::new(BODIES * settings.max_body));

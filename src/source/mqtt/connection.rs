@@ -68,9 +68,9 @@ struct Connection<'a> {
     dropped: Seldom,
 }
 
-/// Runs one connection.
+/// Runs one connection. A packet has at most `largest` bytes.
 pub async fn run(
-    settings: &Settings,
+    (settings, largest): (&Settings, usize),
     broker: &Broker,
     name: &str,
     giver: &mut Giver,
@@ -79,7 +79,7 @@ pub async fn run(
     (metrics, health): (&Metrics, &Reporter),
     stop: &mut Stop,
 ) -> End {
-    let (client, mut events) = match open(settings, broker) {
+    let (client, mut events) = match open(settings, broker, largest) {
         Ok(opened) => opened,
         Err(error) => return End::Lost { error, was_up: false },
     };

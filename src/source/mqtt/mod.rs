@@ -28,6 +28,11 @@ use connection::End;
 use session::Session;
 use std::time::Duration;
 
+/// A packet takes at most one part in so many of the agent's memory.
+const LARGEST: u64 = 4;
+/// The largest packet of MQTT, in bytes (MQTT 3.1.1, 2.2.3). A message that is too large for Forebay becomes a dead
+/// letter, and is never refused for ever, as long as memory allows.
+const MAX_PACKET: usize = 256 << 20;
 /// The first wait after a lost connection, in milliseconds; doubled up to the limit.
 const BACKOFF_MS: u64 = 200;
 const BACKOFF_LIMIT_MS: u64 = 30_000;
@@ -43,7 +48,7 @@ pub(super) async fn probe(settings: &Settings) -> Result<String, String> {
     settings.client_id.push_str("-check");
     (settings.clean_session, settings.status) = (true, None);
     for broker in &settings.brokers {
-        let (client, mut events) = open::open(&settings, broker)?;
+        let (client, mut events) = open::open(&settings, broker, MAX_PACKET)?;
         let accepted = tokio::time::timeout(PROBE, async {
             loop {
                 match events.next().await {
@@ -63,7 +68,8 @@ pub(super) async fn probe(settings: &Settings) -> Result<String, String> {
 }
 
 pub(super) async fn run(settings: Settings, context: Context) {
-    let Context { name, mut giver, positions, mut stop, metrics, health } = context;
+    let Context { name, mut giver, positions, mut stop, metrics, health, memory } = context;
+    let largest = usize::try_from(memory / LARGEST).unwrap_or(usize::MAX).min(MAX_PACKET);
     let mut session = Session::load(&settings.client_id, &positions);
     let mut failures = 0;
     let mut turn = 0;
@@ -71,7 +77,7 @@ pub(super) async fn run(settings: Settings, context: Context) {
     loop {
         let Some(broker) = settings.brokers.get(turn % settings.brokers.len().max(1)) else { return };
         let ended = connection::run(
-            &settings,
+            (&settings, largest),
             broker,
             &name,
             &mut giver,

@@ -7,9 +7,6 @@ use crate::section::Login;
 use crate::source::mqtt::settings::Broker;
 use std::pin::Pin;
 
-/// The largest packet in bytes: MQTT's own limit. A message that is too large for Forebay becomes a dead
-/// letter, and is never refused for ever.
-const MAX_PACKET: usize = 256 << 20;
 /// At most this many acknowledgements wait to be written.
 const ACKS: usize = 1 << 16;
 const CONNECT_TIMEOUT_S: u64 = 15;
@@ -18,12 +15,12 @@ const SESSION_FORMAT: u16 = 1;
 /// The limit of own messages in flight. This client publishes only its status.
 const OUTGOING: u16 = 10;
 
-/// The client and the event loop of one connection. The first `next` connects.
+/// The client and the event loop of one connection. The first `next` connects. A packet has at most `largest` bytes.
 ///
 /// # Errors
 /// When the settings or the certificates cannot be used.
-pub fn open(settings: &Settings, broker: &Broker) -> Result<(Client, Events), String> {
-    if settings.v5 { open5(settings, broker) } else { open4(settings, broker) }
+pub fn open(settings: &Settings, broker: &Broker, largest: usize) -> Result<(Client, Events), String> {
+    if settings.v5 { open5(settings, broker, largest) } else { open4(settings, broker, largest) }
 }
 
 fn tls(settings: &Settings) -> Result<rumqttc::TlsConfiguration, String> {
@@ -34,7 +31,7 @@ fn tls(settings: &Settings) -> Result<rumqttc::TlsConfiguration, String> {
     Ok(rumqttc::TlsConfiguration::Rustls(config))
 }
 
-fn open4(settings: &Settings, broker: &Broker) -> Result<(Client, Events), String> {
+fn open4(settings: &Settings, broker: &Broker, largest: usize) -> Result<(Client, Events), String> {
     use rumqttc::{AckMode, AsyncClient, Broker as Place, LastWill, MqttOptions, NetworkOptions, QoS, Transport};
     let id = settings.client_id.clone();
     let mut options = match (broker.websocket_url(), broker.tls) {
@@ -50,7 +47,7 @@ fn open4(settings: &Settings, broker: &Broker) -> Result<(Client, Events), Strin
     options.set_ack_mode(AckMode::Manual);
     options.try_set_clean_session(settings.clean_session).map_err(|error| error.to_string())?;
     options.set_keep_alive(settings.keep_alive);
-    options.set_max_packet_size(MAX_PACKET, 1 << 20);
+    options.set_max_packet_size(largest, 1 << 20);
     if let Some(Login { user, password }) = &settings.login {
         options.set_credentials(user.clone(), password.now().expose().as_bytes().to_vec());
     }
@@ -66,7 +63,7 @@ fn open4(settings: &Settings, broker: &Broker) -> Result<(Client, Events), Strin
     Ok((Client::V4(client), Events::V4(Box::new(events))))
 }
 
-fn open5(settings: &Settings, broker: &Broker) -> Result<(Client, Events), String> {
+fn open5(settings: &Settings, broker: &Broker, largest: usize) -> Result<(Client, Events), String> {
     use rumqttc5::{
         AckMode, AsyncClient, Broker as Place, IncomingPacketSizeLimit, LastWill, MqttOptions, NetworkOptions, QoS,
         Transport,
@@ -90,9 +87,10 @@ fn open5(settings: &Settings, broker: &Broker) -> Result<(Client, Events), Strin
     options.set_session_expiry_interval((!settings.clean_session).then_some(settings.session_expiry));
     options.set_receive_maximum(settings.receive_maximum);
     options.set_outgoing_inflight_upper_limit(OUTGOING);
-    // The limit is not announced: a broker drops a larger message without a word, and here it becomes a dead
-    // letter.
-    options.set_incoming_packet_size_limit(IncomingPacketSizeLimit::Unlimited);
+    // The library announces the limit: a broker drops a larger message (MQTT 5, 3.1.2.11.4). So it is as high as
+    // memory allows: what is only too large for Forebay becomes a dead letter.
+    let largest = u32::try_from(largest).unwrap_or(u32::MAX);
+    options.set_incoming_packet_size_limit(IncomingPacketSizeLimit::Bytes(largest));
     options.set_keep_alive(settings.keep_alive);
     if let Some(Login { user, password }) = &settings.login {
         options.set_credentials(user.clone(), password.now().expose().as_bytes().to_vec());

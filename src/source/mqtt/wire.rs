@@ -215,15 +215,23 @@ fn explain4(error: &rumqttc::ConnectionError) -> String {
     let hint = match error {
         rumqttc::ConnectionError::ConnectionRefused(_) => "; check user name, password and client id",
         rumqttc::ConnectionError::Io(_) => "; is the broker running and the port right?",
+        rumqttc::ConnectionError::MqttState(rumqttc::StateError::Deserialization(
+            rumqttc::mqttbytes::Error::PayloadSizeLimitExceeded(_),
+        )) => TOO_LARGE,
         _ => "",
     };
     format!("{error}{hint}")
 }
 
+/// What to do about a packet that memory does not allow.
+const TOO_LARGE: &str = "; a packet may take a quarter of `memory_max`: raise it, or let the broker refuse such \
+                         messages (mosquitto: `message_size_limit`)";
+
 fn explain5(error: &rumqttc5::ConnectionError) -> String {
     let hint = match error {
         rumqttc5::ConnectionError::ConnectionRefused(_) => "; check user name, password and client id",
         rumqttc5::ConnectionError::Io(_) => "; is the broker running and the port right?",
+        rumqttc5::ConnectionError::MqttState(rumqttc5::StateError::IncomingPacketTooLarge { .. }) => TOO_LARGE,
         _ => "",
     };
     format!("{error}{hint}")

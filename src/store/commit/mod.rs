@@ -191,9 +191,11 @@ impl Committer {
                 Next::Abandon => return,
                 Next::Work(turn) => {
                     drop(shared);
+                    let busy = inner.options.pulse.begin();
                     if !self.work(*turn) {
                         return;
                     }
+                    drop(busy);
                     shared = inner.lock();
                 }
                 Next::Scrub => {
