@@ -95,7 +95,7 @@ async fn feed(source: Source, generation: u64, around: Around, mut stop: Stop, h
     failed
 }
 
-/// Holds a source back each time that memory is short, until most of what the source holds is on disk.
+/// Holds a source back each time that memory is short, until all that the source holds is on disk.
 async fn give_back(budget: Budget, mut short_of_memory: watch::Receiver<u64>) {
     while short_of_memory.changed().await.is_ok() {
         budget.drain().await;

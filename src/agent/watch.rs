@@ -17,6 +17,8 @@ use tokio::sync::watch;
 
 /// The time between two looks.
 const LOOK: Duration = Duration::from_secs(1);
+/// The time between two looks at the memory alone, while more than half of the limit is used.
+const LOOK_SOON: Duration = Duration::from_millis(100);
 /// Work that has not come to an end after so many looks is reported.
 const HANGS: u64 = 10;
 /// A task that hangs on a shared thread for so many looks never ends: the agent must be started again.
@@ -66,8 +68,9 @@ fn look(around: &Around, ended: &mpsc::Receiver<()>, short: &watch::Sender<u64>,
     let mut clock = ClockWatch::new(around.clock.clone());
     let mut memory = MemoryWatch { most: around.memory, since: None };
     let mut tasks = TaskWatch { pulses: around.pulses.clone(), told: BTreeMap::new() };
-    while ended.recv_timeout(LOOK) == Err(mpsc::RecvTimeoutError::Timeout) {
-        clock.look(&around.store);
+    let mut next = Instant::now() + LOOK;
+    let mut wait = LOOK;
+    while ended.recv_timeout(wait) == Err(mpsc::RecvTimeoutError::Timeout) {
         let used = memory::used();
         around.metrics.set(Metric::Memory, used);
         if let Some(event) = memory.look(used) {
@@ -76,11 +79,17 @@ fn look(around: &Around, ended: &mpsc::Receiver<()>, short: &watch::Sender<u64>,
         if memory.since.is_some() {
             short.send_modify(|times| *times += 1);
         }
-        let (events, is_stuck) = tasks.look();
-        for event in events {
-            around.store.tell(&event, &around.metrics);
+        if Instant::now() >= next {
+            next = Instant::now() + LOOK;
+            clock.look(&around.store);
+            let (events, is_stuck) = tasks.look();
+            for event in events {
+                around.store.tell(&event, &around.metrics);
+            }
+            stuck.send_if_modified(|was| std::mem::replace(was, is_stuck) != is_stuck);
         }
-        stuck.send_if_modified(|was| std::mem::replace(was, is_stuck) != is_stuck);
+        let until_next = next.saturating_duration_since(Instant::now());
+        wait = if used > around.memory / 2 { LOOK_SOON.min(until_next) } else { until_next };
     }
 }
 

@@ -18,16 +18,11 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// The part of the budget that must be free before the source goes on: seven eighths. A source that may hold
-    /// nothing at all would never end.
-    fn most(&self) -> u32 {
-        u32::try_from(self.total - self.total / 8).unwrap_or(u32::MAX)
-    }
-
-    /// Lets the source hand over nothing until most of what it holds is safe. Cancel safe.
+    /// Lets the source hand over nothing until all that it holds is safe. Cancel safe.
     pub async fn drain(&self) {
+        let all = u32::try_from(self.total).unwrap_or(u32::MAX);
         // The semaphore is never closed. It serves in order: whoever asks for room now waits for this.
-        drop(self.free.acquire_many(self.most()).await);
+        drop(self.free.acquire_many(all).await);
     }
 }
 
@@ -195,10 +190,8 @@ mod tests {
         let budget = giver.budget();
         budget.drain().await;
         giver.try_push(frame(600)).unwrap();
-        budget.drain().await;
-        giver.try_push(frame(600)).unwrap();
         let mut drain = std::pin::pin!(budget.drain());
-        assert!(futures_poll(drain.as_mut()).is_pending(), "more than an eighth is held");
+        assert!(futures_poll(drain.as_mut()).is_pending(), "a frame is held");
         assert!(giver.try_push(frame(100)).is_err());
         drop(taker.next().await);
         drain.await;
