@@ -1,5 +1,6 @@
 //! The destination and the form of log lines.
 
+use super::journal::Journal;
 use std::fs::File;
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
@@ -31,9 +32,9 @@ pub(super) fn begin(level: LevelFilter, format: Option<Format>) {
     let quiet = ["rumqttd", "rumqttc"].map(|target| (target, LevelFilter::OFF));
     let filter = Targets::new().with_default(level).with_targets(quiet);
     let is_journal = format == Some(Format::Journald) || format.is_none() && is_connected_to_journal();
-    let journal = if is_journal { tracing_journald::layer() } else { Err(std::io::ErrorKind::NotFound.into()) };
+    let journal = if is_journal { Journal::connect() } else { Err(std::io::ErrorKind::NotFound.into()) };
     let lines = match journal {
-        Ok(journal) => journal.with_field_prefix(None).boxed(),
+        Ok(journal) => journal.boxed(),
         Err(error) => {
             if format == Some(Format::Journald) {
                 complain!("the journal cannot be reached ({error}): log lines go to standard error");

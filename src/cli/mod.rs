@@ -27,6 +27,7 @@ mod decode;
 mod demo;
 #[cfg(feature = "lab")]
 mod hub;
+mod journal;
 mod log;
 #[cfg(all(test, feature = "lab"))]
 mod pages;
