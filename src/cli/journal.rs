@@ -3,6 +3,7 @@
 //! The message has the fields, too: `journalctl -u forebay` shows the message alone, and the reason why a target
 //! cannot be reached is a field.
 
+use crate::telemetry::people;
 use std::fmt::{Debug, Write as _};
 use std::os::unix::net::UnixDatagram;
 use tracing::field::{Field, Visit};
@@ -48,8 +49,7 @@ struct Fields {
 
 impl Fields {
     fn take(&mut self, field: &Field, mut text: String) {
-        let end = text.floor_char_boundary(LONGEST);
-        text.truncate(end);
+        people::cut(&mut text, LONGEST);
         match field.name() {
             "message" => self.message = text,
             name => self.others.push((name, text)),

@@ -3,6 +3,7 @@
 
 use crate::agent::{Agent, PartId};
 use crate::flow::health::Status;
+use crate::telemetry::people;
 use sd_notify::NotifyState;
 use std::time::Duration;
 
@@ -85,10 +86,6 @@ fn line(parts: &[(PartId, Status)]) -> String {
     for (part, status) in parts.iter().filter(|(_, status)| !status.health.is_good()) {
         line.push_str(&format!("; {part} {}", status.health).replace('\n', " "));
     }
-    let mut end = line.len().min(MOST_STATUS_BYTES);
-    while !line.is_char_boundary(end) {
-        end -= 1;
-    }
-    line.truncate(end);
+    people::cut(&mut line, MOST_STATUS_BYTES);
     line
 }

@@ -9,8 +9,24 @@ use rustix::time::{ClockId, clock_gettime};
 use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Wall times before 2025-01-01T00:00:00Z cannot be right: the format is younger than that.
-const EARLIEST_CREDIBLE_MS: i64 = 1_735_689_600_000;
+/// Wall times before this cannot be right, in milliseconds since 1970: a program does not run before it was built.
+/// A build that is not told its time (`SOURCE_DATE_EPOCH`, reproducible-builds.org) has 2025-01-01T00:00:00Z: the
+/// format is younger than that.
+const EARLIEST_CREDIBLE_MS: i64 = match option_env!("SOURCE_DATE_EPOCH") {
+    Some(seconds) => built_ms(seconds),
+    None => FORMAT_MS,
+};
+const FORMAT_MS: i64 = 1_735_689_600_000;
+
+/// The time of the build from its text in seconds, a day earlier: clocks and time zones may differ a little. What is
+/// no number, or older than the format, does not count.
+const fn built_ms(seconds: &str) -> i64 {
+    const DAY_MS: i64 = 86_400_000;
+    match i64::from_str_radix(seconds, 10) {
+        Ok(seconds) if seconds > FORMAT_MS / 1000 && seconds < i64::MAX / 1000 => seconds * 1000 - DAY_MS,
+        _ => FORMAT_MS,
+    }
+}
 
 /// A jump of the wall time by this much means that the clock was set, in milliseconds. Keeping a clock right takes
 /// smaller steps.
@@ -153,4 +169,18 @@ pub fn wall_ms() -> i64 {
 #[must_use]
 pub fn wall_s() -> u64 {
     u64::try_from(wall_ms() / 1000).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_clock_is_trusted_that_shows_a_time_before_the_build() {
+        assert_eq!(built_ms("1793750400"), 1_793_664_000_000);
+        for no_time in ["", "x", "-5", "0", "99999999999999999"] {
+            assert_eq!(built_ms(no_time), FORMAT_MS, "{no_time}");
+        }
+        assert!(!is_credible(0) && !is_credible(FORMAT_MS - 1) && is_credible(wall_ms()));
+    }
 }

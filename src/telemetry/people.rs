@@ -32,6 +32,12 @@ pub fn span(ms: u64) -> String {
     age(i64::try_from(ms).unwrap_or(i64::MAX))
 }
 
+/// Cuts a text to at most so many bytes, and no character into parts.
+pub fn cut(text: &mut String, most: usize) {
+    let end = (0..=most.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    text.truncate(end.unwrap_or(0));
+}
+
 /// A text as it is, with control characters made visible: they would move a terminal's cursor, or more.
 #[must_use]
 pub fn visible(text: &str) -> String {
