@@ -7,6 +7,7 @@ use crate::flow::handover::{Budget, handover};
 use crate::flow::health::{Health, Reporter};
 use crate::flow::pulse::Work;
 use crate::flow::stop::{Stop, reason};
+use crate::store::Store;
 use crate::{courier, intake, source};
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,7 +69,7 @@ async fn feed(source: Source, generation: u64, around: Around, mut stop: Stop, h
         source::Context { name, giver, positions, stop, metrics: metrics.clone(), health: health.clone(), memory };
     // It ends with this function.
     let mut beside = JoinSet::new();
-    beside.spawn(give_back(budget, short_of_memory));
+    beside.spawn(give_back(budget, store.clone(), short_of_memory));
     let mut pair = JoinSet::new();
     let running = pair.spawn(health.pulse("reading", Work::Shared).watch(source.settings.run(context)));
     // The supervisor waits until all reporters of a part are gone. This one lives as long as the intake.
@@ -95,10 +96,14 @@ async fn feed(source: Source, generation: u64, around: Around, mut stop: Stop, h
     failed
 }
 
-/// Holds a source back each time that memory is short, until all that the source holds is on disk.
-async fn give_back(budget: Budget, mut short_of_memory: watch::Receiver<u64>) {
+/// Holds a source back each time that memory is short and the source has a share in it, until all that it holds is on
+/// disk.
+async fn give_back(budget: Budget, store: Store, mut short_of_memory: watch::Receiver<u64>) {
     while short_of_memory.changed().await.is_ok() {
-        budget.drain().await;
+        if !budget.is_mostly_free() {
+            store.hurry();
+            budget.drain().await;
+        }
     }
 }
 

@@ -149,12 +149,16 @@ impl TaskWatch {
     fn look(&mut self) -> (Vec<Event>, bool) {
         let hangs = self.pulses.look(HANGS);
         self.told.retain(|(part, task), looks| {
+            // Tasks of one name count as one: the one that hangs for longest.
             hangs.iter().any(|hang| hang.part == *part && hang.task == *task && hang.looks > *looks)
         });
         let is_stuck = hangs.iter().any(|hang| hang.work == Work::Shared && hang.looks >= STUCK);
         let mut events = Vec::new();
         for Hang { part, task, looks, .. } in hangs {
-            if self.told.insert((part.clone(), task), looks).is_none() {
+            let last = self.told.entry((part.clone(), task)).or_default();
+            let is_new = *last == 0;
+            *last = looks.max(*last);
+            if is_new {
                 events.push(Event::PartHangs { part: part.to_string(), task, seconds: looks * LOOK.as_secs() });
             }
         }

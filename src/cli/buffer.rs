@@ -317,7 +317,7 @@ fn trim(dir: &Path, view: &View, stream: &str, before: Option<u64>, older: Optio
                 0,
                 |_, section: Section| {
                     // A record that arrived before the clock was set is old if a later record is old.
-                    if !clock::is_credible(section.head.arrival_max) {
+                    if !clock::was_credible(section.head.arrival_max) {
                         unknown += u64::from(section.head.count);
                         return Ok(true);
                     }
@@ -343,5 +343,5 @@ fn trim(dir: &Path, view: &View, stream: &str, before: Option<u64>, older: Optio
 /// The age of a record; `?` when this machine's clock was not set at the arrival, or is not set now.
 fn age_of(arrival_ms: i64) -> String {
     let now = clock::wall_ms();
-    if clock::is_credible(now) && clock::is_credible(arrival_ms) { age(now - arrival_ms) } else { "?".into() }
+    if clock::is_credible(now) && clock::was_credible(arrival_ms) { age(now - arrival_ms) } else { "?".into() }
 }

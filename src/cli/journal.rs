@@ -65,6 +65,7 @@ impl Fields {
             // Text always takes more text.
             let _ = write!(message, "{space}{name}={}", shown(text));
         }
+        people::cut(&mut message, LONGEST);
         let priority = match level {
             Level::ERROR => "3",
             Level::WARN => "4",

@@ -72,6 +72,7 @@ pub(super) fn read_root(mut section: Section<'_>, environment: &dyn Environment)
         .bytes("memory_max")
         .doc("The memory that the agent may take for data. When it takes more, its sources wait until what they hold is on disk. A quarter of it is the largest MQTT packet.")
         .within(LEAST_MEMORY..=MOST_MEMORY)
+        .example("\"192MiB\"")
         .get_or("three quarters of the memory of the service or of the machine")
         .map(|memory| memory.0);
     let mut store = StoreConfig::read(&mut section);

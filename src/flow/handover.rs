@@ -18,6 +18,12 @@ pub struct Budget {
 }
 
 impl Budget {
+    /// Whether the source holds so little, a quarter of its budget at most, that nothing is gained by asking for it.
+    #[must_use]
+    pub fn is_mostly_free(&self) -> bool {
+        self.free.available_permits() >= self.total / 4 * 3
+    }
+
     /// Lets the source hand over nothing until all that it holds is safe. Cancel safe.
     pub async fn drain(&self) {
         let all = u32::try_from(self.total).unwrap_or(u32::MAX);

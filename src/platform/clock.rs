@@ -150,10 +150,16 @@ impl Clock {
     }
 }
 
-/// Whether a wall time can be right.
+/// Whether a wall time can be that of now.
 #[must_use]
-pub fn is_credible(wall_ms: i64) -> bool {
-    wall_ms >= EARLIEST_CREDIBLE_MS
+pub fn is_credible(now_ms: i64) -> bool {
+    now_ms >= EARLIEST_CREDIBLE_MS
+}
+
+/// Whether a wall time that was stored can be right. An earlier build of the program may have stored it.
+#[must_use]
+pub fn was_credible(wall_ms: i64) -> bool {
+    wall_ms >= FORMAT_MS
 }
 
 /// Milliseconds since the Unix epoch.

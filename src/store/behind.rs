@@ -75,7 +75,7 @@ impl Shared {
         }
         if let Some(before) = behind.before_ms {
             for stream in &mut streams {
-                let is_old = |at: i64| clock::is_credible(at) && at < before;
+                let is_old = |at: i64| clock::was_credible(at) && at < before;
                 while let Some(last) = stream.first().filter(|first| is_old(first.arrival_max)).map(|first| first.last)
                 {
                     stream.go_past(last);

@@ -99,7 +99,7 @@ impl State {
     pub fn forget_cursors(&mut self, wall_ms: i64) {
         // A cursor last seen under a clock that was not set has no age.
         let is_old = |cursor: &CursorEntry| {
-            clock::is_credible(cursor.seen_ms) && wall_ms.saturating_sub(cursor.seen_ms) >= CURSOR_KEPT_MS
+            clock::was_credible(cursor.seen_ms) && wall_ms.saturating_sub(cursor.seen_ms) >= CURSOR_KEPT_MS
         };
         let old = self.cursors.iter().filter(|(_, cursor)| is_old(cursor)).map(|(key, _)| key.clone());
         for key in old.collect::<Vec<_>>() {

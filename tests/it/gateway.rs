@@ -127,18 +127,18 @@ fn sources_wait_when_memory_is_short_and_nothing_is_lost() {
     until("it takes no more memory", || {
         std::thread::sleep(Duration::from_secs(1));
         sizes.push(memory(&agent) >> 20);
-        sizes.len() > 5 && sizes[sizes.len() - 5] == sizes[sizes.len() - 1]
+        sizes.len() > 5 && sizes[sizes.len() - 5].abs_diff(sizes[sizes.len() - 1]) <= 1
     });
     eprintln!("MiB: {sizes:?}");
-    // A moment passes before it is seen; without the limit it is above 120 MiB.
+    // A moment passes before it is seen; without the limit it is above 90 MiB.
     assert!(sizes.iter().all(|size| *size < 56), "MiB: {sizes:?}");
+    assert_eq!(agent.log().matches("event=\"memory_short\"").count(), 1, "told once");
     agent.kill();
     let folder = format!("[sink.out]\nkind = \"directory\"\npath = \"{here}/out\"\nlinger = \"0s\"\n");
     let agent = Agent::start(dir.path(), &config(&folder), "");
     until("every line is there", || values(dir.path()).len() >= lines);
     let expected: Vec<String> = (0..lines as u64).map(|n| noise(n, 960)).collect();
     assert!(values(dir.path()) == expected, "in order, each once");
-    assert_eq!(agent.log().matches("event=\"memory_short\"").count(), 1, "told once");
     assert!(agent.stop().success());
 }
 

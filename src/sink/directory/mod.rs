@@ -31,7 +31,7 @@ const LEAST_SLEEP: Duration = Duration::from_secs(1);
 pub struct Directory {
     settings: Settings,
     folder: Arc<Mutex<Folder>>,
-    /// Set when the task that finishes files by age was started; the task ends when the sink is gone.
+    /// Set when the task that finishes files by age was started; the task ends some time after the sink.
     ageing: OnceLock<()>,
     /// Tells that task of each batch.
     written: watch::Sender<()>,
@@ -61,9 +61,14 @@ impl Sink for Directory {
         });
         let (folder, batch) = (self.folder.clone(), batch.clone());
         Box::pin(async move {
-            let done = on_thread(folder, move |folder| folder.write(&batch.events)).await;
-            self.written.send_replace(());
-            match done {
+            let written = self.written.clone();
+            // The thread goes on when nobody waits for the delivery any more.
+            let write = move |folder: &mut Folder| {
+                let done = folder.write(&batch.events);
+                written.send_replace(());
+                done
+            };
+            match on_thread(folder, write).await {
                 Ok(Ok(())) => Ok(Accepted::by_target()),
                 Ok(Err(error)) => Err(self.error(error)),
                 Err(error) => Err(self.error(error)),

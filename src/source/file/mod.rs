@@ -57,7 +57,7 @@ pub(super) async fn run(settings: Settings, context: Context) {
     let pattern = settings.path.clone();
     let mut had_files = settings.when_done != WhenDone::Keep;
     let mut tail = Tail::new(settings, &positions, metrics);
-    let reading = health.pulse("reading", Work::Apart);
+    let reading = health.pulse("a read of files", Work::Apart);
     tracing::info!(event = event::SOURCE_UP, source = %name, "reading files");
     loop {
         let looked = Instant::now();

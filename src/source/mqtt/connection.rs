@@ -275,7 +275,7 @@ impl Connection<'_> {
                         event = event::SOURCE_DROPPED,
                         source = self.name,
                         count,
-                        "messages of QoS 0 are dropped: more is held than allowed while the store is blocked"
+                        "messages of QoS 0 are dropped: more is held than allowed while the store is blocked, or memory is short"
                     );
                 }
                 Ok(())

@@ -93,7 +93,7 @@ pub(super) async fn run(settings: Settings, context: Context) {
                 tracing::warn!(
                     event = event::SOURCE_DOWN,
                     source = %name,
-                    "more is held than allowed while the store is blocked: disconnected until there is room; \
+                    "more is held than allowed while the store is blocked or memory is short: disconnected until there is room; \
                      the broker keeps QoS 1 and 2"
                 );
                 health.waiting("the store takes no more at the moment");
