@@ -100,7 +100,7 @@ async fn feed(source: Source, generation: u64, around: Around, mut stop: Stop, h
 /// disk.
 async fn give_back(budget: Budget, store: Store, mut short_of_memory: watch::Receiver<u64>) {
     while short_of_memory.changed().await.is_ok() {
-        if !budget.is_mostly_free() {
+        if !budget.holds_little() {
             store.hurry();
             budget.drain().await;
         }

@@ -7,6 +7,8 @@ use super::frame::Frame;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
+/// A source that holds at most so many bytes has no share in a shortage of memory: a quarter of the usual budget.
+const LITTLE: usize = 1 << 20;
 /// The smallest share of the budget that one frame takes, in bytes.
 const LEAST: usize = 128;
 
@@ -18,10 +20,10 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// Whether the source holds so little, a quarter of its budget at most, that nothing is gained by asking for it.
+    /// Whether the source holds so little that nothing is gained by asking for it.
     #[must_use]
-    pub fn is_mostly_free(&self) -> bool {
-        self.free.available_permits() >= self.total / 4 * 3
+    pub fn holds_little(&self) -> bool {
+        self.total - self.free.available_permits() <= LITTLE
     }
 
     /// Lets the source hand over nothing until all that it holds is safe. Cancel safe.
