@@ -10,7 +10,9 @@ use crate::platform::memory;
 use crate::store::Store;
 use crate::telemetry::{Event, Metric};
 use std::collections::BTreeMap;
-use std::sync::{Arc, mpsc};
+use std::io::Read;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -19,6 +21,8 @@ use tokio::sync::watch;
 const LOOK: Duration = Duration::from_secs(1);
 /// The time between two looks at the memory alone, while more than half of the limit is used.
 const LOOK_SOON: Duration = Duration::from_millis(100);
+/// A socket knows no wait of no time.
+const LEAST: Duration = Duration::from_millis(1);
 /// Work that has not come to an end after so many looks is reported.
 const HANGS: u64 = 10;
 /// A task that hangs on a shared thread for so many looks never ends: the agent must be started again.
@@ -32,8 +36,9 @@ pub fn usual_memory() -> u64 {
 /// The thread that looks. It ends when this is dropped.
 #[derive(Debug)]
 pub struct Watcher {
-    /// Nothing is sent: the thread sees that the sender is gone.
-    running: Option<mpsc::Sender<()>>,
+    /// Nothing is written to it: the thread sees its end. A socket and no channel, because libfaketime, which sets the
+    /// clock in tests, lets a thread sleep on that waits for a lock and a time.
+    running: Option<UnixStream>,
     thread: Option<JoinHandle<()>>,
     stuck: watch::Receiver<bool>,
 }
@@ -41,9 +46,9 @@ pub struct Watcher {
 impl Watcher {
     /// Starts to look. `short` changes while memory is short.
     pub fn start(around: Around, short: watch::Sender<u64>) -> std::io::Result<Self> {
-        let (running, ended) = mpsc::channel();
+        let (running, ended) = UnixStream::pair()?;
         let (now_stuck, stuck) = watch::channel(false);
-        let look = move || look(&around, &ended, &short, &now_stuck);
+        let look = move || look(&around, ended, &short, &now_stuck);
         let thread = std::thread::Builder::new().name("watcher".into()).spawn(look)?;
         Ok(Self { running: Some(running), thread: Some(thread), stuck })
     }
@@ -64,13 +69,14 @@ impl Drop for Watcher {
     }
 }
 
-fn look(around: &Around, ended: &mpsc::Receiver<()>, short: &watch::Sender<u64>, stuck: &watch::Sender<bool>) {
+fn look(around: &Around, mut ended: UnixStream, short: &watch::Sender<u64>, stuck: &watch::Sender<bool>) {
     let mut clock = ClockWatch::new(around.clock.clone());
     let mut memory = MemoryWatch { most: around.memory, since: None };
     let mut tasks = TaskWatch { pulses: around.pulses.clone(), told: BTreeMap::new() };
     let mut next = Instant::now() + LOOK;
     let mut wait = LOOK;
-    while ended.recv_timeout(wait) == Err(mpsc::RecvTimeoutError::Timeout) {
+    // A read ends with an error at the time, and with nothing at the end of the agent.
+    while ended.set_read_timeout(Some(wait)).is_ok() && ended.read(&mut [0]).is_err() {
         let used = memory::used();
         around.metrics.set(Metric::Memory, used);
         if let Some(event) = memory.look(used) {
@@ -89,7 +95,7 @@ fn look(around: &Around, ended: &mpsc::Receiver<()>, short: &watch::Sender<u64>,
             stuck.send_if_modified(|was| std::mem::replace(was, is_stuck) != is_stuck);
         }
         let until_next = next.saturating_duration_since(Instant::now());
-        wait = if used > around.memory / 2 { LOOK_SOON.min(until_next) } else { until_next };
+        wait = if used > around.memory / 2 { LOOK_SOON.min(until_next) } else { until_next }.max(LEAST);
     }
 }
 
