@@ -167,10 +167,11 @@ impl Agent {
         for part in &view.parts {
             let PartView { kind, name, state: health, since_s, waits, .. } = part;
             let since = people::span(since_s * 1000);
-            let numbers = self.around.metrics.part(kind, name).line();
+            let label = if kind == SOURCE { SOURCE } else { SINK };
+            let numbers = self.around.metrics.part(label, name).line();
             let part_name = format!("{kind}.{name}");
             let ago = |at: i64| people::age(view.now_ms.saturating_sub(at));
-            if *kind == SOURCE {
+            if label == SOURCE {
                 let last = part.last_frame_ms.map_or_else(|| "none".into(), ago);
                 tracing::info!(
                     event = event::STATUS,

@@ -48,9 +48,9 @@ impl Observer {
             })
         };
         Some(PartView {
-            kind: [SOURCE, SINK].into_iter().find(|known| *known == kind)?,
+            kind: [SOURCE, SINK].into_iter().find(|known| *known == kind)?.into(),
             name: name.into(),
-            health: status.health.word(),
+            health: status.health.word().into(),
             is_good: status.health.is_good(),
             state: status.health.to_string(),
             since_s: status.since.elapsed().as_secs(),
@@ -65,7 +65,7 @@ impl Look for Observer {
         let (device, generation) = self.facts().clone();
         let now = self.around.clock.now();
         View {
-            version: env!("CARGO_PKG_VERSION"),
+            version: env!("CARGO_PKG_VERSION").into(),
             device,
             generation,
             uptime_s: self.started.elapsed().as_secs(),

@@ -1,12 +1,13 @@
 //! An agent at one moment, as the local API shows it. The log, the page and `forebay status` show the same.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 /// An agent.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct View {
     /// The version of the program.
-    pub version: &'static str,
+    pub version: Cow<'static, str>,
     /// The name of the device.
     pub device: String,
     /// The number of the configuration in force.
@@ -22,14 +23,14 @@ pub struct View {
 }
 
 /// A source or a sink.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PartView {
     /// `source` or `sink`.
-    pub kind: &'static str,
+    pub kind: Cow<'static, str>,
     /// Its name.
     pub name: String,
     /// Its health in one word: `starting`, `idle`, `up`, `waiting` or `failed`.
-    pub health: &'static str,
+    pub health: Cow<'static, str>,
     /// Whether it works, or has nothing to do.
     pub is_good: bool,
     /// The health with its reason.
@@ -43,7 +44,7 @@ pub struct PartView {
 }
 
 /// Records of a stream that a sink has not delivered.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Waits {
     /// The name of the stream.
     pub stream: String,

@@ -250,8 +250,11 @@ mod tests {
     fn the_page_of_metrics_is_the_one_that_the_table_gives() {
         let mut page = String::from(
             "# Metrics\n\nNumbers that an agent keeps of itself. The log has them once a minute and at the stop (event \
-             `status`): those of the agent in one line, and one line for each source and sink with its own. This page is \
-             made of the table in the code (`src/telemetry/numbers.rs`).\n\n| name | kind | of | meaning |\n|---|---|---|---|\n",
+             `status`): those of the agent in one line, and one line for each source and sink with its own.\n\nPrometheus \
+             reads them at `/metrics` of the [page](monitoring.md#ask-the-agent). There each name begins with `forebay_`, \
+             times are in seconds (`_ms` is `_seconds` there), and what sources and sinks count has the label `source` or \
+             `sink`. What waits for each sink, how old it is, and which parts work is there too (`forebay_sink_backlog_*`, \
+             `forebay_part_up`).\n\nThis page is made of the table in the code (`src/telemetry/numbers.rs`).\n\n| name | kind | of | meaning |\n|---|---|---|---|\n",
         );
         for (_, kind, of, name, help) in METRICS {
             page.push_str("| `");

@@ -1,6 +1,7 @@
 //! What a running agent tells whoever asks: metrics that Prometheus reads, and its state as JSON.
 
-use crate::rig::{Agent, append_lines, files, free_port, until};
+use crate::rig::{Agent, append_lines, files, forebay, free_port, until};
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -24,6 +25,52 @@ fn ask(port: u16, path: &str, more: &[&str]) -> String {
 
 fn body(answer: &str) -> &str {
     answer.split_once("\r\n\r\n").map_or("", |(_, body)| body)
+}
+
+/// Fails on any complaint of Prometheus' own checker.
+fn promtool(arguments: &[&str], input: &str) {
+    let mut promtool = Command::new("promtool")
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool is not installed: tests/run installs it with prometheus");
+    promtool.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let checked = promtool.wait_with_output().unwrap();
+    assert!(checked.status.success() && checked.stderr.is_empty(), "{checked:?}");
+}
+
+/// The names of all samples.
+fn names(metrics: &str) -> BTreeSet<String> {
+    let samples = metrics.lines().filter(|line| !line.starts_with('#'));
+    samples.map(|line| line.split(['{', ' ']).next().unwrap().to_string()).collect()
+}
+
+/// The shipped alert rules and the dashboard use metrics that there are, in expressions that Prometheus understands.
+fn rules_and_dashboard_name_only(known: &BTreeSet<String>, dir: &Path) {
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/observability");
+    let rules = shipped.join("forebay.rules.yml");
+    promtool(&["check", "rules", rules.to_str().unwrap()], "");
+    let dashboard: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(shipped.join("dashboard.json")).unwrap()).unwrap();
+    let targets = dashboard["panels"].as_array().unwrap().iter().flat_map(|panel| panel["targets"].as_array().unwrap());
+    let expressions: Vec<String> = targets.map(|target| target["expr"].as_str().unwrap().to_string()).collect();
+    assert!(expressions.len() > 8);
+    let as_rule = |(n, expression): (usize, &String)| {
+        let expression = expression.replace("$__rate_interval", "5m").replace("$instance", "a");
+        format!("  - record: dashboard:panel{n}\n    expr: '{expression}'\n")
+    };
+    let rules_of: String = expressions.iter().enumerate().map(as_rule).collect();
+    let as_rules = format!("groups:\n- name: dashboard\n  rules:\n{rules_of}");
+    let as_file = dir.join("dashboard.rules.yml");
+    std::fs::write(&as_file, as_rules).unwrap();
+    promtool(&["check", "rules", as_file.to_str().unwrap()], "");
+    let text = expressions.join("\n") + &std::fs::read_to_string(rules).unwrap();
+    let is_part = |c: char| c.is_ascii_lowercase() || c == '_';
+    let used = text.split(|c| !is_part(c)).filter(|word| word.starts_with("forebay_"));
+    let unknown: BTreeSet<&str> = used.filter(|word| !known.contains(*word)).collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
 }
 
 #[test]
@@ -54,16 +101,17 @@ fn state_and_metrics_of_a_running_agent_can_be_asked_for() {
     ] {
         assert!(answer.contains(wanted), "{wanted} is not in {answer}");
     }
-    let mut promtool = Command::new("promtool")
-        .args(["check", "metrics"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("promtool is not installed: tests/run installs it with prometheus");
-    promtool.stdin.take().unwrap().write_all(body(&answer).as_bytes()).unwrap();
-    let checked = promtool.wait_with_output().unwrap();
-    assert!(checked.status.success() && checked.stderr.is_empty(), "{checked:?}");
+    promtool(&["check", "metrics"], body(&answer));
+    rules_and_dashboard_name_only(&names(body(&answer)), dir.path());
+
+    let told = forebay(&["status", dir.path().join("forebay.toml").to_str().unwrap()]);
+    let text = String::from_utf8(told.stdout).unwrap();
+    assert_eq!(told.status.code(), Some(1), "one sink waits: {text}");
+    for wanted in
+        ["d: forebay ", "  source  log   up ", "  sink    out   up ", "nothing waits", "1000 of readings wait"]
+    {
+        assert!(text.contains(wanted), "{wanted} is not in {text}");
+    }
 
     for (more, path, wanted) in [
         (&["-H", "Host: evil.example"][..], "/metrics", "403 Forbidden"),
@@ -139,5 +187,16 @@ fn others_need_the_token_and_a_port_that_is_taken_is_waited_for() {
     assert!(ask(port, "/metrics", &["-u", "me:secret-7", "-H", "Host: gateway.example"]).contains("200 OK"));
     assert!(ask(port, "/metrics", &["-H", "Authorization: Bearer secret-8"]).contains("401"));
     assert!(!agent.log().contains("secret-7"));
+    let status = |more: &[&str]| {
+        let file = dir.path().join("forebay.toml");
+        let done = forebay(&[&["status", file.to_str().unwrap()], more].concat());
+        (done.status.code(), String::from_utf8(done.stdout).unwrap() + &String::from_utf8(done.stderr).unwrap())
+    };
+    let json = status(&["--json"]);
+    assert!(json.1.starts_with("{\"version\":") && !json.1.contains("secret-7"), "{json:?}");
+    let wrong = std::fs::write(dir.path().join("token"), "secret-9").map(|()| status(&[])).unwrap();
+    assert!(wrong.0 == Some(2) && wrong.1.contains("401 Unauthorized"), "{wrong:?}");
     assert!(agent.stop().success());
+    let gone = status(&[]);
+    assert!(gone.0 == Some(2) && gone.1.contains("no agent answers at 127.0.0.1"), "{gone:?}");
 }
