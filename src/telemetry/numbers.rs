@@ -251,7 +251,7 @@ mod tests {
         let mut page = String::from(
             "# Metrics\n\nNumbers that an agent keeps of itself. The log has them once a minute and at the stop (event \
              `status`): those of the agent in one line, and one line for each source and sink with its own.\n\nPrometheus \
-             reads them at `/metrics` of the [page](monitoring.md#ask-the-agent). There each name begins with `forebay_`, \
+             reads them at `/metrics` of the page (`docs/monitoring.md`). There each name begins with `forebay_`, \
              times are in seconds (`_ms` is `_seconds` there), and what sources and sinks count has the label `source` or \
              `sink`. What waits for each sink, how old it is, and which parts work is there too (`forebay_sink_backlog_*`, \
              `forebay_part_up`).\n\nThis page is made of the table in the code (`src/telemetry/numbers.rs`).\n\n| name | kind | of | meaning |\n|---|---|---|---|\n",
