@@ -28,6 +28,8 @@ pub mod config;
 
 pub mod section;
 
+pub mod dashboard;
+
 pub mod agent;
 
 #[cfg(feature = "lab")]

@@ -21,7 +21,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("platform", &[]),
     ("telemetry", &[]),
     // The whole stands above the parts: it sees the tables of kinds, and what the parts have read.
-    ("config", &["section", "flow", "source", "intake", "sink", "store"]),
+    ("config", &["section", "flow", "source", "intake", "sink", "store", "dashboard"]),
+    ("dashboard", &["flow", "platform", "telemetry", "section"]),
     ("hub", &["platform", "telemetry"]),
 ];
 
@@ -61,11 +62,11 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tokio_serial", &["source"]),
     ("tokio_modbus", &["source"]),
     ("regex_lite", &["source", "section", "decode"]), // patterns of secrets
-    ("hyper", &["source", "sink", "platform"]),       // platform/http is the listener
+    ("hyper", &["source", "sink", "platform", "dashboard"]), // platform/http is the listener
     ("reqwest", &["sink"]),
     ("async_tungstenite", &["platform"]),
     ("hyper_util", &["sink", "platform"]),
-    ("http_body_util", &["source", "sink", "platform"]),
+    ("http_body_util", &["source", "sink", "platform", "dashboard"]),
     ("crc32c", &["store", "source", "flow"]), // the log; files; dead letters and lanes
     ("clap", &[]),
     ("rumqttd", &[]),

@@ -40,6 +40,9 @@ _forebay() {
             forebay,send-test)
                 cmd="forebay__subcmd__send__subcmd__test"
                 ;;
+            forebay,status)
+                cmd="forebay__subcmd__status"
+                ;;
             forebay,tap)
                 cmd="forebay__subcmd__tap"
                 ;;
@@ -133,6 +136,9 @@ _forebay() {
             forebay__subcmd__help,send-test)
                 cmd="forebay__subcmd__help__subcmd__send__subcmd__test"
                 ;;
+            forebay__subcmd__help,status)
+                cmd="forebay__subcmd__help__subcmd__status"
+                ;;
             forebay__subcmd__help,tap)
                 cmd="forebay__subcmd__help__subcmd__tap"
                 ;;
@@ -170,7 +176,7 @@ _forebay() {
 
     case "${cmd}" in
         forebay)
-            opts="-v -q -h -V --verbose --quiet --log-format --help --version run check config sample-config tap decode send-test buffer help"
+            opts="-v -q -h -V --verbose --quiet --log-format --help --version run check config sample-config tap decode send-test status buffer help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -648,7 +654,7 @@ _forebay() {
             return 0
             ;;
         forebay__subcmd__help)
-            opts="run check config sample-config tap decode send-test buffer help"
+            opts="run check config sample-config tap decode send-test status buffer help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -899,6 +905,20 @@ _forebay() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        forebay__subcmd__help__subcmd__status)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         forebay__subcmd__help__subcmd__tap)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -959,6 +979,28 @@ _forebay() {
             ;;
         forebay__subcmd__send__subcmd__test)
             opts="-v -q -h --config --verbose --quiet --log-format --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "text logfmt json journald" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        forebay__subcmd__status)
+            opts="-v -q -h --config --json --verbose --quiet --log-format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

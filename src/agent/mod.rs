@@ -5,17 +5,21 @@
 //! the store. At a stop the sources end first, and the data that they handed over is committed. Then the sinks get
 //! a short time for the records that are left.
 
+mod observe;
 mod part;
 mod place;
 mod plan;
 mod supervisor;
 mod watch;
 
+use observe::Observer;
 use plan::parts_of;
 pub use plan::{Plan, plan};
 pub use supervisor::PartId;
 
 use crate::config::{Config, Sink};
+use crate::dashboard::Look;
+use crate::dashboard::view::{PartView, Waits};
 use crate::flow::health::Status;
 use crate::flow::pulse::{Pulses, Work};
 use crate::intake;
@@ -31,6 +35,7 @@ use watch::Watcher;
 /// The labels of metrics that belong to a source or a sink.
 const SOURCE: &str = "source";
 const SINK: &str = "sink";
+const PAGE: &str = "page";
 /// The interval at which all metrics are logged.
 pub const STATUS: Duration = Duration::from_secs(60);
 /// The time that sources have at a stop to end the connections to their peers.
@@ -47,6 +52,7 @@ pub struct Agent {
     around: Around,
     supervisor: Supervisor,
     watcher: Watcher,
+    observer: Arc<Observer>,
 }
 
 /// What every part is given.
@@ -105,15 +111,16 @@ impl Agent {
         let (short, short_of_memory) = tokio::sync::watch::channel(0);
         let around = Around { store, clock, metrics, pulses, memory, short_of_memory };
         let mut supervisor = Supervisor::new(around.clone());
+        let observer = Observer::new(around.clone(), supervisor.board().clone(), &config);
         for id in parts_of(&config) {
-            part::begin(&mut supervisor, &id, &config, &around);
+            part::begin(&mut supervisor, &id, &config, &around, &observer);
         }
         end_old_spans(&config, &around);
         let watcher = Watcher::start(around.clone(), short)?;
         let (sources, sinks) = (config.sources.len(), config.sinks.len());
         let id = around.store.id();
         tracing::info!(event = event::STARTED, device = config.device, sources, sinks, store = id, "running");
-        Ok((Self { config, around, supervisor, watcher }, findings))
+        Ok((Self { config, around, supervisor, watcher, observer }, findings))
     }
 
     /// Changes to another configuration. Parts that changed are stopped in order and started again; all other parts
@@ -130,6 +137,7 @@ impl Agent {
         let readers = config.sinks.iter().map(|sink| sink.reader.clone()).collect();
         self.around.store.configure(readers, options(&config, &self.around.clock, &self.around.metrics).rules());
         self.config = config;
+        self.observer.changed(&self.config);
         for part in plan.stop.iter().filter(|part| !plan.start.contains(part)) {
             let (kind, name) = part.label();
             self.around.metrics.forget(kind, name);
@@ -140,7 +148,7 @@ impl Agent {
             {
                 tell_sink(sink, &self.around.store);
             }
-            part::begin(&mut self.supervisor, id, &self.config, &self.around);
+            part::begin(&mut self.supervisor, id, &self.config, &self.around, &self.observer);
         }
         end_old_spans(&self.config, &self.around);
         Ok(plan)
@@ -149,41 +157,49 @@ impl Agent {
     /// The health of each part, as the part itself reports it.
     #[must_use]
     pub fn health(&self) -> Vec<(PartId, Status)> {
-        self.supervisor.status()
+        self.supervisor.board().status()
     }
 
     /// Logs all metrics: those of the agent, and those of each part with its health and its backlog.
     pub fn log_status(&self) {
         tracing::info!(event = event::STATUS, "{}", self.around.metrics.line());
-        let now_ms = self.around.clock.now().wall_ms;
-        for (part, status) in self.health() {
-            let since = people::span(u64::try_from(status.since.elapsed().as_millis()).unwrap_or(u64::MAX));
-            let health = status.health.to_string();
-            let (kind, name) = part.label();
-            let numbers = self.around.metrics.part(kind, name);
-            match &part {
-                PartId::Source(_) => {
-                    let last = i64::try_from(numbers.get(Metric::SourceLastFrame)).unwrap_or(i64::MAX);
-                    let last = if last == 0 { "none".into() } else { people::age(now_ms.saturating_sub(last)) };
-                    let numbers = numbers.line();
-                    tracing::info!(event = event::STATUS, %part, health, since, last_reading = last, "{numbers}");
-                }
-                PartId::Sink(_) => {
-                    let numbers = numbers.line();
-                    let mut streams = self.around.store.reader(name).backlog_by_stream();
-                    let Backlog { records, bytes, oldest_ms } =
-                        streams.iter().map(|(_, backlog)| *backlog).fold(Backlog::default(), Backlog::with);
-                    let oldest = oldest_ms.map(|at| people::age(now_ms.saturating_sub(at))).unwrap_or_default();
-                    let waits = people::size(bytes);
-                    streams.retain(|(_, backlog)| backlog.records > 0);
-                    let stream = |(stream, backlog): &(String, Backlog)| format!("{stream}: {}", backlog.records);
-                    // One stream says nothing that is not in `records`.
-                    let streams =
-                        (streams.len() > 1).then(|| streams.iter().map(stream).collect::<Vec<_>>().join(", "));
-                    tracing::info!(
-                        event = event::STATUS, %part, health, since, records, waits, oldest, streams, "{numbers}"
-                    );
-                }
+        let view = self.observer.view();
+        for part in &view.parts {
+            let PartView { kind, name, state: health, since_s, waits, .. } = part;
+            let since = people::span(since_s * 1000);
+            let label = if kind == SOURCE { SOURCE } else { SINK };
+            let numbers = self.around.metrics.part(label, name).line();
+            let part_name = format!("{kind}.{name}");
+            let ago = |at: i64| people::age(view.now_ms.saturating_sub(at));
+            if label == SOURCE {
+                let last = part.last_frame_ms.map_or_else(|| "none".into(), ago);
+                tracing::info!(
+                    event = event::STATUS,
+                    part = part_name,
+                    health,
+                    since,
+                    last_reading = last,
+                    "{numbers}"
+                );
+            } else {
+                let records: u64 = waits.iter().map(|waits| waits.records).sum();
+                let bytes = people::size(waits.iter().map(|waits| waits.bytes).sum());
+                let oldest = waits.iter().filter_map(|waits| waits.oldest_ms).min().map(ago).unwrap_or_default();
+                let stream = |waits: &Waits| format!("{}: {}", waits.stream, waits.records);
+                let streams: Vec<String> = waits.iter().filter(|waits| waits.records > 0).map(stream).collect();
+                // One stream says nothing that is not in `records`.
+                let streams = (streams.len() > 1).then(|| streams.join(", "));
+                tracing::info!(
+                    event = event::STATUS,
+                    part = part_name,
+                    health,
+                    since,
+                    records,
+                    waits = bytes,
+                    oldest,
+                    streams,
+                    "{numbers}"
+                );
             }
         }
     }

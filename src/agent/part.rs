@@ -1,5 +1,6 @@
 //! A part is a source with its intake, or a sink with its courier. The supervisor starts and stops parts.
 
+use super::observe::Observer;
 use super::supervisor::{Attempt, Begin, PartId, Supervisor};
 use super::{Around, SINK, SOURCE};
 use crate::config::{Config, Sink, Source};
@@ -8,7 +9,7 @@ use crate::flow::health::{Health, Reporter};
 use crate::flow::pulse::Work;
 use crate::flow::stop::{Stop, reason};
 use crate::store::Store;
-use crate::{courier, intake, source};
+use crate::{courier, dashboard, intake, source};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -18,7 +19,7 @@ use tokio::task::JoinSet;
 const SOON: Duration = Duration::from_secs(1);
 
 /// Begins a part that the configuration names.
-pub fn begin(supervisor: &mut Supervisor, id: &PartId, config: &Config, around: &Around) {
+pub fn begin(supervisor: &mut Supervisor, id: &PartId, config: &Config, around: &Around, observer: &Arc<Observer>) {
     let begin = match id {
         PartId::Source(name) => config.source(name).map(|source| {
             let (source, around, generation) = (source.clone(), around.clone(), config.generation);
@@ -30,6 +31,16 @@ pub fn begin(supervisor: &mut Supervisor, id: &PartId, config: &Config, around: 
             let (sink, around, device) = (sink.clone(), around.clone(), config.device.clone());
             Arc::new(move |stop, health| -> Attempt { Box::pin(deliver(&sink, &device, around.clone(), stop, health)) })
                 as Begin
+        }),
+        PartId::Page => config.page.clone().map(|settings| {
+            let observer = observer.clone();
+            Arc::new(move |stop, health| -> Attempt {
+                let (settings, observer) = (settings.clone(), observer.clone());
+                Box::pin(async move {
+                    dashboard::run(settings, observer, health, stop).await;
+                    Ok(())
+                })
+            }) as Begin
         }),
     };
     if let Some(begin) = begin {

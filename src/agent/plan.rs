@@ -27,7 +27,8 @@ impl Plan {
 /// Every part that a configuration has.
 pub(super) fn parts_of(config: &Config) -> Vec<PartId> {
     let sources = config.sources.iter().map(|source| PartId::Source(source.name.clone()));
-    sources.chain(config.sinks.iter().map(|sink| PartId::Sink(sink.name.clone()))).collect()
+    let sinks = config.sinks.iter().map(|sink| PartId::Sink(sink.name.clone()));
+    sources.chain(sinks).chain(config.page.is_some().then_some(PartId::Page)).collect()
 }
 
 /// Compares two configurations.
@@ -49,6 +50,7 @@ pub fn plan(old: &Config, new: &Config) -> Result<Plan, Vec<&'static str>> {
         PartId::Source(name) => old.source(name) == new.source(name),
         // Every event contains the device's name, so a new name restarts every sink.
         PartId::Sink(name) => old.sink(name) == new.sink(name) && old.device == new.device,
+        PartId::Page => old.page == new.page,
     };
     let (before, after) = (parts_of(old), parts_of(new));
     for id in &after {

@@ -3,7 +3,7 @@
 //! Invariants: a part that ends or panics without being asked is started again, each time after a longer wait;
 //! every change of a part shows in its health; a waiting restart never delays a stop.
 
-use super::{Around, SINK, SOURCE};
+use super::{Around, PAGE, SINK, SOURCE};
 use crate::flow::health::{Health, Reporter, Status};
 use crate::flow::stop::{Stop, StopSender, reason, stop};
 use crate::platform::random;
@@ -11,7 +11,7 @@ use crate::telemetry::{Event, Metrics};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -32,6 +32,8 @@ pub enum PartId {
     Source(String),
     /// The sink of this name.
     Sink(String),
+    /// The page and the local API.
+    Page,
 }
 
 impl PartId {
@@ -40,14 +42,17 @@ impl PartId {
         match self {
             Self::Source(name) => (SOURCE, name),
             Self::Sink(name) => (SINK, name),
+            Self::Page => (PAGE, ""),
         }
     }
 }
 
 impl fmt::Display for PartId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (kind, name) = self.label();
-        write!(f, "{kind}.{name}")
+        match self.label() {
+            (kind, "") => f.write_str(kind),
+            (kind, name) => write!(f, "{kind}.{name}"),
+        }
     }
 }
 
@@ -64,10 +69,26 @@ struct Part {
     status: watch::Receiver<Status>,
 }
 
+/// The health of all parts, for whoever looks; clones show the same.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Board(Arc<Mutex<BTreeMap<PartId, watch::Receiver<Status>>>>);
+
+impl Board {
+    fn parts(&self) -> MutexGuard<'_, BTreeMap<PartId, watch::Receiver<Status>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The health of each part.
+    pub fn status(&self) -> Vec<(PartId, Status)> {
+        self.parts().iter().map(|(id, status)| (id.clone(), status.borrow().clone())).collect()
+    }
+}
+
 /// All parts.
 #[derive(Debug, Default)]
 pub(super) struct Supervisor {
     parts: BTreeMap<PartId, Part>,
+    board: Board,
     /// The store and the metrics for reports of failures. Without them, failures are only in the log.
     around: Option<Around>,
 }
@@ -75,7 +96,7 @@ pub(super) struct Supervisor {
 impl Supervisor {
     /// A supervisor without parts. It reports failures to the user of this agent.
     pub fn new(around: Around) -> Self {
-        Self { parts: BTreeMap::new(), around: Some(around) }
+        Self { around: Some(around), ..Self::default() }
     }
 
     /// Starts a part and keeps it running.
@@ -86,6 +107,7 @@ impl Supervisor {
         let status = reporter.watch();
         let mut task = JoinSet::new();
         task.spawn(keep_running(id.clone(), begin, stop, reporter, self.around.clone()));
+        self.board.parts().insert(id.clone(), status.clone());
         self.parts.insert(id, Part { stop: sender, task, status });
     }
 
@@ -94,6 +116,7 @@ impl Supervisor {
         let meant: Vec<PartId> = self.parts.keys().filter(|id| is_meant(id)).cloned().collect();
         let mut stopping: Vec<(PartId, Part)> =
             meant.into_iter().filter_map(|id| self.parts.remove(&id).map(|part| (id, part))).collect();
+        self.board.parts().retain(|id, _| self.parts.contains_key(id));
         for (_, part) in &stopping {
             part.stop.stop();
         }
@@ -113,9 +136,9 @@ impl Supervisor {
         late
     }
 
-    /// The health of each part.
-    pub fn status(&self) -> Vec<(PartId, Status)> {
-        self.parts.iter().map(|(id, part)| (id.clone(), part.status.borrow().clone())).collect()
+    /// Shows the health of each part.
+    pub fn board(&self) -> &Board {
+        &self.board
     }
 }
 
@@ -218,6 +241,6 @@ mod tests {
         assert!(supervisor.stop(|part| *part == id("fails"), STEADY).await.is_empty());
         assert_eq!(asked.elapsed(), Duration::ZERO, "the wait of up to a minute was not waited for");
         assert_eq!(supervisor.stop(|_| true, Duration::from_secs(5)).await, [id("hangs")]);
-        assert!(supervisor.status().is_empty());
+        assert!(supervisor.board().status().is_empty());
     }
 }

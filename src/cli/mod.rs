@@ -34,6 +34,7 @@ mod pages;
 mod place;
 mod run;
 mod send_test;
+mod status;
 mod systemd;
 mod tap;
 
@@ -75,6 +76,8 @@ enum Command {
     Decode(decode::Arguments),
     /// Deliver one event and print what happens at each step: names, TCP, TLS, login, limits, outcome
     SendTest(send_test::Arguments),
+    /// Ask the running agent how its sources and sinks are; exit 0, 1 (one needs attention) or 2 (no answer)
+    Status(status::Arguments),
     /// Look into a store, also while an agent runs: ls, show, export, verify; mend it: repair, trim
     Buffer(buffer::Arguments),
     #[cfg(feature = "lab")]
@@ -119,6 +122,7 @@ pub fn main() -> ExitCode {
         Command::Tap(arguments) => tap::run(&arguments),
         Command::Decode(arguments) => decode::run(&arguments),
         Command::SendTest(arguments) => send_test::run(&arguments),
+        Command::Status(arguments) => status::run(&arguments),
         Command::Buffer(arguments) => buffer::run(&arguments),
         #[cfg(feature = "lab")]
         Command::Hub(arguments) => hub::run(&arguments),

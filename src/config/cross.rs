@@ -75,6 +75,9 @@ impl Cross<'_, '_> {
         let mut lines: BTreeMap<PathBuf, &str> = BTreeMap::new();
         let mut clashing: BTreeSet<(&str, &str)> = BTreeSet::new();
         let mut listeners: Vec<(SocketAddr, &str)> = Vec::new();
+        if let Some(page) = &self.config.page {
+            listeners.push((page.listen, "page"));
+        }
         for source in &self.config.sources {
             let at = self.place(&format!("source.{}", source.name));
             let name = source.name.as_str();

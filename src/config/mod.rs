@@ -13,6 +13,7 @@ mod tests;
 
 pub use crate::section::{Environment, Position, Problem, Report, System, redact};
 
+use crate::dashboard;
 use crate::intake::Route;
 use crate::section::Texts;
 use crate::sink::{Sending, SinkSettings};
@@ -33,6 +34,8 @@ pub struct Config {
     pub memory_max: Option<u64>,
     /// The rules of the store.
     pub store: StoreConfig,
+    /// The page and the local API, if there is one.
+    pub page: Option<dashboard::Settings>,
     /// The sources.
     pub sources: Vec<Source>,
     /// The sinks.

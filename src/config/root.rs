@@ -2,6 +2,7 @@
 
 use super::cross::Cross;
 use super::{Config, Environment, Notes, Sink, Source, StoreConfig};
+use crate::dashboard;
 use crate::flow::record::is_own_stream;
 use crate::intake::Route;
 use crate::section::{Bytes, Data, Key, Report, Section, Session, Texts, Value};
@@ -76,6 +77,7 @@ pub(super) fn read_root(mut section: Section<'_>, environment: &dyn Environment)
         .get_or("three quarters of the memory of the service or of the machine")
         .map(|memory| memory.0);
     let mut store = StoreConfig::read(&mut section);
+    let page = dashboard::Settings::read(&mut section);
     let mut places = BTreeMap::new();
     let (mut sources, mut of) = (Vec::new(), 0);
     for (name, at, table) in named(&mut section, "source", "A source: where readings come from.") {
@@ -103,7 +105,7 @@ pub(super) fn read_root(mut section: Section<'_>, environment: &dyn Environment)
         let hint = format!("add a [sink.NAME] with kind = one of \"{kinds}\"");
         session.problem(0..0, "there is no sink", Some(hint));
     }
-    let config = Config { device, state: PathBuf::from(state), memory_max, store, sources, sinks, generation: 1 };
+    let config = Config { device, state: PathBuf::from(state), memory_max, store, page, sources, sinks, generation: 1 };
     if session.is_good() {
         Cross { session, config: &config, places: &places }.check();
     }

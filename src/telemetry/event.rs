@@ -73,6 +73,10 @@ pub const SINK_UP: &str = "sink_up";
 pub const SINK_DROPPED: &str = "sink_dropped";
 /// A sink cannot deliver; it is tried again.
 pub const SINK_DOWN: &str = "sink_down";
+/// The page and the local API listen.
+pub const PAGE_UP: &str = "page_up";
+/// The page and the local API cannot listen; it is tried again.
+pub const PAGE_DOWN: &str = "page_down";
 /// The local hub accepts connections.
 pub const HUB_UP: &str = "hub_up";
 /// The hub refuses a client.

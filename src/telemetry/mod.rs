@@ -8,6 +8,7 @@ mod histogram;
 pub mod numbers;
 pub mod outage;
 pub mod people;
+pub mod prometheus;
 pub mod seldom;
 
 pub use event::{Cause, Event};

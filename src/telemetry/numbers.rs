@@ -18,79 +18,93 @@ pub enum Kind {
     Gauge,
 }
 
+/// The parts that count a metric.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Of {
+    /// The agent as a whole, or its store.
+    Agent,
+    /// Each source.
+    Source,
+    /// Each sink.
+    Sink,
+    /// Each source and each sink.
+    Part,
+}
+
 macro_rules! metrics {
-    ($($variant:ident $kind:ident $name:literal $help:literal)*) => {
+    ($($variant:ident $kind:ident $of:ident $name:literal $help:literal)*) => {
         /// A number that Forebay keeps.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         #[repr(usize)]
         pub enum Metric { $(#[doc = $help] $variant),* }
 
-        /// Every metric: what it does, its name, its meaning, in order.
-        pub const METRICS: &[(Metric, Kind, &str, &str)] = &[$((Metric::$variant, Kind::$kind, $name, $help)),*];
+        /// Every metric: what it does, who counts it, its name, its meaning, in order.
+        pub const METRICS: &[(Metric, Kind, Of, &str, &str)] =
+            &[$((Metric::$variant, Kind::$kind, Of::$of, $name, $help)),*];
     };
 }
 
 metrics! {
-    SourceFrames Counter "source_frames_total" "Frames that sources handed over."
-    SourceBytes Counter "source_bytes_total" "Payload bytes that sources handed over."
-    SourceRedelivered Counter "source_redelivered_total" "Frames that the source marked as handed over before."
-    SourceRepeatsSkipped Counter "source_repeats_skipped_total" "MQTT QoS 2 repeats that were stored before and not stored again."
-    SourceUnwanted Counter "source_unwanted_total" "MQTT messages that no configured topic asks for: acknowledged and not stored."
-    SourceCopiesSkipped Counter "source_copies_skipped_total" "MQTT 5 messages that a broker sent once more for an overlapping filter."
-    SourceDropped Counter "source_dropped_total" "Messages without acknowledgement (MQTT QoS 0, serial) dropped because the held-bytes limit was reached."
-    SourceSettled Counter "source_settled_total" "Frames that were told to be safe."
-    SourceLastFrame Gauge "source_last_frame_ms" "When the source brought its last frame, in milliseconds since 1970 by the clock of this machine; 0: none since the start."
-    SourceReconnects Counter "source_reconnects_total" "Connections to brokers that ended and were made again."
-    SourceSubscribed Counter "source_subscribed_total" "Subscriptions that brokers confirmed."
-    SourceStalls Counter "source_stalls_total" "Commits made early because a source had stopped until an acknowledgement."
-    HttpRefused Counter "http_refused_total" "Requests that were not answered 202."
-    SourceTimeouts Counter "source_timeouts_total" "Devices that did not answer in time."
-    SerialBadFrames Counter "serial_bad_frames_total" "Serial frames that were too long, or whose checksum or beginning was wrong."
-    SerialGarbageBytes Counter "serial_garbage_bytes_total" "Serial bytes that belong to no frame."
-    SerialLostBytes Counter "serial_lost_bytes_total" "Serial bytes that were lost because the store was blocked and there is no flow control."
-    FileTruncated Counter "file_truncated_total" "Files found shorter than read before, and read again from their start."
-    FileDamaged Counter "file_damaged_total" "Packed files that are damaged or cut: read as far as they unpack."
-    FileDone Counter "file_done_total" "Files that were moved or removed after their records were safe."
-    QualityTagged Counter "quality_tagged_total" "Records that failed a check and went on with a tag."
-    QualitySetAside Counter "quality_dead_letters_total" "Records that failed a check and were set aside."
-    QualityDropped Counter "quality_dropped_total" "Records that failed a check and were dropped, as the rule says."
-    QualityStale Counter "quality_stale_total" "Times that a device was silent for longer than its rule allows."
-    PartRestarts Counter "part_restarts_total" "Times that a source or sink failed and was started again."
-    PartHangs Counter "part_hangs_total" "Times that a task worked on one thing for 10 seconds without an end."
-    Memory Gauge "memory_bytes" "Memory of the process for data, without the program and other files that it maps."
-    MemoryShort Counter "memory_short_total" "Times that the process took more memory than `memory_max` and its sources had to wait."
-    ConfigApplied Counter "config_applied_total" "Changed configurations that came into force."
-    ConfigRefused Counter "config_refused_total" "Problems for which a changed configuration was refused."
-    EventsLeftOut Counter "events_left_out_total" "Events that are in the log only: more waited for their place in `forebay.events` than are kept."
-    Reduced Counter "readings_reduced_total" "Readings that `reduce` left out: they said nothing new, or are part of a record that stands for several."
-    DecodeRepairs Counter "decode_repairs_total" "Values of JSON messages that were repaired: `nan`, `Infinity`, a comma too many (`lenient`)."
-    DeadLetters Counter "dead_letters_total" "Records set aside because they could not be decoded or delivered."
-    StoreRecords Counter "store_records_total" "Records made durable."
-    StorePayloadBytes Counter "store_payload_bytes_total" "Payload bytes made durable."
-    StoreCommits Counter "store_commits_total" "Commit frames written."
-    StoreSyncs Counter "store_syncs_total" "Flushes asked of the device by the store, its index included."
-    StoreWrittenBytes Counter "store_written_bytes_total" "Bytes handed to the device by the store, its index included."
-    StoreWrittenPerRecord Gauge "store_written_bytes_per_record" "Bytes handed to the device for each record made durable, since the start."
-    StoreReadBytes Counter "store_read_bytes_total" "Bytes of the store's files that were read."
-    StoreDropped Counter "store_dropped_total" "Records given up because a stream or the store was full, as its rule says."
-    StoreCarriedBytes Counter "store_carried_bytes_total" "Bytes written to copy what is still wanted out of old segments."
-    StoreWriteErrors Counter "store_write_errors_total" "Writes or flushes of the log that failed."
-    StoreFull Counter "store_full_total" "Times that the store was full and blocked its sources."
-    StoreSegments Gauge "store_segments" "Segments in use."
-    StoreScrubbedBytes Counter "store_scrubbed_bytes_total" "Bytes of sealed segments that were read back to find rot."
-    StoreDamage Counter "store_damage_total" "Damaged places and missing ranges that were found."
-    SinkRecords Counter "sink_records_total" "Records that a target accepted."
-    SinkEvents Counter "sink_events_total" "Events that a target accepted."
-    SinkBodyBytes Counter "sink_body_bytes_total" "Bytes of event bodies that a target accepted."
-    SinkWireBytes Counter "sink_wire_bytes_total" "Bytes of sent messages, event properties included; retries count again."
-    SinkRetries Counter "sink_retries_total" "Deliveries that failed and were tried again."
-    SinkSplits Counter "sink_splits_total" "Batches cut because the target found them too large, or refused them."
-    SinkPacedMs Counter "sink_paced_ms_total" "Milliseconds that batches waited so as not to exceed `throughput_units`."
-    SinkThrottles Counter "sink_throttles_total" "Times that a target asked for a pause after it had accepted."
-    SinkConnects Counter "sink_connects_total" "Connections made to the target."
-    SinkGivenUp Counter "sink_given_up_total" "Records that a sink gave up because it was further behind than `max_behind` or `give_up_after` allow."
-    DirectoryRemoved Counter "directory_removed_total" "Files that a directory sink removed because its folder had more bytes than `keep`."
-    SinkGaps Counter "sink_gaps_total" "Ranges of sequences that a reader found missing and reported."
+    SourceFrames Counter Source "source_frames_total" "Frames that sources handed over."
+    SourceBytes Counter Source "source_bytes_total" "Payload bytes that sources handed over."
+    SourceRedelivered Counter Source "source_redelivered_total" "Frames that the source marked as handed over before."
+    SourceRepeatsSkipped Counter Source "source_repeats_skipped_total" "MQTT QoS 2 repeats that were stored before and not stored again."
+    SourceUnwanted Counter Source "source_unwanted_total" "MQTT messages that no configured topic asks for: acknowledged and not stored."
+    SourceCopiesSkipped Counter Source "source_copies_skipped_total" "MQTT 5 messages that a broker sent once more for an overlapping filter."
+    SourceDropped Counter Source "source_dropped_total" "Messages without acknowledgement (MQTT QoS 0, serial) dropped because the held-bytes limit was reached."
+    SourceSettled Counter Source "source_settled_total" "Frames that were told to be safe."
+    SourceLastFrame Gauge Source "source_last_frame_timestamp_ms" "When the source brought its last frame, in milliseconds since 1970 by the clock of this machine; 0: none since the start."
+    SourceReconnects Counter Source "source_reconnects_total" "Connections to brokers that ended and were made again."
+    SourceSubscribed Counter Source "source_subscribed_total" "Subscriptions that brokers confirmed."
+    SourceStalls Counter Source "source_stalls_total" "Commits made early because a source had stopped until an acknowledgement."
+    HttpRefused Counter Source "http_refused_total" "Requests that were not answered 202."
+    SourceTimeouts Counter Source "source_timeouts_total" "Devices that did not answer in time."
+    SerialBadFrames Counter Source "serial_bad_frames_total" "Serial frames that were too long, or whose checksum or beginning was wrong."
+    SerialGarbageBytes Counter Source "serial_garbage_bytes_total" "Serial bytes that belong to no frame."
+    SerialLostBytes Counter Source "serial_lost_bytes_total" "Serial bytes that were lost because the store was blocked and there is no flow control."
+    FileTruncated Counter Source "file_truncated_total" "Files found shorter than read before, and read again from their start."
+    FileDamaged Counter Source "file_damaged_total" "Packed files that are damaged or cut: read as far as they unpack."
+    FileDone Counter Source "file_done_total" "Files that were moved or removed after their records were safe."
+    QualityTagged Counter Source "quality_tagged_total" "Records that failed a check and went on with a tag."
+    QualitySetAside Counter Source "quality_dead_letters_total" "Records that failed a check and were set aside."
+    QualityDropped Counter Source "quality_dropped_total" "Records that failed a check and were dropped, as the rule says."
+    QualityStale Counter Source "quality_stale_total" "Times that a device was silent for longer than its rule allows."
+    PartRestarts Counter Part "part_restarts_total" "Times that a source or sink failed and was started again."
+    PartHangs Counter Agent "part_hangs_total" "Times that a task worked on one thing for 10 seconds without an end."
+    Memory Gauge Agent "memory_bytes" "Memory of the process for data, without the program and other files that it maps."
+    MemoryShort Counter Agent "memory_short_total" "Times that the process took more memory than `memory_max` and its sources had to wait."
+    ConfigApplied Counter Agent "config_applied_total" "Changed configurations that came into force."
+    ConfigRefused Counter Agent "config_refused_total" "Problems for which a changed configuration was refused."
+    EventsLeftOut Counter Agent "events_left_out_total" "Events that are in the log only: more waited for their place in `forebay.events` than are kept."
+    Reduced Counter Source "readings_reduced_total" "Readings that `reduce` left out: they said nothing new, or are part of a record that stands for several."
+    DecodeRepairs Counter Source "decode_repairs_total" "Values of JSON messages that were repaired: `nan`, `Infinity`, a comma too many (`lenient`)."
+    DeadLetters Counter Part "dead_letters_total" "Records set aside because they could not be decoded or delivered."
+    StoreRecords Counter Agent "store_records_total" "Records made durable."
+    StorePayloadBytes Counter Agent "store_payload_bytes_total" "Payload bytes made durable."
+    StoreCommits Counter Agent "store_commits_total" "Commit frames written."
+    StoreSyncs Counter Agent "store_syncs_total" "Flushes asked of the device by the store, its index included."
+    StoreWrittenBytes Counter Agent "store_written_bytes_total" "Bytes handed to the device by the store, its index included."
+    StoreWrittenPerRecord Gauge Agent "store_written_bytes_per_record" "Bytes handed to the device for each record made durable, since the start."
+    StoreReadBytes Counter Agent "store_read_bytes_total" "Bytes of the store's files that were read."
+    StoreDropped Counter Agent "store_dropped_total" "Records given up because a stream or the store was full, as its rule says."
+    StoreCarriedBytes Counter Agent "store_carried_bytes_total" "Bytes written to copy what is still wanted out of old segments."
+    StoreWriteErrors Counter Agent "store_write_errors_total" "Writes or flushes of the log that failed."
+    StoreFull Counter Agent "store_full_total" "Times that the store was full and blocked its sources."
+    StoreSegments Gauge Agent "store_segments" "Segments in use."
+    StoreScrubbedBytes Counter Agent "store_scrubbed_bytes_total" "Bytes of sealed segments that were read back to find rot."
+    StoreDamage Counter Agent "store_damage_total" "Damaged places and missing ranges that were found."
+    SinkRecords Counter Sink "sink_records_total" "Records that a target accepted."
+    SinkEvents Counter Sink "sink_events_total" "Events that a target accepted."
+    SinkBodyBytes Counter Sink "sink_body_bytes_total" "Bytes of event bodies that a target accepted."
+    SinkWireBytes Counter Sink "sink_wire_bytes_total" "Bytes of sent messages, event properties included; retries count again."
+    SinkRetries Counter Sink "sink_retries_total" "Deliveries that failed and were tried again."
+    SinkSplits Counter Sink "sink_splits_total" "Batches cut because the target found them too large, or refused them."
+    SinkPacedMs Counter Sink "sink_paced_ms_total" "Milliseconds that batches waited so as not to exceed `throughput_units`."
+    SinkThrottles Counter Sink "sink_throttles_total" "Times that a target asked for a pause after it had accepted."
+    SinkConnects Counter Sink "sink_connects_total" "Connections made to the target."
+    SinkGivenUp Counter Sink "sink_given_up_total" "Records that a sink gave up because it was further behind than `max_behind` or `give_up_after` allow."
+    DirectoryRemoved Counter Sink "directory_removed_total" "Files that a directory sink removed because its folder had more bytes than `keep`."
+    SinkGaps Counter Sink "sink_gaps_total" "Ranges of sequences that a reader found missing and reported."
 }
 
 /// The part that numbers belong to: a label and its value.
@@ -187,7 +201,7 @@ impl Metrics {
     /// of 100 values, are not larger.
     #[must_use]
     pub fn line(&self) -> String {
-        let values = METRICS.iter().map(|(metric, _, name, _)| (name, self.get(*metric)));
+        let values = METRICS.iter().map(|(metric, .., name, _)| (name, self.get(*metric)));
         let values = values.filter(|(_, value)| *value > 0).map(|(name, value)| format!("{name}={value}"));
         let bounds = HISTOGRAMS.iter().filter_map(|(histogram, _, name, _)| {
             let now = self.distribution(*histogram);
@@ -204,7 +218,7 @@ mod tests {
 
     #[test]
     fn every_metric_has_its_place_a_name_and_a_meaning() {
-        for (i, (metric, kind, name, help)) in METRICS.iter().enumerate() {
+        for (i, (metric, kind, _, name, help)) in METRICS.iter().enumerate() {
             assert_eq!(*metric as usize, i);
             assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') && help.ends_with('.'), "{name}");
             assert_eq!(name.ends_with("_total"), *kind == Kind::Counter, "{name}");
@@ -236,13 +250,22 @@ mod tests {
     fn the_page_of_metrics_is_the_one_that_the_table_gives() {
         let mut page = String::from(
             "# Metrics\n\nNumbers that an agent keeps of itself. The log has them once a minute and at the stop (event \
-             `status`): those of the agent in one line, and one line for each source and sink with its own. This page is \
-             made of the table in the code (`src/telemetry/numbers.rs`).\n\n| name | kind | meaning |\n|---|---|---|\n",
+             `status`): those of the agent in one line, and one line for each source and sink with its own.\n\nPrometheus \
+             reads them at `/metrics` of the page (`docs/monitoring.md`). There each name begins with `forebay_`, \
+             times are in seconds (`_ms` is `_seconds` there), and what sources and sinks count has the label `source` or \
+             `sink`. What waits for each sink, how old it is, and which parts work is there too (`forebay_sink_backlog_*`, \
+             `forebay_part_up`).\n\nThis page is made of the table in the code (`src/telemetry/numbers.rs`).\n\n| name | kind | of | meaning |\n|---|---|---|---|\n",
         );
-        for (_, kind, name, help) in METRICS {
+        for (_, kind, of, name, help) in METRICS {
             page.push_str("| `");
             page.push_str(name);
             page.push_str(if *kind == Kind::Counter { "` | counter | " } else { "` | gauge | " });
+            page.push_str(match of {
+                Of::Agent => "agent | ",
+                Of::Source => "source | ",
+                Of::Sink => "sink | ",
+                Of::Part => "source, sink | ",
+            });
             page.push_str(&help.replace('|', "\\|"));
             page.push_str(" |\n");
         }

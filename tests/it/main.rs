@@ -21,6 +21,7 @@ mod kill;
 mod modbus;
 mod mqtt;
 mod mqtt_more;
+mod page;
 mod reload;
 mod rig;
 mod serial;

@@ -3,6 +3,7 @@
 //! Invariants: connections and times are bounded; a client that does nothing gives way to a new one; at the stop a
 //! request that is being answered gets its answer.
 
+pub mod answer;
 mod clients;
 
 pub use clients::{Clients, Place};

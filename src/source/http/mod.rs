@@ -17,9 +17,10 @@ use crate::flow::frame::{Frame, Payload};
 use crate::flow::health::Reporter;
 use crate::flow::stop::Stop;
 use crate::platform::clock;
+use crate::platform::http::answer::bears;
 use crate::platform::http::{Clients, Listener, PATIENCE, Place, TlsFiles, Whole};
 use crate::telemetry::{Metric, Metrics, event};
-use answer::{Answer, bears, precision, say, wait};
+use answer::{Answer, precision, say, wait};
 use body::BodyError;
 use bytes::Bytes;
 use hyper::body::Incoming;
@@ -219,7 +220,7 @@ impl Shared {
             there.headers_mut().insert("x-influxdb-version", header::HeaderValue::from_static("forebay"));
             return Ok(there);
         }
-        if self.settings.token.as_ref().is_some_and(|token| !bears(&head.headers, token)) {
+        if self.settings.token.as_ref().is_some_and(|token| !bears(&head.headers, token.expose())) {
             let mut refused = say(StatusCode::UNAUTHORIZED, "send `Authorization: Bearer <token>`");
             refused.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
             return Err(refused);

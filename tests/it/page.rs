@@ -1,0 +1,202 @@
+//! What a running agent tells whoever asks: metrics that Prometheus reads, and its state as JSON.
+
+use crate::rig::{Agent, append_lines, files, forebay, free_port, until};
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+fn config(dir: &Path, page: &str, broker: u16) -> String {
+    let here = dir.display();
+    format!(
+        "device = \"d\"\n[store]\nlinger = \"20ms\"\nreserve = \"16MiB\"\n[page]\n{page}\n\
+         [source.log]\nkind = \"file\"\npath = \"{here}/*.log\"\npoll = \"20ms\"\n\
+         [sink.out]\nkind = \"directory\"\npath = \"{here}/out\"\nlinger = \"0s\"\n\
+         [sink.away]\nkind = \"kafka\"\nbrokers = [\"127.0.0.1:{broker}\"]\ntopic = \"t\"\n"
+    )
+}
+
+/// The answer of the page, with its head.
+fn ask(port: u16, path: &str, more: &[&str]) -> String {
+    let url = format!("http://127.0.0.1:{port}{path}");
+    let done = Command::new("curl").args(["-s", "-i", "--max-time", "20"]).args(more).arg(url).output().unwrap();
+    String::from_utf8(done.stdout).unwrap()
+}
+
+fn body(answer: &str) -> &str {
+    answer.split_once("\r\n\r\n").map_or("", |(_, body)| body)
+}
+
+/// Fails on any complaint of Prometheus' own checker.
+fn promtool(arguments: &[&str], input: &str) {
+    let mut promtool = Command::new("promtool")
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool is not installed: tests/run installs it with prometheus");
+    promtool.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let checked = promtool.wait_with_output().unwrap();
+    assert!(checked.status.success() && checked.stderr.is_empty(), "{checked:?}");
+}
+
+/// The names of all samples.
+fn names(metrics: &str) -> BTreeSet<String> {
+    let samples = metrics.lines().filter(|line| !line.starts_with('#'));
+    samples.map(|line| line.split(['{', ' ']).next().unwrap().to_string()).collect()
+}
+
+/// The shipped alert rules and the dashboard use metrics that there are, in expressions that Prometheus understands.
+fn rules_and_dashboard_name_only(known: &BTreeSet<String>, dir: &Path) {
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/observability");
+    let rules = shipped.join("forebay.rules.yml");
+    promtool(&["check", "rules", rules.to_str().unwrap()], "");
+    let dashboard: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(shipped.join("dashboard.json")).unwrap()).unwrap();
+    let targets = dashboard["panels"].as_array().unwrap().iter().flat_map(|panel| panel["targets"].as_array().unwrap());
+    let expressions: Vec<String> = targets.map(|target| target["expr"].as_str().unwrap().to_string()).collect();
+    assert!(expressions.len() > 8);
+    let as_rule = |(n, expression): (usize, &String)| {
+        let expression = expression.replace("$__rate_interval", "5m").replace("$instance", "a");
+        format!("  - record: dashboard:panel{n}\n    expr: '{expression}'\n")
+    };
+    let rules_of: String = expressions.iter().enumerate().map(as_rule).collect();
+    let as_rules = format!("groups:\n- name: dashboard\n  rules:\n{rules_of}");
+    let as_file = dir.join("dashboard.rules.yml");
+    std::fs::write(&as_file, as_rules).unwrap();
+    promtool(&["check", "rules", as_file.to_str().unwrap()], "");
+    let text = expressions.join("\n") + &std::fs::read_to_string(rules).unwrap();
+    let is_part = |c: char| c.is_ascii_lowercase() || c == '_';
+    let used = text.split(|c| !is_part(c)).filter(|word| word.starts_with("forebay_"));
+    let unknown: BTreeSet<&str> = used.filter(|word| !known.contains(*word)).collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
+}
+
+#[test]
+fn state_and_metrics_of_a_running_agent_can_be_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let (port, broker) = (free_port(), free_port());
+    append_lines(&dir.path().join("a.log"), 0..1000);
+    let agent = Agent::start(dir.path(), &config(dir.path(), &format!("listen = \"127.0.0.1:{port}\""), broker), "");
+    until("the readings are there", || files(&dir.path().join("out"), "readings").len() == 1000);
+    let status = || serde_json::from_str::<serde_json::Value>(body(&ask(port, "/api/v1/status", &[]))).unwrap();
+    until("the other sink waits", || status()["parts"][1]["health"] == "waiting");
+    let now = status();
+    assert_eq!((&now["device"], &now["generation"]), (&"d".into(), &1.into()), "{now}");
+    let [source, away, out] = now["parts"].as_array().unwrap().as_slice() else { panic!("{now}") };
+    assert!(source["kind"] == "source" && source["health"] == "up" && source["last_frame_ms"].is_u64(), "{source}");
+    assert_eq!(away["waits"][0]["records"], 1000, "{away}");
+    assert!(away["state"].as_str().unwrap().contains("refused"), "{away}");
+    assert_eq!(out["waits"][0]["records"], 0, "{out}");
+
+    let answer = ask(port, "/metrics", &[]);
+    assert!(answer.contains("content-type: text/plain; version=0.0.4; charset=utf-8\r\n"), "{answer}");
+    for wanted in [
+        "forebay_source_frames_total{source=\"log\"} ",
+        "forebay_sink_records_total{sink=\"out\"} 1000\n",
+        "forebay_part_up{sink=\"away\"} 0\n",
+        "forebay_sink_backlog_records{sink=\"away\",stream=\"readings\"} 1000\n",
+        "forebay_config_generation 1\n",
+    ] {
+        assert!(answer.contains(wanted), "{wanted} is not in {answer}");
+    }
+    promtool(&["check", "metrics"], body(&answer));
+    rules_and_dashboard_name_only(&names(body(&answer)), dir.path());
+
+    let told = forebay(&["status", dir.path().join("forebay.toml").to_str().unwrap()]);
+    let text = String::from_utf8(told.stdout).unwrap();
+    assert_eq!(told.status.code(), Some(1), "one sink waits: {text}");
+    for wanted in
+        ["d: forebay ", "  source  log   up ", "  sink    out   up ", "nothing waits", "1000 of readings wait"]
+    {
+        assert!(text.contains(wanted), "{wanted} is not in {text}");
+    }
+
+    for (more, path, wanted) in [
+        (&["-H", "Host: evil.example"][..], "/metrics", "403 Forbidden"),
+        (&["-H", "Host: evil.example:80"], "/api/v1/status", "403 Forbidden"),
+        (&["-X", "POST"], "/metrics", "405 Method Not Allowed"),
+        (&[], "/../../etc/passwd", "404 Not Found"),
+    ] {
+        let answer = ask(port, path, more);
+        assert!(answer.contains(wanted), "{path} {more:?}: {answer}");
+    }
+    assert!(ask(port, "/metrics", &["-I"]).contains("200 OK"));
+    assert!(agent.stop().success());
+}
+
+#[test]
+fn a_real_prometheus_reads_both_forms() {
+    let dir = tempfile::tempdir().unwrap();
+    let (port, broker, own) = (free_port(), free_port(), free_port());
+    append_lines(&dir.path().join("a.log"), 0..1000);
+    let agent = Agent::start(dir.path(), &config(dir.path(), &format!("listen = \"127.0.0.1:{port}\""), broker), "");
+    let scrape = format!(
+        "global: {{ scrape_interval: 1s }}\nscrape_configs:\n- job_name: gateway\n  static_configs:\n  \
+         - targets: ['127.0.0.1:{port}']\n"
+    );
+    let place = dir.path().display().to_string();
+    std::fs::write(dir.path().join("prometheus.yml"), scrape).unwrap();
+    let mut prometheus = Command::new("prometheus")
+        .arg(format!("--config.file={place}/prometheus.yml"))
+        .arg(format!("--storage.tsdb.path={place}/tsdb"))
+        .arg(format!("--web.listen-address=127.0.0.1:{own}"))
+        .stderr(std::fs::File::create(dir.path().join("prometheus.err")).unwrap())
+        .spawn()
+        .unwrap();
+    let query = |text: &str| {
+        let answer = ask(own, "/api/v1/query", &["-G", "--data-urlencode", &format!("query={text}")]);
+        let json: serde_json::Value = serde_json::from_str(body(&answer)).unwrap_or_default();
+        json["data"]["result"][0]["value"][1].as_str().map(String::from)
+    };
+    until("what waits is seen", || {
+        query("sum by (sink) (forebay_sink_backlog_records{sink=\"away\"})").as_deref() == Some("1000")
+    });
+    until("the counters are seen", || {
+        query("sum(forebay_sink_records_total{sink=\"out\"})").as_deref() == Some("1000")
+    });
+    until("distributions are seen", || {
+        query("histogram_quantile(0.99, sum by (le) (forebay_sink_delivery_seconds_bucket))").is_some()
+    });
+    prometheus.kill().unwrap();
+    prometheus.wait().unwrap();
+    // Prometheus asks for this form; here it is looked at.
+    let open = ask(port, "/metrics", &["-H", "Accept: application/openmetrics-text; version=1.0.0"]);
+    assert!(open.contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n"), "{open}");
+    assert!(open.ends_with("# EOF\n"), "{open}");
+    assert!(agent.stop().success());
+}
+
+#[test]
+fn others_need_the_token_and_a_port_that_is_taken_is_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let (port, broker) = (free_port(), free_port());
+    std::fs::write(dir.path().join("token"), "secret-7").unwrap();
+    let page = format!("listen = \"0.0.0.0:{port}\"\ntoken = {{ file = \"{}/token\" }}", dir.path().display());
+    let taken = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let agent = Agent::start(dir.path(), &config(dir.path(), &page, broker), "");
+    until("it is said that the port is taken", || agent.log().contains("event=\"page_down\""));
+    drop(taken);
+    until("it listens", || agent.log().contains("event=\"page_up\""));
+    let refused = ask(port, "/metrics", &[]);
+    assert!(refused.contains("401 Unauthorized") && !refused.contains("forebay_"), "{refused}");
+    for header in ["Authorization: Bearer secret-7", "X-Api-Key: secret-7"] {
+        assert!(ask(port, "/metrics", &["-H", header]).contains("200 OK"), "{header}");
+    }
+    assert!(ask(port, "/metrics", &["-u", "me:secret-7", "-H", "Host: gateway.example"]).contains("200 OK"));
+    assert!(ask(port, "/metrics", &["-H", "Authorization: Bearer secret-8"]).contains("401"));
+    assert!(!agent.log().contains("secret-7"));
+    let status = |more: &[&str]| {
+        let file = dir.path().join("forebay.toml");
+        let done = forebay(&[&["status", file.to_str().unwrap()], more].concat());
+        (done.status.code(), String::from_utf8(done.stdout).unwrap() + &String::from_utf8(done.stderr).unwrap())
+    };
+    let json = status(&["--json"]);
+    assert!(json.1.starts_with("{\"version\":") && !json.1.contains("secret-7"), "{json:?}");
+    let wrong = std::fs::write(dir.path().join("token"), "secret-9").map(|()| status(&[])).unwrap();
+    assert!(wrong.0 == Some(2) && wrong.1.contains("401 Unauthorized"), "{wrong:?}");
+    assert!(agent.stop().success());
+    let gone = status(&[]);
+    assert!(gone.0 == Some(2) && gone.1.contains("no agent answers at 127.0.0.1"), "{gone:?}");
+}
