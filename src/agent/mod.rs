@@ -19,7 +19,7 @@ pub use supervisor::PartId;
 
 use crate::config::{Config, Sink};
 use crate::dashboard::Look;
-use crate::dashboard::view::{PartView, Waits};
+use crate::dashboard::view::{Kind, PartView, Waits};
 use crate::flow::health::Status;
 use crate::flow::pulse::{Pulses, Work};
 use crate::intake;
@@ -33,8 +33,8 @@ use supervisor::Supervisor;
 use watch::Watcher;
 
 /// The labels of metrics that belong to a source or a sink.
-const SOURCE: &str = "source";
-const SINK: &str = "sink";
+const SOURCE: &str = Kind::Source.label();
+const SINK: &str = Kind::Sink.label();
 const PAGE: &str = "page";
 /// The interval at which all metrics are logged.
 pub const STATUS: Duration = Duration::from_secs(60);
@@ -167,11 +167,10 @@ impl Agent {
         for part in &view.parts {
             let PartView { kind, name, state: health, since_s, waits, .. } = part;
             let since = people::span(since_s * 1000);
-            let label = if kind == SOURCE { SOURCE } else { SINK };
-            let numbers = self.around.metrics.part(label, name).line();
-            let part_name = format!("{kind}.{name}");
+            let numbers = self.around.metrics.part(kind.label(), name).line();
+            let part_name = format!("{}.{name}", kind.label());
             let ago = |at: i64| people::age(view.now_ms.saturating_sub(at));
-            if label == SOURCE {
+            if *kind == Kind::Source {
                 let last = part.last_frame_ms.map_or_else(|| "none".into(), ago);
                 tracing::info!(
                     event = event::STATUS,

@@ -1,10 +1,10 @@
 //! What an agent shows of itself: to the log once a minute, and to whoever asks the local API.
 
+use super::Around;
 use super::supervisor::{Board, PartId};
-use super::{Around, SINK, SOURCE};
 use crate::config::Config;
 use crate::dashboard::Look;
-use crate::dashboard::view::{PartView, View, Waits};
+use crate::dashboard::view::{Kind, PartView, View, Waits};
 use crate::flow::health::Status;
 use crate::telemetry::{Metric, Metrics};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -36,8 +36,12 @@ impl Observer {
     }
 
     fn part(&self, id: &PartId, status: &Status) -> Option<PartView> {
-        let (kind, name) = id.label();
-        let last = || self.around.metrics.part(kind, name).get(Metric::SourceLastFrame);
+        let (kind, name) = match id {
+            PartId::Source(name) => (Kind::Source, name),
+            PartId::Sink(name) => (Kind::Sink, name),
+            PartId::Page => return None,
+        };
+        let last = || self.around.metrics.part(kind.label(), name).get(Metric::SourceLastFrame);
         let waits = || {
             let streams = self.around.store.reader(name).backlog_by_stream();
             streams.into_iter().map(|(stream, waits)| Waits {
@@ -48,14 +52,14 @@ impl Observer {
             })
         };
         Some(PartView {
-            kind: [SOURCE, SINK].into_iter().find(|known| *known == kind)?.into(),
-            name: name.into(),
+            kind,
+            name: name.clone(),
             health: status.health.word().into(),
             is_good: status.health.is_good(),
             state: status.health.to_string(),
             since_s: status.since.elapsed().as_secs(),
-            last_frame_ms: (kind == SOURCE).then(last).filter(|at| *at > 0).and_then(|at| i64::try_from(at).ok()),
-            waits: if kind == SINK { waits().collect() } else { Vec::new() },
+            last_frame_ms: (kind == Kind::Source).then(last).filter(|at| *at > 0).and_then(|at| i64::try_from(at).ok()),
+            waits: if kind == Kind::Sink { waits().collect() } else { Vec::new() },
         })
     }
 }

@@ -4,7 +4,7 @@ use super::fail;
 use super::place::{self, Place};
 use crate::config::Config;
 use crate::dashboard::Settings;
-use crate::dashboard::view::{PartView, View};
+use crate::dashboard::view::{Kind, PartView, View};
 use crate::telemetry::people;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -98,7 +98,7 @@ fn show(view: &View) {
     let width = view.parts.iter().map(|part| part.name.chars().count()).max().unwrap_or(0);
     for part in &view.parts {
         let since = people::span(part.since_s.saturating_mul(1000));
-        let (kind, name, health) = (&part.kind, &part.name, &part.health);
+        let (kind, name, health) = (part.kind.label(), &part.name, &part.health);
         say!("  {kind:6}  {name:width$}  {health:8}  {since:>6}  {}", facts(part, view));
     }
 }
@@ -107,14 +107,14 @@ fn show(view: &View) {
 fn facts(part: &PartView, view: &View) -> String {
     let ago = |at: i64| people::age(view.now_ms.saturating_sub(at));
     let mut facts = Vec::new();
-    if part.kind == "source" {
+    if part.kind == Kind::Source {
         facts.push(part.last_frame_ms.map_or_else(|| "no reading yet".into(), |at| format!("last {} ago", ago(at))));
     }
     for waits in part.waits.iter().filter(|waits| waits.records > 0) {
         let oldest = waits.oldest_ms.map(|at| format!(", the oldest {} old", ago(at))).unwrap_or_default();
         facts.push(format!("{} of {} wait{oldest}", waits.records, waits.stream));
     }
-    if part.kind == "sink" && facts.is_empty() {
+    if part.kind == Kind::Sink && facts.is_empty() {
         facts.push("nothing waits".into());
     }
     if !part.is_good {

@@ -46,5 +46,5 @@ pub fn of(view: &View) -> Vec<Found> {
 }
 
 fn label(part: &PartView) -> Vec<(&'static str, String)> {
-    vec![(if part.kind == "source" { "source" } else { "sink" }, part.name.clone())]
+    vec![(part.kind.label(), part.name.clone())]
 }

@@ -18,7 +18,10 @@ pub struct Settings {
 impl Settings {
     /// Reads `[page]`; `None` without it, and when it is wrong.
     pub fn read(root: &mut Section<'_>) -> Option<Self> {
-        let mut section = root.table("page", "The page and the local API. Without this section nothing listens.")?;
+        let mut section = root.table(
+            "page",
+            "Where the running agent can be asked for its state and its metrics. Without this section nothing listens.",
+        )?;
         let listen = section
             .text("listen")
             .doc("Address and port to listen on. An address that other machines reach needs `token`.")

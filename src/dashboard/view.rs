@@ -22,11 +22,32 @@ pub struct View {
     pub parts: Vec<PartView>,
 }
 
+/// The two kinds of parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// It brings readings.
+    Source,
+    /// It delivers them.
+    Sink,
+}
+
+impl Kind {
+    /// The label of its metrics, which is also its word in the configuration.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+            Self::Sink => "sink",
+        }
+    }
+}
+
 /// A source or a sink.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PartView {
-    /// `source` or `sink`.
-    pub kind: Cow<'static, str>,
+    /// Whether it is a source or a sink.
+    pub kind: Kind,
     /// Its name.
     pub name: String,
     /// Its health in one word: `starting`, `idle`, `up`, `waiting` or `failed`.

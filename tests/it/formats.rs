@@ -1,6 +1,6 @@
 //! What devices and programs in the field write, each as its maker describes it, through the whole agent.
 
-use crate::rig::{Agent, Mosquitto, append, append_lines, files, free_port, until, without_repeats};
+use crate::rig::{Agent, Mosquitto, Prometheus, append, append_lines, files, free_port, until, without_repeats};
 use std::path::Path;
 use std::process::Command;
 
@@ -278,18 +278,10 @@ fn prometheus_writes_its_samples() {
          scrape_configs:\n  - job_name: own\n    static_configs: [{{ targets: ['127.0.0.1:{own}'] }}]\n\
          remote_write:\n  - url: http://127.0.0.1:{port}/\n    metadata_config: {{ send_interval: 1s }}\n"
     );
-    std::fs::write(dir.path().join("prometheus.yml"), scrape).unwrap();
-    let mut prometheus = Command::new("prometheus")
-        .arg(format!("--config.file={place}/prometheus.yml"))
-        .arg(format!("--storage.tsdb.path={place}/tsdb"))
-        .arg(format!("--web.listen-address=127.0.0.1:{own}"))
-        .stderr(std::fs::File::create(dir.path().join("prometheus.log")).unwrap())
-        .spawn()
-        .unwrap();
+    let prometheus = Prometheus::start(dir.path(), own, &scrape);
     let up = |record: &serde_json::Value| record["payload"]["name"] == "up" && record["payload"]["value"] == 1;
     until("samples are there", || records(dir.path()).iter().filter(|record| up(record)).count() >= 2);
-    prometheus.kill().unwrap();
-    prometheus.wait().unwrap();
+    drop(prometheus);
     let all = records(dir.path());
     let first = all.iter().find(|record| up(record)).unwrap();
     let labels = serde_json::json!({ "instance": format!("127.0.0.1:{own}"), "job": "own" });

@@ -1,6 +1,6 @@
 //! What a running agent tells whoever asks: metrics that Prometheus reads, and its state as JSON.
 
-use crate::rig::{Agent, append_lines, files, forebay, free_port, until};
+use crate::rig::{Agent, Prometheus, append_lines, files, forebay, free_port, until};
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
@@ -136,15 +136,7 @@ fn a_real_prometheus_reads_both_forms() {
         "global: {{ scrape_interval: 1s }}\nscrape_configs:\n- job_name: gateway\n  static_configs:\n  \
          - targets: ['127.0.0.1:{port}']\n"
     );
-    let place = dir.path().display().to_string();
-    std::fs::write(dir.path().join("prometheus.yml"), scrape).unwrap();
-    let mut prometheus = Command::new("prometheus")
-        .arg(format!("--config.file={place}/prometheus.yml"))
-        .arg(format!("--storage.tsdb.path={place}/tsdb"))
-        .arg(format!("--web.listen-address=127.0.0.1:{own}"))
-        .stderr(std::fs::File::create(dir.path().join("prometheus.err")).unwrap())
-        .spawn()
-        .unwrap();
+    let prometheus = Prometheus::start(dir.path(), own, &scrape);
     let query = |text: &str| {
         let answer = ask(own, "/api/v1/query", &["-G", "--data-urlencode", &format!("query={text}")]);
         let json: serde_json::Value = serde_json::from_str(body(&answer)).unwrap_or_default();
@@ -159,8 +151,7 @@ fn a_real_prometheus_reads_both_forms() {
     until("distributions are seen", || {
         query("histogram_quantile(0.99, sum by (le) (forebay_sink_delivery_seconds_bucket))").is_some()
     });
-    prometheus.kill().unwrap();
-    prometheus.wait().unwrap();
+    drop(prometheus);
     // Prometheus asks for this form; here it is looked at.
     let open = ask(port, "/metrics", &["-H", "Accept: application/openmetrics-text; version=1.0.0"]);
     assert!(open.contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n"), "{open}");

@@ -8,6 +8,7 @@ mod cutter;
 mod issuer;
 mod kafka;
 mod mount;
+mod prometheus;
 mod proxy;
 
 pub use agent::{Agent, forebay};
@@ -18,6 +19,7 @@ pub use cutter::Cutter;
 pub use issuer::{ArcKey, Issuer, entra_token};
 pub use kafka::{CONNECTION, Kafka, Message, kafka_readings};
 pub use mount::Mount;
+pub use prometheus::Prometheus;
 pub use proxy::Proxy;
 
 use std::fmt::{Debug, Display, Write as _};
