@@ -4,7 +4,7 @@ use super::fail;
 use super::place::{self, Place};
 use crate::config::Config;
 use crate::dashboard::Settings;
-use crate::dashboard::view::{Kind, PartView, View};
+use crate::monitor::view::{Kind, PartView, View};
 use crate::telemetry::people;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};

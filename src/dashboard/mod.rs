@@ -3,19 +3,17 @@
 //! Invariants: it reads and changes nothing; who is not on this machine needs the token; without a token the header
 //! `Host` must name this machine, so that no page of the web reaches it through a browser (DNS rebinding).
 
-mod gauges;
 mod settings;
-pub mod view;
 
 pub use settings::Settings;
-use view::View;
 
 use crate::flow::health::Reporter;
 use crate::flow::stop::Stop;
+use crate::monitor::Look;
 use crate::platform::http::answer::{bears, say};
 use crate::platform::http::{Clients, Listener, Whole};
+use crate::telemetry::event;
 use crate::telemetry::prometheus::{self, Form};
-use crate::telemetry::{Metrics, event};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue, WWW_AUTHENTICATE};
@@ -29,14 +27,6 @@ use std::time::Duration;
 const CONNECTIONS: usize = 16;
 /// The time after which a port that is not available is tried again.
 const RETRY: Duration = Duration::from_secs(5);
-
-/// The agent, as the page sees it.
-pub trait Look: Send + Sync {
-    /// The agent at this moment.
-    fn view(&self) -> View;
-    /// Its metrics.
-    fn metrics(&self) -> &Arc<Metrics>;
-}
 
 /// Answers until the stop.
 pub async fn run(settings: Settings, agent: Arc<dyn Look>, health: Reporter, mut stop: Stop) {
@@ -93,7 +83,7 @@ fn found(agent: &dyn Look, head: &Parts) -> Whole {
         "/metrics" => {
             let accept = head.headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
             let form = Form::accepted(accept);
-            let text = prometheus::text(agent.metrics(), &gauges::of(&agent.view()), form);
+            let text = prometheus::text(&agent.families(), form);
             document(form.content_type(), text.into_bytes())
         }
         "/api/v1/status" => match serde_json::to_vec(&agent.view()) {

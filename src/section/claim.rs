@@ -21,4 +21,8 @@ pub enum Claim {
     Reads(String),
     /// A folder that a sink writes to.
     Writes(PathBuf),
+    /// The PEM file of a certificate that the part shows to others.
+    Certificate(PathBuf),
+    /// A signature that was made elsewhere, and its end in seconds since the Unix epoch.
+    Signature(i64),
 }

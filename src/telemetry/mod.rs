@@ -4,6 +4,7 @@
 //! too.
 
 pub mod event;
+pub mod family;
 mod histogram;
 pub mod numbers;
 pub mod outage;

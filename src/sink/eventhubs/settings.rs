@@ -1,8 +1,9 @@
 //! `[sink.NAME]` with `kind = "eventhubs"`
 
 use super::connection_string::{ConnectionString, Credential};
-use super::read::read;
-use crate::section::{Host, Login, Pin, Place, Secret};
+use super::read::{read, signature_ends};
+use crate::section::{Claim, Host, Login, Pin, Place, Secret};
+use crate::sink::entra::Entra;
 use crate::sink::{Kind, Sink, SinkSettings};
 use crate::telemetry::Metrics;
 use std::fmt;
@@ -119,6 +120,17 @@ impl SinkSettings for Settings {
             Transport::Https => Arc::new(super::Https::new(self.clone(), metrics)),
             Transport::Amqp | Transport::AmqpWebsocket => Arc::new(super::EventHubs::new(self.clone(), metrics)),
         }
+    }
+
+    fn claims(&self) -> Vec<Claim> {
+        let ends = match &self.connection.credential {
+            Credential::Signature(signature) => signature_ends(signature.expose()).map(Claim::Signature),
+            Credential::Entra(Entra::ClientCertificate { certificate, .. }) => {
+                Some(Claim::Certificate(certificate.clone()))
+            }
+            Credential::Key { .. } | Credential::Entra(_) => None,
+        };
+        ends.into_iter().collect()
     }
 }
 

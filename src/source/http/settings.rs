@@ -79,7 +79,8 @@ impl Source for Settings {
     }
 
     fn claims(&self) -> Vec<Claim> {
-        vec![Claim::Listener(self.listen)]
+        let certificate = self.tls.as_ref().map(|tls| Claim::Certificate(tls.certificate.clone()));
+        std::iter::once(Claim::Listener(self.listen)).chain(certificate).collect()
     }
 }
 
