@@ -57,7 +57,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("strsim", &["section"]),
     ("jiff", &["decode", "platform"]), // times in messages, and for people
     ("csv_core", &["decode"]),
-    ("form_urlencoded", &["decode", "source"]),
+    ("form_urlencoded", &["decode", "source", "dashboard"]),
     ("cobs", &["source"]),
     ("crc", &["source"]),
     ("serial2", &["source"]), // the one that switches RS-485

@@ -2,7 +2,7 @@
 
 use super::Around;
 use super::supervisor::{Board, PartId};
-use crate::config::Config;
+use crate::config::{Config, Source};
 use crate::flow::health::Status;
 use crate::monitor::Look;
 use crate::monitor::history::{History, Point};
@@ -11,7 +11,7 @@ use crate::platform::{disk, tls};
 use crate::section::Claim;
 use crate::store::Contents;
 use crate::telemetry::{METRICS, Metric, Metrics};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -34,6 +34,8 @@ struct Known {
     device: String,
     generation: u64,
     state: PathBuf,
+    /// The streams that each source writes to.
+    streams: BTreeMap<String, Vec<String>>,
     /// What the credentials of each part are.
     claims: BTreeMap<PartId, Vec<Claim>>,
     /// The ends of certificates, each with the time of the last look.
@@ -53,6 +55,11 @@ impl Known {
         let sinks = sinks.map(|sink| (PartId::Sink(sink.name.clone()), credentials(sink.settings.claims())));
         self.claims = sources.chain(sinks).collect();
         self.certificates.clear();
+        let streams = |source: &Source| {
+            let streams: BTreeSet<&str> = source.routes.iter().map(|route| &*route.stream).collect();
+            (source.name.clone(), streams.into_iter().map(String::from).collect())
+        };
+        self.streams = config.sources.iter().map(streams).collect();
         (self.device, self.generation) = (config.device.clone(), config.generation);
         self.state.clone_from(&config.state);
     }
@@ -120,6 +127,11 @@ impl Observer {
                 oldest_ms: waits.oldest_ms,
             })
         };
+        let waits: Vec<Waits> = if kind == Kind::Sink { waits().collect() } else { Vec::new() };
+        let streams = match kind {
+            Kind::Source => self.known().streams.get(name).cloned().unwrap_or_default(),
+            Kind::Sink => waits.iter().map(|waits| waits.stream.clone()).collect(),
+        };
         Some(PartView {
             kind,
             name: name.clone(),
@@ -128,7 +140,8 @@ impl Observer {
             state: status.health.to_string(),
             since_s: status.since.elapsed().as_secs(),
             last_frame_ms: i64::try_from(last).ok().filter(|at| kind == Kind::Source && *at > 0),
-            waits: if kind == Kind::Sink { waits().collect() } else { Vec::new() },
+            streams,
+            waits,
             numbers: numbers(&metrics),
             ends: self.known().ends(id),
         })

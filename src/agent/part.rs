@@ -33,11 +33,11 @@ pub fn begin(supervisor: &mut Supervisor, id: &PartId, config: &Config, around: 
                 as Begin
         }),
         PartId::Page => config.page.clone().map(|settings| {
-            let observer = observer.clone();
+            let (observer, store) = (observer.clone(), around.store.clone());
             Arc::new(move |stop, health| -> Attempt {
-                let (settings, observer) = (settings.clone(), observer.clone());
+                let (settings, store, observer) = (settings.clone(), store.clone(), observer.clone());
                 Box::pin(async move {
-                    dashboard::run(settings, observer, health, stop).await;
+                    dashboard::run(settings, store, observer, health, stop).await;
                     Ok(())
                 })
             }) as Begin

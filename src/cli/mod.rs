@@ -15,6 +15,7 @@ macro_rules! complain {
     };
 }
 
+mod ask;
 #[cfg(feature = "lab")]
 mod bench;
 mod buffer;

@@ -111,7 +111,7 @@ impl Cross<'_, '_> {
         let mut clashing: BTreeSet<(&str, &str)> = BTreeSet::new();
         let mut listeners: Vec<(SocketAddr, &str)> = Vec::new();
         if let Some(page) = &self.config.page {
-            listeners.push((page.listen, "page"));
+            listeners.extend(page.listen.map(|listen| (listen, "page")));
         }
         for source in &self.config.sources {
             let at = self.place(&format!("source.{}", source.name));

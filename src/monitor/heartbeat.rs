@@ -5,13 +5,17 @@ use super::Around;
 use super::view::View;
 use crate::flow::record::{CLOCK_UNSET, PayloadKind, Record};
 use crate::flow::stop::Stop;
+use crate::platform::clock;
 use crate::store::{Atom, OfferError, Part};
-use crate::telemetry::event;
+use crate::telemetry::{event, log};
 use serde_json::{Value, json};
 use std::time::Duration;
 
 /// The stream of heartbeats. It is an ordinary stream: every sink without `from` delivers it.
 pub const STREAM: &str = "heartbeat";
+
+/// A heartbeat has at most so many warnings and errors.
+const PROBLEMS: usize = 3;
 
 /// Writes heartbeats until the stop, the first at once.
 pub async fn run(every: Duration, around: Around, mut stop: Stop) {
@@ -36,6 +40,12 @@ pub async fn run(every: Duration, around: Around, mut stop: Stop) {
     }
 }
 
+/// The newest warnings and errors of the log.
+fn last_problems() -> Vec<String> {
+    let problems = log::recent().into_iter().rev().filter(|line| line.level == "WARN" || line.level == "ERROR");
+    problems.take(PROBLEMS).map(|line| format!("{} {}", clock::utc(line.at_ms), line.text)).collect()
+}
+
 /// The payload of a heartbeat.
 fn of(view: &View) -> Value {
     let waits = || view.parts.iter().flat_map(|part| &part.waits);
@@ -58,6 +68,7 @@ fn of(view: &View) -> Value {
         "store_fill": view.fill.waits as f64 / view.fill.room.max(1) as f64,
         "parts": parts.collect::<Vec<_>>(),
         "alerts": view.alerts.iter().map(|alert| json!({ "name": alert.name, "about": alert.about, "message": alert.message })).collect::<Vec<_>>(),
+        "last_problems": last_problems(),
         "dead_letters": view.numbers.get("dead_letters_total").copied().unwrap_or(0),
         "delivered": view.numbers.get("sink_records_total").copied().unwrap_or(0),
     })

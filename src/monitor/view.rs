@@ -112,6 +112,8 @@ pub struct PartView {
     pub since_s: u64,
     /// When a source brought its last frame, in milliseconds since 1970; `None` if it brought none.
     pub last_frame_ms: Option<i64>,
+    /// The streams that a source writes to, or that a sink reads.
+    pub streams: Vec<String>,
     /// What waits for a sink, by stream.
     pub waits: Vec<Waits>,
     /// The numbers that the part counts.

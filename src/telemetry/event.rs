@@ -93,6 +93,8 @@ pub const OTLP_DOWN: &str = "otlp_down";
 pub const OTLP_UP: &str = "otlp_up";
 /// A heartbeat could not be written.
 pub const HEARTBEAT: &str = "heartbeat";
+/// The level of the log was changed.
+pub const LOG_LEVEL: &str = "log_level";
 /// The local hub accepts connections.
 pub const HUB_UP: &str = "hub_up";
 /// The hub refuses a client.

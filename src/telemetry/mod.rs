@@ -6,6 +6,7 @@
 pub mod event;
 pub mod family;
 mod histogram;
+pub mod log;
 pub mod numbers;
 pub mod outage;
 pub mod people;

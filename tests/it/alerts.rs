@@ -47,7 +47,7 @@ fn an_alert_is_told_once_over_a_kill_and_its_targets_hear_the_state_when_they_ar
     let config = config(dir.path(), &more);
     let agent = Agent::start(dir.path(), &config, "");
     let log = dir.path().join("in/a.log");
-    let mut heard = Command::new("mosquitto_sub")
+    let mut listener = Command::new("mosquitto_sub")
         .args(["-h", "127.0.0.1", "-p", &broker.port.to_string(), "-t", "alerts/#", "-v"])
         .stdout(std::fs::File::create(dir.path().join("heard")).unwrap())
         .spawn()
@@ -79,8 +79,8 @@ fn an_alert_is_told_once_over_a_kill_and_its_targets_hear_the_state_when_they_ar
     });
     let messages = || std::fs::read_to_string(dir.path().join("heard")).unwrap();
     until("the broker is told of the end", || messages().contains("\"ended\""));
-    heard.kill().unwrap();
-    heard.wait().unwrap();
+    listener.kill().unwrap();
+    listener.wait().unwrap();
     let messages = messages();
     let messages: Vec<&str> = messages.lines().collect();
     // The kill may have come between the message and the note that it was sent: at most one repeat.
@@ -115,8 +115,8 @@ fn what_comes_with_forebay_is_watched_and_an_outage_is_an_alert_on_the_page() {
         delivered(dir.path(), "heartbeat").iter().any(|beat| beat["alerts"][0]["name"] == "part-down")
     });
     let beat = delivered(dir.path(), "heartbeat").pop().unwrap();
-    let part = beat["parts"].as_array().unwrap().iter().find(|part| part["name"] == "away").unwrap();
-    assert_eq!((&beat["event"], &part["health"]), (&"heartbeat".into(), &"waiting".into()), "{beat}");
+    let sink = beat["parts"].as_array().unwrap().iter().find(|part| part["name"] == "away").unwrap();
+    assert_eq!((&beat["event"], &sink["health"]), (&"heartbeat".into(), &"waiting".into()), "{beat}");
     assert!(beat["backlog"]["records"].as_u64().unwrap() > 0 && beat["uptime_s"].is_u64(), "{beat}");
     assert!(agent.stop().success());
 }

@@ -191,3 +191,33 @@ fn others_need_the_token_and_a_port_that_is_taken_is_waited_for() {
     let gone = status(&[]);
     assert!(gone.0 == Some(2) && gone.1.contains("no agent answers at 127.0.0.1"), "{gone:?}");
 }
+
+#[test]
+fn the_page_in_a_real_browser() {
+    let dir = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let hostile = "<img src=x onerror=\"window.hacked=1\"><i>{{7*7}}</i>";
+    let log = dir.path().join("<i>&a.log");
+    append_lines(&log, (0..500).map(|n| if n % 7 == 0 { hostile.to_string() } else { format!("{{\"t\":{n}}}") }));
+    let alert =
+        "[alert.hot]\nstream = \"readings\"\nfield = \"t\"\nabove = 490\nmessage = \"<i>{about}</i> at {value}\"\n";
+    let config = config(dir.path(), &format!("listen = \"127.0.0.1:{port}\"\n{alert}"), free_port());
+    let agent = Agent::start(dir.path(), &config, "");
+    until("the readings are there", || files(&dir.path().join("out"), "readings").len() == 500);
+    append_lines(&log, ["{\"t\":499}"]);
+    let clients = std::env::var("FOREBAY_NODE").expect("FOREBAY_NODE is not set: tests/run sets it");
+    let shots = Path::new(env!("CARGO_TARGET_TMPDIR")).join("page");
+    std::fs::create_dir_all(&shots).unwrap();
+    let looked = Command::new("node")
+        .args([&format!("{clients}/page.mjs"), &format!("http://127.0.0.1:{port}/")])
+        .args([&shots, &log])
+        .output()
+        .unwrap();
+    assert!(
+        looked.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&looked.stdout),
+        String::from_utf8_lossy(&looked.stderr)
+    );
+    assert!(agent.stop().success());
+}
