@@ -71,6 +71,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("http_body_util", &["source", "sink", "platform", "dashboard"]),
     ("crc32c", &["store", "source", "flow"]), // the log; files; dead letters and lanes
     ("clap", &[]),
+    ("ratatui", &[]),
     ("rumqttd", &[]),
     ("socket2", &["platform"]), // what ends a connection from elsewhere
 ];

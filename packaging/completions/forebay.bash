@@ -46,6 +46,9 @@ _forebay() {
             forebay,tap)
                 cmd="forebay__subcmd__tap"
                 ;;
+            forebay,top)
+                cmd="forebay__subcmd__top"
+                ;;
             forebay__subcmd__buffer,export)
                 cmd="forebay__subcmd__buffer__subcmd__export"
                 ;;
@@ -142,6 +145,9 @@ _forebay() {
             forebay__subcmd__help,tap)
                 cmd="forebay__subcmd__help__subcmd__tap"
                 ;;
+            forebay__subcmd__help,top)
+                cmd="forebay__subcmd__help__subcmd__top"
+                ;;
             forebay__subcmd__help__subcmd__buffer,export)
                 cmd="forebay__subcmd__help__subcmd__buffer__subcmd__export"
                 ;;
@@ -176,7 +182,7 @@ _forebay() {
 
     case "${cmd}" in
         forebay)
-            opts="-v -q -h -V --verbose --quiet --log-format --help --version run check config sample-config tap decode send-test status buffer help"
+            opts="-v -q -h -V --verbose --quiet --log-format --help --version run check config sample-config tap decode send-test status top buffer help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -654,7 +660,7 @@ _forebay() {
             return 0
             ;;
         forebay__subcmd__help)
-            opts="run check config sample-config tap decode send-test status buffer help"
+            opts="run check config sample-config tap decode send-test status top buffer help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -933,6 +939,20 @@ _forebay() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        forebay__subcmd__help__subcmd__top)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         forebay__subcmd__run)
             opts="-v -q -h --config --state --verbose --quiet --log-format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -1033,6 +1053,28 @@ _forebay() {
                     return 0
                     ;;
                 --limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "text logfmt json journald" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        forebay__subcmd__top)
+            opts="-v -q -h --config --verbose --quiet --log-format --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

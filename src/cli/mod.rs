@@ -38,6 +38,7 @@ mod send_test;
 mod status;
 mod systemd;
 mod tap;
+mod top;
 
 use clap::{Parser, Subcommand};
 use std::io::Write;
@@ -79,6 +80,8 @@ enum Command {
     SendTest(send_test::Arguments),
     /// Ask the running agent how its sources and sinks are; exit 0, 1 (one needs attention) or 2 (no answer)
     Status(status::Arguments),
+    /// Watch the running agent on a terminal, once a second; q ends
+    Top(top::Arguments),
     /// Look into a store, also while an agent runs: ls, show, export, verify; mend it: repair, trim
     Buffer(buffer::Arguments),
     #[cfg(feature = "lab")]
@@ -124,6 +127,7 @@ pub fn main() -> ExitCode {
         Command::Decode(arguments) => decode::run(&arguments),
         Command::SendTest(arguments) => send_test::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
+        Command::Top(arguments) => top::run(&arguments),
         Command::Buffer(arguments) => buffer::run(&arguments),
         #[cfg(feature = "lab")]
         Command::Hub(arguments) => hub::run(&arguments),
