@@ -72,6 +72,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("crc32c", &["store", "source", "flow"]), // the log; files; dead letters and lanes
     ("clap", &[]),
     ("ratatui", &[]),
+    ("tar", &[]),
     ("rumqttd", &[]),
     ("socket2", &["platform"]), // what ends a connection from elsewhere
 ];

@@ -26,6 +26,7 @@ mod consumer;
 mod decode;
 #[cfg(feature = "lab")]
 mod demo;
+mod doctor;
 #[cfg(feature = "lab")]
 mod hub;
 mod journal;
@@ -80,6 +81,8 @@ enum Command {
     SendTest(send_test::Arguments),
     /// Ask the running agent how its sources and sinks are; exit 0, 1 (one needs attention) or 2 (no answer)
     Status(status::Arguments),
+    /// Look for what breaks in the field, and say what to do; exit 0, 1 (something is bad) or 2 (cannot read)
+    Doctor(doctor::Arguments),
     /// Watch the running agent on a terminal, once a second; q ends
     Top(top::Arguments),
     /// Look into a store, also while an agent runs: ls, show, export, verify; mend it: repair, trim
@@ -127,6 +130,7 @@ pub fn main() -> ExitCode {
         Command::Decode(arguments) => decode::run(&arguments),
         Command::SendTest(arguments) => send_test::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Top(arguments) => top::run(&arguments),
         Command::Buffer(arguments) => buffer::run(&arguments),
         #[cfg(feature = "lab")]

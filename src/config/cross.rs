@@ -145,7 +145,11 @@ impl Cross<'_, '_> {
                             problem(format!("source `{name}` uses the serial port of `{other}`"), hint);
                         }
                     }
-                    Claim::Reads(_) | Claim::Writes(_) | Claim::Certificate(_) | Claim::Signature(_) => {}
+                    Claim::Reads(_)
+                    | Claim::Writes(_)
+                    | Claim::Certificate(_)
+                    | Claim::Signature(_)
+                    | Claim::Target(..) => {}
                 }
             }
         }

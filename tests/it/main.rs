@@ -11,6 +11,7 @@ mod cli;
 mod clients;
 mod clock;
 mod disk;
+mod doctor;
 mod entra;
 mod faults;
 mod files;

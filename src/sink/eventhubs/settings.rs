@@ -2,7 +2,7 @@
 
 use super::connection_string::{ConnectionString, Credential};
 use super::read::{read, signature_ends};
-use crate::section::{Claim, Host, Login, Pin, Place, Secret};
+use crate::section::{Claim, ClientTls, Host, Login, Pin, Place, Secret};
 use crate::sink::entra::Entra;
 use crate::sink::{Kind, Sink, SinkSettings};
 use crate::telemetry::Metrics;
@@ -130,7 +130,16 @@ impl SinkSettings for Settings {
             }
             Credential::Key { .. } | Credential::Entra(_) => None,
         };
-        ends.into_iter().collect()
+        let endpoint = &self.connection.endpoint;
+        let target = match &self.proxy {
+            Some(proxy) => Claim::Target(Place { host: proxy.host.clone(), port: proxy.port }, None),
+            None => {
+                let tls = ClientTls { ca: self.ca.clone(), pins: self.pins.clone(), ..ClientTls::default() };
+                let place = Place { host: endpoint.host.clone(), port: self.port };
+                Claim::Target(place, endpoint.tls.then_some(tls))
+            }
+        };
+        ends.into_iter().chain([target]).collect()
     }
 }
 

@@ -69,7 +69,10 @@ impl SinkSettings for Settings {
 
     fn claims(&self) -> Vec<Claim> {
         let identity = self.tls.as_ref().and_then(|tls| tls.identity.as_ref());
-        identity.map(|(certificate, _)| Claim::Certificate(certificate.clone())).into_iter().collect()
+        let identity = identity.map(|(certificate, _)| Claim::Certificate(certificate.clone()));
+        let target =
+            |(host, port): &(String, u16)| Claim::Target(Place { host: host.clone(), port: *port }, self.tls.clone());
+        self.brokers.iter().map(target).chain(identity).collect()
     }
 }
 
