@@ -28,6 +28,9 @@ _forebay() {
             forebay,decode)
                 cmd="forebay__subcmd__decode"
                 ;;
+            forebay,doctor)
+                cmd="forebay__subcmd__doctor"
+                ;;
             forebay,help)
                 cmd="forebay__subcmd__help"
                 ;;
@@ -127,6 +130,9 @@ _forebay() {
             forebay__subcmd__help,decode)
                 cmd="forebay__subcmd__help__subcmd__decode"
                 ;;
+            forebay__subcmd__help,doctor)
+                cmd="forebay__subcmd__help__subcmd__doctor"
+                ;;
             forebay__subcmd__help,help)
                 cmd="forebay__subcmd__help__subcmd__help"
                 ;;
@@ -182,7 +188,7 @@ _forebay() {
 
     case "${cmd}" in
         forebay)
-            opts="-v -q -h -V --verbose --quiet --log-format --help --version run check config sample-config tap decode send-test status top buffer help"
+            opts="-v -q -h -V --verbose --quiet --log-format --help --version run check config sample-config tap decode send-test status doctor top buffer help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -659,8 +665,34 @@ _forebay() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        forebay__subcmd__doctor)
+            opts="-v -q -h --config --offline --bundle --verbose --quiet --log-format --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --bundle)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "text logfmt json journald" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         forebay__subcmd__help)
-            opts="run check config sample-config tap decode send-test status top buffer help"
+            opts="run check config sample-config tap decode send-test status doctor top buffer help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -842,6 +874,20 @@ _forebay() {
             return 0
             ;;
         forebay__subcmd__help__subcmd__decode)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        forebay__subcmd__help__subcmd__doctor)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

@@ -8,6 +8,7 @@ mod clients;
 
 pub use clients::{Clients, Place};
 
+use super::stream::Stream;
 use super::tls;
 use http_body_util::Full;
 use hyper::body::{Body, Bytes, Incoming};
@@ -22,7 +23,6 @@ use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio_rustls::TlsAcceptor;
 
@@ -153,7 +153,7 @@ where
         let (answer, ending) = (answer.clone(), stopped());
         tokio::spawn(async move {
             tokio::select! {
-                () = converse(stream, Arc::new(place), answer) => {}
+                () = converse(Box::new(stream), Arc::new(place), answer) => {}
                 () = async { ending.await; tokio::time::sleep(LAST_ANSWERS).await } => {}
             }
         });
@@ -171,22 +171,23 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let Some(acceptor) = acceptor else { return converse(stream, Arc::new(place), answer).await };
+    let Some(acceptor) = acceptor else { return converse(Box::new(stream), Arc::new(place), answer).await };
     let accepted = tokio::select! {
         accepted = tokio::time::timeout(PATIENCE, acceptor.accept(stream)) => accepted,
         () = place.leave.notified() => return,
     };
     match accepted {
-        Ok(Ok(stream)) => converse(stream, Arc::new(place), answer).await,
+        Ok(Ok(stream)) => converse(Box::new(stream), Arc::new(place), answer).await,
         Ok(Err(error)) => tracing::debug!(event = NOTE, %error, "no TLS with a client"),
         Err(_) => {}
     }
 }
 
 /// Answers the requests of a connection until it ends or must give way.
-pub async fn converse<T, F, A, B>(stream: T, place: Arc<Place>, answer: F)
+///
+/// The stream is boxed: the code of the protocol is in the program once, and not once for TCP, TLS and Unix sockets.
+pub async fn converse<F, A, B>(stream: Box<dyn Stream>, place: Arc<Place>, answer: F)
 where
-    T: AsyncRead + AsyncWrite + Unpin,
     F: Fn(Request<Incoming>, Arc<Place>) -> A,
     A: Future<Output = Response<B>>,
     B: Body + 'static,
