@@ -18,7 +18,7 @@ pub use plan::{Plan, plan};
 pub use supervisor::PartId;
 
 use crate::config::{Config, Sink};
-use crate::flow::health::Status;
+use crate::flow::health::{Health, Status};
 use crate::flow::pulse::{Pulses, Work};
 use crate::intake;
 use crate::monitor::Look;
@@ -155,10 +155,13 @@ impl Agent {
         Ok(plan)
     }
 
-    /// The health of each part, as the part itself reports it.
+    /// The health of each part, as the part itself reports it. The monitor, which nobody configured, is among them only
+    /// when it does not work.
     #[must_use]
     pub fn health(&self) -> Vec<(PartId, Status)> {
-        self.supervisor.board().status()
+        let mut status = self.supervisor.board().status();
+        status.retain(|(id, status)| *id != PartId::Monitor || !matches!(status.health, Health::Up | Health::Starting));
+        status
     }
 
     /// Logs all metrics: those of the agent, and those of each part with its health and its backlog.

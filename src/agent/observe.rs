@@ -33,6 +33,8 @@ pub struct Observer {
 struct Known {
     device: String,
     generation: u64,
+    /// When the agent was started, and whether the clock was set when that was found out.
+    start: Option<(i64, bool)>,
     state: PathBuf,
     /// The streams that each source writes to.
     streams: BTreeMap<String, Vec<String>>,
@@ -160,7 +162,13 @@ impl Look for Observer {
         let parts = self.board.status().iter().filter_map(|(id, status)| self.part(id, status)).collect();
         let contents = self.around.store.contents();
         let waits = contents.iter().map(|stream| stream.waits).sum();
-        let known = self.known();
+        let mut known = self.known();
+        let uptime_ms = i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX);
+        // It stays what it was, whatever the clock does later: counters count from it.
+        let (started_ms, _) = match known.start {
+            Some((at, is_trusted)) if is_trusted || !now.trusted => (at, is_trusted),
+            _ => *known.start.insert((now.wall_ms.saturating_sub(uptime_ms), now.trusted)),
+        };
         // What waits takes a part of the disk already.
         let free = disk::free(&known.state).map_or(u64::MAX, |free| free.saturating_add(waits));
         let room = self.around.store.cap().min(free);
@@ -173,6 +181,7 @@ impl Look for Observer {
             device: known.device.clone(),
             generation: known.generation,
             uptime_s: self.started.elapsed().as_secs(),
+            started_ms,
             now_ms: now.wall_ms,
             clock_is_set: now.trusted,
             numbers: numbers(&self.around.metrics),

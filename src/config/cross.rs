@@ -3,6 +3,7 @@
 use super::{Config, Sink};
 use crate::flow::record::is_own_stream;
 use crate::monitor::alert::What;
+use crate::monitor::heartbeat::STREAM as HEARTBEAT;
 use crate::section::{Claim, Session, nearest};
 use crate::store::Selection;
 use std::collections::{BTreeMap, BTreeSet};
@@ -91,14 +92,19 @@ impl Cross<'_, '_> {
                 let hint = format!("there are: {}", parts.join(", "));
                 problem(format!("alert `{}` is of `{of}`, which is not there", rule.name), Some(hint));
             }
+            for metric in rule.not_counted() {
+                let hint = "docs/metrics.md says who counts each metric; leave `of` out for those of the agent";
+                problem(format!("alert `{}`: `{of}` has no `{metric}`", rule.name), Some(hint.into()));
+            }
         }
         let routes = self.config.sources.iter().flat_map(|source| &source.routes);
-        let written: BTreeSet<&str> = routes.map(|route| &*route.stream).collect();
+        let heartbeat = self.config.monitor.heartbeat.map(|_| HEARTBEAT);
+        let written: BTreeSet<&str> = routes.map(|route| &*route.stream).chain(heartbeat).collect();
         if let Some(stream) = alerts.stream.as_deref().filter(|stream| written.contains(stream)) {
             let hint = "give the alerts a stream of their own";
             self.session.problem(
                 0..0,
-                format!("a source writes to the stream of the alerts, `{stream}`"),
+                format!("the stream of the alerts, `{stream}`, has another writer"),
                 Some(hint.into()),
             );
         }

@@ -2,7 +2,6 @@
 
 use crate::flow::record::{PayloadKind, RecordRef};
 use crate::store::{Item, Store};
-use crate::telemetry::people;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -76,17 +75,20 @@ pub fn of(store: &Store, stream: &str, wanted: Wanted) -> Result<Option<Vec<u8>>
 }
 
 fn show((sequence, record): (u64, RecordRef<'_>)) -> Shown {
-    let cut = record.payload.len() > LONGEST;
-    let (kind, payload) = match (record.kind, std::str::from_utf8(record.payload)) {
-        (PayloadKind::Json, Ok(text)) => ("json", text.to_string()),
-        (PayloadKind::Text, Ok(text)) => ("text", text.to_string()),
+    // Only what is shown is copied.
+    let text = |text: &str| {
+        let end = (0..=LONGEST.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        text[..end].to_string()
+    };
+    let (kind, payload, most) = match (record.kind, std::str::from_utf8(record.payload)) {
+        (PayloadKind::Json, Ok(json)) => ("json", text(json), LONGEST),
+        (PayloadKind::Text, Ok(plain)) => ("text", text(plain), LONGEST),
         (_, _) => {
             let bytes = &record.payload[..record.payload.len().min(LONGEST / 3)];
-            ("bytes", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" "))
+            ("bytes", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" "), LONGEST / 3)
         }
     };
-    let mut payload = payload;
-    people::cut(&mut payload, LONGEST);
+    let cut = record.payload.len() > most;
     let attributes = record.attributes.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
     let (arrival_ms, device_time_us) = (record.arrival_ms, record.device_time_us);
     Shown { sequence, arrival_ms, device_time_us, key: record.key.into(), attributes, kind, payload, cut }

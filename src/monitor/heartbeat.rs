@@ -2,7 +2,7 @@
 //! the hub.
 
 use super::Around;
-use super::view::View;
+use super::view::{View, Waits};
 use crate::flow::record::{CLOCK_UNSET, PayloadKind, Record};
 use crate::flow::stop::Stop;
 use crate::platform::clock;
@@ -50,6 +50,9 @@ fn last_problems() -> Vec<String> {
 fn of(view: &View) -> Value {
     let waits = || view.parts.iter().flat_map(|part| &part.waits);
     let oldest = waits().filter_map(|waits| waits.oldest_ms).min();
+    // Of the sink that is furthest behind.
+    let most =
+        |of: fn(&Waits) -> u64| view.parts.iter().map(|part| part.waits.iter().map(of).sum::<u64>()).max().unwrap_or(0);
     let parts = view.parts.iter().map(|part| {
         json!({ "kind": part.kind.label(), "name": part.name, "health": part.health, "state": part.state, "since_s": part.since_s })
     });
@@ -61,8 +64,8 @@ fn of(view: &View) -> Value {
         "clock_is_set": view.clock_is_set,
         "memory_bytes": view.numbers.get("memory_bytes"),
         "backlog": {
-            "records": waits().map(|waits| waits.records).max().unwrap_or(0),
-            "bytes": waits().map(|waits| waits.bytes).max().unwrap_or(0),
+            "records": most(|waits| waits.records),
+            "bytes": most(|waits| waits.bytes),
             "oldest_s": oldest.map(|at| view.now_ms.saturating_sub(at).max(0) / 1000),
         },
         "store_fill": view.fill.waits as f64 / view.fill.room.max(1) as f64,

@@ -53,14 +53,12 @@ impl Settings {
 
 /// Sends until the stop.
 pub async fn run(settings: Settings, agent: Arc<dyn Look>, mut stop: Stop) {
-    let start_ms = clock::boot_ms();
     let mut outage = Outage::default();
     let mut due = tokio::time::interval(settings.interval);
     due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while stop.or(due.tick()).await.is_ok() {
         let view = agent.view();
-        let running_ms = i64::try_from(clock::boot_ms().saturating_sub(start_ms)).unwrap_or(0);
-        let times = (nanos(view.now_ms.saturating_sub(running_ms)), nanos(view.now_ms));
+        let times = (nanos(view.started_ms), nanos(view.now_ms.max(view.started_ms)));
         let request = request(&agent.families(), &view.device, times).into_bytes();
         let Ok(sent) = stop.or(settings.target.post_packed(pack(&request), "application/x-protobuf")).await else {
             return;

@@ -19,6 +19,8 @@ pub struct View {
     pub generation: u64,
     /// Seconds since the agent was started.
     pub uptime_s: u64,
+    /// When the agent was started, in milliseconds since 1970; found out anew once when the clock is set.
+    pub started_ms: i64,
     /// The present time, in milliseconds since 1970.
     pub now_ms: i64,
     /// Whether the clock of the machine is set.

@@ -170,13 +170,16 @@ fn alerts_that_watch_nothing_are_refused_by_name() {
         ("[alert.a]\nfield = \"x\"\nabove = 1\n", "`field` goes with `stream`"),
         ("[alert.a]\nmetric = \"part_up\"\nbelow = 1\nof = \"sink.in\"\n", "there are: source.log, sink.out"),
         ("[alert.a]\nmetric = \"part_up\"\nbelow = \"x\"\n", "a number"),
-        ("[alerts]\nstream = \"readings\"\n", "a source writes to the stream of the alerts"),
+        ("[alerts]\nstream = \"readings\"\n", "the stream of the alerts, `readings`, has another writer"),
         ("[alerts]\nwebhook = { url = \"ftp://x\" }\n", "no address of a web server"),
         ("[alerts]\nmqtt = { url = \"mqtt://x\", topic = \"a/#\" }\n", "cannot be published to"),
+        ("[alerts]\nstream = \"heartbeat\"\n", "has another writer"),
+        ("[alert.a]\nmetric = \"clock_set\"\nbelow = 1\nof = \"sink.out\"\n", "`sink.out` has no `forebay_clock_set`"),
+        ("[alert.a]\nstream = \"readings\"\nabsent = \"0s\"\n", "`absent`"),
         ("[alerts]\nstreem = \"a\"\n", "did you mean `stream`?"),
     ] {
         let path = dir.path().join("forebay.toml");
-        std::fs::write(&path, config(dir.path(), more)).unwrap();
+        std::fs::write(&path, config(dir.path(), &format!("heartbeat = \"5m\"\n{more}"))).unwrap();
         let done = forebay(&["check", path.to_str().unwrap()]);
         let said = String::from_utf8(done.stdout).unwrap() + &String::from_utf8(done.stderr).unwrap();
         assert!(done.status.code() == Some(1) && said.contains(wanted), "{more}: {wanted} is not in\n{said}");

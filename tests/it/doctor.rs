@@ -13,7 +13,7 @@ fn said(done: &Output) -> String {
 fn config(dir: &Path, port: u16, tty: &Path) -> String {
     let here = dir.display();
     format!(
-        "device = \"d\"\nstate = \"{here}/state\"\n[store]\nlinger = \"20ms\"\nreserve = \"16MiB\"\n[page]\nlisten = \"127.0.0.1:{port}\"\n\
+        "device = \"d\"\nstate = \"{here}/state\"\n[store]\nlinger = \"20ms\"\nreserve = \"16MiB\"\n[alerts]\nwebhook = {{ url = \"https://127.0.0.1:1/services/T0/hook4321\" }}\n[page]\nlisten = \"127.0.0.1:{port}\"\n\
          [source.log]\nkind = \"file\"\npath = \"{here}/in/*.log\"\npoll = \"20ms\"\n\
          [source.scale]\nkind = \"serial\"\npath = \"{}\"\n\
          [sink.hub]\nkind = \"eventhubs\"\nconnection = {{ env = \"EVENTHUB_CONNECTION\" }}\nevent_hub = \"h\"\n\
@@ -87,7 +87,10 @@ fn the_doctor_finds_what_is_wrong_says_what_to_do_and_leaves_secrets_out_of_its_
         assert!(text.contains(&format!("  {name}")), "{name} was not listed\n{text}");
         let content = std::fs::read_to_string(entry.path()).unwrap();
         assert!(!content.is_empty(), "{name}");
-        assert!(!content.contains(KEY) && !content.contains("hunter2"), "{name}: {content}");
+        assert!(
+            !content.contains(KEY) && !content.contains("hunter2") && !content.contains("hook4321"),
+            "{name}: {content}"
+        );
     }
     for name in ["findings.txt", "config.toml", "status.json", "metrics.txt", "log.json", "store.txt"] {
         assert!(folder.join(name).exists(), "{name}");

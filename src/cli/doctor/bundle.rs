@@ -53,7 +53,7 @@ pub fn write(
     let out: File = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
     let mut archive = tar::Builder::new(GzEncoder::new(out, Compression::default()));
     for (name, _, text) in &contents {
-        let text = redact::text(text);
+        let text = redact::text(&without_paths(text));
         let mut header = tar::Header::new_gnu();
         header.set_size(text.len() as u64);
         header.set_mode(0o600);
@@ -62,6 +62,25 @@ pub fn write(
     archive.into_inner()?.finish()?.sync_all()?;
     say!("written; look into it before you send it: tar xzf {}", file.display());
     Ok(())
+}
+
+/// Masks what stands behind the host in addresses of the web: the path of a webhook is its secret.
+fn without_paths(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let (before, after) = rest.split_at(at + 3);
+        out.push_str(before);
+        let end = |c: char| c.is_whitespace() || c.is_control() || "\"'<>`\\".contains(c);
+        let address = &after[..after.find(end).unwrap_or(after.len())];
+        let host = address.find(['/', '?', '#']).unwrap_or(address.len());
+        out.push_str(&address[..host]);
+        if host < address.len() {
+            out.push_str("/***");
+        }
+        rest = &after[address.len()..];
+    }
+    out + rest
 }
 
 fn version() -> String {
@@ -125,4 +144,24 @@ fn journal() -> Option<String> {
         .ok()?;
     let text = String::from_utf8_lossy(&done.stdout).into_owned();
     (done.status.success() && !text.trim().is_empty() && !text.contains("-- No entries --")).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_of_an_address_is_masked_and_its_host_is_not() {
+        for (text, expected) in [
+            (
+                "url = \"https://hooks.slack.com/services/T0/B1/abcDEF\" # x",
+                "url = \"https://hooks.slack.com/***\" # x",
+            ),
+            ("a http://h:1?key=s b mqtt://b/x", "a http://h:1/*** b mqtt://b/***"),
+            ("https://h", "https://h"),
+            ("no address: /etc/x", "no address: /etc/x"),
+        ] {
+            assert_eq!(without_paths(text), expected);
+        }
+    }
 }

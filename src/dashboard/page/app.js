@@ -121,14 +121,16 @@
     };
     ask('api/v1/history').then(points => {
       if (current !== 'overview') return;
-      points.forEach(point => { data[0].push(point.at_ms / 1000); data[1].push(point.records); data[2].push(point.age_ms / 1000); });
+      // What was drawn meanwhile is newer.
+      const older = points.filter(point => !data[0].length || point.at_ms / 1000 < data[0][0]);
+      [point => point.at_ms / 1000, point => point.records, point => point.age_ms / 1000].forEach((of, at) => data[at].unshift(...older.map(of)));
       drawn();
     }).catch(() => {});
     const resized = () => { draw(); drawn(); };
     addEventListener('resize', resized);
     const draw = () => {
       const box = lines.getBoundingClientRect();
-      if (!box.width) return;
+      if (!box.width || !now) return;
       const wanted = [];
       for (const part of now.parts) {
         const id = `${part.kind} ${part.name}`;
@@ -189,6 +191,8 @@
       const at = now.now_ms / 1000;
       if (!data[0].length || at - data[0][data[0].length - 1] >= 5) {
         data[0].push(at); data[1].push(Math.max(0, ...sinks.map(waiting))); data[2].push(age || 0);
+        // A day, as of the agent, and what came since the page was opened.
+        while (data[0].length > 20000) data.forEach(values => values.shift());
         drawn();
       }
       draw();

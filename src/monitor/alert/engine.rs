@@ -14,6 +14,9 @@ const MOST: usize = 1000;
 /// An alert of before a restart ends when its value has not been seen again for this long, in milliseconds.
 const GONE_MS: u64 = 120_000;
 
+/// A value of a stream that was not heard of for this long gives its place to another, in milliseconds.
+const IDLE_MS: u64 = 3_600_000;
+
 /// The name of an alert, and what it is about.
 pub type Id = (String, String);
 
@@ -57,20 +60,18 @@ pub struct Engine {
     /// Alerts of before the restart whose value was not seen yet.
     restored: BTreeMap<Id, AlertView>,
     started_ms: u64,
+    /// The metrics were not judged yet.
+    is_first: bool,
     /// Alerts that watch more values than they may.
     over: BTreeMap<String, u64>,
 }
 
 impl Engine {
-    /// Watches by these rules. `active` are the alerts of before a restart.
+    /// Watches by these rules. `active` are the alerts of before a restart, `keys` those whose silence was watched.
     #[must_use]
-    pub fn new(rules: Vec<Alert>, active: Vec<AlertView>, now: Moment) -> Self {
-        let is_known = |alert: &AlertView| rules.iter().any(|rule| rule.name == alert.name);
-        let active: BTreeMap<Id, AlertView> = active
-            .into_iter()
-            .filter(is_known)
-            .map(|alert| ((alert.name.clone(), alert.about.clone()), alert))
-            .collect();
+    pub fn new(rules: Vec<Alert>, active: Vec<AlertView>, keys: &[Id], now: Moment) -> Self {
+        let id = |alert: AlertView| ((alert.name.clone(), alert.about.clone()), alert);
+        let active: BTreeMap<Id, AlertView> = active.into_iter().map(id).collect();
         let restored = active.clone();
         let mut engine = Self {
             rules: rules.into_iter().map(Arc::new).collect(),
@@ -78,6 +79,7 @@ impl Engine {
             active,
             restored,
             started_ms: now.at_ms,
+            is_first: true,
             over: BTreeMap::new(),
         };
         // What a rule names as such is watched before anything of it is there.
@@ -87,9 +89,24 @@ impl Engine {
                 if key.is_some() || matches!(rule.rule.condition, Condition::Absent(_)) && Self::has_one(&rule) {
                     engine.series(&rule, &about_key(stream, key.unwrap_or_default()), None, now);
                 }
+                // Those of a stream go on until a record, or time, says otherwise.
+                let of_rule = |id: &&Id| id.0 == rule.name && id.1.starts_with(&about_key(stream, ""));
+                let known: Vec<Id> = engine.restored.keys().chain(keys).filter(of_rule).cloned().collect();
+                for (_, about) in known {
+                    engine.series(&rule, &about, None, now);
+                }
             }
         }
         engine
+    }
+
+    /// The keys whose silence is watched.
+    #[must_use]
+    pub fn keys(&self) -> Vec<Id> {
+        let of_silence = |rule: &&Arc<Alert>| {
+            matches!((&rule.what, rule.rule.condition), (What::Field { .. }, Condition::Absent(_)))
+        };
+        self.rules.iter().filter(of_silence).flat_map(|rule| self.of_rule(&rule.name)).collect()
     }
 
     /// Whether all records of a stream count as one value: the silence of a stream.
@@ -114,8 +131,7 @@ impl Engine {
     fn series(&mut self, rule: &Alert, about: &str, first: Option<f64>, now: Moment) -> Option<&mut Series> {
         let id = (rule.name.clone(), about.to_string());
         if !self.series.contains_key(&id) {
-            let known = self.series.range((rule.name.clone(), String::new())..).take_while(|(id, _)| id.0 == rule.name);
-            if known.count() >= MOST {
+            if self.of_rule(&rule.name).len() >= MOST && !self.make_place(&rule.name, now) {
                 *self.over.entry(rule.name.clone()).or_default() += 1;
                 return None;
             }
@@ -125,16 +141,30 @@ impl Engine {
         self.series.get_mut(&id)
     }
 
-    /// Judges all metrics, and lets time pass for the fields of streams.
-    pub fn metrics(&mut self, families: &[Family], fill: Option<&str>, now: Moment) -> Vec<Change> {
+    /// Forgets the value that was heard of longest ago, if that is long ago and its alert is not active.
+    fn make_place(&mut self, rule: &str, now: Moment) -> bool {
+        let idle = self.of_rule(rule).into_iter().filter_map(|id| {
+            let series = self.series.get(&id)?;
+            let idle_ms = now.at_ms.saturating_sub(series.changed_ms());
+            (!self.active.contains_key(&id) && idle_ms >= IDLE_MS).then_some((idle_ms, id))
+        });
+        let Some((_, id)) = idle.max() else { return false };
+        self.series.remove(&id).is_some()
+    }
+
+    /// Judges all metrics, and lets time pass for the fields of streams. `is_new` when the agent has only begun, so
+    /// that its counters began at 0.
+    pub fn metrics(&mut self, families: &[Family], fill: Option<&str>, is_new: bool, now: Moment) -> Vec<Change> {
         let mut changes = Vec::new();
+        // Later, the counters of a part that was not there before begin at 0 too.
+        let is_first = std::mem::take(&mut self.is_first);
+        let from_zero = is_new || !is_first;
         let mut seen = BTreeSet::new();
         for rule in self.rules.clone() {
             let What::Metrics(names) = &rule.what else { continue };
             for family in families.iter().filter(|family| names.contains(&family.name)) {
                 let (samples, first) = match &family.samples {
-                    // The counters of an agent, and of a part, begin at 0.
-                    Samples::Counter(samples) => (samples, Some(0.0)),
+                    Samples::Counter(samples) => (samples, from_zero.then_some(0.0)),
                     Samples::Gauge(samples) => (samples, None),
                     Samples::Histogram(..) => continue,
                 };
@@ -233,9 +263,11 @@ impl Engine {
     /// Ends the alerts whose part, stream or rule is gone.
     fn forget_gone(&mut self, seen: &BTreeSet<Id>, now: Moment) -> Vec<Change> {
         let gone: Vec<Id> = self.series.keys().filter(|id| !seen.contains(id)).cloned().collect();
-        let late = now.at_ms.saturating_sub(self.started_ms) >= GONE_MS;
-        let never_seen: Vec<Id> =
-            if late { std::mem::take(&mut self.restored).into_keys().collect() } else { Vec::new() };
+        let is_late = now.at_ms.saturating_sub(self.started_ms) >= GONE_MS;
+        let rules = &self.rules;
+        let is_over = |id: &Id| is_late || !rules.iter().any(|rule| rule.name == id.0);
+        let never_seen: Vec<Id> = self.restored.keys().filter(|id| is_over(id)).cloned().collect();
+        self.restored.retain(|id, _| !never_seen.contains(id));
         let gone = gone.into_iter().chain(never_seen);
         let ended = gone.filter_map(|id| {
             self.series.remove(&id);
@@ -316,12 +348,12 @@ mod tests {
         let mut only = lost.clone();
         (only.name, only.of) = ("only-b".into(), Some("sink.b".into()));
         let hot = alert("hot", field("t.in", Some("plant/*")), Condition::Above(30.0, 25.0));
-        let mut engine = Engine::new(vec![lost, only, hot], Vec::new(), at(0));
+        let mut engine = Engine::new(vec![lost, only, hot], Vec::new(), &[], at(0));
         a.add(Metric::SinkGivenUp, 2);
-        let changes = engine.metrics(&family::kept(&metrics), None, at(10_000));
+        let changes = engine.metrics(&family::kept(&metrics), None, true, at(10_000));
         assert_eq!(words(&changes), ["Begins lost (sink a: 2)"]);
         b.add(Metric::SinkGivenUp, 1);
-        let changes = engine.metrics(&family::kept(&metrics), None, at(20_000));
+        let changes = engine.metrics(&family::kept(&metrics), None, true, at(20_000));
         assert_eq!(words(&changes), ["Begins lost (sink b: 1)", "Begins only-b (sink b: 1)"]);
         let mut take = |key, text: &str| words(&engine.record("readings", key, text.as_bytes(), at(30_000)));
         assert_eq!(take("plant/a", "{\"t\":{\"in\":31}}"), ["Begins hot (stream readings, key plant/a: 31)"]);
@@ -338,7 +370,7 @@ mod tests {
         assert_eq!(engine.active().len(), 4);
         // A sink that was removed takes its alerts along.
         metrics.forget("sink", "b");
-        let changes = engine.metrics(&family::kept(&metrics), None, at(40_000));
+        let changes = engine.metrics(&family::kept(&metrics), None, true, at(40_000));
         assert_eq!(words(&changes), ["Ended lost (sink b: 1)", "Ended only-b (sink b: 1)"]);
     }
 
@@ -350,13 +382,13 @@ mod tests {
             alert("key", field("", Some("a")), silent),
             alert("each", field("", Some("*")), silent),
         ];
-        let mut engine = Engine::new(rules, Vec::new(), at(0));
-        assert!(engine.metrics(&[], None, at(59_000)).is_empty());
-        let changes = engine.metrics(&[], None, at(60_000));
+        let mut engine = Engine::new(rules, Vec::new(), &[], at(0));
+        assert!(engine.metrics(&[], None, true, at(59_000)).is_empty());
+        let changes = engine.metrics(&[], None, true, at(60_000));
         assert_eq!(words(&changes), ["Begins stream (stream readings: 60)", "Begins key (stream readings, key a: 60)"]);
         let changes = engine.record("readings", "b", b"x", at(61_000));
         assert_eq!(words(&changes), ["Ended stream (stream readings: 60)"]);
-        let changes = engine.metrics(&[], None, at(121_000));
+        let changes = engine.metrics(&[], None, true, at(121_000));
         let expected = ["Begins stream (stream readings: 60)", "Begins each (stream readings, key b: 60)"];
         assert_eq!(words(&changes), expected);
     }
@@ -364,26 +396,54 @@ mod tests {
     #[test]
     fn alerts_of_before_a_restart_go_on_and_end_and_those_that_nobody_watches_are_gone() {
         let hot = || alert("hot", field("", Some("a")), Condition::Above(30.0, 25.0));
-        let mut engine = Engine::new(vec![hot()], Vec::new(), at(0));
+        let mut engine = Engine::new(vec![hot()], Vec::new(), &[], at(0));
         engine.record("readings", "a", b"31", at(1));
         let mut active = engine.active();
         active.push(AlertView { name: "gone".into(), ..active[0].clone() });
         active.push(AlertView { about: "stream readings, key z".into(), ..active[0].clone() });
-        let mut engine = Engine::new(vec![hot()], active, at(0));
-        assert_eq!(engine.active().len(), 2);
+        let mut engine = Engine::new(vec![hot()], active, &[], at(0));
         assert!(engine.record("readings", "a", b"32", at(5)).is_empty(), "told before");
-        assert!(engine.metrics(&[], None, at(10_000)).is_empty());
-        assert_eq!(words(&engine.metrics(&[], None, at(GONE_MS))), ["Ended hot (stream readings, key a: 31)"]);
-        assert_eq!(
-            words(&engine.record("readings", "a", b"20", at(GONE_MS + 5))),
-            ["Ended hot (stream readings, key a: 31)"]
-        );
+        let changes = engine.metrics(&[], None, true, at(10_000));
+        assert_eq!(words(&changes), ["Ended gone (stream readings, key a: 31)"], "no rule has this name any more");
+        assert_eq!(engine.active().len(), 2);
+        // Nothing was heard of either: a sensor that speaks seldom has not got well.
+        assert!(engine.metrics(&[], None, true, at(2 * GONE_MS)).is_empty());
+        let changes = engine.record("readings", "a", b"20", at(2 * GONE_MS));
+        assert_eq!(words(&changes), ["Ended hot (stream readings, key a: 31)"]);
+        assert_eq!(engine.active().len(), 1);
+    }
+
+    #[test]
+    fn the_silence_of_a_key_is_watched_over_a_restart() {
+        let silent = || alert("each", field("", Some("*")), Condition::Absent(60_000));
+        let mut engine = Engine::new(vec![silent()], Vec::new(), &[], at(0));
+        engine.record("readings", "a", b"x", at(1));
+        let mut engine = Engine::new(vec![silent()], engine.active(), &engine.keys(), at(0));
+        let changes = engine.metrics(&[], None, true, at(60_000));
+        assert_eq!(words(&changes), ["Begins each (stream readings, key a: 60)"]);
+        let mut engine = Engine::new(vec![silent()], engine.active(), &engine.keys(), at(0));
+        assert!(engine.metrics(&[], None, true, at(2 * GONE_MS)).is_empty(), "it goes on");
+        assert_eq!(engine.record("readings", "a", b"x", at(2 * GONE_MS)).len(), 1);
+    }
+
+    #[test]
+    fn what_was_counted_before_anybody_watched_is_no_news() {
+        let metrics = Metrics::new();
+        metrics.part("sink", "a").add(Metric::SinkGivenUp, 500);
+        let mut lost =
+            alert("lost", What::Metrics(vec!["forebay_sink_given_up_total".into()]), Condition::Above(0.0, 0.0));
+        lost.rule.rate_ms = Some(60_000);
+        let mut engine = Engine::new(vec![lost], Vec::new(), &[], at(0));
+        assert!(engine.metrics(&family::kept(&metrics), None, false, at(10_000)).is_empty());
+        metrics.part("sink", "b").add(Metric::SinkGivenUp, 1);
+        let changes = engine.metrics(&family::kept(&metrics), None, false, at(20_000));
+        assert_eq!(words(&changes), ["Begins lost (sink b: 1)"], "a sink that is new");
     }
 
     #[test]
     fn an_alert_watches_a_bounded_number_of_keys() {
         let mut engine =
-            Engine::new(vec![alert("hot", field("", None), Condition::Above(30.0, 25.0))], Vec::new(), at(0));
+            Engine::new(vec![alert("hot", field("", None), Condition::Above(30.0, 25.0))], Vec::new(), &[], at(0));
         for key in 0..1500 {
             engine.record("readings", &key.to_string(), b"31", at(1));
         }

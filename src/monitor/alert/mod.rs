@@ -19,6 +19,7 @@ pub use settings::{Alert, Alerts, What};
 
 use super::Around;
 use super::view::{AlertView, View};
+use crate::flow::receipt::{Durable, Ticket};
 use crate::flow::record::{CLOCK_UNSET, PayloadKind, Record};
 use crate::flow::stop::Stop;
 use crate::platform::clock;
@@ -33,14 +34,19 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tell::Told;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
+use tokio::time::MissedTickBehavior;
 
 /// The reader's name in the store.
 const READER: &str = "forebay.alerts";
 /// The interval at which metrics are judged.
 const LOOK: Duration = Duration::from_secs(10);
+/// An agent that runs for fewer seconds has only begun: nobody has watched its counters before.
+const NEW_S: u64 = 15;
 /// Records that arrive are judged together after this time.
 const GATHER: Duration = Duration::from_secs(1);
+/// At the stop, a step has this much time to become durable.
+const LAST: Duration = Duration::from_secs(5);
 /// The most records of a step.
 const STEP: usize = 2000;
 /// The most changes that wait for a place in the alerts' stream.
@@ -61,6 +67,9 @@ pub fn reader(alerts: &Alerts) -> Option<ReaderRule> {
 #[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
 struct Memory {
     active: Vec<AlertView>,
+    /// The keys whose silence is watched.
+    #[serde(default)]
+    keys: Vec<Id>,
     /// What each target was told, and when.
     told: BTreeMap<String, Told>,
 }
@@ -72,11 +81,12 @@ pub(super) async fn run(alerts: Alerts, around: Around, mut stop: Stop) {
     let told = Arc::new(Mutex::new(memory.told.clone()));
     let news = Arc::<Notify>::default();
     let mut watch = Watch {
-        engine: Engine::new(alerts.rules.clone(), memory.active.clone(), moment()),
+        engine: Engine::new(alerts.rules.clone(), memory.active.clone(), &memory.keys, moment()),
         targets: tell::start(&alerts, memory.active.clone(), &told, &news, &stop, &around),
         readers: BTreeMap::new(),
         inputs: BTreeMap::new(),
         waiting: VecDeque::new(),
+        pending: None,
         kept: memory,
         told,
         is_over: false,
@@ -86,29 +96,51 @@ pub(super) async fn run(alerts: Alerts, around: Around, mut stop: Stop) {
     };
     watch.show();
     let mut durable = watch.around.store.durable();
+    let mut stepped = watch.around.store.stepped();
     let has_streams = !watch.alerts.streams().is_empty();
     let mut look = tokio::time::interval_at(tokio::time::Instant::now() + LOOK, LOOK);
-    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = look.tick() => watch.metrics(),
             changed = durable.changed(), if has_streams => {
                 if changed.is_err() || stop.pause(GATHER).await.is_err() {
-                    return;
+                    break;
                 }
             }
+            // A disk that takes nothing holds up no alert: the disk itself is one.
+            is_open = settled(&mut stepped, watch.pending.as_ref()) => {
+                if !is_open {
+                    return;
+                }
+                watch.kept = watch.pending.take().map(|(_, memory)| memory).unwrap_or_default();
+            }
             () = news.notified() => {}
-            () = stop.requested() => return,
+            () = stop.requested() => break,
         }
         durable.mark_unchanged();
         while watch.records() {
-            if watch.commit().await.is_err() {
+            if watch.commit().is_err() {
                 return;
             }
+            tokio::task::yield_now().await;
         }
-        if watch.commit().await.is_err() {
+        if watch.commit().is_err() {
             return;
         }
+    }
+    // Whoever watches next reads what was kept last.
+    if watch.pending.is_none() {
+        return;
+    }
+    let _ = tokio::time::timeout(LAST, settled(&mut stepped, watch.pending.as_ref())).await;
+}
+
+/// Returns when a step is durable; false when the store is closed. Without a step, it never returns.
+async fn settled(stepped: &mut watch::Receiver<Durable>, pending: Option<&(Ticket, Memory)>) -> bool {
+    match pending {
+        Some((ticket, _)) => stepped.wait_for(|durable| durable.covers(*ticket)).await.is_ok(),
+        None => std::future::pending().await,
     }
 }
 
@@ -119,13 +151,15 @@ struct Watch {
     alerts: Alerts,
     around: Around,
     engine: Engine,
-    targets: tokio::sync::watch::Sender<Vec<AlertView>>,
+    targets: watch::Sender<Vec<AlertView>>,
     reader: ReaderHandle,
     readers: BTreeMap<StreamId, (String, Reader)>,
     /// What was read and is not in the log as read.
     inputs: BTreeMap<StreamId, u64>,
     /// Records that wait for their place in the alerts' stream.
     waiting: VecDeque<Record>,
+    /// A step that is not durable yet, and what it keeps.
+    pending: Option<(Ticket, Memory)>,
     kept: Memory,
     told: Arc<Mutex<BTreeMap<String, Told>>>,
     /// It was told that an alert watches as many keys as it may.
@@ -143,12 +177,17 @@ impl Watch {
                 "an alert watches 1000 keys, and no further ones: name fewer in its `key`"
             );
         }
-        let changes = self.engine.metrics(&self.around.agent.families(), fill.as_deref(), moment());
+        let is_new = view.uptime_s < NEW_S;
+        let changes = self.engine.metrics(&self.around.agent.families(), fill.as_deref(), is_new, moment());
         self.tell(&changes);
     }
 
     /// Judges the records that are new, up to the bound of a step. Returns whether there may be more.
     fn records(&mut self) -> bool {
+        // What cannot be written yet must not push out what was found before.
+        if self.waiting.len() >= WAITING / 2 {
+            return false;
+        }
         for (stream, name) in self.reader.streams() {
             let open = || (name.clone(), self.reader.open(stream));
             self.readers.entry(stream).or_insert_with(open);
@@ -167,7 +206,10 @@ impl Watch {
                 };
                 if let Item::Span(span) = item {
                     for (_, record) in span.records() {
-                        let age = now.wall_ms.saturating_sub(record.arrival_ms).max(0).unsigned_abs();
+                        // Before the clock was set, the time of arrival says nothing.
+                        let is_dated = record.flags & CLOCK_UNSET == 0;
+                        let age = if is_dated { now.wall_ms.saturating_sub(record.arrival_ms).max(0) } else { 0 };
+                        let age = age.unsigned_abs();
                         let at = Moment { at_ms: now.at_ms.saturating_sub(age), wall_ms: record.arrival_ms };
                         changes.extend(self.engine.record(name, record.key, record.payload, at));
                         left = left.saturating_sub(1);
@@ -196,6 +238,10 @@ impl Watch {
                 self.waiting.extend(record(change));
                 if self.waiting.len() > WAITING {
                     self.waiting.pop_front();
+                    tracing::warn!(
+                        event = event::ALERTS_NOT_KEPT,
+                        "the store takes nothing: a change of an alert is in the log only"
+                    );
                 }
             }
         }
@@ -210,13 +256,13 @@ impl Watch {
         self.around.agent.alerts(active);
     }
 
-    /// Writes what has changed to the store, if it takes it at the moment.
-    async fn commit(&mut self) -> Result<(), Closed> {
-        if !self.alerts.is_kept {
+    /// Gives what has changed to the store, if it takes it at the moment: one step at a time.
+    fn commit(&mut self) -> Result<(), Closed> {
+        if !self.alerts.is_kept || self.pending.is_some() {
             return Ok(());
         }
         let told = self.told.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let memory = Memory { active: self.engine.active(), told };
+        let memory = Memory { active: self.engine.active(), keys: self.engine.keys(), told };
         if self.inputs.is_empty() && self.waiting.is_empty() && memory == self.kept {
             return Ok(());
         }
@@ -238,29 +284,25 @@ impl Watch {
         };
         let inputs = self.inputs.iter().map(|(stream, next)| (*stream, *next)).collect();
         let step = Step { inputs, output, kept };
-        let without = Step { kept: Kept::Nothing, ..step.clone() };
-        let committed = match self.reader.commit(step) {
-            Err(error) if !matches!(error, StepError::Full(_) | StepError::Closed) => {
-                tracing::warn!(event = event::ALERTS_NOT_KEPT, %error, "the active alerts cannot be stored");
-                self.reader.commit(without)
-            }
-            committed => committed,
-        };
-        match committed {
-            Ok(ticket) => {
-                let mut stepped = self.around.store.stepped();
-                stepped.wait_for(|durable| durable.covers(ticket)).await.map_err(|_| Closed)?;
-            }
-            // The next look tries again.
-            Err(StepError::Full(_)) => return Ok(()),
-            Err(StepError::Closed) => return Err(Closed),
-            Err(error) => {
-                tracing::warn!(event = event::ALERTS_NOT_KEPT, %error, "the alerts cannot be stored");
+        // What the store never takes must not hold up the rest: first the memory is left out, then the records.
+        let without_memory = Step { kept: Kept::Nothing, ..step.clone() };
+        let bare = Step { output: Vec::new(), ..without_memory.clone() };
+        for step in [step, without_memory, bare] {
+            match self.reader.commit(step) {
+                Ok(ticket) => {
+                    self.inputs.clear();
+                    self.waiting.clear();
+                    self.pending = Some((ticket, memory));
+                    return Ok(());
+                }
+                // The next look tries again.
+                Err(StepError::Full(_)) => return Ok(()),
+                Err(StepError::Closed) => return Err(Closed),
+                Err(error) => {
+                    tracing::warn!(event = event::ALERTS_NOT_KEPT, %error, "the alerts cannot be stored");
+                }
             }
         }
-        self.inputs.clear();
-        self.waiting.clear();
-        self.kept = memory;
         Ok(())
     }
 }

@@ -84,6 +84,12 @@ impl Series {
         Self { points, last: first, changed_ms: now_ms, is_active, is_restored: is_active, ..Self::default() }
     }
 
+    /// When the value last changed, or was heard of.
+    #[must_use]
+    pub fn changed_ms(&self) -> u64 {
+        self.changed_ms
+    }
+
     /// Judges a value; with `None` only time has passed.
     pub fn take(&mut self, rule: &Rule, value: Option<f64>, now_ms: u64, is_news: bool) -> Option<Turn> {
         let has_changed = value.is_some() && (is_news || value != self.last);

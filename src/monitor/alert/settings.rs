@@ -5,8 +5,9 @@ use super::usual;
 use crate::monitor::post::{MqttTarget, WebTarget};
 use crate::monitor::{gauges, view::View};
 use crate::section::{At, Section, nearest};
-use crate::telemetry::Metrics;
 use crate::telemetry::family::{self, Samples};
+use crate::telemetry::numbers::Of;
+use crate::telemetry::{METRICS, Metrics};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -163,6 +164,7 @@ impl Alert {
             absent: section
                 .duration("absent")
                 .doc("The alert begins when there was no other value, or no record, for this time.")
+                .at_least(Duration::from_secs(10))
                 .example("\"15m\"")
                 .get(),
             rate: section
@@ -252,6 +254,28 @@ fn what(
         }
     };
     Some(What::Field { stream: stream?, field, key })
+}
+
+impl Alert {
+    /// The metrics of this alert that the kind of its part (`source`, `sink`) does not count.
+    #[must_use]
+    pub fn not_counted(&self) -> Vec<&str> {
+        let (What::Metrics(names), Some(of)) = (&self.what, &self.of) else { return Vec::new() };
+        let kind = of.split('.').next().unwrap_or_default();
+        let counts = |name: &&String| {
+            let row = METRICS.iter().find(|(.., row, _)| family::shown(row).0 == **name);
+            match row.map(|(_, _, of, ..)| *of) {
+                Some(Of::Agent) => false,
+                Some(Of::Source) => kind == "source",
+                Some(Of::Sink) => kind == "sink",
+                Some(Of::Part) => true,
+                // Gauges that are found in the view.
+                None if name.starts_with("forebay_sink_") => kind == "sink",
+                None => ["forebay_part_up", "forebay_credential_ends_in_seconds"].contains(&name.as_str()),
+            }
+        };
+        names.iter().filter(|name| !counts(name)).map(String::as_str).collect()
+    }
 }
 
 /// The names of all metrics that have one value, without the prefix.

@@ -19,6 +19,8 @@ use tokio::sync::{Notify, watch};
 
 /// Alerts that begin within this time are told in one message.
 const GATHER: Duration = Duration::from_secs(2);
+/// The most alerts of one message: some brokers and servers take no more than 128 KiB.
+const MOST: usize = 50;
 /// The bounds of the wait before a message is sent again that was not taken, in milliseconds.
 const RETRY_MS: u64 = 5000;
 const RETRY_LIMIT_MS: u64 = 300_000;
@@ -72,7 +74,9 @@ async fn follow(mut target: Target, mut active: watch::Receiver<Vec<AlertView>>,
     loop {
         let now_ms = clock::wall_ms();
         let alerts = active.borrow_and_update().clone();
-        let news = target.news(&alerts, now_ms);
+        let mut news = target.news(&alerts, now_ms);
+        // The rest goes with the next message.
+        news.truncate(MOST);
         let wait = if news.is_empty() {
             target.next_repeat(now_ms)
         } else {
@@ -80,7 +84,7 @@ async fn follow(mut target: Target, mut active: watch::Receiver<Vec<AlertView>>,
             let message = message(&view.device, &news, view.now_ms);
             match post::send(&target.post, &view.device, message.to_string(), &mut stop).await {
                 Ok(()) => {
-                    target.learn(&alerts, &news, now_ms);
+                    target.learn(&news, now_ms);
                     failures = 0;
                     if let Some(lasted_ms) = outage.over(clock::boot_ms()) {
                         tracing::info!(
@@ -146,12 +150,12 @@ impl Target {
         news
     }
 
-    fn learn(&mut self, active: &[AlertView], news: &[News], now_ms: i64) {
-        self.known.retain(|known, _| active.iter().any(|alert| id(alert) == *known));
+    fn learn(&mut self, news: &[News], now_ms: i64) {
         for item in news {
-            if let News::Begins(alert) | News::Lasts(alert) = item {
-                self.known.insert(id(alert), now_ms);
-            }
+            match item {
+                News::Begins(alert) | News::Lasts(alert) => self.known.insert(id(alert), now_ms),
+                News::Ended(id) => self.known.remove(id),
+            };
         }
         let told = self.known.iter().map(|(id, at)| (id.clone(), *at)).collect();
         self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(self.name.into(), told);
@@ -223,12 +227,12 @@ mod tests {
         // It was away: what began and ended meanwhile is not told.
         let news = target.news(std::slice::from_ref(&lag), 2000);
         assert_eq!(news, [News::Begins(lag.clone())]);
-        target.learn(std::slice::from_ref(&lag), &news, 2000);
+        target.learn(&news, 2000);
         assert!(target.news(std::slice::from_ref(&lag), 61_999).is_empty());
         assert_eq!(target.next_repeat(3000), Duration::from_secs(59));
         assert_eq!(target.news(std::slice::from_ref(&lag), 62_000), [News::Lasts(lag.clone())]);
         assert_eq!(target.news(&[], 3000), [News::Ended(id(&lag))]);
-        target.learn(&[], &[], 3000);
+        target.learn(&[News::Ended(id(&lag))], 3000);
         assert!(target.told.lock().unwrap()["webhook"].is_empty());
     }
 
