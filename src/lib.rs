@@ -28,6 +28,8 @@ pub mod config;
 
 pub mod section;
 
+pub mod monitor;
+
 pub mod dashboard;
 
 pub mod agent;

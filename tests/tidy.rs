@@ -21,8 +21,10 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("platform", &[]),
     ("telemetry", &[]),
     // The whole stands above the parts: it sees the tables of kinds, and what the parts have read.
-    ("config", &["section", "flow", "source", "intake", "sink", "store", "dashboard"]),
-    ("dashboard", &["flow", "platform", "telemetry", "section"]),
+    ("config", &["section", "flow", "source", "intake", "sink", "store", "monitor", "dashboard"]),
+    // A watched stream is read from the store, and what begins and ends is written there.
+    ("monitor", &["store", "flow", "platform", "telemetry", "section"]),
+    ("dashboard", &["monitor", "store", "flow", "platform", "telemetry", "section"]),
     ("hub", &["platform", "telemetry"]),
 ];
 
@@ -33,12 +35,12 @@ const CRATES: &[(&str, &[&str])] = &[
     ("zstd", &["store", "source", "sink", "platform"]), // bodies and rotated files come packed; Kafka compresses batches
     ("postcard", &["store", "source"]),                 // file positions are the source's own encoding
     ("rumqttc5", &["source"]),
-    ("rumqttc", &["source"]),
+    ("rumqttc", &["source", "monitor"]),
     ("fe2o3_amqp", &["sink"]),
     ("fe2o3_amqp_types", &["sink"]),
     ("serde_amqp", &["sink"]),
-    ("flate2", &["encode", "sink", "source", "platform"]), // the directory sink unpacks bodies, as do HTTP and rotated files
-    ("ring", &["sink", "source", "platform"]),             // pinned keys
+    ("flate2", &["encode", "sink", "source", "platform", "monitor"]), // the directory sink unpacks bodies, as do HTTP and rotated files
+    ("ring", &["sink", "source", "platform"]),                        // pinned keys
     ("zeroize", &["section"]),
     ("kafka_protocol", &["sink"]),
     ("lz4_flex", &["sink"]),
@@ -50,12 +52,12 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rustls_native_certs", &["platform"]),
     ("rustix", &["platform"]),
     ("getrandom", &["platform"]),
-    ("glob", &["source", "section", "config"]), // included files; which sources would read what sinks write
+    ("glob", &["source", "section", "config", "monitor"]), // included files; which sources read what sinks write; keys
     ("toml", &["section"]),
     ("strsim", &["section"]),
     ("jiff", &["decode", "platform"]), // times in messages, and for people
     ("csv_core", &["decode"]),
-    ("form_urlencoded", &["decode", "source"]),
+    ("form_urlencoded", &["decode", "source", "dashboard"]),
     ("cobs", &["source"]),
     ("crc", &["source"]),
     ("serial2", &["source"]), // the one that switches RS-485
@@ -63,12 +65,14 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tokio_modbus", &["source"]),
     ("regex_lite", &["source", "section", "decode"]), // patterns of secrets
     ("hyper", &["source", "sink", "platform", "dashboard"]), // platform/http is the listener
-    ("reqwest", &["sink"]),
+    ("reqwest", &["sink", "monitor"]),
     ("async_tungstenite", &["platform"]),
     ("hyper_util", &["sink", "platform"]),
     ("http_body_util", &["source", "sink", "platform", "dashboard"]),
     ("crc32c", &["store", "source", "flow"]), // the log; files; dead letters and lanes
     ("clap", &[]),
+    ("ratatui", &[]),
+    ("tar", &[]),
     ("rumqttd", &[]),
     ("socket2", &["platform"]), // what ends a connection from elsewhere
 ];

@@ -28,6 +28,9 @@ _forebay() {
             forebay,decode)
                 cmd="forebay__subcmd__decode"
                 ;;
+            forebay,doctor)
+                cmd="forebay__subcmd__doctor"
+                ;;
             forebay,help)
                 cmd="forebay__subcmd__help"
                 ;;
@@ -45,6 +48,9 @@ _forebay() {
                 ;;
             forebay,tap)
                 cmd="forebay__subcmd__tap"
+                ;;
+            forebay,top)
+                cmd="forebay__subcmd__top"
                 ;;
             forebay__subcmd__buffer,export)
                 cmd="forebay__subcmd__buffer__subcmd__export"
@@ -124,6 +130,9 @@ _forebay() {
             forebay__subcmd__help,decode)
                 cmd="forebay__subcmd__help__subcmd__decode"
                 ;;
+            forebay__subcmd__help,doctor)
+                cmd="forebay__subcmd__help__subcmd__doctor"
+                ;;
             forebay__subcmd__help,help)
                 cmd="forebay__subcmd__help__subcmd__help"
                 ;;
@@ -141,6 +150,9 @@ _forebay() {
                 ;;
             forebay__subcmd__help,tap)
                 cmd="forebay__subcmd__help__subcmd__tap"
+                ;;
+            forebay__subcmd__help,top)
+                cmd="forebay__subcmd__help__subcmd__top"
                 ;;
             forebay__subcmd__help__subcmd__buffer,export)
                 cmd="forebay__subcmd__help__subcmd__buffer__subcmd__export"
@@ -176,7 +188,7 @@ _forebay() {
 
     case "${cmd}" in
         forebay)
-            opts="-v -q -h -V --verbose --quiet --log-format --help --version run check config sample-config tap decode send-test status buffer help"
+            opts="-v -q -h -V --verbose --quiet --log-format --help --version run check config sample-config tap decode send-test status doctor top buffer help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -653,8 +665,34 @@ _forebay() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        forebay__subcmd__doctor)
+            opts="-v -q -h --config --offline --bundle --verbose --quiet --log-format --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --bundle)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "text logfmt json journald" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         forebay__subcmd__help)
-            opts="run check config sample-config tap decode send-test status buffer help"
+            opts="run check config sample-config tap decode send-test status doctor top buffer help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -849,6 +887,20 @@ _forebay() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        forebay__subcmd__help__subcmd__doctor)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         forebay__subcmd__help__subcmd__help)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -920,6 +972,20 @@ _forebay() {
             return 0
             ;;
         forebay__subcmd__help__subcmd__tap)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        forebay__subcmd__help__subcmd__top)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1033,6 +1099,28 @@ _forebay() {
                     return 0
                     ;;
                 --limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "text logfmt json journald" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        forebay__subcmd__top)
+            opts="-v -q -h --config --verbose --quiet --log-format --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

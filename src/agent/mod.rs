@@ -18,11 +18,11 @@ pub use plan::{Plan, plan};
 pub use supervisor::PartId;
 
 use crate::config::{Config, Sink};
-use crate::dashboard::Look;
-use crate::dashboard::view::{Kind, PartView, Waits};
-use crate::flow::health::Status;
+use crate::flow::health::{Health, Status};
 use crate::flow::pulse::{Pulses, Work};
 use crate::intake;
+use crate::monitor::Look;
+use crate::monitor::view::{Kind, PartView, Waits};
 use crate::platform::clock::Clock;
 use crate::store::{Backlog, Finding, OpenError, Options, Store};
 use crate::telemetry::people;
@@ -36,6 +36,7 @@ use watch::Watcher;
 const SOURCE: &str = Kind::Source.label();
 const SINK: &str = Kind::Sink.label();
 const PAGE: &str = "page";
+const MONITOR: &str = "monitor";
 /// The interval at which all metrics are logged.
 pub const STATUS: Duration = Duration::from_secs(60);
 /// The time that sources have at a stop to end the connections to their peers.
@@ -100,7 +101,7 @@ impl Agent {
         let pulses = Pulses::default();
         let pulse = pulses.add("store", "a write to the disk", Work::Apart);
         let options = Options { pulse, ..options(&config, &clock, &metrics) };
-        let readers = config.sinks.iter().map(|sink| sink.reader.clone()).collect();
+        let readers = config.readers();
         let state = config.state.clone();
         place::before(&state);
         let opened = tokio::task::spawn_blocking(move || Store::open(&state, &options, readers)).await;
@@ -134,7 +135,7 @@ impl Agent {
         self.stop_parts(|id| plan.stop.contains(id) && matches!(id, PartId::Source(_)), SOURCES).await;
         self.stop_parts(|id| plan.stop.contains(id), SINKS).await;
         // The store knows the new readers before anything is written for them.
-        let readers = config.sinks.iter().map(|sink| sink.reader.clone()).collect();
+        let readers = config.readers();
         self.around.store.configure(readers, options(&config, &self.around.clock, &self.around.metrics).rules());
         self.config = config;
         self.observer.changed(&self.config);
@@ -154,16 +155,20 @@ impl Agent {
         Ok(plan)
     }
 
-    /// The health of each part, as the part itself reports it.
+    /// The health of each part, as the part itself reports it. The monitor, which nobody configured, is among them only
+    /// when it does not work.
     #[must_use]
     pub fn health(&self) -> Vec<(PartId, Status)> {
-        self.supervisor.board().status()
+        let mut status = self.supervisor.board().status();
+        status.retain(|(id, status)| *id != PartId::Monitor || !matches!(status.health, Health::Up | Health::Starting));
+        status
     }
 
     /// Logs all metrics: those of the agent, and those of each part with its health and its backlog.
     pub fn log_status(&self) {
         tracing::info!(event = event::STATUS, "{}", self.around.metrics.line());
         let view = self.observer.view();
+        self.observer.note(&view);
         for part in &view.parts {
             let PartView { kind, name, state: health, since_s, waits, .. } = part;
             let since = people::span(since_s * 1000);

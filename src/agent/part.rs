@@ -9,7 +9,7 @@ use crate::flow::health::{Health, Reporter};
 use crate::flow::pulse::Work;
 use crate::flow::stop::{Stop, reason};
 use crate::store::Store;
-use crate::{courier, dashboard, intake, source};
+use crate::{courier, dashboard, intake, monitor, source};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -33,15 +33,27 @@ pub fn begin(supervisor: &mut Supervisor, id: &PartId, config: &Config, around: 
                 as Begin
         }),
         PartId::Page => config.page.clone().map(|settings| {
-            let observer = observer.clone();
+            let (observer, store) = (observer.clone(), around.store.clone());
             Arc::new(move |stop, health| -> Attempt {
-                let (settings, observer) = (settings.clone(), observer.clone());
+                let (settings, store, observer) = (settings.clone(), store.clone(), observer.clone());
                 Box::pin(async move {
-                    dashboard::run(settings, observer, health, stop).await;
+                    dashboard::run(settings, store, observer, health, stop).await;
                     Ok(())
                 })
             }) as Begin
         }),
+        PartId::Monitor => {
+            let (settings, store) = (config.monitor.clone(), around.store.clone());
+            let around = monitor::Around { agent: observer.clone(), store, generation: config.generation };
+            let begin: Begin = Arc::new(move |stop, health| {
+                let (settings, around) = (settings.clone(), around.clone());
+                Box::pin(async move {
+                    monitor::run(settings, around, health, stop).await;
+                    Ok(())
+                })
+            });
+            Some(begin)
+        }
     };
     if let Some(begin) = begin {
         supervisor.start(id.clone(), begin);

@@ -28,7 +28,7 @@ impl Plan {
 pub(super) fn parts_of(config: &Config) -> Vec<PartId> {
     let sources = config.sources.iter().map(|source| PartId::Source(source.name.clone()));
     let sinks = config.sinks.iter().map(|sink| PartId::Sink(sink.name.clone()));
-    sources.chain(sinks).chain(config.page.is_some().then_some(PartId::Page)).collect()
+    sources.chain(sinks).chain(config.page.is_some().then_some(PartId::Page)).chain([PartId::Monitor]).collect()
 }
 
 /// Compares two configurations.
@@ -51,6 +51,7 @@ pub fn plan(old: &Config, new: &Config) -> Result<Plan, Vec<&'static str>> {
         // Every event contains the device's name, so a new name restarts every sink.
         PartId::Sink(name) => old.sink(name) == new.sink(name) && old.device == new.device,
         PartId::Page => old.page == new.page,
+        PartId::Monitor => old.monitor == new.monitor,
     };
     let (before, after) = (parts_of(old), parts_of(new));
     for id in &after {
@@ -61,8 +62,9 @@ pub fn plan(old: &Config, new: &Config) -> Result<Plan, Vec<&'static str>> {
         }
     }
     plan.stop = before.into_iter().filter(|id| !plan.keep.contains(id)).collect();
-    let readers = |config: &Config| config.sinks.iter().map(|sink| sink.reader.clone()).collect::<Vec<_>>();
-    plan.store = old.store != new.store || readers(old) != readers(new);
+    // It is always there: who reads what kept running looks for what was configured.
+    plan.keep.retain(|id| *id != PartId::Monitor);
+    plan.store = old.store != new.store || old.readers() != new.readers();
     Ok(plan)
 }
 

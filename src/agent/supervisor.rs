@@ -3,7 +3,7 @@
 //! Invariants: a part that ends or panics without being asked is started again, each time after a longer wait;
 //! every change of a part shows in its health; a waiting restart never delays a stop.
 
-use super::{Around, PAGE, SINK, SOURCE};
+use super::{Around, MONITOR, PAGE, SINK, SOURCE};
 use crate::flow::health::{Health, Reporter, Status};
 use crate::flow::stop::{Stop, StopSender, reason, stop};
 use crate::platform::random;
@@ -34,6 +34,8 @@ pub enum PartId {
     Sink(String),
     /// The page and the local API.
     Page,
+    /// Alerts, heartbeats and OTLP.
+    Monitor,
 }
 
 impl PartId {
@@ -43,6 +45,7 @@ impl PartId {
             Self::Source(name) => (SOURCE, name),
             Self::Sink(name) => (SINK, name),
             Self::Page => (PAGE, ""),
+            Self::Monitor => (MONITOR, ""),
         }
     }
 }

@@ -42,7 +42,7 @@ impl<S: Subscriber> Layer<S> for Journal {
 
 /// The message of an event and its other fields, in order.
 #[derive(Debug, Default)]
-struct Fields {
+pub struct Fields {
     message: String,
     others: Vec<(&'static str, String)>,
 }
@@ -56,8 +56,13 @@ impl Fields {
         }
     }
 
-    /// The entry in the journal's own protocol (systemd.io/JOURNAL_NATIVE_PROTOCOL).
-    fn entry(&self, level: Level) -> Vec<u8> {
+    /// The name of the event.
+    pub fn event(&self) -> String {
+        self.others.iter().find(|(name, _)| *name == "event").map(|(_, text)| text.clone()).unwrap_or_default()
+    }
+
+    /// The message with the fields.
+    pub fn text(&self) -> String {
         let mut message = self.message.clone();
         // The name of the event is for programs.
         for (name, text) in self.others.iter().filter(|(name, _)| *name != "event") {
@@ -66,6 +71,12 @@ impl Fields {
             let _ = write!(message, "{space}{name}={}", shown(text));
         }
         people::cut(&mut message, LONGEST);
+        message
+    }
+
+    /// The entry in the journal's own protocol (systemd.io/JOURNAL_NATIVE_PROTOCOL).
+    fn entry(&self, level: Level) -> Vec<u8> {
+        let message = self.text();
         let priority = match level {
             Level::ERROR => "3",
             Level::WARN => "4",

@@ -1,16 +1,19 @@
 //! The destination and the form of log lines.
 
-use super::journal::Journal;
+use super::journal::{Fields, Journal};
+use crate::platform::clock;
+use crate::telemetry::log::{self, Line};
 use std::fs::File;
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::Context;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::{Layer, reload};
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -28,9 +31,8 @@ pub(super) enum Format {
 /// Begins to log. Without a format, log lines go to the journal if standard error is connected to it, and as text
 /// to standard error otherwise.
 pub(super) fn begin(level: LevelFilter, format: Option<Format>) {
-    // The libraries log every lost connection as an error. Forebay reports it itself, with its meaning.
-    let quiet = ["rumqttd", "rumqttc"].map(|target| (target, LevelFilter::OFF));
-    let filter = Targets::new().with_default(level).with_targets(quiet);
+    let (filter, handle) = reload::Layer::new(targets(level));
+    log::changes_by(move |level| handle.reload(targets(level)).is_ok());
     let is_journal = format == Some(Format::Journald) || format.is_none() && is_connected_to_journal();
     let journal = if is_journal { Journal::connect() } else { Err(std::io::ErrorKind::NotFound.into()) };
     let lines = match journal {
@@ -42,8 +44,29 @@ pub(super) fn begin(level: LevelFilter, format: Option<Format>) {
             to_stderr(format.unwrap_or(Format::Text))
         }
     };
+    let kept = Kept.with_filter(targets(LevelFilter::INFO));
     // Set once, at the start of the process.
-    let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines.with_filter(filter)));
+    let _ = tracing::subscriber::set_global_default(
+        tracing_subscriber::registry().with(lines.with_filter(filter)).with(kept),
+    );
+}
+
+fn targets(level: LevelFilter) -> Targets {
+    // The libraries log every lost connection as an error. Forebay reports it itself, with its meaning.
+    let quiet = ["rumqttd", "rumqttc"].map(|target| (target, LevelFilter::OFF));
+    Targets::new().with_default(level).with_targets(quiet)
+}
+
+/// Keeps the last lines for the page.
+struct Kept;
+
+impl<S: Subscriber> Layer<S> for Kept {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let level = event.metadata().level().as_str();
+        log::keep(Line { at_ms: clock::wall_ms(), level, event: fields.event(), text: fields.text() });
+    }
 }
 
 fn to_stderr<S: Subscriber + for<'a> LookupSpan<'a>>(format: Format) -> Box<dyn Layer<S> + Send + Sync> {

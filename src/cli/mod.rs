@@ -15,6 +15,7 @@ macro_rules! complain {
     };
 }
 
+mod ask;
 #[cfg(feature = "lab")]
 mod bench;
 mod buffer;
@@ -25,6 +26,7 @@ mod consumer;
 mod decode;
 #[cfg(feature = "lab")]
 mod demo;
+mod doctor;
 #[cfg(feature = "lab")]
 mod hub;
 mod journal;
@@ -37,6 +39,7 @@ mod send_test;
 mod status;
 mod systemd;
 mod tap;
+mod top;
 
 use clap::{Parser, Subcommand};
 use std::io::Write;
@@ -78,6 +81,10 @@ enum Command {
     SendTest(send_test::Arguments),
     /// Ask the running agent how its sources and sinks are; exit 0, 1 (one needs attention) or 2 (no answer)
     Status(status::Arguments),
+    /// Look for what breaks in the field, and say what to do; exit 0, 1 (something is bad) or 2 (cannot read)
+    Doctor(doctor::Arguments),
+    /// Watch the running agent on a terminal, once a second; q ends
+    Top(top::Arguments),
     /// Look into a store, also while an agent runs: ls, show, export, verify; mend it: repair, trim
     Buffer(buffer::Arguments),
     #[cfg(feature = "lab")]
@@ -123,6 +130,8 @@ pub fn main() -> ExitCode {
         Command::Decode(arguments) => decode::run(&arguments),
         Command::SendTest(arguments) => send_test::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Top(arguments) => top::run(&arguments),
         Command::Buffer(arguments) => buffer::run(&arguments),
         #[cfg(feature = "lab")]
         Command::Hub(arguments) => hub::run(&arguments),

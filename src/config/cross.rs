@@ -2,6 +2,8 @@
 
 use super::{Config, Sink};
 use crate::flow::record::is_own_stream;
+use crate::monitor::alert::What;
+use crate::monitor::heartbeat::STREAM as HEARTBEAT;
 use crate::section::{Claim, Session, nearest};
 use crate::store::Selection;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,9 +21,9 @@ pub(super) struct Cross<'a, 'e> {
 
 impl Cross<'_, '_> {
     pub fn check(&self) {
-        let produced: BTreeSet<&str> =
-            self.config.sources.iter().flat_map(|source| &source.routes).map(|route| &*route.stream).collect();
+        let produced = self.config.produced();
         self.unread(&produced);
+        self.alerts(&produced);
         self.unknown_streams(&produced);
         self.shared();
         self.folders();
@@ -69,6 +71,45 @@ impl Cross<'_, '_> {
         }
     }
 
+    /// Reports an alert over a stream or a part that is not there, and a stream of alerts that somebody else writes.
+    fn alerts(&self, produced: &BTreeSet<&str>) {
+        let alerts = &self.config.monitor.alerts;
+        for rule in &alerts.rules {
+            let at = self.place(&format!("alert.{}", rule.name));
+            let problem = |message: String, hint: Option<String>| self.session.problem(at.clone(), message, hint);
+            if let What::Field { stream, .. } = &rule.what
+                && !produced.contains(&**stream)
+                && !is_own_stream(stream)
+            {
+                let near = nearest(stream, produced.iter().copied()).map(|near| format!("did you mean \"{near}\"?"));
+                problem(format!("alert `{}` watches the stream `{stream}`, which nobody writes", rule.name), near);
+            }
+            let Some(of) = &rule.of else { continue };
+            let sources = self.config.sources.iter().map(|source| format!("source.{}", source.name));
+            let parts: Vec<String> =
+                sources.chain(self.config.sinks.iter().map(|sink| format!("sink.{}", sink.name))).collect();
+            if !parts.contains(of) {
+                let hint = format!("there are: {}", parts.join(", "));
+                problem(format!("alert `{}` is of `{of}`, which is not there", rule.name), Some(hint));
+            }
+            for metric in rule.not_counted() {
+                let hint = "docs/metrics.md says who counts each metric; leave `of` out for those of the agent";
+                problem(format!("alert `{}`: `{of}` has no `{metric}`", rule.name), Some(hint.into()));
+            }
+        }
+        let routes = self.config.sources.iter().flat_map(|source| &source.routes);
+        let heartbeat = self.config.monitor.heartbeat.map(|_| HEARTBEAT);
+        let written: BTreeSet<&str> = routes.map(|route| &*route.stream).chain(heartbeat).collect();
+        if let Some(stream) = alerts.stream.as_deref().filter(|stream| written.contains(stream)) {
+            let hint = "give the alerts a stream of their own";
+            self.session.problem(
+                0..0,
+                format!("the stream of the alerts, `{stream}`, has another writer"),
+                Some(hint.into()),
+            );
+        }
+    }
+
     /// Reports resources that two sources may not share: a client id at one broker, an address, a serial port.
     fn shared(&self) {
         let mut sessions: BTreeMap<(String, String), &str> = BTreeMap::new();
@@ -76,7 +117,7 @@ impl Cross<'_, '_> {
         let mut clashing: BTreeSet<(&str, &str)> = BTreeSet::new();
         let mut listeners: Vec<(SocketAddr, &str)> = Vec::new();
         if let Some(page) = &self.config.page {
-            listeners.push((page.listen, "page"));
+            listeners.extend(page.listen.map(|listen| (listen, "page")));
         }
         for source in &self.config.sources {
             let at = self.place(&format!("source.{}", source.name));
@@ -110,7 +151,11 @@ impl Cross<'_, '_> {
                             problem(format!("source `{name}` uses the serial port of `{other}`"), hint);
                         }
                     }
-                    Claim::Reads(_) | Claim::Writes(_) => {}
+                    Claim::Reads(_)
+                    | Claim::Writes(_)
+                    | Claim::Certificate(_)
+                    | Claim::Signature(_)
+                    | Claim::Target(..) => {}
                 }
             }
         }

@@ -15,10 +15,12 @@ pub use crate::section::{Environment, Position, Problem, Report, System, redact}
 
 use crate::dashboard;
 use crate::intake::Route;
+use crate::monitor;
 use crate::section::Texts;
 use crate::sink::{Sending, SinkSettings};
 use crate::source;
 use crate::store::{ReaderRule, StreamRule, WhenFull};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +38,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// The page and the local API, if there is one.
     pub page: Option<dashboard::Settings>,
+    /// Alerts, heartbeats and OTLP.
+    pub monitor: monitor::Settings,
     /// The sources.
     pub sources: Vec<Source>,
     /// The sinks.
@@ -45,6 +49,20 @@ pub struct Config {
 }
 
 impl Config {
+    /// Everyone who reads the store.
+    #[must_use]
+    pub fn readers(&self) -> Vec<ReaderRule> {
+        let sinks = self.sinks.iter().map(|sink| sink.reader.clone());
+        sinks.chain(monitor::alert::reader(&self.monitor.alerts)).collect()
+    }
+
+    /// The streams that are written to, by sources, alerts and heartbeats.
+    #[must_use]
+    pub fn produced(&self) -> BTreeSet<&str> {
+        let routes = self.sources.iter().flat_map(|source| &source.routes);
+        routes.map(|route| &*route.stream).chain(self.monitor.produced()).collect()
+    }
+
     /// The source of this name.
     #[must_use]
     pub fn source(&self, name: &str) -> Option<&Source> {

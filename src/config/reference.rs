@@ -7,6 +7,7 @@ mod schema;
 
 use super::root::{read_root, read_sink_of, read_source_of};
 use super::{Environment, StoreConfig};
+use crate::monitor::alert::Alert;
 use crate::section::Session;
 use crate::section::catalog::Entry;
 use crate::sink;
@@ -61,6 +62,7 @@ struct Kind {
 pub struct Reference {
     root: Vec<Table>,
     stream: Vec<Table>,
+    alert: Vec<Table>,
     sources: Vec<Kind>,
     sinks: Vec<Kind>,
 }
@@ -84,6 +86,10 @@ impl Reference {
             let section = session.section("stream.NAME", "stream.NAME", 0..0, Vec::new());
             store.read_stream("NAME", section, StreamRule::default());
         };
+        let alert = |session: &Session<'_>| {
+            let section = session.section("alert.NAME", "alert.NAME", 0..0, Vec::new());
+            let _ = Alert::read("NAME", 0..0, section, None);
+        };
         let source = |kind: &source::Kind| {
             let tables = asked(|session| {
                 let section = session.section("source.NAME", "source.NAME", 0..0, Vec::new());
@@ -101,6 +107,7 @@ impl Reference {
         Self {
             root: asked(root),
             stream: asked(stream),
+            alert: asked(alert),
             sources: source::KINDS.iter().map(source).collect(),
             sinks: sink::KINDS.iter().map(sink).collect(),
         }
@@ -181,7 +188,14 @@ mod tests {
         let reference = Reference::new();
         let kinds = reference.sources.iter().chain(&reference.sinks).flat_map(|kind| &kind.tables);
         let mut keys = 0;
-        for entry in reference.root.iter().chain(&reference.stream).chain(kinds).flat_map(|table| &table.entries) {
+        for entry in reference
+            .root
+            .iter()
+            .chain(&reference.stream)
+            .chain(&reference.alert)
+            .chain(kinds)
+            .flat_map(|table| &table.entries)
+        {
             assert!(entry.doc.ends_with(['.', ')']), "{}.{}: {:?}", entry.path, entry.key, entry.doc);
             let has_example = entry.example.is_some() || entry.shape == Shape::Tables;
             assert!(!entry.is_required || has_example, "{}.{}", entry.path, entry.key);

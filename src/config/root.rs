@@ -5,6 +5,7 @@ use super::{Config, Environment, Notes, Sink, Source, StoreConfig};
 use crate::dashboard;
 use crate::flow::record::is_own_stream;
 use crate::intake::Route;
+use crate::monitor;
 use crate::section::{Bytes, Data, Key, Report, Section, Session, Texts, Value};
 use crate::sink;
 use crate::source::{self, Message, Routes};
@@ -78,7 +79,10 @@ pub(super) fn read_root(mut section: Section<'_>, environment: &dyn Environment)
         .map(|memory| memory.0);
     let mut store = StoreConfig::read(&mut section);
     let page = dashboard::Settings::read(&mut section);
-    let mut places = BTreeMap::new();
+    let alerts = named(&mut section, "alert", "An alert: what is watched, and when somebody is told.");
+    let mut places: BTreeMap<String, Range<usize>> =
+        alerts.iter().map(|(name, at, _)| (format!("alert.{name}"), at.clone())).collect();
+    let monitor = monitor::Settings::read(&mut section, alerts);
     let (mut sources, mut of) = (Vec::new(), 0);
     for (name, at, table) in named(&mut section, "source", "A source: where readings come from.") {
         places.insert(format!("source.{name}"), at);
@@ -91,7 +95,7 @@ pub(super) fn read_root(mut section: Section<'_>, environment: &dyn Environment)
         sinks.extend(read_sink(&name, table));
     }
     let streams = named(&mut section, "stream", "Rules of one stream: what is kept, and what gives way.");
-    store.read_streams(streams, &sources, sources.len() == of);
+    store.read_streams(streams, &sources, &monitor.produced(), sources.len() == of);
     section.end();
     let kinds = |names: Vec<&str>| names.join("\", \"");
     let are_read = session.is_good();
@@ -105,7 +109,8 @@ pub(super) fn read_root(mut section: Section<'_>, environment: &dyn Environment)
         let hint = format!("add a [sink.NAME] with kind = one of \"{kinds}\"");
         session.problem(0..0, "there is no sink", Some(hint));
     }
-    let config = Config { device, state: PathBuf::from(state), memory_max, store, page, sources, sinks, generation: 1 };
+    let config =
+        Config { device, state: PathBuf::from(state), memory_max, store, page, monitor, sources, sinks, generation: 1 };
     if session.is_good() {
         Cross { session, config: &config, places: &places }.check();
     }

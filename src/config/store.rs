@@ -77,10 +77,11 @@ impl StoreConfig {
         &mut self,
         tables: Vec<(String, Range<usize>, Section<'_>)>,
         sources: &[Source],
+        others: &[&str],
         are_all: bool,
     ) {
-        let produced: BTreeSet<&str> =
-            sources.iter().flat_map(|source| &source.routes).map(|route| &*route.stream).collect();
+        let routes = sources.iter().flat_map(|source| &source.routes).map(|route| &*route.stream);
+        let produced: BTreeSet<&str> = routes.chain(others.iter().copied()).collect();
         for (name, at, section) in tables {
             // A source that could not be read may write to the stream too. So all sources must have been read.
             if !is_own_stream(&name) && !produced.contains(&*name) && are_all {

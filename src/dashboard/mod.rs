@@ -1,47 +1,81 @@
-//! The page and the local API of a running agent.
+//! The page and the local API of a running agent. `page/openapi.json` describes the API.
 //!
-//! Invariants: it reads and changes nothing; who is not on this machine needs the token; without a token the header
-//! `Host` must name this machine, so that no page of the web reaches it through a browser (DNS rebinding).
+//! Invariants: without a token it reads and changes nothing; who is not on this machine needs the token; without a
+//! token the header `Host` must name this machine, so that no page of the web reaches it through a browser (DNS
+//! rebinding); a change is taken from the page's own origin only. Who may open the Unix socket needs no token.
 
-mod gauges;
+mod live;
+mod page;
+mod records;
 mod settings;
-pub mod view;
 
 pub use settings::Settings;
-use view::View;
 
 use crate::flow::health::Reporter;
 use crate::flow::stop::Stop;
+use crate::monitor::Look;
 use crate::platform::http::answer::{bears, say};
-use crate::platform::http::{Clients, Listener, Whole};
+use crate::platform::http::{self, Clients, Listener, TlsFiles, Whole};
+use crate::store::Store;
 use crate::telemetry::prometheus::{self, Form};
-use crate::telemetry::{Metrics, event};
+use crate::telemetry::{event, log};
 use bytes::Bytes;
-use http_body_util::Full;
-use hyper::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue, WWW_AUTHENTICATE};
+use http_body_util::{BodyExt, Either, Full, Limited};
+use hyper::body::Incoming;
+use hyper::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue, ORIGIN, WWW_AUTHENTICATE};
 use hyper::http::request::Parts;
-use hyper::{Method, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
+use live::Live;
+use records::Wanted;
+use serde::Serialize;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tracing::level_filters::LevelFilter;
 
-/// The most connections at a time: a page takes one or two.
+/// The most connections at a time: a page takes two.
 const CONNECTIONS: usize = 16;
 /// The time after which a port that is not available is tried again.
 const RETRY: Duration = Duration::from_secs(5);
+/// The largest body of a change, in bytes.
+const CHANGE: usize = 1024;
 
-/// The agent, as the page sees it.
-pub trait Look: Send + Sync {
-    /// The agent at this moment.
-    fn view(&self) -> View;
-    /// Its metrics.
-    fn metrics(&self) -> &Arc<Metrics>;
+type Answer = Response<Either<Full<Bytes>, Live>>;
+
+/// What answers requests.
+#[derive(Clone)]
+struct Desk {
+    settings: Arc<Settings>,
+    store: Store,
+    agent: Arc<dyn Look>,
+    stop: Stop,
+}
+
+/// The way by which a request came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// The network, also that of this machine alone.
+    Network,
+    /// The Unix socket.
+    Socket,
 }
 
 /// Answers until the stop.
-pub async fn run(settings: Settings, agent: Arc<dyn Look>, health: Reporter, mut stop: Stop) {
+pub async fn run(settings: Settings, store: Store, agent: Arc<dyn Look>, health: Reporter, stop: Stop) {
+    let desk = Desk { settings: Arc::new(settings), store, agent, stop: stop.clone() };
+    tokio::join!(network(desk.clone(), &health, stop.clone()), socket(desk, &health, stop));
+}
+
+async fn network(desk: Desk, health: &Reporter, mut stop: Stop) {
+    let Some(listen) = desk.settings.listen else { return };
+    let files = desk.settings.tls.clone();
+    let files = files.as_ref().map(|files| TlsFiles {
+        certificate: &files.certificate,
+        key: &files.key,
+        client_ca: files.client_ca.as_deref(),
+    });
     let listener = loop {
-        match Listener::open(settings.listen, None).await {
+        match Listener::open(listen, files).await {
             Ok(listener) => break listener,
             Err(error) => {
                 tracing::warn!(event = event::PAGE_DOWN, error, "the page cannot listen; trying again");
@@ -52,55 +86,153 @@ pub async fn run(settings: Settings, agent: Arc<dyn Look>, health: Reporter, mut
             }
         }
     };
-    tracing::info!(event = event::PAGE_UP, listen = %settings.listen, "the page listens");
+    tracing::info!(event = event::PAGE_UP, %listen, "the page listens");
     health.up();
-    let settings = Arc::new(settings);
-    let clients = Arc::<Clients>::default();
-    let answer = move |request: hyper::Request<hyper::body::Incoming>, _| {
-        let (settings, agent) = (settings.clone(), agent.clone());
-        async move { answered(&settings, &*agent, &request.into_parts().0) }
-    };
-    let stopped = || {
-        let mut stop = stop.clone();
-        async move { stop.requested().await }
-    };
-    listener.serve(&clients, CONNECTIONS, answer, stopped).await;
+    let answer = move |request: Request<Incoming>, _| desk.clone().answer(request, Way::Network);
+    listener.serve(&Arc::<Clients>::default(), CONNECTIONS, answer, || ended(stop.clone())).await;
 }
 
-fn answered(settings: &Settings, agent: &dyn Look, head: &Parts) -> Whole {
-    let mut response = match &settings.token {
-        Some(token) if !bears(&head.headers, token.expose()) => {
-            let mut refused = say(StatusCode::UNAUTHORIZED, "send `Authorization: Bearer TOKEN`, with `page.token`");
-            refused.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"forebay\""));
-            refused
+async fn socket(desk: Desk, health: &Reporter, mut stop: Stop) {
+    let Some(path) = desk.settings.socket.clone() else { return };
+    let is_alone = desk.settings.listen.is_none();
+    loop {
+        if is_alone {
+            health.up();
         }
-        None if !names_this_machine(head, settings.listen.ip()) => {
-            say(StatusCode::FORBIDDEN, "the header Host names another machine: ask by 127.0.0.1 or localhost")
+        let desk = desk.clone();
+        let answer = move |request: Request<Incoming>, _| desk.clone().answer(request, Way::Socket);
+        let Err(error) = http::serve_socket(&path, CONNECTIONS, answer, || ended(stop.clone())).await else { return };
+        tracing::warn!(event = event::PAGE_DOWN, error, "the local API cannot listen; trying again");
+        health.waiting(error);
+        if stop.pause(RETRY).await.is_err() {
+            return;
         }
-        _ if head.method != Method::GET && head.method != Method::HEAD => {
-            let mut refused = say(StatusCode::METHOD_NOT_ALLOWED, "use GET");
-            refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-            refused
-        }
-        _ => found(agent, head),
-    };
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+    }
 }
 
-fn found(agent: &dyn Look, head: &Parts) -> Whole {
-    match head.uri.path() {
-        "/metrics" => {
-            let accept = head.headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-            let form = Form::accepted(accept);
-            let text = prometheus::text(agent.metrics(), &gauges::of(&agent.view()), form);
-            document(form.content_type(), text.into_bytes())
+async fn ended(mut stop: Stop) {
+    stop.requested().await;
+}
+
+impl Desk {
+    async fn answer(self, request: Request<Incoming>, way: Way) -> Answer {
+        let (head, body) = request.into_parts();
+        let mut answer = match self.refused(&head, way) {
+            Some(refused) => refused.map(Either::Left),
+            None => self.found(&head, body, way).await,
+        };
+        let headers = answer.headers_mut();
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.extend(page::PROTECTION);
+        answer
+    }
+
+    /// The answer to who may not ask.
+    fn refused(&self, head: &Parts, way: Way) -> Option<Whole> {
+        match (&self.settings.token, self.settings.listen) {
+            _ if way == Way::Socket => None,
+            (Some(token), _) if !bears(&head.headers, token.expose()) => {
+                let mut refused =
+                    say(StatusCode::UNAUTHORIZED, "send `Authorization: Bearer TOKEN`, with `page.token`");
+                let wanted = HeaderValue::from_static("Basic realm=\"forebay\"");
+                refused.headers_mut().insert(WWW_AUTHENTICATE, wanted);
+                Some(refused)
+            }
+            (None, Some(listen)) if !names_this_machine(head, listen.ip()) => {
+                let why = "the header Host names another machine: ask by 127.0.0.1 or localhost";
+                Some(say(StatusCode::FORBIDDEN, why))
+            }
+            _ => None,
         }
-        "/api/v1/status" => match serde_json::to_vec(&agent.view()) {
-            Ok(json) => document("application/json", json),
-            Err(error) => say(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
-        },
-        _ => say(StatusCode::NOT_FOUND, "there are /metrics and /api/v1/status"),
+    }
+
+    async fn found(&self, head: &Parts, body: Incoming, way: Way) -> Answer {
+        let path = head.uri.path();
+        let methods = if path == "/api/v1/log/level" { "PUT" } else { "GET, HEAD" };
+        if !methods.split(", ").any(|method| method == head.method.as_str()) {
+            let mut refused = say(StatusCode::METHOD_NOT_ALLOWED, &format!("use {methods}"));
+            refused.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
+            return refused.map(Either::Left);
+        }
+        let whole = match path {
+            "/api/v1/events" if head.method == Method::GET => {
+                let mut response = Response::new(Either::Right(Live::of(self.agent.clone(), self.stop.clone())));
+                response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+                return response;
+            }
+            "/api/v1/events" => document("text/event-stream", Vec::new()),
+            "/metrics" => {
+                let accept = head.headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+                let form = Form::accepted(accept);
+                document(form.content_type(), prometheus::text(&self.agent.families(), form).into_bytes())
+            }
+            "/api/v1/status" => json(&self.agent.view()),
+            "/api/v1/history" => json(&self.agent.history()),
+            "/api/v1/log" => json(&log::recent()),
+            "/api/v1/log/level" => self.change_level(head, body, way).await,
+            _ => match (path.strip_prefix("/api/v1/records/"), page::file(path)) {
+                (Some(stream), _) => self.records(stream, head.uri.query().unwrap_or_default()).await,
+                (None, Some(file)) => file,
+                (None, None) => say(StatusCode::NOT_FOUND, "there is no such page; /openapi.json says what there is"),
+            },
+        };
+        whole.map(Either::Left)
+    }
+
+    async fn records(&self, stream: &str, query: &str) -> Whole {
+        let wanted = match Wanted::read(query) {
+            Ok(wanted) => wanted,
+            Err(why) => return say(StatusCode::BAD_REQUEST, &why),
+        };
+        let pair = format!("name={}", stream.replace('+', "%2B"));
+        let name =
+            form_urlencoded::parse(pair.as_bytes()).next().map(|(_, name)| name.into_owned()).unwrap_or_default();
+        let store = self.store.clone();
+        // The disk may be slow.
+        match tokio::task::spawn_blocking(move || records::of(&store, &name, wanted)).await {
+            Ok(Ok(Some(found))) => document("application/json", found),
+            Ok(Ok(None)) => say(StatusCode::NOT_FOUND, "there is no such stream; /api/v1/status has all"),
+            Ok(Err(why)) => say(StatusCode::INTERNAL_SERVER_ERROR, &why),
+            Err(_) => say(StatusCode::INTERNAL_SERVER_ERROR, "the records cannot be shown; the log says why"),
+        }
+    }
+
+    /// Takes the level of the log, as text: `debug`.
+    async fn change_level(&self, head: &Parts, body: Incoming, way: Way) -> Whole {
+        if way == Way::Network && self.settings.token.is_none() {
+            return say(StatusCode::FORBIDDEN, "changes need `page.token`, or the Unix socket");
+        }
+        if !is_same_origin(head) {
+            return say(StatusCode::FORBIDDEN, "changes are taken from the page itself only");
+        }
+        let Ok(body) = Limited::new(body, CHANGE).collect().await else {
+            return say(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large");
+        };
+        let text = String::from_utf8_lossy(&body.to_bytes()).trim().to_ascii_lowercase();
+        let level = match text.as_str() {
+            "error" => LevelFilter::ERROR,
+            "warn" => LevelFilter::WARN,
+            "info" => LevelFilter::INFO,
+            "debug" => LevelFilter::DEBUG,
+            "trace" => LevelFilter::TRACE,
+            _ => return say(StatusCode::BAD_REQUEST, "the body is one of error, warn, info, debug, trace"),
+        };
+        if !log::set_level(level) {
+            return say(StatusCode::INTERNAL_SERVER_ERROR, "the log cannot change its level");
+        }
+        tracing::warn!(
+            event = event::LOG_LEVEL,
+            level = text,
+            "the level of the log was changed, until the next start"
+        );
+        say(StatusCode::OK, &text)
+    }
+}
+
+fn json(value: &impl Serialize) -> Whole {
+    match serde_json::to_vec(value) {
+        Ok(json) => document("application/json", json),
+        Err(error) => say(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     }
 }
 
@@ -108,6 +240,14 @@ fn document(kind: &'static str, body: Vec<u8>) -> Whole {
     let mut response = Response::new(Full::new(Bytes::from(body)));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
+}
+
+/// Whether a request comes from the page itself, or from no page at all.
+fn is_same_origin(head: &Parts) -> bool {
+    let text = |name| head.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let Some(origin) = text(ORIGIN) else { return !head.headers.contains_key(ORIGIN) };
+    let place = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+    place.is_some() && place == text(HOST)
 }
 
 /// Whether the header `Host` names this machine by an address that the page listens on, or as `localhost`.

@@ -52,7 +52,7 @@ pub async fn serve(stream: impl Stream + 'static, shared: Arc<Shared>, socket: C
         let (shared, socket) = (shared.clone(), socket.clone());
         async move { answer(request, &shared, &socket).await }
     };
-    converse(stream, Arc::new(place), answer).await;
+    converse(Box::new(stream), Arc::new(place), answer).await;
 }
 
 async fn answer(request: Request<Incoming>, shared: &Shared, socket: &Cutter) -> Whole {

@@ -239,6 +239,13 @@ pub fn room(path: &Path) -> Option<u64> {
     about.f_blocks.checked_mul(about.f_frsize)
 }
 
+/// The bytes that a program without special rights may still write to the disk of a path.
+#[must_use]
+pub fn free(path: &Path) -> Option<u64> {
+    let about = rustix::fs::statvfs(path).ok()?;
+    about.f_bavail.checked_mul(about.f_frsize)
+}
+
 /// Whether a filesystem has no inodes left. Then no file can be made, however many bytes are free.
 #[must_use]
 pub fn is_out_of_inodes(path: &Path) -> bool {

@@ -9,6 +9,7 @@ pub mod http;
 pub mod machine;
 pub mod memory;
 pub mod process;
+pub mod protobuf;
 pub mod random;
 pub mod signals;
 #[cfg(test)]

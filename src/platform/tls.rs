@@ -195,6 +195,18 @@ pub fn describe(certificate: &CertificateDer<'_>) -> Option<Described> {
     Some(Described { names, until: parsed.validity().not_after.to_string() })
 }
 
+/// When the first certificate in a file ends, in milliseconds since the Unix epoch.
+///
+/// # Errors
+/// The file has no certificate.
+pub fn ends(certificate: &Path) -> Result<i64, TlsError> {
+    let first = certificates(certificate)?.into_iter().next();
+    let parsed = first.and_then(|first| Certificate::from_der(&first).ok());
+    let parsed = parsed.ok_or_else(|| bad(certificate, "it has no certificate that can be read"))?;
+    let until = parsed.tbs_certificate().validity().not_after.to_unix_duration();
+    Ok(i64::try_from(until.as_millis()).unwrap_or(i64::MAX))
+}
+
 /// SHA-256 of the first certificate in a file.
 ///
 /// # Errors

@@ -1,5 +1,6 @@
 //! Resources that no two parts of a configuration may share.
 
+use super::{ClientTls, Place};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -21,4 +22,10 @@ pub enum Claim {
     Reads(String),
     /// A folder that a sink writes to.
     Writes(PathBuf),
+    /// The PEM file of a certificate that the part shows to others.
+    Certificate(PathBuf),
+    /// A place that a sink connects to, and how it knows the server; without, the connection has no TLS.
+    Target(Place, Option<ClientTls>),
+    /// A signature that was made elsewhere, and its end in seconds since the Unix epoch.
+    Signature(i64),
 }

@@ -32,7 +32,7 @@ pub use same::Same;
 pub use secret::Secret;
 pub use session::{Environment, Session, System};
 pub use size::{Bytes, Span};
-pub use tls::{ClientTls, Pin, read_ca, read_pins};
+pub use tls::{ClientTls, Pin, ServerTls, read_ca, read_pins};
 pub use value::{Data, Key, Value};
 
 use catalog::{Entry, Shape};

@@ -68,3 +68,30 @@ pub fn read_pins(section: &mut Section<'_>) -> Vec<Pin> {
     }
     read
 }
+
+/// The certificate that a server shows, and the clients that it lets in. All files are PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerTls {
+    /// The server's certificate, and the certificates that lead to the root.
+    pub certificate: PathBuf,
+    /// The private key of the server.
+    pub key: PathBuf,
+    /// Roots: a client must show a certificate of one of them.
+    pub client_ca: Option<PathBuf>,
+}
+
+impl ServerTls {
+    /// Reads `tls = { .. }` of a listener.
+    pub fn read(mut section: Section<'_>) -> Option<Self> {
+        let certificate =
+            section.text("certificate").doc("PEM file of the server's certificate and those that lead to the root.");
+        let certificate = certificate.example("\"/etc/forebay/server.pem\"").need();
+        let key = section.text("key").doc("PEM file of the server's private key.");
+        let key = key.example("\"/etc/forebay/server.key\"").need();
+        let client_ca =
+            section.text("client_ca").doc("PEM file of roots: a client must show a certificate of one of them.");
+        let client_ca = client_ca.example("\"/etc/forebay/devices.pem\"").get().map(PathBuf::from);
+        section.end();
+        Some(Self { certificate: certificate?.into(), key: key?.into(), client_ca })
+    }
+}

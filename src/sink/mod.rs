@@ -98,7 +98,7 @@ pub trait SinkSettings: Same + Debug + Display + Send + Sync {
     /// Makes the sink. Connecting is left to the first delivery.
     fn open(&self, metrics: Arc<Metrics>) -> Arc<dyn Sink>;
 
-    /// The resources that no other part may use as well.
+    /// The resources that no other part may use as well, and the credentials that end.
     fn claims(&self) -> Vec<Claim> {
         Vec::new()
     }

@@ -59,7 +59,7 @@ pub trait Source: Same + Debug + Send + Sync {
     /// The reason why this kind of source cannot be tapped.
     fn for_tap(&self, whole: bool) -> Result<Arc<dyn Source>, &'static str>;
 
-    /// Things that no other part of the configuration may use at the same time.
+    /// Things that no other part of the configuration may use at the same time, and the credentials that end.
     fn claims(&self) -> Vec<Claim> {
         Vec::new()
     }

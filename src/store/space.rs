@@ -214,8 +214,14 @@ impl Snapshot<'_> {
     }
 
     /// Stored bytes of a stream that its slowest reader has not released.
-    fn unreleased(&self, stream: StreamId) -> u64 {
-        let from = self.lowest(stream, self.state.streams.get(&stream).map_or(0, |stream| stream.floor));
+    #[must_use]
+    pub fn unreleased(&self, stream: StreamId) -> u64 {
+        self.bytes_from(stream, self.lowest(stream, self.state.streams.get(&stream).map_or(0, |stream| stream.floor)))
+    }
+
+    /// Stored bytes of a stream from a sequence on.
+    #[must_use]
+    pub fn bytes_from(&self, stream: StreamId, from: u64) -> u64 {
         self.holdings(stream).filter(|holding| holding.last >= from).map(|holding| holding.bytes_from(from)).sum()
     }
 

@@ -77,6 +77,24 @@ pub const SINK_DOWN: &str = "sink_down";
 pub const PAGE_UP: &str = "page_up";
 /// The page and the local API cannot listen; it is tried again.
 pub const PAGE_DOWN: &str = "page_down";
+/// An alert is active from now on.
+pub const ALERT_BEGINS: &str = "alert_begins";
+/// An alert is over.
+pub const ALERT_ENDED: &str = "alert_ended";
+/// The state of the alerts cannot be stored, or a watched stream not be read.
+pub const ALERTS_NOT_KEPT: &str = "alerts_not_kept";
+/// A webhook or broker is not told of alerts; it is tried again.
+pub const ALERT_TARGET_DOWN: &str = "alert_target_down";
+/// A webhook or broker is told of alerts again.
+pub const ALERT_TARGET_UP: &str = "alert_target_up";
+/// A collector takes no metrics; it is tried again.
+pub const OTLP_DOWN: &str = "otlp_down";
+/// A collector takes metrics again.
+pub const OTLP_UP: &str = "otlp_up";
+/// A heartbeat could not be written.
+pub const HEARTBEAT: &str = "heartbeat";
+/// The level of the log was changed.
+pub const LOG_LEVEL: &str = "log_level";
 /// The local hub accepts connections.
 pub const HUB_UP: &str = "hub_up";
 /// The hub refuses a client.
@@ -210,6 +228,26 @@ pub enum Event {
         /// Seconds since it took more.
         seconds: u64,
     },
+    /// An alert is active from now on.
+    AlertBegins {
+        /// The name of the alert.
+        alert: String,
+        /// What it is about; empty for the agent as a whole.
+        about: String,
+        /// How bad it is: `warning` or `critical`.
+        severity: &'static str,
+        /// What happened, and what to do.
+        reason: String,
+    },
+    /// An alert is over.
+    AlertEnded {
+        /// The name of the alert.
+        alert: String,
+        /// What it was about; empty for the agent as a whole.
+        about: String,
+        /// Seconds since it began.
+        seconds: u64,
+    },
     /// A changed configuration is in force.
     ConfigApplied {
         /// The path of the configuration file.
@@ -250,6 +288,8 @@ impl Event {
             Self::PartHangs { .. } => PART_HANGS,
             Self::MemoryShort { .. } => MEMORY_SHORT,
             Self::MemoryEnough { .. } => MEMORY_ENOUGH,
+            Self::AlertBegins { .. } => ALERT_BEGINS,
+            Self::AlertEnded { .. } => ALERT_ENDED,
             Self::ConfigApplied { .. } => CONFIG_APPLIED,
             Self::ConfigRefused { .. } => CONFIG_REFUSED,
         }
@@ -278,6 +318,11 @@ impl Event {
             ),
             Self::MemoryEnough { used, seconds } => {
                 format!("memory is enough again after {seconds} s: {} are used", people::size(*used))
+            }
+            Self::AlertBegins { alert, reason, .. } => format!("alert {alert}: {reason}"),
+            Self::AlertEnded { alert, about, seconds } => {
+                let about = if about.is_empty() { String::new() } else { format!(" ({about})") };
+                format!("alert {alert}{about} has ended after {}", people::span(seconds * 1000))
             }
             Self::ConfigApplied { .. } => "the changed configuration is in force".into(),
             Self::ConfigRefused { .. } => "the changed configuration is refused; the running one stays".into(),
@@ -318,6 +363,11 @@ impl Event {
                 tracing::warn!(event, "{message}");
             }
             Self::MemoryEnough { .. } => tracing::info!(event, "{message}"),
+            Self::AlertBegins { alert, about, severity, .. } => {
+                metrics.add(Metric::Alerts, 1);
+                tracing::warn!(event, alert, about, severity, "{message}");
+            }
+            Self::AlertEnded { alert, .. } => tracing::info!(event, alert, "{message}"),
             Self::ConfigApplied { config, generation, stopped, started, kept } => {
                 metrics.add(Metric::ConfigApplied, 1);
                 tracing::info!(event, config, generation, stopped, started, kept, "{message}");

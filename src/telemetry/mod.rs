@@ -4,7 +4,9 @@
 //! too.
 
 pub mod event;
+pub mod family;
 mod histogram;
+pub mod log;
 pub mod numbers;
 pub mod outage;
 pub mod people;

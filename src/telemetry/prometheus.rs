@@ -1,13 +1,9 @@
 //! Metrics as Prometheus and OpenMetrics read them
 //! (prometheus.io/docs/instrumenting/exposition_formats, OpenMetrics 1.0).
-//!
-//! Each name begins with `forebay_`; times are in seconds. What parts count has a sample for each part and none for
-//! their sum, so that a query adds nothing twice.
 
-use super::numbers::{Kind, Label, METRICS, Metrics, Of};
-use super::{HISTOGRAMS, Histogram};
+use super::family::{Family, Labels, Number, Samples};
+use super::histogram::Distribution;
 use std::fmt::Write;
-use std::sync::Arc;
 
 /// A form of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,101 +31,32 @@ impl Form {
     }
 }
 
-/// A gauge that nobody keeps: it is found when it is asked for.
-#[derive(Debug)]
-pub struct Found {
-    /// The name, with its unit.
-    pub name: &'static str,
-    /// What it means, a sentence.
-    pub help: &'static str,
-    /// The labels and the value of each sample.
-    pub samples: Vec<(Vec<(&'static str, String)>, String)>,
-}
-
-/// All metrics of an agent and its parts, and `found`.
+/// The text of all families that have samples.
 #[must_use]
-pub fn text(metrics: &Metrics, found: &[Found], form: Form) -> String {
-    let parts = metrics.by_part();
+pub fn text(families: &[Family], form: Form) -> String {
     let mut text = String::new();
-    for (metric, kind, of, name, help) in METRICS {
-        let exposed = Exposed::of(name);
-        let kind = if *kind == Kind::Counter { "counter" } else { "gauge" };
-        let mut samples = String::new();
-        let mut sample = |labels: &str, value| {
-            line(&mut samples, &exposed.name, labels, &exposed.value(value));
-        };
-        if *of == Of::Agent {
-            sample("", metrics.get(*metric));
-        }
-        for ((label, part), numbers) in parts_of(*of, &parts) {
-            sample(&pair(label, part), numbers.get(*metric));
-        }
-        family(&mut text, form, &exposed.name, kind, help, &samples);
-    }
-    for (histogram, _, name, help) in HISTOGRAMS {
-        let exposed = Exposed::of(name);
-        let mut samples = String::new();
-        let of = histogram_of(*histogram);
-        if of == Of::Agent {
-            buckets(&mut samples, &exposed, "", metrics, *histogram);
-        }
-        for ((label, part), numbers) in parts_of(of, &parts) {
-            buckets(&mut samples, &exposed, &pair(label, part), numbers, *histogram);
-        }
-        family(&mut text, form, &exposed.name, "histogram", help, &samples);
-    }
-    for Found { name, help, samples } in found {
+    for Family { name, help, samples } in families {
         let mut lines = String::new();
-        for (labels, value) in samples {
-            let labels: Vec<String> = labels.iter().map(|(label, value)| pair(label, value)).collect();
-            line(&mut lines, name, &labels.join(","), value);
-        }
-        family(&mut text, form, name, "gauge", help, &lines);
+        let kind = match samples {
+            Samples::Counter(numbers) | Samples::Gauge(numbers) => {
+                for (labels, value) in numbers {
+                    line(&mut lines, name, &pairs(labels), value);
+                }
+                if matches!(samples, Samples::Counter(_)) { "counter" } else { "gauge" }
+            }
+            Samples::Histogram(samples, is_time) => {
+                for (labels, now) in samples {
+                    buckets(&mut lines, name, *is_time, labels, now);
+                }
+                "histogram"
+            }
+        };
+        family(&mut text, form, name, kind, help, &lines);
     }
     if form == Form::OpenMetrics {
         text.push_str("# EOF\n");
     }
     text
-}
-
-fn histogram_of(histogram: Histogram) -> Of {
-    match histogram {
-        Histogram::SourceSettle => Of::Source,
-        Histogram::StoreCommit => Of::Agent,
-        Histogram::SinkDelivery | Histogram::SinkBatchBytes => Of::Sink,
-    }
-}
-
-type Parts = [(Label, Arc<Metrics>)];
-
-/// The parts that count a metric.
-fn parts_of(of: Of, parts: &Parts) -> impl Iterator<Item = &(Label, Arc<Metrics>)> {
-    parts.iter().filter(move |((label, _), _)| match of {
-        Of::Agent => false,
-        Of::Source => *label == "source",
-        Of::Sink => *label == "sink",
-        Of::Part => true,
-    })
-}
-
-/// A name and a unit as Prometheus wants them.
-struct Exposed {
-    name: String,
-    is_time: bool,
-}
-
-impl Exposed {
-    fn of(name: &str) -> Self {
-        let seconds = |end: &str, with: &str| name.strip_suffix(end).map(|begin| format!("forebay_{begin}{with}"));
-        match seconds("_ms_total", "_seconds_total").or_else(|| seconds("_ms", "_seconds")) {
-            Some(name) => Self { name, is_time: true },
-            None => Self { name: format!("forebay_{name}"), is_time: false },
-        }
-    }
-
-    fn value(&self, value: u64) -> String {
-        if self.is_time { format!("{}.{:03}", value / 1000, value % 1000) } else { value.to_string() }
-    }
 }
 
 /// The lines of one metric, if it has samples.
@@ -149,35 +76,40 @@ fn family(text: &mut String, form: Form, name: &str, kind: &str, help: &str, sam
     let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{samples}");
 }
 
-fn line(text: &mut String, name: &str, labels: &str, value: &str) {
+fn line(text: &mut String, name: &str, labels: &str, value: impl std::fmt::Display) {
     let _ =
         if labels.is_empty() { writeln!(text, "{name} {value}") } else { writeln!(text, "{name}{{{labels}}} {value}") };
 }
 
-fn pair(label: &str, value: &str) -> String {
-    let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-    format!("{label}=\"{value}\"")
+fn pairs(labels: &Labels) -> String {
+    let pair = |(label, value): &(&str, String)| {
+        let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+        format!("{label}=\"{value}\"")
+    };
+    labels.iter().map(pair).collect::<Vec<_>>().join(",")
 }
 
-fn buckets(text: &mut String, exposed: &Exposed, labels: &str, metrics: &Metrics, histogram: Histogram) {
-    let now = metrics.distribution(histogram);
+fn buckets(text: &mut String, name: &str, is_time: bool, labels: &Labels, now: &Distribution) {
+    let labels = pairs(labels);
     let comma = if labels.is_empty() { "" } else { "," };
+    let number = |value: u64| if is_time { Number::Thousandths(value) } else { Number::Whole(value) };
     let mut count = 0;
     for (bound, more) in &now.buckets {
         count += more;
-        let bound = if exposed.is_time { exposed.value(*bound) } else { format!("{bound}.0") };
-        line(text, &format!("{}_bucket", exposed.name), &format!("{labels}{comma}le=\"{bound}\""), &count.to_string());
+        let bound = if is_time { number(*bound).to_string() } else { format!("{bound}.0") };
+        line(text, &format!("{name}_bucket"), &format!("{labels}{comma}le=\"{bound}\""), count);
     }
     count += now.above;
-    line(text, &format!("{}_bucket", exposed.name), &format!("{labels}{comma}le=\"+Inf\""), &count.to_string());
-    line(text, &format!("{}_sum", exposed.name), labels, &exposed.value(now.sum));
-    line(text, &format!("{}_count", exposed.name), labels, &count.to_string());
+    line(text, &format!("{name}_bucket"), &format!("{labels}{comma}le=\"+Inf\""), count);
+    line(text, &format!("{name}_sum"), &labels, number(now.sum));
+    line(text, &format!("{name}_count"), &labels, count);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::Metric;
+    use crate::telemetry::{Histogram, Metric, Metrics, family};
+    use std::sync::Arc;
 
     fn filled() -> Arc<Metrics> {
         let metrics = Metrics::new();
@@ -193,7 +125,7 @@ mod tests {
 
     #[test]
     fn each_part_has_its_samples_and_their_sum_has_none() {
-        let text = text(&filled(), &[], Form::Prometheus);
+        let text = text(&family::kept(&filled()), Form::Prometheus);
         for wanted in [
             "# TYPE forebay_source_frames_total counter\nforebay_source_frames_total{source=\"a \\\"b\\\"\\\\\"} 3\n\
              forebay_source_frames_total{source=\"c\"} 0\n",
@@ -214,7 +146,7 @@ mod tests {
 
     #[test]
     fn openmetrics_names_families_without_total_and_has_an_end() {
-        let text = text(&filled(), &[], Form::OpenMetrics);
+        let text = text(&family::kept(&filled()), Form::OpenMetrics);
         let wanted = "# TYPE forebay_store_records counter\nforebay_store_records_total 7\n";
         assert!(text.contains(wanted) && text.ends_with("# EOF\n"), "{text}");
         let prometheus = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.1";

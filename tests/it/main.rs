@@ -5,11 +5,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod alerts;
 mod buffer;
 mod cli;
 mod clients;
 mod clock;
 mod disk;
+mod doctor;
 mod entra;
 mod faults;
 mod files;

@@ -191,3 +191,114 @@ fn others_need_the_token_and_a_port_that_is_taken_is_waited_for() {
     let gone = status(&[]);
     assert!(gone.0 == Some(2) && gone.1.contains("no agent answers at 127.0.0.1"), "{gone:?}");
 }
+
+#[test]
+fn the_page_in_a_real_browser() {
+    let dir = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let hostile = "<img src=x onerror=\"window.hacked=1\"><i>{{7*7}}</i>";
+    let log = dir.path().join("<i>&a.log");
+    append_lines(&log, (0..500).map(|n| if n % 7 == 0 { hostile.to_string() } else { format!("{{\"t\":{n}}}") }));
+    let alert =
+        "[alert.hot]\nstream = \"readings\"\nfield = \"t\"\nabove = 490\nmessage = \"<i>{about}</i> at {value}\"\n";
+    let config = config(dir.path(), &format!("listen = \"127.0.0.1:{port}\"\n{alert}"), free_port());
+    let agent = Agent::start(dir.path(), &config, "");
+    until("the readings are there", || files(&dir.path().join("out"), "readings").len() == 500);
+    append_lines(&log, ["{\"t\":499}"]);
+    let clients = std::env::var("FOREBAY_NODE").expect("FOREBAY_NODE is not set: tests/run sets it");
+    let shots = Path::new(env!("CARGO_TARGET_TMPDIR")).join("page");
+    std::fs::create_dir_all(&shots).unwrap();
+    let looked = Command::new("node")
+        .args([&format!("{clients}/page.mjs"), &format!("http://127.0.0.1:{port}/")])
+        .args([&shots, &log])
+        .output()
+        .unwrap();
+    assert!(
+        looked.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&looked.stdout),
+        String::from_utf8_lossy(&looked.stderr)
+    );
+    assert!(agent.stop().success());
+}
+
+/// The API is what its own document says, whatever it is asked.
+#[test]
+fn the_api_is_the_one_that_it_describes() {
+    let dir = tempfile::tempdir().unwrap();
+    let port = free_port();
+    std::fs::write(dir.path().join("token"), "secret-7").unwrap();
+    let page = format!("listen = \"127.0.0.1:{port}\"\ntoken = {{ file = \"{}/token\" }}", dir.path().display());
+    append_lines(&dir.path().join("a.log"), 0..1000);
+    let agent = Agent::start(dir.path(), &config(dir.path(), &page, free_port()), "");
+    until("the readings are there", || files(&dir.path().join("out"), "readings").len() == 1000);
+    let python = std::env::var("FOREBAY_PYTHON").expect("FOREBAY_PYTHON is not set: tests/run sets it");
+    let checked = Command::new(Path::new(&python).with_file_name("schemathesis"))
+        .args(["run", &format!("http://127.0.0.1:{port}/openapi.json"), "-H", "Authorization: Bearer secret-7"])
+        // Its answer does not end.
+        .args([
+            "--exclude-path",
+            "/api/v1/events",
+            "--max-examples",
+            "30",
+            "--checks",
+            "all",
+            "--seed",
+            "1",
+            "--no-color",
+        ])
+        .current_dir(dir.path())
+        .output()
+        .unwrap();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
+    let text = String::from_utf8_lossy(&checked.stdout);
+    assert!(text.contains(" passed"), "{text}");
+    assert!(agent.stop().success());
+}
+
+#[test]
+fn the_log_can_say_more_while_it_runs_and_a_socket_needs_no_token() {
+    let dir = tempfile::tempdir().unwrap();
+    let (port, broker) = (free_port(), free_port());
+    std::fs::write(dir.path().join("token"), "secret-7").unwrap();
+    let socket = dir.path().join("api.sock");
+    let page = format!(
+        "listen = \"127.0.0.1:{port}\"\nsocket = \"{}\"\ntoken = {{ file = \"{}/token\" }}",
+        socket.display(),
+        dir.path().display()
+    );
+    // What a killed agent left behind.
+    drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+    let agent = Agent::start(dir.path(), &config(dir.path(), &page, broker), "");
+    let put = |more: &[&str], level: &str| {
+        let put = [&["-X", "PUT", "--data", level, "-H", "Content-Type: text/plain"], more].concat();
+        ask(port, "/api/v1/log/level", &put)
+    };
+    let bearer = "Authorization: Bearer secret-7";
+    until("it listens", || put(&["-H", bearer], "loud").contains("400 Bad Request"));
+    assert!(put(&[], "debug").contains("401 Unauthorized"));
+    assert!(put(&["-H", bearer, "-H", "Origin: http://evil.example"], "debug").contains("403 Forbidden"));
+    let own = format!("Origin: http://127.0.0.1:{port}");
+    assert!(!agent.log().contains("DEBUG"), "{}", agent.log());
+    assert!(put(&["-H", bearer, "-H", &own], "debug").contains("200 OK"));
+    append_lines(&dir.path().join("a.log"), ["1"]);
+    until("it says more", || agent.log().contains("DEBUG"));
+    assert!(agent.log().contains("event=\"log_level\""));
+    let by_socket = |path: &str, more: &[&str]| {
+        let url = format!("http://localhost{path}");
+        let mut curl = Command::new("curl");
+        curl.args(["-s", "-i", "--max-time", "20", "--unix-socket"]).arg(&socket).args(more).arg(url);
+        let done = curl.output().unwrap();
+        String::from_utf8(done.stdout).unwrap()
+    };
+    assert!(by_socket("/api/v1/log/level", &["-X", "PUT", "--data", "info"]).contains("200 OK"));
+    assert!(by_socket("/api/v1/log", &[]).contains("log_level"));
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&socket).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o660);
+    // The token is not looked up when there is a socket.
+    std::fs::remove_file(dir.path().join("token")).unwrap();
+    let told = forebay(&["status", dir.path().join("forebay.toml").to_str().unwrap()]);
+    assert!(String::from_utf8_lossy(&told.stdout).starts_with("d: forebay "), "{told:?}");
+    assert!(agent.stop().success());
+    assert!(!socket.exists());
+}

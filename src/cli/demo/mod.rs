@@ -18,6 +18,7 @@ use crate::telemetry::{Metric, Metrics};
 use audit::Audit;
 use devices::Devices;
 use screen::{Key, Screen, Snapshot};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -26,6 +27,8 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 const HUB: &str = "readings";
+/// The usual port of the page.
+const PAGE: u16 = 8686;
 /// The interval at which the numbers are shown.
 const TICK: Duration = Duration::from_millis(250);
 /// The time that the agent has to subscribe before the devices begin.
@@ -146,7 +149,8 @@ async fn demo(arguments: &Arguments) -> Result<u64, String> {
     let hub = Settings { listen: "127.0.0.1:0".into(), hubs: vec![HUB.into()], retain: 1 << 30, ..Settings::default() };
     let hub = Hub::start(hub).await.map_err(text)?;
     let log = folder.path.join("plant.log");
-    let written = configuration(&folder.path, port, &log);
+    let page = page().map_err(text)?;
+    let written = configuration(&folder.path, port, &log, page);
     let (config, _) = config::load(&written, &Local { connection: hub.connection_string(HUB) })
         .map_err(|report| report.to_string())?;
     let (agent, _) = Agent::start(config).await.map_err(|error| error.to_string())?;
@@ -155,7 +159,7 @@ async fn demo(arguments: &Arguments) -> Result<u64, String> {
     let devices = Devices::start(port, log, arguments.rate).map_err(text)?;
     let mut show = Show { arguments, screen: Screen::new(), audit: Audit::default(), cut: false, by_key: None };
     show.screen.begin(&format!(
-        "devices -> MQTT broker (port {port}), file {}\n        -> agent -> hub at {}",
+        "devices -> MQTT broker (port {port}), file {}\n        -> agent -> hub at {}\nthe page of the agent: http://{page}/",
         folder.path.join("plant.log").display(),
         hub.address()
     ));
@@ -173,11 +177,18 @@ async fn demo(arguments: &Arguments) -> Result<u64, String> {
     Ok(show.finish(sent, left.backlog.records, &metrics, &hub))
 }
 
+/// The address of the page: the usual one, or another where that is taken.
+fn page() -> std::io::Result<SocketAddr> {
+    let free = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).and_then(|listener| listener.local_addr());
+    free(PAGE).or_else(|_| free(0))
+}
+
 /// The demo's configuration: what a user would write.
-fn configuration(state: &Path, port: u16, log: &Path) -> String {
+fn configuration(state: &Path, port: u16, log: &Path, page: SocketAddr) -> String {
     format!(
         "device = \"demo-gateway\"\nstate = {state}\n\n\
          [store]\ncap = \"256MiB\"\nreserve = \"16MiB\"\n\n\
+         [page]\nlisten = \"{page}\"\n\n\
          [source.plant]\nkind = \"mqtt\"\nurl = \"mqtt://127.0.0.1:{port}\"\ntopics = [\"plant/#\"]\n\n\
          [source.log]\nkind = \"file\"\npath = {log}\n\n\
          [sink.hub]\nkind = \"eventhubs\"\nconnection = {{ env = \"EVENTHUB_CONNECTION\" }}\n",

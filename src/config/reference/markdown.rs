@@ -30,6 +30,8 @@ impl Reference {
         }
         out.push_str("\n## `[stream.NAME]`\n");
         self.stream.iter().for_each(|table| rows(&mut out, table));
+        out.push_str("\n## `[alert.NAME]`\n");
+        self.alert.iter().for_each(|table| rows(&mut out, table));
         for (what, kinds) in [("source", &self.sources), ("sink", &self.sinks)] {
             for kind in kinds {
                 section(&mut out, what, kind);

@@ -37,14 +37,22 @@ impl Reference {
         };
         let mut out = String::from(HEAD);
         for table in &self.root {
+            // A table that needs a key, or whose tables do, is for those who want it.
+            let is_asked = |table: &Table| table.entries.iter().any(|entry| entry.is_required);
+            let first = table.place.split('.').next().unwrap_or_default();
+            let is_optional = !first.is_empty()
+                && self.root.iter().filter(|other| other.place.split('.').next() == Some(first)).any(is_asked);
+            let mark = if is_optional { "# " } else { "" };
             if !table.place.is_empty() {
-                let _ = write!(out, "\n[{}]\n", table.place);
+                let _ = write!(out, "\n{mark}[{}]\n", table.place);
             }
             let keys = table.entries.iter().filter(|entry| !matches!(entry.shape, Shape::Table | Shape::Map(_)));
-            keys.for_each(|entry| key(&mut out, entry, ""));
+            keys.for_each(|entry| key(&mut out, entry, mark));
         }
         out.push_str("\n# [stream.readings]\n");
         self.stream.iter().flat_map(|table| &table.entries).for_each(|entry| key(&mut out, entry, "# "));
+        out.push_str("\n# [alert.my-alert]\n");
+        self.alert.iter().flat_map(|table| &table.entries).for_each(|entry| key(&mut out, entry, "# "));
         for at in chosen(&self.sources, "mqtt") {
             Self::section(&mut out, "source", &self.sources[at]);
         }

@@ -14,6 +14,7 @@ impl Reference {
         properties.insert("source".into(), named(self.kinds(&self.sources, "source.NAME")));
         properties.insert("sink".into(), named(self.kinds(&self.sinks, "sink.NAME")));
         properties.insert("stream".into(), named(object(self.table(&self.stream, "stream.NAME"), Vec::new())));
+        properties.insert("alert".into(), named(object(self.table(&self.alert, "alert.NAME"), Vec::new())));
         let mut definitions = Map::new();
         definitions.insert("reference".into(), reference());
         definitions.insert("secret".into(), secret());

@@ -8,6 +8,7 @@ mod clients;
 
 pub use clients::{Clients, Place};
 
+use super::stream::Stream;
 use super::tls;
 use http_body_util::Full;
 use hyper::body::{Body, Bytes, Incoming};
@@ -16,13 +17,13 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio_rustls::TlsAcceptor;
 
 /// Headers, TLS handshakes and bodies must be complete within this time.
@@ -112,6 +113,58 @@ impl Listener {
     }
 }
 
+/// Answers requests on a Unix socket until the stop. Who may use the socket is said by the rights of its file: its
+/// owner and its group.
+///
+/// # Errors
+/// The socket cannot be made.
+pub async fn serve_socket<F, A, B, S, W>(path: &Path, connections: usize, answer: F, stopped: S) -> Result<(), String>
+where
+    F: Fn(Request<Incoming>, Arc<Place>) -> A + Clone + Send + Sync + 'static,
+    A: Future<Output = Response<B>> + Send + 'static,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    S: Fn() -> W,
+    W: Future<Output = ()> + Send + 'static,
+{
+    let failed = |error: std::io::Error| format!("{}: {error}", path.display());
+    // What an agent that was killed left behind answers nobody.
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|about| about.file_type().is_socket());
+    let is_left = |error: std::io::Error| error.kind() == std::io::ErrorKind::ConnectionRefused;
+    if is_socket && UnixStream::connect(path).await.is_err_and(is_left) {
+        std::fs::remove_file(path).map_err(failed)?;
+    }
+    let listener = UnixListener::bind(path).map_err(failed)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660)).map_err(failed)?;
+    let clients = Arc::<Clients>::default();
+    let mut stop = pin!(stopped());
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut stop => break,
+        };
+        let Ok((stream, _)) = accepted else {
+            tokio::time::sleep(ACCEPT_RETRY).await;
+            continue;
+        };
+        let place = tokio::select! {
+            place = clients.enter(connections, Ipv4Addr::LOCALHOST.into()) => place,
+            () = &mut stop => break,
+        };
+        let (answer, ending) = (answer.clone(), stopped());
+        tokio::spawn(async move {
+            tokio::select! {
+                () = converse(Box::new(stream), Arc::new(place), answer) => {}
+                () = async { ending.await; tokio::time::sleep(LAST_ANSWERS).await } => {}
+            }
+        });
+    }
+    // A file that stays is removed at the next start.
+    let _ = std::fs::remove_file(path);
+    Ok(())
+}
+
 async fn connection<F, A, B>(stream: TcpStream, acceptor: Option<TlsAcceptor>, place: Place, answer: F)
 where
     F: Fn(Request<Incoming>, Arc<Place>) -> A + Send + Sync,
@@ -120,22 +173,23 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let Some(acceptor) = acceptor else { return converse(stream, Arc::new(place), answer).await };
+    let Some(acceptor) = acceptor else { return converse(Box::new(stream), Arc::new(place), answer).await };
     let accepted = tokio::select! {
         accepted = tokio::time::timeout(PATIENCE, acceptor.accept(stream)) => accepted,
         () = place.leave.notified() => return,
     };
     match accepted {
-        Ok(Ok(stream)) => converse(stream, Arc::new(place), answer).await,
+        Ok(Ok(stream)) => converse(Box::new(stream), Arc::new(place), answer).await,
         Ok(Err(error)) => tracing::debug!(event = NOTE, %error, "no TLS with a client"),
         Err(_) => {}
     }
 }
 
 /// Answers the requests of a connection until it ends or must give way.
-pub async fn converse<T, F, A, B>(stream: T, place: Arc<Place>, answer: F)
+///
+/// The stream is boxed: the code of the protocol is in the program once, and not once for TCP, TLS and Unix sockets.
+pub async fn converse<F, A, B>(stream: Box<dyn Stream>, place: Arc<Place>, answer: F)
 where
-    T: AsyncRead + AsyncWrite + Unpin,
     F: Fn(Request<Incoming>, Arc<Place>) -> A,
     A: Future<Output = Response<B>>,
     B: Body + 'static,

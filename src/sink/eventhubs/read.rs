@@ -248,7 +248,7 @@ fn doubt_credential(section: &Section<'_>, at: &str, connection: &ConnectionStri
 }
 
 /// The end of a shared access signature (`se`), in seconds since the Unix epoch.
-fn signature_ends(signature: &str) -> Option<i64> {
+pub fn signature_ends(signature: &str) -> Option<i64> {
     let (_, parts) = signature.split_once(' ')?;
     parts.split('&').find_map(|part| part.strip_prefix("se=")?.parse().ok())
 }

@@ -1,8 +1,9 @@
 //! `[sink.NAME]` with `kind = "eventhubs"`
 
 use super::connection_string::{ConnectionString, Credential};
-use super::read::read;
-use crate::section::{Host, Login, Pin, Place, Secret};
+use super::read::{read, signature_ends};
+use crate::section::{Claim, ClientTls, Host, Login, Pin, Place, Secret};
+use crate::sink::entra::Entra;
 use crate::sink::{Kind, Sink, SinkSettings};
 use crate::telemetry::Metrics;
 use std::fmt;
@@ -119,6 +120,26 @@ impl SinkSettings for Settings {
             Transport::Https => Arc::new(super::Https::new(self.clone(), metrics)),
             Transport::Amqp | Transport::AmqpWebsocket => Arc::new(super::EventHubs::new(self.clone(), metrics)),
         }
+    }
+
+    fn claims(&self) -> Vec<Claim> {
+        let ends = match &self.connection.credential {
+            Credential::Signature(signature) => signature_ends(signature.expose()).map(Claim::Signature),
+            Credential::Entra(Entra::ClientCertificate { certificate, .. }) => {
+                Some(Claim::Certificate(certificate.clone()))
+            }
+            Credential::Key { .. } | Credential::Entra(_) => None,
+        };
+        let endpoint = &self.connection.endpoint;
+        let target = match &self.proxy {
+            Some(proxy) => Claim::Target(Place { host: proxy.host.clone(), port: proxy.port }, None),
+            None => {
+                let tls = ClientTls { ca: self.ca.clone(), pins: self.pins.clone(), ..ClientTls::default() };
+                let place = Place { host: endpoint.host.clone(), port: self.port };
+                Claim::Target(place, endpoint.tls.then_some(tls))
+            }
+        };
+        ends.into_iter().chain([target]).collect()
     }
 }
 

@@ -1,6 +1,6 @@
 //! `[sink.NAME]` with `kind = "kafka"`
 
-use crate::section::{ClientTls, Host, Login, Place, Secret, Section};
+use crate::section::{Claim, ClientTls, Host, Login, Place, Secret, Section};
 use crate::sink::entra::Entra;
 use crate::sink::{Kind, Sending, Sink, SinkSettings};
 use crate::telemetry::Metrics;
@@ -65,6 +65,14 @@ pub enum Compression {
 impl SinkSettings for Settings {
     fn open(&self, metrics: Arc<Metrics>) -> Arc<dyn Sink> {
         Arc::new(super::Kafka::new(self.clone(), metrics))
+    }
+
+    fn claims(&self) -> Vec<Claim> {
+        let identity = self.tls.as_ref().and_then(|tls| tls.identity.as_ref());
+        let identity = identity.map(|(certificate, _)| Claim::Certificate(certificate.clone()));
+        let target =
+            |(host, port): &(String, u16)| Claim::Target(Place { host: host.clone(), port: *port }, self.tls.clone());
+        self.brokers.iter().map(target).chain(identity).collect()
     }
 }
 

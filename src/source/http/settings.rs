@@ -1,11 +1,10 @@
 //! `[source.NAME]` with `kind = "http"`: a listener for devices that push.
 
-use crate::section::{At, Bytes, Claim, Secret, Section};
+use crate::section::{At, Bytes, Claim, Secret, Section, ServerTls};
 use crate::source::{Context, Kind, Probing, Routes, Running, Source};
 use hyper::header::HeaderName;
 use hyper::http::request::Parts;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The highest limit for bodies, because requests are held in memory until they are on disk.
@@ -39,17 +38,6 @@ pub struct Settings {
     pub headers: Vec<(String, HeaderName)>,
 }
 
-/// The certificate that a server shows, and the clients that it lets in. All files are PEM.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServerTls {
-    /// The server's certificate, and the certificates that lead to the root.
-    pub certificate: PathBuf,
-    /// The private key of the server.
-    pub key: PathBuf,
-    /// Roots: a client must show a certificate of one of them.
-    pub client_ca: Option<PathBuf>,
-}
-
 /// Units of times as clients of InfluxDB name them, version 2 and 1.
 pub const INFLUX_UNITS: [&str; 6] = ["ns", "n", "us", "u", "ms", "s"];
 
@@ -79,7 +67,8 @@ impl Source for Settings {
     }
 
     fn claims(&self) -> Vec<Claim> {
-        vec![Claim::Listener(self.listen)]
+        let certificate = self.tls.as_ref().map(|tls| Claim::Certificate(tls.certificate.clone()));
+        std::iter::once(Claim::Listener(self.listen)).chain(certificate).collect()
     }
 }
 
@@ -134,7 +123,7 @@ fn read(section: &mut Section<'_>, routes: &mut dyn Routes) -> Option<Arc<dyn So
     let mut asks_for_certificates = false;
     let tls = section.table("tls", "Certificate and key of the listener.").and_then(|tls| {
         asks_for_certificates = tls.has("client_ca");
-        read_tls(tls)
+        ServerTls::read(tls)
     });
     let max_body = section
         .bytes("max_body")
@@ -196,17 +185,4 @@ fn named(section: &Section<'_>, names: Option<Vec<At<(String, String)>>>) -> Vec
         section.session().name(name.span.clone(), &name.value.0);
     }
     names.into_iter().map(|name| name.value).collect()
-}
-
-fn read_tls(mut section: Section<'_>) -> Option<ServerTls> {
-    let certificate =
-        section.text("certificate").doc("PEM file of the server's certificate and those that lead to the root.");
-    let certificate = certificate.example("\"/etc/forebay/server.pem\"").need();
-    let key = section.text("key").doc("PEM file of the server's private key.");
-    let key = key.example("\"/etc/forebay/server.key\"").need();
-    let client_ca =
-        section.text("client_ca").doc("PEM file of roots: a client must show a certificate of one of them.");
-    let client_ca = client_ca.example("\"/etc/forebay/devices.pem\"").get().map(PathBuf::from);
-    section.end();
-    Some(ServerTls { certificate: certificate?.into(), key: key?.into(), client_ca })
 }

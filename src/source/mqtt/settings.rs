@@ -144,7 +144,8 @@ impl Source for Settings {
     fn claims(&self) -> Vec<Claim> {
         let claim =
             |broker: &Broker| Claim::Session { broker: format!("{broker:?}"), client_id: self.client_id.clone() };
-        self.brokers.iter().map(claim).collect()
+        let certificate = self.tls.identity.iter().map(|(certificate, _)| Claim::Certificate(certificate.clone()));
+        self.brokers.iter().map(claim).chain(certificate).collect()
     }
 
     fn window(&self) -> Option<usize> {

@@ -10,6 +10,7 @@ mod kafka;
 mod mount;
 mod prometheus;
 mod proxy;
+mod receiver;
 
 pub use agent::{Agent, forebay};
 pub use broker::{Aedes, Mosquitto, publish_at};
@@ -21,6 +22,7 @@ pub use kafka::{CONNECTION, Kafka, Message, kafka_readings};
 pub use mount::Mount;
 pub use prometheus::Prometheus;
 pub use proxy::Proxy;
+pub use receiver::Receiver;
 
 use std::fmt::{Debug, Display, Write as _};
 use std::io::Write;
