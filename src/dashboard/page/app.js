@@ -88,7 +88,7 @@
     main.replaceChildren(
       el('div', { class: 'flow' }, ...columns, lines),
       el('div', { class: 'facts' },
-        fact('records', 'Waits'), fact('age', 'Oldest that waits'), fact('bytes', 'Takes on disk'), fact('fill', 'Store'),
+        fact('records', 'Waits'), fact('age', 'Oldest of it'), fact('bytes', 'Takes on disk'), fact('fill', 'Store'),
         fact('memory', 'Memory'), fact('dead', 'Dead letters')),
       el('h2', {}, 'What waited'), chart);
     columns.forEach((column, at) => column.append(el('h3', {}, ['Sources', 'Streams', 'Sinks'][at])));
@@ -105,7 +105,7 @@
     let plot = null;
     const data = [[], [], []];
     const drawn = () => {
-      if (typeof uPlot === 'undefined' || !data[0].length) return;
+      if (typeof uPlot === 'undefined' || data[0].length < 2) return;
       const style = getComputedStyle(document.body);
       const [soft, grid, line, wait] = ['--soft', '--line', '--accent', '--wait'].map(name => style.getPropertyValue(name).trim());
       const width = Math.max(240, chart.clientWidth - 16);

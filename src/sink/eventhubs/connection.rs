@@ -17,7 +17,7 @@ use crate::sink::DeliverError;
 use crate::sink::dial::step;
 use crate::telemetry::event;
 use fe2o3_amqp::Sender;
-use fe2o3_amqp::connection::ConnectionHandle;
+use fe2o3_amqp::connection::{ConnectionHandle, OpenError};
 use fe2o3_amqp::sasl_profile::SaslProfile;
 use fe2o3_amqp::session::SessionHandle;
 use fe2o3_amqp_types::definitions::{ReceiverSettleMode, SenderSettleMode};
@@ -214,7 +214,13 @@ async fn amqp(stream: Tcp, settings: &EventHubs) -> Result<(ConnectionHandle<()>
         .buffer_size(QUEUE);
     let stream = Guard::new(transport::secured(stream, settings).await?, FRAME_BYTES);
     let opened = builder.open_with_stream(stream).await;
-    let mut connection = opened.map_err(|error| failed(format!("AMQP: {error:?}")))?;
+    let mut connection = opened.map_err(|error| match error {
+        OpenError::Io(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+            failed("AMQP: the connection was closed before it was open".into())
+        }
+        OpenError::Io(error) => failed(format!("AMQP: {error}")),
+        other => failed(format!("AMQP: {other:?}")),
+    })?;
     let session = fe2o3_amqp::Session::builder().buffer_size(QUEUE).begin(&mut connection).await;
     let session = session.map_err(|error| failed(format!("AMQP session: {error:?}")))?;
     step("amqp", "SASL ANONYMOUS, a connection and a session");
