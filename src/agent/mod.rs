@@ -186,7 +186,7 @@ impl Agent {
                     "{numbers}"
                 );
             } else {
-                let records: u64 = waits.iter().map(|waits| waits.records).sum();
+                let records = part.records();
                 let bytes = people::size(waits.iter().map(|waits| waits.bytes).sum());
                 let oldest = waits.iter().filter_map(|waits| waits.oldest_ms).min().map(ago).unwrap_or_default();
                 let stream = |waits: &Waits| format!("{}: {}", waits.stream, waits.records);

@@ -144,10 +144,8 @@ impl Screen {
                     part.last_frame_ms.map_or_else(|| "nothing yet".into(), |at| format!("last {} ago", ago(at))),
                 ),
                 Kind::Sink => {
-                    let records: u64 = part.waits.iter().map(|waits| waits.records).sum();
-                    let oldest =
-                        part.waits.iter().filter(|waits| waits.records > 0).filter_map(|waits| waits.oldest_ms);
-                    let oldest = oldest.min().map(|at| format!(", oldest {}", ago(at))).unwrap_or_default();
+                    let records = part.records();
+                    let oldest = part.oldest_ms().map(|at| format!(", oldest {}", ago(at))).unwrap_or_default();
                     let fact = if records == 0 { "nothing waits".into() } else { format!("{records} wait{oldest}") };
                     ("sink_records_total", fact)
                 }

@@ -164,7 +164,10 @@ impl Desk {
             "/metrics" => {
                 let accept = head.headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
                 let form = Form::accepted(accept);
-                document(form.content_type(), prometheus::text(&self.agent.families(), form).into_bytes())
+                document(
+                    form.content_type(),
+                    prometheus::text(&self.agent.families(&self.agent.view()), form).into_bytes(),
+                )
             }
             "/api/v1/status" => json(&self.agent.view()),
             "/api/v1/history" => json(&self.agent.history()),
@@ -184,6 +187,7 @@ impl Desk {
             Ok(wanted) => wanted,
             Err(why) => return say(StatusCode::BAD_REQUEST, &why),
         };
+        // The library takes pairs apart, and so a single name is made one.
         let pair = format!("name={}", stream.replace('+', "%2B"));
         let name =
             form_urlencoded::parse(pair.as_bytes()).next().map(|(_, name)| name.into_owned()).unwrap_or_default();

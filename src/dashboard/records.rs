@@ -105,4 +105,23 @@ mod tests {
         assert!(Wanted::read("from=-1").unwrap_err().contains("whole number"));
         assert!(Wanted::read("form=1").unwrap_err().contains("there is no `form`"));
     }
+
+    #[test]
+    fn a_payload_is_shown_up_to_a_length_and_says_so() {
+        use crate::flow::record::Record;
+        let shown = |kind, payload: Vec<u8>| {
+            let record = Record { kind, payload: payload.into(), ..Record::empty("k") };
+            let Shown { payload, cut, .. } = show((1, record.as_ref()));
+            (payload.len(), cut)
+        };
+        assert_eq!(shown(PayloadKind::Text, vec![b'a'; LONGEST]), (LONGEST, false));
+        let umlauts = "\u{fc}".repeat(LONGEST) + "x";
+        assert_eq!(
+            shown(PayloadKind::Text, format!("x{umlauts}").into_bytes()),
+            (LONGEST - 1, true),
+            "no half character"
+        );
+        assert_eq!(shown(PayloadKind::Bytes, vec![0xff; LONGEST / 3]), (LONGEST / 3 * 3 - 1, false));
+        assert_eq!(shown(PayloadKind::Bytes, vec![0xff; LONGEST / 3 + 1]), (LONGEST / 3 * 3 - 1, true));
+    }
 }

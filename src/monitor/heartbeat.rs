@@ -2,7 +2,7 @@
 //! the hub.
 
 use super::Around;
-use super::view::{View, Waits};
+use super::view::View;
 use crate::flow::record::{CLOCK_UNSET, PayloadKind, Record};
 use crate::flow::stop::Stop;
 use crate::platform::clock;
@@ -48,11 +48,7 @@ fn last_problems() -> Vec<String> {
 
 /// The payload of a heartbeat.
 fn of(view: &View) -> Value {
-    let waits = || view.parts.iter().flat_map(|part| &part.waits);
-    let oldest = waits().filter_map(|waits| waits.oldest_ms).min();
-    // Of the sink that is furthest behind.
-    let most =
-        |of: fn(&Waits) -> u64| view.parts.iter().map(|part| part.waits.iter().map(of).sum::<u64>()).max().unwrap_or(0);
+    let bytes = view.parts.iter().map(|part| part.waits.iter().map(|waits| waits.bytes).sum::<u64>()).max();
     let parts = view.parts.iter().map(|part| {
         json!({ "kind": part.kind.label(), "name": part.name, "health": part.health, "state": part.state, "since_s": part.since_s })
     });
@@ -64,9 +60,9 @@ fn of(view: &View) -> Value {
         "clock_is_set": view.clock_is_set,
         "memory_bytes": view.numbers.get("memory_bytes"),
         "backlog": {
-            "records": most(|waits| waits.records),
-            "bytes": most(|waits| waits.bytes),
-            "oldest_s": oldest.map(|at| view.now_ms.saturating_sub(at).max(0) / 1000),
+            "records": view.records(),
+            "bytes": bytes.unwrap_or(0),
+            "oldest_s": view.age_ms().map(|age| age / 1000),
         },
         "store_fill": view.fill.waits as f64 / view.fill.room.max(1) as f64,
         "parts": parts.collect::<Vec<_>>(),

@@ -39,15 +39,12 @@ impl History {
         if self.0.len() >= POINTS {
             self.0.pop_front();
         }
-        let waits = || view.parts.iter().flat_map(|part| &part.waits);
-        let records = view.parts.iter().map(|part| part.waits.iter().map(|waits| waits.records).sum()).max();
-        let oldest = waits().filter_map(|waits| waits.oldest_ms).min();
         let number = |name| view.numbers.get(name).copied().unwrap_or(0);
         self.0.push_back(Point {
             at_ms: view.now_ms,
-            records: records.unwrap_or(0),
+            records: view.records(),
             bytes: view.fill.waits,
-            age_ms: oldest.map_or(0, |at| view.now_ms.saturating_sub(at).max(0).unsigned_abs()),
+            age_ms: view.age_ms().unwrap_or(0),
             stored: number("store_records_total"),
             delivered: number("sink_records_total"),
         });

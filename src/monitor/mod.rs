@@ -37,10 +37,10 @@ pub trait Look: Send + Sync {
     /// The last day, a point a minute.
     fn history(&self) -> Vec<Point>;
 
-    /// All its numbers at this moment.
-    fn families(&self) -> Vec<Family> {
+    /// All its numbers at the moment of a view.
+    fn families(&self, view: &View) -> Vec<Family> {
         let mut families = family::kept(self.metrics());
-        families.extend(gauges::of(&self.view()));
+        families.extend(gauges::of(view));
         families
     }
 }

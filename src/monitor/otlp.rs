@@ -59,7 +59,7 @@ pub async fn run(settings: Settings, agent: Arc<dyn Look>, mut stop: Stop) {
     while stop.or(due.tick()).await.is_ok() {
         let view = agent.view();
         let times = (nanos(view.started_ms), nanos(view.now_ms.max(view.started_ms)));
-        let request = request(&agent.families(), &view.device, times).into_bytes();
+        let request = request(&agent.families(&view), &view.device, times).into_bytes();
         let Ok(sent) = stop.or(settings.target.post_packed(pack(&request), "application/x-protobuf")).await else {
             return;
         };

@@ -1,8 +1,9 @@
 //! Sends a text to a web server or to a broker: one message, one connection.
 
 use crate::flow::stop::Stop;
-use crate::platform::tls::{self, Trust};
+use crate::platform::{random, tls};
 use crate::section::{ClientTls, Login, Place, Secret, Section};
+use crate::telemetry::people;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 use std::time::Duration;
 
@@ -103,10 +104,8 @@ impl WebTarget {
     }
 
     async fn send(&self, body: Vec<u8>, kind: &'static str, packing: Option<&'static str>) -> Result<(), String> {
-        let error = |error: reqwest::Error| cause(&error.without_url());
-        let identity = self.tls.identity.as_ref().map(|(certificate, key)| (certificate.as_path(), key.as_path()));
-        let trust = Trust { ca: self.tls.ca.as_deref(), identity, alpn: &self.tls.alpn, pins: &self.tls.pins };
-        let config = tls::client_with(trust).map_err(|error| error.to_string())?;
+        let error = |error: reqwest::Error| people::cause(&error.without_url());
+        let config = tls::client_with(self.tls.trust()).map_err(|error| error.to_string())?;
         let client = reqwest::Client::builder().tls_backend_preconfigured((*config).clone()).timeout(PATIENCE);
         let client = client.redirect(reqwest::redirect::Policy::none()).build().map_err(error)?;
         let mut headers = HeaderMap::new();
@@ -123,15 +122,6 @@ impl WebTarget {
         let answer = request.send().await.map_err(error)?;
         if answer.status().is_success() { Ok(()) } else { Err(format!("the server answers {}", answer.status())) }
     }
-}
-
-/// The innermost reason of an error.
-fn cause(error: &reqwest::Error) -> String {
-    let mut deepest: &dyn std::error::Error = error;
-    while let Some(source) = deepest.source() {
-        deepest = source;
-    }
-    deepest.to_string()
 }
 
 impl MqttTarget {
@@ -166,12 +156,10 @@ impl MqttTarget {
     async fn publish(&self, device: &str, body: String) -> Result<(), String> {
         use rumqttc::{AsyncClient, Broker, Event, MqttOptions, Packet, PublishOptions, TlsConfiguration, Transport};
         // An id of its own each time: a connection that hangs does not end the next one.
-        let id = format!("forebay-{device}-alerts-{}", crate::platform::random::u32());
+        let id = format!("forebay-{device}-alerts-{}", random::u32());
         let mut options = MqttOptions::new(id, Broker::tcp(self.place.host.clone(), self.place.port));
         if self.is_tls {
-            let identity = self.tls.identity.as_ref().map(|(certificate, key)| (certificate.as_path(), key.as_path()));
-            let trust = Trust { ca: self.tls.ca.as_deref(), identity, alpn: &self.tls.alpn, pins: &self.tls.pins };
-            let config = tls::client_with(trust).map_err(|error| error.to_string())?;
+            let config = tls::client_with(self.tls.trust()).map_err(|error| error.to_string())?;
             options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(config)));
         }
         if let Some(Login { user, password }) = &self.login {

@@ -124,6 +124,35 @@ pub struct PartView {
     pub ends: Vec<Ends>,
 }
 
+impl PartView {
+    /// The records that wait for a sink, all streams together.
+    #[must_use]
+    pub fn records(&self) -> u64 {
+        self.waits.iter().map(|waits| waits.records).sum()
+    }
+
+    /// When the oldest record that waits for a sink arrived, in milliseconds since 1970.
+    #[must_use]
+    pub fn oldest_ms(&self) -> Option<i64> {
+        self.waits.iter().filter(|waits| waits.records > 0).filter_map(|waits| waits.oldest_ms).min()
+    }
+}
+
+impl View {
+    /// The records that wait for the sink that is furthest behind.
+    #[must_use]
+    pub fn records(&self) -> u64 {
+        self.parts.iter().map(PartView::records).max().unwrap_or(0)
+    }
+
+    /// The age of the oldest record that waits for any sink, in milliseconds; `None` when nothing waits.
+    #[must_use]
+    pub fn age_ms(&self) -> Option<u64> {
+        let oldest = self.parts.iter().filter_map(PartView::oldest_ms).min();
+        oldest.map(|at| self.now_ms.saturating_sub(at).max(0).unsigned_abs())
+    }
+}
+
 /// Something that ends: a certificate, the signature of a connection string.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Ends {

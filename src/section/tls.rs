@@ -1,6 +1,7 @@
 //! TLS settings of a client: the roots that it trusts, and its own certificate.
 
 use super::{At, Section};
+use crate::platform::tls::Trust;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::path::PathBuf;
@@ -22,6 +23,13 @@ pub struct ClientTls {
 }
 
 impl ClientTls {
+    /// What a connection is made with.
+    #[must_use]
+    pub fn trust(&self) -> Trust<'_> {
+        let identity = self.identity.as_ref().map(|(certificate, key)| (certificate.as_path(), key.as_path()));
+        Trust { ca: self.ca.as_deref(), identity, alpn: &self.alpn, pins: &self.pins }
+    }
+
     /// Reads `tls = { .. }`, if it is there.
     pub fn read(section: &mut Section<'_>, doc: &'static str) -> Option<Self> {
         let mut tls = section.table("tls", doc)?;

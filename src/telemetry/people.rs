@@ -32,6 +32,13 @@ pub fn span(ms: u64) -> String {
     age(i64::try_from(ms).unwrap_or(i64::MAX))
 }
 
+/// The innermost reason of an error: libraries wrap it in words of their own.
+#[must_use]
+pub fn cause(error: &dyn std::error::Error) -> String {
+    let all = std::iter::successors(Some(error), |error| error.source());
+    all.last().map_or_else(|| error.to_string(), ToString::to_string)
+}
+
 /// Cuts a text to at most so many bytes, and no character into parts.
 pub fn cut(text: &mut String, most: usize) {
     let end = (0..=most.min(text.len())).rev().find(|end| text.is_char_boundary(*end));

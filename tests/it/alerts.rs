@@ -1,6 +1,6 @@
 //! What a running agent tells without being asked: alerts to a stream, a broker and a server, heartbeats, OTLP.
 
-use crate::rig::{Agent, Mosquitto, Receiver, append_lines, files, forebay, free_port, until};
+use crate::rig::{Agent, Mosquitto, Mount, Receiver, append_lines, files, forebay, free_port, until};
 use serde_json::Value;
 use std::io::Write;
 use std::path::Path;
@@ -154,6 +154,32 @@ fn a_collector_of_opentelemetry_gets_all_numbers() {
     assert_eq!(find("forebay_sink_delivery_seconds")["kind"], "histogram");
     assert_eq!(find("forebay_sink_batch_bytes")["unit"], "By");
     assert!(samples.len() > 60, "{}", samples.len());
+    assert!(agent.stop().success());
+}
+
+/// The disk is what an alert may be about.
+#[test]
+fn a_disk_that_takes_no_write_holds_up_no_alert() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Mount::new(&dir.path().join("disk"), 96);
+    let server = Receiver::start("200 OK");
+    let more = format!(
+        "[alerts]\nwebhook = {{ url = \"http://127.0.0.1:{}/\" }}\n\
+         [alert.first]\nmetric = \"uptime_seconds\"\nabove = 5\n[alert.later]\nmetric = \"uptime_seconds\"\nabove = 15\n",
+        server.port
+    );
+    std::os::unix::fs::symlink(&disk.at, dir.path().join("state")).unwrap();
+    let agent = Agent::start(dir.path(), &config(dir.path(), &more), "");
+    append_lines(&dir.path().join("in/a.log"), ["1"]);
+    until("the reading is delivered", || delivered(dir.path(), "readings").len() == 1);
+    disk.freeze();
+    let told = |name: &str| {
+        let name = format!("\"name\":\"{name}\"");
+        server.seen().iter().any(|(_, body)| String::from_utf8_lossy(body).contains(&name))
+    };
+    until("the first is told", || told("first"));
+    until("the one after it is told", || told("later"));
+    disk.thaw();
     assert!(agent.stop().success());
 }
 

@@ -267,6 +267,13 @@ fn the_log_can_say_more_while_it_runs_and_a_socket_needs_no_token() {
         socket.display(),
         dir.path().display()
     );
+    // A file that is no socket is not touched.
+    std::fs::write(&socket, "mine").unwrap();
+    let agent = Agent::start(dir.path(), &config(dir.path(), &page, broker), "");
+    until("it says that the socket cannot be made", || agent.log().contains("event=\"page_down\""));
+    assert_eq!(std::fs::read_to_string(&socket).unwrap(), "mine");
+    assert!(agent.stop().success());
+    std::fs::remove_file(&socket).unwrap();
     // What a killed agent left behind.
     drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
     let agent = Agent::start(dir.path(), &config(dir.path(), &page, broker), "");

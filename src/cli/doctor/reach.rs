@@ -2,7 +2,7 @@
 
 use super::{Finding, bad, doubt, good};
 use crate::config::Config;
-use crate::platform::tls::{self, Trust};
+use crate::platform::tls;
 use crate::section::{Claim, ClientTls, Place};
 use std::time::{Duration, Instant};
 use tokio::net::{TcpStream, lookup_host};
@@ -100,9 +100,7 @@ async fn connect(found: &[std::net::SocketAddr]) -> Option<TcpStream> {
 
 /// Makes a TLS handshake; what the server's certificate says.
 async fn handshake(stream: TcpStream, place: &Place, with: &ClientTls) -> Result<String, String> {
-    let identity = with.identity.as_ref().map(|(certificate, key)| (certificate.as_path(), key.as_path()));
-    let trust = Trust { ca: with.ca.as_deref(), identity, alpn: &with.alpn, pins: &with.pins };
-    let config = tls::client_with(trust).map_err(|error| error.to_string())?;
+    let config = tls::client_with(with.trust()).map_err(|error| error.to_string())?;
     let name = rustls::pki_types::ServerName::try_from(place.host.clone()).map_err(|error| error.to_string())?;
     let connector = tokio_rustls::TlsConnector::from(config);
     let stream = match timeout(PATIENCE, connector.connect(name, stream)).await {

@@ -106,7 +106,7 @@ impl Engine {
         let of_silence = |rule: &&Arc<Alert>| {
             matches!((&rule.what, rule.rule.condition), (What::Field { .. }, Condition::Absent(_)))
         };
-        self.rules.iter().filter(of_silence).flat_map(|rule| self.of_rule(&rule.name)).collect()
+        self.rules.iter().filter(of_silence).flat_map(|rule| self.ids(&rule.name)).cloned().collect()
     }
 
     /// Whether all records of a stream count as one value: the silence of a stream.
@@ -131,7 +131,7 @@ impl Engine {
     fn series(&mut self, rule: &Alert, about: &str, first: Option<f64>, now: Moment) -> Option<&mut Series> {
         let id = (rule.name.clone(), about.to_string());
         if !self.series.contains_key(&id) {
-            if self.of_rule(&rule.name).len() >= MOST && !self.make_place(&rule.name, now) {
+            if self.ids(&rule.name).count() >= MOST && !self.make_place(&rule.name, now) {
                 *self.over.entry(rule.name.clone()).or_default() += 1;
                 return None;
             }
@@ -143,12 +143,12 @@ impl Engine {
 
     /// Forgets the value that was heard of longest ago, if that is long ago and its alert is not active.
     fn make_place(&mut self, rule: &str, now: Moment) -> bool {
-        let idle = self.of_rule(rule).into_iter().filter_map(|id| {
-            let series = self.series.get(&id)?;
+        let idle = self.ids(rule).filter_map(|id| {
+            let series = self.series.get(id)?;
             let idle_ms = now.at_ms.saturating_sub(series.changed_ms());
-            (!self.active.contains_key(&id) && idle_ms >= IDLE_MS).then_some((idle_ms, id))
+            (!self.active.contains_key(id) && idle_ms >= IDLE_MS).then_some((idle_ms, id))
         });
-        let Some((_, id)) = idle.max() else { return false };
+        let Some(id) = idle.max().map(|(_, id)| id.clone()) else { return false };
         self.series.remove(&id).is_some()
     }
 
@@ -190,7 +190,7 @@ impl Engine {
             }
         }
         for rule in self.rules.clone().iter().filter(|rule| matches!(rule.what, What::Field { .. })) {
-            let ids: Vec<Id> = self.of_rule(&rule.name);
+            let ids: Vec<Id> = self.ids(&rule.name).cloned().collect();
             for id in ids {
                 let turn = self.series.get_mut(&id).and_then(|series| series.take(&rule.rule, None, now.at_ms, false));
                 changes.extend(self.turn(rule, &id.1, ("", None), turn, now));
@@ -201,9 +201,9 @@ impl Engine {
         changes
     }
 
-    fn of_rule(&self, name: &str) -> Vec<Id> {
-        let from = (name.to_string(), String::new());
-        self.series.range(from..).map(|(id, _)| id).take_while(|id| id.0 == name).cloned().collect()
+    /// The values that a rule watches.
+    fn ids<'s>(&'s self, rule: &'s str) -> impl Iterator<Item = &'s Id> {
+        self.series.range((rule.to_string(), String::new())..).map(|(id, _)| id).take_while(move |id| id.0 == rule)
     }
 
     /// Judges a record of a stream.
@@ -217,7 +217,7 @@ impl Engine {
             }
             let json = read.get_or_insert_with(|| serde_json::from_slice(payload).ok()).as_ref();
             let value = match field {
-                Some(field) => json.and_then(|json| number(json.pointer(&pointer(field))?)),
+                Some(field) => json.and_then(|json| number(member(json, field)?)),
                 None => json.and_then(number).or_else(|| std::str::from_utf8(payload).ok()?.trim().parse().ok()),
             };
             let is_silence = matches!(rule.rule.condition, Condition::Absent(_));
@@ -283,10 +283,12 @@ fn about_key(stream: &str, key: &str) -> String {
     if key.is_empty() { format!("stream {stream}") } else { format!("stream {stream}, key {key}") }
 }
 
-/// A path with dots as a JSON Pointer (RFC 6901).
-fn pointer(field: &str) -> String {
-    let parts = field.split('.').map(|part| part.replace('~', "~0").replace('/', "~1"));
-    parts.fold(String::new(), |pointer, part| pointer + "/" + &part)
+/// The member at a path with dots; the elements of a list have their numbers, from 0 on.
+fn member<'v>(json: &'v serde_json::Value, path: &str) -> Option<&'v serde_json::Value> {
+    path.split('.').try_fold(json, |value, part| match value {
+        serde_json::Value::Array(list) => list.get(part.parse::<usize>().ok()?),
+        other => other.get(part),
+    })
 }
 
 fn number(value: &serde_json::Value) -> Option<f64> {

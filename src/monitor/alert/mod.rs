@@ -178,7 +178,8 @@ impl Watch {
             );
         }
         let is_new = view.uptime_s < NEW_S;
-        let changes = self.engine.metrics(&self.around.agent.families(), fill.as_deref(), is_new, moment());
+        let families = self.around.agent.families(&view);
+        let changes = self.engine.metrics(&families, fill.as_deref(), is_new, moment());
         self.tell(&changes);
     }
 

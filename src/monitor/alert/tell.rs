@@ -74,9 +74,7 @@ async fn follow(mut target: Target, mut active: watch::Receiver<Vec<AlertView>>,
     loop {
         let now_ms = clock::wall_ms();
         let alerts = active.borrow_and_update().clone();
-        let mut news = target.news(&alerts, now_ms);
-        // The rest goes with the next message.
-        news.truncate(MOST);
+        let news = target.news(&alerts, now_ms);
         let wait = if news.is_empty() {
             target.next_repeat(now_ms)
         } else {
@@ -147,6 +145,8 @@ impl Target {
         }
         let is_active = |known: &Id| active.iter().any(|alert| id(alert) == *known);
         news.extend(self.known.keys().filter(|known| !is_active(known)).cloned().map(News::Ended));
+        // The rest goes with the next message.
+        news.truncate(MOST);
         news
     }
 
@@ -234,6 +234,25 @@ mod tests {
         assert_eq!(target.news(&[], 3000), [News::Ended(id(&lag))]);
         target.learn(&[News::Ended(id(&lag))], 3000);
         assert!(target.told.lock().unwrap()["webhook"].is_empty());
+    }
+
+    #[test]
+    fn many_alerts_go_in_messages_of_a_bearable_size_and_none_is_left_out() {
+        let mut target = target();
+        let all: Vec<AlertView> = (0..120).map(|n| alert(&n.to_string())).collect();
+        let mut sizes = Vec::new();
+        for active in [&all[..], &[]] {
+            loop {
+                let news = target.news(active, 1000);
+                if news.is_empty() {
+                    break;
+                }
+                sizes.push(news.len());
+                target.learn(&news, 1000);
+            }
+            assert_eq!(target.known.len(), active.len());
+        }
+        assert_eq!(sizes, [50, 50, 20, 50, 50, 20]);
     }
 
     #[test]

@@ -17,11 +17,13 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::future::poll_fn;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio_rustls::TlsAcceptor;
@@ -86,30 +88,10 @@ impl Listener {
         S: Fn() -> W,
         W: Future<Output = ()> + Send + 'static,
     {
-        let mut stop = pin!(stopped());
-        loop {
-            let (stream, from) = tokio::select! {
-                accepted = self.listener.accept() => match accepted {
-                    Ok(accepted) => accepted,
-                    Err(_) => {
-                        tokio::time::sleep(ACCEPT_RETRY).await;
-                        continue;
-                    }
-                },
-                () = &mut stop => return,
-            };
-            let place = tokio::select! {
-                place = clients.enter(connections, from.ip()) => place,
-                () = &mut stop => return,
-            };
-            let (acceptor, answer, ending) = (self.acceptor.clone(), answer.clone(), stopped());
-            tokio::spawn(async move {
-                tokio::select! {
-                    () = connection(stream, acceptor, place, answer) => {}
-                    () = async { ending.await; tokio::time::sleep(LAST_ANSWERS).await } => {}
-                }
-            });
-        }
+        let accept =
+            |context: &mut Context<'_>| self.listener.poll_accept(context).map_ok(|(stream, from)| (stream, from.ip()));
+        let hold = |stream, place| connection(stream, self.acceptor.clone(), place, answer.clone());
+        accepting(accept, clients, connections, hold, stopped).await;
     }
 }
 
@@ -138,31 +120,50 @@ where
     let listener = UnixListener::bind(path).map_err(failed)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660)).map_err(failed)?;
     let clients = Arc::<Clients>::default();
+    let accept = |context: &mut Context<'_>| {
+        listener.poll_accept(context).map_ok(|(stream, _)| (stream, Ipv4Addr::LOCALHOST.into()))
+    };
+    let hold = |stream, place| converse(Box::new(stream), Arc::new(place), answer.clone());
+    accepting(accept, &clients, connections, hold, stopped).await;
+    // A file that stays is removed at the next start.
+    let _ = std::fs::remove_file(path);
+    Ok(())
+}
+
+/// Accepts connections until the stop, and has each held in a task of its own. At most `connections` are open at a time.
+async fn accepting<I, H, S, W>(
+    mut accept: impl FnMut(&mut Context<'_>) -> Poll<std::io::Result<(I, IpAddr)>>,
+    clients: &Arc<Clients>,
+    connections: usize,
+    converse: impl Fn(I, Place) -> H,
+    stopped: S,
+) where
+    H: Future<Output = ()> + Send + 'static,
+    S: Fn() -> W,
+    W: Future<Output = ()> + Send + 'static,
+{
     let mut stop = pin!(stopped());
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = &mut stop => break,
+            accepted = poll_fn(&mut accept) => accepted,
+            () = &mut stop => return,
         };
-        let Ok((stream, _)) = accepted else {
+        let Ok((stream, from)) = accepted else {
             tokio::time::sleep(ACCEPT_RETRY).await;
             continue;
         };
         let place = tokio::select! {
-            place = clients.enter(connections, Ipv4Addr::LOCALHOST.into()) => place,
-            () = &mut stop => break,
+            place = clients.enter(connections, from) => place,
+            () = &mut stop => return,
         };
-        let (answer, ending) = (answer.clone(), stopped());
+        let (conversation, ending) = (converse(stream, place), stopped());
         tokio::spawn(async move {
             tokio::select! {
-                () = converse(Box::new(stream), Arc::new(place), answer) => {}
+                () = conversation => {}
                 () = async { ending.await; tokio::time::sleep(LAST_ANSWERS).await } => {}
             }
         });
     }
-    // A file that stays is removed at the next start.
-    let _ = std::fs::remove_file(path);
-    Ok(())
 }
 
 async fn connection<F, A, B>(stream: TcpStream, acceptor: Option<TlsAcceptor>, place: Place, answer: F)

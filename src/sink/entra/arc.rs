@@ -3,9 +3,9 @@
 //! The steps are those of "Authenticate against Azure resources with Azure Arc-enabled servers". The agent refuses
 //! the first request and names the file. The second request shows the content of the file.
 
-use super::cause;
 use crate::section::Secret;
 use crate::sink::{Class, DeliverError};
+use crate::telemetry::people;
 use reqwest::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use reqwest::{RequestBuilder, StatusCode};
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ const MOST: u64 = 4096;
 pub async fn proved(request: RequestBuilder, place: &str) -> Result<RequestBuilder, DeliverError> {
     let failed = |what: &str| DeliverError::transient(format_args!("{place}: {what}"));
     let first = request.try_clone().ok_or_else(|| failed("the request cannot be made twice"))?;
-    let answer = first.send().await.map_err(|error| failed(&cause(&error)))?;
+    let answer = first.send().await.map_err(|error| failed(&people::cause(&error)))?;
     if answer.status() != StatusCode::UNAUTHORIZED {
         return Err(failed(&format!("Azure Arc's agent does not ask for a proof, but answers {}", answer.status())));
     }

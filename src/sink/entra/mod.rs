@@ -14,6 +14,7 @@ use crate::platform::clock;
 use crate::platform::tls::{self, Trust};
 use crate::sink::dial::{clock_hint, step};
 use crate::sink::{Class, DeliverError};
+use crate::telemetry::people;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use reqwest::{Client, RequestBuilder, StatusCode};
@@ -130,7 +131,7 @@ async fn ask(request: RequestBuilder, place: &str, hint: &str) -> Result<String,
     // The library's errors name the address, but no secret: secrets are in the body or in a header.
     let failed = |error: &dyn std::fmt::Display| DeliverError::transient(format_args!("{place}: {error}"));
     let answer = request.send().await.map_err(|error| {
-        let cause = cause(&error);
+        let cause = people::cause(&error);
         failed(&format_args!("no token: {cause}{}", clock_hint(&cause)))
     })?;
     let status = answer.status();
@@ -151,12 +152,6 @@ async fn ask(request: RequestBuilder, place: &str, hint: &str) -> Result<String,
         class,
         message: format!("{place} gives no token ({status}): {answered}{hint}{}", clock_hint(&answered)),
     })
-}
-
-/// The innermost cause of an error of the library.
-fn cause(error: &reqwest::Error) -> String {
-    let all = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
-    all.last().map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 /// The form fields with a signed proof, from another issuer or from us.

@@ -9,7 +9,6 @@ use super::scram::{Hash, Scram};
 use super::{Sasl, Settings as Kafka};
 use crate::flow::hex::hex;
 use crate::platform::stream::Stream;
-use crate::platform::tls::Trust;
 use crate::platform::{clock, random};
 use crate::section::{Login, Place};
 use crate::sink::dial::{self, step};
@@ -64,11 +63,7 @@ impl Connection {
         let stream = dial::tcp(host, port).await?;
         let stream: Box<dyn Stream> = match &settings.tls {
             None => Box::new(stream),
-            Some(files) => {
-                let identity = files.identity.as_ref().map(|(certificate, key)| (certificate.as_path(), key.as_path()));
-                let trust = Trust { ca: files.ca.as_deref(), identity, alpn: &files.alpn, pins: &files.pins };
-                Box::new(dial::tls(stream, host, trust).await?)
-            }
+            Some(files) => Box::new(dial::tls(stream, host, files.trust()).await?),
         };
         let mut connection = Self { place: (host.into(), port), stream, versions: HashMap::new(), good_until: None };
         // Every broker supports version 0.

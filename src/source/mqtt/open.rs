@@ -2,7 +2,7 @@
 
 use super::Settings;
 use super::wire::{Client, Events};
-use crate::platform::tls::{self, Trust};
+use crate::platform::tls;
 use crate::section::Login;
 use crate::source::mqtt::settings::Broker;
 use std::pin::Pin;
@@ -24,10 +24,7 @@ pub fn open(settings: &Settings, broker: &Broker, largest: usize) -> Result<(Cli
 }
 
 fn tls(settings: &Settings) -> Result<rumqttc::TlsConfiguration, String> {
-    let files = &settings.tls;
-    let identity = files.identity.as_ref().map(|(certificate, key)| (certificate.as_path(), key.as_path()));
-    let trust = Trust { ca: files.ca.as_deref(), identity, alpn: &files.alpn, pins: &files.pins };
-    let config = tls::client_with(trust).map_err(|error| error.to_string())?;
+    let config = tls::client_with(settings.tls.trust()).map_err(|error| error.to_string())?;
     Ok(rumqttc::TlsConfiguration::Rustls(config))
 }
 

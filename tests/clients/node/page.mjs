@@ -82,7 +82,6 @@ check(await page.locator('nav a[aria-current=page]').getAttribute('href') === '#
 // The policy holds: a script that is not the page's own does not run.
 await page.addScriptTag({ content: 'window.hacked = 1' }).catch(() => {});
 check(await page.evaluate(() => window.hacked) === undefined, 'the policy lets a foreign script run');
-// Nobody looks: the page asks for nothing.
 await browser.close();
 wrong.forEach(line => console.log(line));
 process.exit(wrong.length ? 1 : 0);

@@ -1,6 +1,6 @@
 //! A web server that takes what is posted to it, or refuses it.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 
@@ -24,19 +24,8 @@ impl Receiver {
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let mut reader = BufReader::new(stream.unwrap());
-                let (mut head, mut length) = (String::new(), 0);
-                loop {
-                    let mut line = String::new();
-                    if reader.read_line(&mut line).unwrap_or(0) == 0 || line == "\r\n" {
-                        break;
-                    }
-                    if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-                        length = value.trim().parse().unwrap();
-                    }
-                    head.push_str(&line);
-                }
-                let mut body = vec![0; length];
-                if reader.read_exact(&mut body).is_ok() && !head.is_empty() {
+                let (head, body) = request(&mut reader);
+                if !head.is_empty() {
                     to.lock().unwrap().push((head, body));
                 }
                 let status = *status.lock().unwrap();
@@ -56,4 +45,22 @@ impl Receiver {
     pub fn seen(&self) -> Vec<Posted> {
         self.seen.lock().unwrap().clone()
     }
+}
+
+/// Reads a request: its head, and its body.
+pub fn request(reader: &mut impl BufRead) -> Posted {
+    let (mut head, mut length) = (String::new(), 0);
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).unwrap_or(0) <= 2 {
+            break;
+        }
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap();
+        }
+        head.push_str(&line);
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).unwrap();
+    (head, body)
 }
