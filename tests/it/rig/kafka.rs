@@ -10,7 +10,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-/// Small brokers for small tests.
+/// Small brokers for small tests. The log cleaner takes 4 MiB: its default of 128 MiB is one array, for which a heap
+/// of this size does not always have room in one piece.
 const HEAP: &str = "-Xmx256m";
 
 /// The password of the user `$ConnectionString`.
@@ -214,7 +215,7 @@ fn properties(
          inter.broker.listener.name=PLAINTEXT\n\
          listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,SSL:SSL,CONTROLLER:PLAINTEXT,DETOUR:PLAINTEXT\n\
          log.dirs={folder}/data-{at}\nauto.create.topics.enable=false\nnum.partitions=4\n\
-         offsets.topic.replication.factor=1\nbroker.session.timeout.ms=6000\n\
+         offsets.topic.replication.factor=1\nlog.cleaner.dedupe.buffer.size=4194304\nbroker.session.timeout.ms=6000\n\
          ssl.keystore.type=PEM\nssl.keystore.location={folder}/broker.pem\n\
          ssl.truststore.type=PEM\nssl.truststore.location={folder}/ca.pem\n\
          listener.name.ssl.ssl.client.auth=required\n\
