@@ -7,7 +7,7 @@ use crate::flow::dead_letter::dead_letter;
 use crate::flow::record::DEAD_LETTERS;
 use crate::flow::stop::{Stop, Stopped};
 use crate::store::{Atom, Item, OfferError, Part, ReadError, Reader};
-use crate::telemetry::{Metric, event};
+use crate::telemetry::{Reason, event};
 use std::time::Duration;
 
 /// A dead letter waits this long to become durable in a full store. Then only the log line with its reason stays.
@@ -19,7 +19,7 @@ impl Lane {
         &self,
         rounds: &mut Rounds,
         sequence: u64,
-        why: &str,
+        (reason, why): (Reason, &str),
         stop: &mut Stop,
     ) -> Result<(), Trouble> {
         let reader = rounds.rewound(sequence).await?;
@@ -28,7 +28,7 @@ impl Lane {
         if part.stream != self.stream {
             self.commit(Atom { parts: vec![part], ..Atom::default() }, stop).await?;
         }
-        self.shared.metrics.add(Metric::DeadLetters, 1);
+        self.shared.metrics.add_for(reason, 1);
         let sink = self.shared.reader.name();
         let stream = &*self.identity.origin.stream;
         tracing::warn!(event = event::DEAD_LETTER, sink, stream, sequence, why, "set aside");

@@ -12,7 +12,7 @@ use crate::sink::{Class, DeliverError, Sink};
 use crate::store::ReaderHandle;
 use crate::telemetry::outage::{Outage, Tell};
 use crate::telemetry::people;
-use crate::telemetry::{Histogram, Metric, Metrics, event};
+use crate::telemetry::{Histogram, Metric, Metrics, Reason, event};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -138,11 +138,13 @@ impl Dispatcher {
                     let took = self.clock.monotonic_ms().saturating_sub(began);
                     self.metrics.observe(Histogram::SinkDelivery, took);
                     self.metrics.observe(Histogram::SinkBatchBytes, batch.bytes() as u64);
+                    self.observe_latency(batch);
                     self.health.up();
                     return Ok(Outcome::Accepted(proof));
                 }
                 Err(error) => error,
             };
+            self.metrics.add_for(reason(error.class), 1);
             match error.class {
                 Class::TooLarge | Class::Refused => {
                     // The target answered: the link is fine.
@@ -164,6 +166,15 @@ impl Dispatcher {
                     self.probed.notify_waiters();
                 }
             }
+        }
+    }
+
+    /// The time that the first record of each event took from its arrival; none while the clock cannot be trusted.
+    fn observe_latency(&self, batch: &Batch) {
+        let now = self.clock.now();
+        for arrival_ms in batch.events.iter().filter_map(|event| event.arrival_ms).filter(|_| now.trusted) {
+            let took = now.wall_ms.saturating_sub(arrival_ms).max(0).unsigned_abs();
+            self.metrics.observe(Histogram::SinkLatency, took);
         }
     }
 
@@ -286,6 +297,16 @@ impl Dispatcher {
 async fn patience_after(stop: &mut Stop) {
     stop.requested().await;
     tokio::time::sleep(LAST_DELIVERY).await;
+}
+
+fn reason(class: Class) -> Reason {
+    match class {
+        Class::Transient => Reason::Transient,
+        Class::Busy(_) => Reason::Busy,
+        Class::TooLarge => Reason::BatchTooLarge,
+        Class::Refused => Reason::BatchRefused,
+        Class::Denied => Reason::Denied,
+    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::flow::pulse::Work;
 use crate::flow::receipt::Accepted;
 use crate::flow::stop::{Stop, Stopped};
 use crate::store::{Position, ReadError, Release, StreamId};
-use crate::telemetry::{Metric, event};
+use crate::telemetry::{Metric, Reason, event};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -245,7 +245,8 @@ impl Lane {
     ) -> Result<(), Trouble> {
         let Gathered { batches, next, sent, too_large, full, .. } = gathered;
         if let Some(sequence) = too_large {
-            return self.set_aside(rounds, sequence, "larger than the target takes in one event", stop).await;
+            let why = "larger than the target takes in one event";
+            return self.set_aside(rounds, sequence, (Reason::TooLarge, why), stop).await;
         }
         if batches.is_empty() {
             self.release(next, 0, Accepted::nothing_left());
@@ -279,8 +280,11 @@ impl Lane {
                         first = Some(next);
                     }
                 }
-                Outcome::TooLarge(why) | Outcome::Refused(why) if count <= 1 => {
-                    return self.set_aside(rounds, first.unwrap_or(next), &why, stop).await;
+                Outcome::TooLarge(why) if count <= 1 => {
+                    return self.set_aside(rounds, first.unwrap_or(next), (Reason::TooLarge, &why), stop).await;
+                }
+                Outcome::Refused(why) if count <= 1 => {
+                    return self.set_aside(rounds, first.unwrap_or(next), (Reason::NotAccepted, &why), stop).await;
                 }
                 // Halved again and again, down to one record, the round shows which record the target refuses.
                 Outcome::TooLarge(_) | Outcome::Refused(_) => {
@@ -301,7 +305,7 @@ impl Lane {
         &mut self,
         rounds: &mut Rounds,
         sequence: u64,
-        why: &str,
+        why: (Reason, &str),
         stop: &mut Stop,
     ) -> Result<(), Trouble> {
         if let Err(trouble) = self.write_dead_letter(rounds, sequence, why, stop).await {

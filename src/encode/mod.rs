@@ -96,13 +96,14 @@ pub struct Body {
     last: u64,
     count: u32,
     unset: Option<Unset>,
+    arrival_ms: Option<i64>,
 }
 
 impl Body {
     /// An empty body.
     #[must_use]
     pub fn new(same: Same, codec: Codec) -> Self {
-        Self { same, encoder: encoder(codec), first: 0, last: 0, count: 0, unset: None }
+        Self { same, encoder: encoder(codec), first: 0, last: 0, count: 0, unset: None, arrival_ms: None }
     }
 
     /// Adds a record.
@@ -111,6 +112,7 @@ impl Body {
         if self.count == 0 {
             self.first = sequence;
             self.unset = unset(record).filter(|_| self.same.clock_unset);
+            self.arrival_ms = Some(record.arrival_ms).filter(|_| !self.same.clock_unset);
         }
         self.last = sequence;
         self.count += 1;
@@ -156,6 +158,6 @@ impl Body {
             content_type,
             content_encoding,
         };
-        Ok(Event { envelope, body })
+        Ok(Event { envelope, body, arrival_ms: self.arrival_ms })
     }
 }

@@ -108,6 +108,8 @@ pub struct Event {
     pub envelope: Envelope,
     /// The encoded records; the envelope names the content type and the compression.
     pub body: Bytes,
+    /// The time of arrival of the first record, in milliseconds since 1970; `None` if the clock was not set then.
+    pub arrival_ms: Option<i64>,
 }
 
 /// Events of one lane, delivered together.

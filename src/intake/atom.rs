@@ -96,7 +96,6 @@ impl Builder {
             }
             times.insert(frame.key.clone(), (before_us, now.monotonic_ms));
         }
-        self.metrics.add(Metric::DeadLetters, bad.len() as u64);
         for letter in &bad {
             report_dead_letter(letter, &self.source, &mut self.seldom);
         }

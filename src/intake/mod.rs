@@ -24,7 +24,7 @@ use crate::flow::record::{DEAD_LETTERS, REDELIVERED, Record};
 use crate::platform::clock::Clock;
 use crate::store::{Atom, OfferError, Part, Store, StreamId};
 use crate::telemetry::seldom::Seldom;
-use crate::telemetry::{Event, Histogram, Metric, Metrics, event};
+use crate::telemetry::{Event, Histogram, Metric, Metrics, Reason, event};
 use atom::{Builder, Lane, SPANS, atom_of_span, spans_of};
 use doubt::Doubts;
 use quality::millis;
@@ -145,7 +145,7 @@ fn atoms_of_spans(
         let reason = "an open span of `reduce` that this version cannot read";
         let value = Record { payload: value.into(), ..Record::empty(source) };
         let letter = dead_letter(value, &[("source", source)], reason, None);
-        metrics.add(Metric::DeadLetters, 1);
+        metrics.add_for(Reason::Undecoded, 1);
         tracing::warn!(event = event::DEAD_LETTER, source, part, "set aside: {reason}");
         atom_of_span(source, generation, store.stream(DEAD_LETTERS), letter, part)
     };
@@ -303,7 +303,7 @@ impl Intake {
                 Err(error @ OfferError::TooLarge(_)) => {
                     // Sources cut their frames below the limit. This log line shows it if a source ever fails to do
                     // so.
-                    self.metrics.add(Metric::DeadLetters, 1);
+                    self.metrics.add_for(Reason::TooLarge, 1);
                     tracing::error!(event = event::DEAD_LETTER, source = %self.builder.source, %error, "lost");
                 }
             }

@@ -7,7 +7,7 @@ use crate::flow::dead_letter::dead_letter;
 use crate::flow::frame::Payload;
 use crate::flow::record::{MAX_RECORD, Record};
 use crate::platform::unpack::{Packing, UnpackError};
-use crate::telemetry::{Metric, Metrics};
+use crate::telemetry::{Metric, Metrics, Reason};
 use bytes::Bytes;
 
 /// The most lines of one message; each line becomes a record. A message with more lines becomes a dead letter as a
@@ -71,34 +71,35 @@ impl<'a> Reader<'a> {
     }
 
     /// A message becomes a dead letter. `whole` has the length and the CRC32C of a message that is not here whole.
-    fn refuse(&mut self, payload: Bytes, reason: &str, whole: Option<(u64, u32)>) {
+    fn refuse(&mut self, payload: Bytes, (reason, why): (Reason, &str), whole: Option<(u64, u32)>) {
         let letter = Record { payload, ..self.base.clone() };
-        self.bad.push(dead_letter(letter, &[("source", self.source)], reason, whole));
+        self.bad.push(dead_letter(letter, &[("source", self.source)], why, whole));
+        self.metrics.add_for(reason, 1);
     }
 
     fn message(&mut self, payload: Bytes, header: Option<&[u8]>) {
         if payload.len() > MAX_RECORD {
             let reason = format!("{} bytes are more than the limit of {MAX_RECORD}", payload.len());
-            return self.refuse(payload, &reason, None);
+            return self.refuse(payload, (Reason::TooLarge, &reason), None);
         }
         let Self { arrival_us, before_us, .. } = *self;
         let about = About { header, arrival_us, before_us, attributes: &self.base.attributes };
         let readings = match self.decoder.decode(&payload, &about) {
             Ok(readings) => readings,
-            Err(error) => return self.refuse(payload, &error.to_string(), None),
+            Err(error) => return self.refuse(payload, (Reason::Undecoded, &error.to_string()), None),
         };
         for reading in readings {
             self.before_us = reading.as_ref().ok().and_then(|reading| reading.device_time_us).or(self.before_us);
             match record(&self.base, payload.clone(), reading, self.checker, self.now_ms, self.metrics) {
                 Ok(Some(record)) if weight(&record) > self.room => {
                     let reason = "the records of its message take much more than the message";
-                    self.refuse(record.payload, reason, None);
+                    self.refuse(record.payload, (Reason::TooLarge, reason), None);
                 }
                 Ok(record) => {
                     self.room -= record.as_ref().map_or(0, weight);
                     self.good.extend(record);
                 }
-                Err((payload, reason)) => self.refuse(payload, &reason, None),
+                Err((payload, reason, why)) => self.refuse(payload, (reason, &why), None),
             }
         }
     }
@@ -124,7 +125,7 @@ impl<'a> Reader<'a> {
         } else {
             return all.for_each(|line| self.message(payload.slice_ref(line), header));
         };
-        self.refuse(payload.clone(), &reason, None);
+        self.refuse(payload.clone(), (Reason::Undecoded, &reason), None);
     }
 
     /// All messages of a frame, in which `received` bytes came.
@@ -134,7 +135,7 @@ impl<'a> Reader<'a> {
             Payload::One(payload) => match unpacked(payload, self.decoder) {
                 Ok(payload) if self.decoder.format.is_by_line() => self.lines(&payload, header),
                 Ok(payload) => self.message(payload, None),
-                Err((payload, reason)) => self.refuse(payload, &reason, None),
+                Err((payload, why)) => self.refuse(payload, (Reason::Undecoded, &why), None),
             },
             Payload::Lines(block) => {
                 let decoder = self.decoder;
@@ -148,7 +149,8 @@ impl<'a> Reader<'a> {
                 all.for_each(|payload| self.message(payload, header));
             }
             Payload::TooLarge { length, crc, head } => {
-                self.refuse(head, &format!("{length} bytes are more than the limit"), Some((length, crc)));
+                let why = format!("{length} bytes are more than the limit");
+                self.refuse(head, (Reason::TooLarge, &why), Some((length, crc)));
             }
             Payload::Nothing => {}
         }
@@ -186,7 +188,7 @@ fn filled(base: &Record, message: &Bytes, decoded: Decoded) -> Record {
 /// A reading as a record, after its checks; none when the checks drop it.
 ///
 /// # Errors
-/// The payload of a dead letter, and its reason.
+/// The payload of a dead letter, and its reason as a word and as a sentence.
 fn record(
     base: &Record,
     payload: Bytes,
@@ -194,17 +196,19 @@ fn record(
     checker: &mut Checker,
     now_ms: u64,
     metrics: &Metrics,
-) -> Result<Option<Record>, (Bytes, String)> {
-    let refused = |Refused { reading, error }| (reading.map_or(payload.clone(), Bytes::from), error.to_string());
+) -> Result<Option<Record>, (Bytes, Reason, String)> {
+    let refused = |Refused { reading, error }| {
+        (reading.map_or(payload.clone(), Bytes::from), Reason::Undecoded, error.to_string())
+    };
     let reading = reading.map_err(refused)?;
     metrics.add(Metric::DecodeRepairs, u64::from(reading.repairs));
     let record = filled(base, &payload, reading);
     if record.payload.len() > MAX_RECORD {
         let reason = format!("as JSON it has {} bytes, more than {MAX_RECORD}", record.payload.len());
-        return Err((payload, reason));
+        return Err((payload, Reason::TooLarge, reason));
     }
     match checker.check(&record, now_ms) {
-        Some(failed) => after_checks(record, failed, metrics).map_err(|reason| (payload, reason)),
+        Some(failed) => after_checks(record, failed, metrics).map_err(|why| (payload, Reason::FailedCheck, why)),
         None => Ok(Some(record)),
     }
 }

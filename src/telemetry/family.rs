@@ -4,7 +4,8 @@
 //! their sum, so that a query adds nothing twice.
 
 use super::histogram::Distribution;
-use super::numbers::{Kind, Label, METRICS, Metrics, Of};
+use super::numbers::{Kind, Label, METRICS, Metric, Metrics, Of};
+use super::reason::REASONS;
 use super::{HISTOGRAMS, Histogram};
 use std::fmt;
 use std::sync::Arc;
@@ -88,7 +89,7 @@ pub fn kept(metrics: &Metrics) -> Vec<Family> {
             let value = numbers.get(*metric);
             if is_time { Number::Thousandths(value) } else { Number::Whole(value) }
         };
-        let samples = each(*of, metrics, &parts, value);
+        let samples = by_reason(*metric, &parts).unwrap_or_else(|| each(*of, metrics, &parts, value));
         let samples = if *kind == Kind::Counter { Samples::Counter(samples) } else { Samples::Gauge(samples) };
         families.push(Family { name, help, samples });
     }
@@ -100,11 +101,25 @@ pub fn kept(metrics: &Metrics) -> Vec<Family> {
     families
 }
 
+/// The samples of a metric that has reasons: one for each part and each of its reasons.
+fn by_reason(metric: Metric, parts: &[(Label, Arc<Metrics>)]) -> Option<Vec<(Labels, Number)>> {
+    let reasons = || REASONS.iter().filter(|(_, of, ..)| *of == metric);
+    reasons().next()?;
+    let samples = parts.iter().flat_map(|((kind, name), numbers)| {
+        let own = reasons().filter(|(_, _, _, _, of, _)| of.iter().any(|of| counts(*of, kind)));
+        own.map(|(reason, _, label, value, ..)| {
+            let labels = vec![(*kind, name.clone()), (*label, (*value).into())];
+            (labels, Number::Whole(numbers.get_for(*reason)))
+        })
+    });
+    Some(samples.collect())
+}
+
 fn of(histogram: Histogram) -> Of {
     match histogram {
         Histogram::SourceSettle => Of::Source,
         Histogram::StoreCommit => Of::Agent,
-        Histogram::SinkDelivery | Histogram::SinkBatchBytes => Of::Sink,
+        Histogram::SinkDelivery | Histogram::SinkLatency | Histogram::SinkBatchBytes => Of::Sink,
     }
 }
 
@@ -118,14 +133,18 @@ fn each<T>(
     if of == Of::Agent {
         return vec![(Labels::new(), value(agent))];
     }
-    let counts = |label: &str| match of {
+    let parts = parts.iter().filter(|((label, _), _)| counts(of, label));
+    parts.map(|((label, name), numbers)| (vec![(*label, name.clone())], value(numbers))).collect()
+}
+
+/// Whether a part with this label counts such a metric.
+fn counts(of: Of, label: &str) -> bool {
+    match of {
         Of::Agent => false,
         Of::Source => label == "source",
         Of::Sink => label == "sink",
         Of::Part => label == "source" || label == "sink",
-    };
-    let parts = parts.iter().filter(|((label, _), _)| counts(label));
-    parts.map(|((label, name), numbers)| (vec![(*label, name.clone())], value(numbers))).collect()
+    }
 }
 
 /// The name as others know it, and whether its values are milliseconds here and seconds there.

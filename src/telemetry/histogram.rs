@@ -4,6 +4,26 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Bounds of times, in milliseconds.
 const TIMES_MS: &[u64] = &[1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 30_000, 60_000, 300_000];
+/// Bounds of ages, up to a week, in milliseconds.
+const AGES_MS: &[u64] = &[
+    10,
+    50,
+    100,
+    200,
+    500,
+    1000,
+    2000,
+    5000,
+    10_000,
+    30_000,
+    60_000,
+    300_000,
+    900_000,
+    3_600_000,
+    21_600_000,
+    86_400_000,
+    604_800_000,
+];
 /// Bounds of sizes, in bytes.
 const SIZES: &[u64] =
     &[256, 1 << 10, 4 << 10, 16 << 10, 64 << 10, 128 << 10, 256 << 10, 512 << 10, 1 << 20, 2 << 20, 4 << 20, 16 << 20];
@@ -24,7 +44,8 @@ macro_rules! histograms {
 histograms! {
     SourceSettle TIMES_MS "source_settle_ms" "Milliseconds from a frame's arrival until it was safe and could be acknowledged."
     StoreCommit TIMES_MS "store_commit_ms" "Milliseconds that writing and flushing a frame of the log took."
-    SinkDelivery TIMES_MS "sink_delivery_ms" "Milliseconds from handing a batch to the target until it was accepted; failed tries do not count."
+    SinkDelivery TIMES_MS "sink_delivery_ms" "The round trip: milliseconds from handing a batch to the target until it was accepted; failed tries do not count."
+    SinkLatency AGES_MS "sink_latency_ms" "Milliseconds from the arrival of the first record of an event until its target accepted it; without events from before the clock was set."
     SinkBatchBytes SIZES "sink_batch_bytes" "Bytes of the bodies of an accepted batch."
 }
 

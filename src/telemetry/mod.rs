@@ -11,8 +11,10 @@ pub mod numbers;
 pub mod outage;
 pub mod people;
 pub mod prometheus;
+mod reason;
 pub mod seldom;
 
 pub use event::{Cause, Event};
 pub use histogram::{Distribution, HISTOGRAMS, Histogram};
 pub use numbers::{Kind, METRICS, Metric, Metrics};
+pub use reason::{REASONS, Reason};

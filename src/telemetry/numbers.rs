@@ -5,6 +5,7 @@
 //! follow Prometheus: the unit is at the end (`_bytes`, `_ms`), counters end in `_total`.
 
 use super::histogram::{Buckets, Distribution, HISTOGRAMS, Histogram};
+use super::reason::{REASONS, Reason};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -100,6 +101,7 @@ metrics! {
     SinkEvents Counter Sink "sink_events_total" "Events that a target accepted."
     SinkBodyBytes Counter Sink "sink_body_bytes_total" "Bytes of event bodies that a target accepted."
     SinkWireBytes Counter Sink "sink_wire_bytes_total" "Bytes of sent messages, event properties included; retries count again."
+    SinkErrors Counter Sink "sink_errors_total" "Deliveries that failed."
     SinkRetries Counter Sink "sink_retries_total" "Deliveries that failed and were tried again."
     SinkSplits Counter Sink "sink_splits_total" "Batches cut because the target found them too large, or refused them."
     SinkPacedMs Counter Sink "sink_paced_ms_total" "Milliseconds that batches waited so as not to exceed `throughput_units`."
@@ -118,6 +120,8 @@ pub type Label = (&'static str, String);
 pub struct Metrics {
     values: Vec<AtomicU64>,
     histograms: Vec<Buckets>,
+    /// What was counted for each reason.
+    reasons: Vec<AtomicU64>,
     /// The metrics of the agent, if these are the metrics of a part.
     whole: Option<Arc<Metrics>>,
     parts: Mutex<BTreeMap<Label, Arc<Metrics>>>,
@@ -134,6 +138,7 @@ impl Metrics {
         Self {
             values: METRICS.iter().map(|_| AtomicU64::new(0)).collect(),
             histograms: HISTOGRAMS.iter().map(|(_, bounds, ..)| Buckets::new(bounds)).collect(),
+            reasons: REASONS.iter().map(|_| AtomicU64::new(0)).collect(),
             whole,
             parts: Mutex::default(),
         }
@@ -167,6 +172,18 @@ impl Metrics {
         if let Some(whole) = &self.whole {
             whole.add(metric, amount);
         }
+    }
+
+    /// Adds to the counter that has this reason.
+    pub fn add_for(&self, reason: Reason, amount: u64) {
+        self.add(reason.metric(), amount);
+        self.reasons[reason as usize].fetch_add(amount, Relaxed);
+    }
+
+    /// What this part counted for a reason.
+    #[must_use]
+    pub fn get_for(&self, reason: Reason) -> u64 {
+        self.reasons[reason as usize].load(Relaxed)
     }
 
     /// Sets a gauge. The gauge of a part does not change the agent's.
@@ -271,6 +288,14 @@ mod tests {
             });
             page.push_str(&help.replace('|', "\\|"));
             page.push_str(" |\n");
+        }
+        page.push_str(
+            "\n## Reasons\n\nFor Prometheus and OTLP these counters have one more label. The status line and the page have \
+             their sums.\n\n| name | label | meaning |\n|---|---|---|\n",
+        );
+        for (_, metric, label, value, _, help) in REASONS {
+            let name = METRICS[*metric as usize].3;
+            page.extend(["| `", name, "` | `", label, "=\"", value, "\"` | ", help, " |\n"]);
         }
         page.push_str(
             "\n## Distributions\n\nHistograms, as Prometheus has them. The status line has two bounds of each: half of the \

@@ -177,7 +177,8 @@ async fn agent(number: usize, dispatcher: Dispatcher, fleet: Arc<Fleet>, mut sto
             continue;
         }
         let until = made.min(delivered + BATCH);
-        let event = |sequence: u64| Event { envelope: envelope(&name, sequence), body: fleet.body.clone() };
+        let event =
+            |sequence: u64| Event { envelope: envelope(&name, sequence), body: fleet.body.clone(), arrival_ms: None };
         let events = (delivered + 1..=until).map(event).collect();
         let batch = Batch { key: Some(name.to_string()), channel: name.clone(), events };
         if let Ok(Outcome::Accepted(_)) = dispatcher.deliver(&batch, || true, &mut stop).await {

@@ -298,7 +298,7 @@ mod tests {
             content_type: "application/x-ndjson",
             content_encoding: is_packed.then_some("gzip"),
         };
-        Event { envelope, body: body.into() }
+        Event { envelope, body: body.into(), arrival_ms: None }
     }
 
     fn names(path: &Path) -> Vec<String> {

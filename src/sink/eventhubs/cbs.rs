@@ -1,8 +1,10 @@
 //! Claims-based security: tokens over the `$cbs` link pair (`docs/reference/event-hubs.md`, "CBS").
 
 use super::Settings as EventHubs;
+use super::error::{from_attach, from_ended, from_service};
 use super::token::{Renewal, Token};
 use crate::sink::DeliverError;
+use fe2o3_amqp::link::ReceiverAttachError;
 use fe2o3_amqp::link::receiver::CreditMode;
 use fe2o3_amqp::session::SessionHandle;
 use fe2o3_amqp::{Delivery, Receiver, Sender};
@@ -15,6 +17,7 @@ const NODE: &str = "forebay-cbs";
 /// The time limit for an answer; after it the connection is of no use.
 const PATIENCE: Duration = Duration::from_secs(20);
 const CREDIT: u32 = 20;
+const ENDED: &str = "the $cbs link ended";
 
 /// The link pair of a connection.
 #[derive(Debug)]
@@ -32,14 +35,17 @@ impl Cbs {
     pub async fn attach(session: &mut SessionHandle<()>) -> Result<Self, DeliverError> {
         let failed = |what: String| DeliverError::transient(format_args!("the $cbs link was not attached: {what}"));
         let requests = Sender::builder().name("forebay-cbs-request").source(NODE).target("$cbs").attach(session);
-        let requests = requests.await.map_err(|error| failed(format!("{error:?}")))?;
+        let requests = requests.await.map_err(|error| failed(from_attach(&error).message))?;
         let replies = Receiver::builder()
             .name("forebay-cbs-reply")
             .source("$cbs")
             .target(NODE)
             .credit_mode(CreditMode::Auto(CREDIT))
             .attach(session);
-        let replies = replies.await.map_err(|error| failed(format!("{error:?}")))?;
+        let replies = replies.await.map_err(|error| match error {
+            ReceiverAttachError::RemoteClosedWithError(error) => failed(from_service(&error).message),
+            other => from_ended("the $cbs link was not attached", &other),
+        })?;
         Ok(Self { requests, replies, next: 1 })
     }
 
@@ -71,11 +77,10 @@ impl Cbs {
             .application_properties(about.build())
             .value(token.text.clone())
             .build();
-        self.requests.send(message).await.map_err(|error| DeliverError::transient(format_args!("{error:?}")))?;
+        self.requests.send(message).await.map_err(|error| from_ended(ENDED, &error))?;
         loop {
-            let reply: Delivery<Body<Value>> =
-                self.replies.recv().await.map_err(|error| DeliverError::transient(format_args!("{error:?}")))?;
-            self.replies.accept(&reply).await.map_err(|error| DeliverError::transient(format_args!("{error:?}")))?;
+            let reply: Delivery<Body<Value>> = self.replies.recv().await.map_err(|error| from_ended(ENDED, &error))?;
+            self.replies.accept(&reply).await.map_err(|error| from_ended(ENDED, &error))?;
             let message = reply.message();
             let correlation = message.properties.as_ref().and_then(|properties| properties.correlation_id.as_ref());
             if correlation == Some(&MessageId::Ulong(id)) {
@@ -92,7 +97,7 @@ impl Cbs {
         let sent = timeout(PATIENCE, self.replies.set_credit(CREDIT)).await;
         match sent {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(DeliverError::transient(format_args!("{error:?}"))),
+            Ok(Err(error)) => Err(from_ended(ENDED, &error)),
             Err(_) => Err(DeliverError::transient("the connection takes nothing")),
         }
     }

@@ -15,7 +15,7 @@ use crate::platform::{clock, random};
 use crate::section::Host;
 use crate::sink::DeliverError;
 use crate::sink::dial::step;
-use crate::telemetry::event;
+use crate::telemetry::{event, people};
 use fe2o3_amqp::Sender;
 use fe2o3_amqp::connection::{ConnectionHandle, OpenError};
 use fe2o3_amqp::sasl_profile::SaslProfile;
@@ -219,10 +219,10 @@ async fn amqp(stream: Tcp, settings: &EventHubs) -> Result<(ConnectionHandle<()>
             failed("AMQP: the connection was closed before it was open".into())
         }
         OpenError::Io(error) => failed(format!("AMQP: {error}")),
-        other => failed(format!("AMQP: {other:?}")),
+        other => failed(format!("AMQP: {}", people::cause(&other))),
     })?;
     let session = fe2o3_amqp::Session::builder().buffer_size(QUEUE).begin(&mut connection).await;
-    let session = session.map_err(|error| failed(format!("AMQP session: {error:?}")))?;
+    let session = session.map_err(|error| error::from_ended(&format!("{}: AMQP session", endpoint.host), &error))?;
     step("amqp", "SASL ANONYMOUS, a connection and a session");
     Ok((connection, session))
 }

@@ -1,8 +1,10 @@
 //! Translates errors of AMQP into classes of failures (`docs/reference/event-hubs.md`, "Errors").
 
 use crate::sink::{Class, DeliverError};
+use crate::telemetry::people;
 use fe2o3_amqp::connection::ConnectionStopReason;
-use fe2o3_amqp::link::{DetachError, LinkStateError, SendError, SenderAttachError, SessionStopReason};
+use fe2o3_amqp::link::{DetachError, LinkStateError, RecvError, SendError, SenderAttachError, SessionStopReason};
+use fe2o3_amqp::session::BeginError;
 use fe2o3_amqp_types::definitions::{Error as AmqpError, ErrorCondition};
 use fe2o3_amqp_types::primitives::Symbol;
 use std::time::Duration;
@@ -13,6 +15,8 @@ pub const BUSY: Duration = Duration::from_secs(4);
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// The pause after a quota was used up: a quota is not free again at once.
 pub const QUOTA: Duration = Duration::from_secs(10);
+/// The words for a connection that has ended and gave no reason.
+const CLOSED: &str = "the connection was closed";
 /// The advice in an error message when the event hub does not exist.
 pub const NOT_FOUND: &str = "; check the event hub's name (EntityPath or `event_hub`)";
 
@@ -115,12 +119,47 @@ fn of_detach(error: &DetachError) -> Option<&AmqpError> {
     }
 }
 
+/// What an error of the AMQP library means in words, when the service gave no reason. Some of its texts are types of
+/// Rust.
+fn words(error: &(dyn std::error::Error + 'static)) -> String {
+    let link = match (error.downcast_ref(), error.downcast_ref()) {
+        (Some(RecvError::LinkStateError(state)), _) | (_, Some(SendError::LinkStateError(state))) => Some(state),
+        _ => error.downcast_ref(),
+    };
+    let detach = match error.downcast_ref() {
+        Some(SendError::Detached(detach)) => Some(detach),
+        _ => error.downcast_ref(),
+    };
+    match (link, detach, error.downcast_ref()) {
+        (Some(LinkStateError::SessionStopped(reason)), ..) | (_, Some(DetachError::SessionStopped(reason)), _) => {
+            session_words(reason)
+        }
+        (.., Some(BeginError::ConnectionStopped(_))) => CLOSED.into(),
+        (Some(link), ..) => people::cause(link),
+        (_, Some(detach), _) => people::cause(detach),
+        _ => people::cause(error),
+    }
+}
+
+fn session_words(reason: &SessionStopReason) -> String {
+    match (of_session(reason), reason) {
+        (Some(error), _) => from_service(error).message,
+        (None, SessionStopReason::ConnectionStopped(_)) => CLOSED.into(),
+        (None, _) => "the session ended".into(),
+    }
+}
+
+/// The failure when a link or a session that serves no batch has ended.
+pub fn from_ended(what: &str, error: &(dyn std::error::Error + 'static)) -> DeliverError {
+    DeliverError::transient(format_args!("{what}: {}", words(error)))
+}
+
 /// The failure when the link ended before the outcome of a batch came.
 pub fn from_detach(error: &DetachError) -> Failed {
     let answered = of_detach(error).map(from_service);
     let lost = matches!(error, DetachError::SessionStopped(_));
     Failed {
-        error: answered.unwrap_or_else(|| DeliverError::transient(format_args!("the link ended: {error:?}"))),
+        error: answered.unwrap_or_else(|| DeliverError::transient(format_args!("the link ended: {}", words(error)))),
         link_is_lost: true,
         connection_is_lost: lost,
     }
@@ -140,7 +179,7 @@ pub fn from_send(error: &SendError) -> Failed {
     let known = answered.is_some();
     Failed {
         error: answered
-            .map_or_else(|| DeliverError::transient(format_args!("sending failed: {error:?}")), from_service),
+            .map_or_else(|| DeliverError::transient(format_args!("sending failed: {}", words(error))), from_service),
         link_is_lost: true,
         connection_is_lost: !known,
     }
@@ -156,13 +195,28 @@ pub fn from_attach(error: &SenderAttachError) -> DeliverError {
                 if matches!(error.class, Class::Refused | Class::TooLarge) { Class::Denied } else { error.class };
             DeliverError { class, ..error }
         }
-        other => DeliverError::transient(format_args!("the link was not attached: {other:?}")),
+        other => DeliverError::transient(format_args!("the link was not attached: {}", words(other))),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_of_the_library_is_said_in_words() {
+        let closed = || SessionStopReason::ConnectionStopped(ConnectionStopReason::Closed);
+        let all: [Box<dyn std::error::Error>; 4] = [
+            Box::new(SendError::LinkStateError(LinkStateError::SessionStopped(closed()))),
+            Box::new(SendError::Detached(DetachError::SessionStopped(closed()))),
+            Box::new(RecvError::LinkStateError(LinkStateError::SessionStopped(closed()))),
+            Box::new(BeginError::ConnectionStopped(ConnectionStopReason::Closed)),
+        ];
+        assert!(all.iter().all(|error| words(&**error) == CLOSED));
+        let ended = LinkStateError::SessionStopped(SessionStopReason::RemoteEnded);
+        assert_eq!(words(&ended), "the session ended");
+        assert_eq!(words(&SendError::LinkStateError(LinkStateError::IllegalState)), "Illegal local state");
+    }
 
     #[test]
     fn conditions_have_the_class_that_the_service_documents() {

@@ -91,7 +91,7 @@ mod tests {
             content_type: "application/x-ndjson",
             content_encoding: Some("gzip"),
         };
-        let bytes = event(&Event { envelope, body: "body".into() }).unwrap();
+        let bytes = event(&Event { envelope, body: "body".into(), arrival_ms: None }).unwrap();
         assert_eq!(&bytes[..4], [0x00, 0x53, 0x73, 0xc0], "properties");
         assert!(bytes.ends_with(b"\x00\x53\x75\xa0\x04body"), "data");
         let about = bytes.windows(3).position(|three| three == [0x00, 0x53, 0x74]).unwrap();

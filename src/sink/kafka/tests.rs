@@ -131,7 +131,11 @@ fn batch() -> Batch {
         content_type: "application/x-ndjson",
         content_encoding: None,
     };
-    Batch { key: Some("k".into()), channel: "w".into(), events: vec![Event { envelope, body: "{}\n".into() }] }
+    Batch {
+        key: Some("k".into()),
+        channel: "w".into(),
+        events: vec![Event { envelope, body: "{}\n".into(), arrival_ms: None }],
+    }
 }
 
 #[tokio::test]
