@@ -3,14 +3,16 @@
 use super::Around;
 use super::supervisor::{Board, PartId};
 use crate::config::{Config, Source};
+use crate::flow::dead_letter::{Fate, Taken};
 use crate::flow::health::Status;
-use crate::monitor::Look;
+use crate::intake::again::{self, Again};
 use crate::monitor::history::{History, Point};
 use crate::monitor::view::{AlertView, Ends, Fill, Kind, Numbers, PartView, StreamView, View, Waits};
+use crate::monitor::{Answer, Look};
 use crate::platform::{disk, tls};
 use crate::section::Claim;
 use crate::store::Contents;
-use crate::telemetry::{METRICS, Metric, Metrics};
+use crate::telemetry::{METRICS, Metric, Metrics, event};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,12 +28,15 @@ pub struct Observer {
     board: Board,
     started: Instant,
     known: Mutex<Known>,
+    /// One call at a time takes dead letters.
+    taking: tokio::sync::Mutex<()>,
 }
 
 /// What an observer knows besides what the parts say themselves.
 #[derive(Debug, Default)]
 struct Known {
     device: String,
+    sources: Vec<Source>,
     generation: u64,
     /// When the agent was started, and whether the clock was set when that was found out.
     start: Option<(i64, bool)>,
@@ -64,6 +69,7 @@ impl Known {
         self.streams = config.sources.iter().map(streams).collect();
         (self.device, self.generation) = (config.device.clone(), config.generation);
         self.state.clone_from(&config.state);
+        self.sources.clone_from(&config.sources);
     }
 
     fn ends(&mut self, id: &PartId) -> Vec<Ends> {
@@ -95,7 +101,13 @@ impl Observer {
     pub fn new(around: Around, board: Board, config: &Config) -> Arc<Self> {
         let mut known = Known::default();
         known.learn(config);
-        Arc::new(Self { around, board, started: Instant::now(), known: Mutex::new(known) })
+        Arc::new(Self {
+            around,
+            board,
+            started: Instant::now(),
+            known: Mutex::new(known),
+            taking: tokio::sync::Mutex::default(),
+        })
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -189,7 +201,33 @@ impl Look for Observer {
             streams: contents.into_iter().map(stream).collect(),
             fill: Fill { waits, room, full_in_s: known.history.full_in_s(waits, room) },
             alerts: known.alerts.clone(),
+            open_dead_letters_from: again::first_open(&self.around.store),
         }
+    }
+
+    fn take_dead_letters(&self, fate: Fate, upto: u64) -> Answer<'_, Result<Taken, String>> {
+        Box::pin(async move {
+            let _alone = self.taking.lock().await;
+            let again = {
+                let known = self.known();
+                let rule = |source: &Source| source.rule(known.generation);
+                let (rules, generation) = (known.sources.iter().map(rule).collect(), known.generation);
+                let Around { store, clock, metrics, .. } = self.around.clone();
+                Again { store, rules, generation, clock, metrics }
+            };
+            let taken = again.take(fate, upto).await?;
+            let Taken { replayed, again, left, discarded, upto } = taken;
+            tracing::info!(
+                event = event::DEAD_LETTERS_TAKEN,
+                replayed,
+                again,
+                left,
+                discarded,
+                upto,
+                "dead letters were taken"
+            );
+            Ok(taken)
+        })
     }
 
     fn metrics(&self) -> &Arc<Metrics> {

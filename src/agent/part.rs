@@ -78,12 +78,7 @@ async fn feed(source: Source, generation: u64, around: Around, mut stop: Stop, h
         () = stop.requested() => return Ok(()),
     }
     let metrics = metrics.part(SOURCE, &source.name);
-    let rule = intake::Rule {
-        source: source.name.as_str().into(),
-        routes: source.routes,
-        generation,
-        window: source.settings.window(),
-    };
+    let rule = source.rule(generation);
     let (giver, taker) = handover(source.held);
     let positions = store.positions(&source.name);
     let name = source.name.as_str().into();

@@ -1,6 +1,6 @@
 //! `forebay check FILE`
 
-use super::place::{self, Place, rule_of};
+use super::place::{self, Place};
 use super::tap::{show, tap};
 use super::{fail, runtime};
 use crate::config::Config;
@@ -76,7 +76,7 @@ fn connect(config: &Config, wait: Duration) -> ExitCode {
                 if let Ok(tapped) = source.settings.for_tap(true)
                     && !wait.is_zero()
                 {
-                    let is_heard = runtime.block_on(hear(&*tapped, rule_of(source, config), wait));
+                    let is_heard = runtime.block_on(hear(&*tapped, source.rule(config.generation), wait));
                     if !is_heard {
                         say!("    no reading within {} s", wait.as_secs());
                     }

@@ -58,14 +58,8 @@ impl SourcePlace {
             let names: Vec<&str> = config.sources.iter().map(|source| source.name.as_str()).collect();
             fail(2, format_args!("there is no source `{}`; there are: {}", self.source, names.join(", ")))
         })?;
-        Ok((found.clone(), rule_of(found, &config)))
+        Ok((found.clone(), found.rule(config.generation)))
     }
-}
-
-/// The rule by which the messages of a source are read.
-pub(super) fn rule_of(source: &Source, config: &Config) -> Rule {
-    let (name, routes) = (source.name.as_str().into(), source.routes.clone());
-    Rule { source: name, routes, generation: config.generation, window: None }
 }
 
 /// Reads a configuration. If it is not good, prints the problems and returns the exit code.

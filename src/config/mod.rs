@@ -14,7 +14,7 @@ mod tests;
 pub use crate::section::{Environment, Position, Problem, Report, System, redact};
 
 use crate::dashboard;
-use crate::intake::Route;
+use crate::intake::{Route, Rule};
 use crate::monitor;
 use crate::section::Texts;
 use crate::sink::{Sending, SinkSettings};
@@ -106,6 +106,19 @@ pub struct Source {
     pub routes: Vec<Route>,
     /// The most bytes of messages that the source may hold in memory.
     pub held: usize,
+}
+
+impl Source {
+    /// The rule by which the source's messages are read.
+    #[must_use]
+    pub fn rule(&self, generation: u64) -> Rule {
+        Rule {
+            source: self.name.as_str().into(),
+            routes: self.routes.clone(),
+            generation,
+            window: self.settings.window(),
+        }
+    }
 }
 
 impl PartialEq for Source {

@@ -1,6 +1,6 @@
 //! The page and the local API of a running agent. `page/openapi.json` describes the API.
 //!
-//! Invariants: without a token it reads and changes nothing; who is not on this machine needs the token; without a
+//! Invariants: without a token it changes nothing; who is not on this machine needs the token; without a
 //! token the header `Host` must name this machine, so that no page of the web reaches it through a browser (DNS
 //! rebinding); a change is taken from the page's own origin only. Who may open the Unix socket needs no token.
 
@@ -11,6 +11,7 @@ mod settings;
 
 pub use settings::Settings;
 
+use crate::flow::dead_letter::Fate;
 use crate::flow::health::Reporter;
 use crate::flow::stop::Stop;
 use crate::monitor::Look;
@@ -148,11 +149,23 @@ impl Desk {
 
     async fn found(&self, head: &Parts, body: Incoming, way: Way) -> Answer {
         let path = head.uri.path();
-        let methods = if path == "/api/v1/log/level" { "PUT" } else { "GET, HEAD" };
+        let fate = match path {
+            "/api/v1/dead-letters/replay" => Some(Fate::Replay),
+            "/api/v1/dead-letters/discard" => Some(Fate::Discard),
+            _ => None,
+        };
+        let methods = match (path, fate) {
+            ("/api/v1/log/level", _) => "PUT",
+            (_, Some(_)) => "POST",
+            _ => "GET, HEAD",
+        };
         if !methods.split(", ").any(|method| method == head.method.as_str()) {
             let mut refused = say(StatusCode::METHOD_NOT_ALLOWED, &format!("use {methods}"));
             refused.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
             return refused.map(Either::Left);
+        }
+        if let Some(fate) = fate {
+            return self.take_dead_letters(fate, head, body, way).await.map(Either::Left);
         }
         let whole = match path {
             "/api/v1/events" if head.method == Method::GET => {
@@ -201,18 +214,44 @@ impl Desk {
         }
     }
 
-    /// Takes the level of the log, as text: `debug`.
-    async fn change_level(&self, head: &Parts, body: Incoming, way: Way) -> Whole {
+    /// The text of a change.
+    ///
+    /// # Errors
+    /// The answer to who may not change anything, and to a body that is too large.
+    async fn change(&self, head: &Parts, body: Incoming, way: Way) -> Result<String, Whole> {
         if way == Way::Network && self.settings.token.is_none() {
-            return say(StatusCode::FORBIDDEN, "changes need `page.token`, or the Unix socket");
+            return Err(say(StatusCode::FORBIDDEN, "changes need `page.token`, or the Unix socket"));
         }
         if !is_same_origin(head) {
-            return say(StatusCode::FORBIDDEN, "changes are taken from the page itself only");
+            return Err(say(StatusCode::FORBIDDEN, "changes are taken from the page itself only"));
         }
         let Ok(body) = Limited::new(body, CHANGE).collect().await else {
-            return say(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large");
+            return Err(say(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"));
         };
-        let text = String::from_utf8_lossy(&body.to_bytes()).trim().to_ascii_lowercase();
+        Ok(String::from_utf8_lossy(&body.to_bytes()).trim().to_ascii_lowercase())
+    }
+
+    /// Takes the dead letters up to the sequence in the body.
+    async fn take_dead_letters(&self, fate: Fate, head: &Parts, body: Incoming, way: Way) -> Whole {
+        let upto = match self.change(head, body, way).await.map(|text| text.parse()) {
+            Ok(Ok(upto)) => upto,
+            Ok(Err(_)) => {
+                return say(StatusCode::BAD_REQUEST, "the body is the sequence of the last dead letter to take");
+            }
+            Err(refused) => return refused,
+        };
+        match self.agent.take_dead_letters(fate, upto).await {
+            Ok(taken) => json(&taken),
+            Err(why) => say(StatusCode::SERVICE_UNAVAILABLE, &why),
+        }
+    }
+
+    /// Takes the level of the log, as text: `debug`.
+    async fn change_level(&self, head: &Parts, body: Incoming, way: Way) -> Whole {
+        let text = match self.change(head, body, way).await {
+            Ok(text) => text,
+            Err(refused) => return refused,
+        };
         let level = match text.as_str() {
             "error" => LevelFilter::ERROR,
             "warn" => LevelFilter::WARN,

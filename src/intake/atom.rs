@@ -5,6 +5,7 @@ use super::quality::{Checker, KEYS};
 use super::reader::Reader;
 use super::reduce::{Reduced, Reducer, Span};
 use super::rule::Route;
+use super::{REPORT_EVERY, Rule};
 use crate::decode::Decoder;
 use crate::flow::frame::Frame;
 use crate::flow::record::{CLOCK_UNSET, PayloadKind, Record};
@@ -24,6 +25,8 @@ const SAMPLE: usize = 80;
 pub struct Lane {
     /// The stream that the records go to.
     pub stream: StreamId,
+    /// Its name.
+    name: String,
     /// The decoder of the messages.
     pub decoder: Decoder,
     /// The checks of the decoded records.
@@ -39,8 +42,8 @@ impl Lane {
     /// The lane of the route with this number.
     pub fn new(stream: StreamId, route: Route, number: usize) -> Self {
         let Route { decoder, quality, reduce, stream: name } = route;
-        let (checker, reducer) = (Checker::new(quality), Reducer::new(reduce, number, name));
-        Self { stream, decoder, checker, reducer, times: HashMap::new() }
+        let (checker, reducer) = (Checker::new(quality), Reducer::new(reduce, number, name.clone()));
+        Self { stream, name, decoder, checker, reducer, times: HashMap::new() }
     }
 }
 
@@ -64,11 +67,26 @@ pub struct Builder {
 }
 
 impl Builder {
+    /// The builder of a source. `stream_of` gives the number of a route's stream, by the route's number and the
+    /// stream's name.
+    pub fn new(rule: Rule, dead: StreamId, metrics: Arc<Metrics>, stream_of: impl Fn(usize, &str) -> StreamId) -> Self {
+        let lane = |(number, route): (usize, Route)| Lane::new(stream_of(number, &route.stream), route, number);
+        Self {
+            source: rule.source,
+            generation: rule.generation,
+            dead,
+            lanes: rule.routes.into_iter().enumerate().map(lane).collect(),
+            metrics,
+            seldom: Seldom::new(REPORT_EVERY),
+            doubts: Doubts::default(),
+        }
+    }
+
     /// Builds the atoms of a frame, to be offered one after another. There is one atom, unless decoding made the
     /// records larger than an atom may be. The last atom has the position.
     pub fn build(&mut self, frame: Frame, now: Reading) -> Vec<Atom> {
         let route = frame.route.min(self.lanes.len().saturating_sub(1));
-        let Some(Lane { stream, decoder, checker, reducer, times }) = self.lanes.get_mut(route) else {
+        let Some(Lane { stream, name, decoder, checker, reducer, times }) = self.lanes.get_mut(route) else {
             return Vec::new();
         };
         let unset = if now.trusted { 0 } else { CLOCK_UNSET };
@@ -84,7 +102,7 @@ impl Builder {
             kind: PayloadKind::Bytes,
             payload: Bytes::new(),
         };
-        let mut reader = Reader::new(&self.source, decoder, checker, &self.metrics, base);
+        let mut reader = Reader::new((&self.source, name), decoder, checker, &self.metrics, base);
         reader.arrival_us = now.trusted.then(|| now.wall_ms.saturating_mul(1000));
         reader.now_ms = now.monotonic_ms;
         reader.before_us = times.get(&frame.key).map(|(time_us, at_ms)| later(*time_us, now.monotonic_ms, *at_ms));
@@ -249,7 +267,10 @@ mod tests {
         let [atom] = &atoms[..] else { panic!("{atoms:?}") };
         assert_eq!((atom.parts[0].stream, payloads(&atom.parts[0])), (1, vec!["1", "{}"]));
         assert_eq!((atom.parts[1].stream, payloads(&atom.parts[1])), (2, vec!["no"]));
-        let reason = &atom.parts[1].records[0].attributes[2];
+        let letter = &atom.parts[1].records[0].attributes;
+        let names: Vec<&str> = letter.iter().map(|(name, _)| &**name).collect();
+        assert_eq!(names, ["line", "source", "stream", "reason", "length", "crc32c"]);
+        let reason = &letter[3];
         assert!(reason.1.contains("not JSON"), "{reason:?}");
         assert_eq!(atom.positions, [("s".into(), "p".into(), vec![1])]);
         let record = &atom.parts[0].records[0];
@@ -272,8 +293,8 @@ mod tests {
         let atoms = builder(Json, Quality::default()).build(frame(Payload::One(payload.clone())), NOW);
         let letter = &atoms[0].parts[1].records[0];
         assert_eq!(letter.payload.len(), DEAD_LETTER_KEEP);
-        assert_eq!(&*letter.attributes[3].1, (MAX_RECORD + 1).to_string());
-        assert_eq!(&*letter.attributes[4].1, format!("{:08x}", crc32c::crc32c(&payload)));
+        assert_eq!(&*letter.attributes[4].1, (MAX_RECORD + 1).to_string());
+        assert_eq!(&*letter.attributes[5].1, format!("{:08x}", crc32c::crc32c(&payload)));
     }
 
     #[test]

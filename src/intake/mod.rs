@@ -4,6 +4,7 @@
 //! settle in the order of arrival, whatever stream or dead letters they went to. All records of a frame and its
 //! position are one atom; only a frame that decoding made too large becomes several.
 
+pub mod again;
 mod atom;
 mod doubt;
 mod quality;
@@ -23,10 +24,8 @@ use crate::flow::receipt::{Durable, Ticket};
 use crate::flow::record::{DEAD_LETTERS, REDELIVERED, Record};
 use crate::platform::clock::Clock;
 use crate::store::{Atom, OfferError, Part, Store, StreamId};
-use crate::telemetry::seldom::Seldom;
 use crate::telemetry::{Event, Histogram, Metric, Metrics, Reason, event};
-use atom::{Builder, Lane, SPANS, atom_of_span, spans_of};
-use doubt::Doubts;
+use atom::{Builder, SPANS, atom_of_span, spans_of};
 use quality::millis;
 use stall::Stall;
 use std::collections::VecDeque;
@@ -56,21 +55,20 @@ pub struct Rule {
     pub window: Option<usize>,
 }
 
+impl Rule {
+    /// The rule without `reduce`: each record counts.
+    fn unreduced(self) -> Self {
+        Self { routes: self.routes.into_iter().map(|route| Route { reduce: None, ..route }).collect(), ..self }
+    }
+}
+
 /// Runs until the source has ended and everything that it handed over has settled, or until the
 /// store is closed.
 pub async fn run(rule: Rule, mut taker: Taker, store: Store, clock: Clock, metrics: Arc<Metrics>) {
     let mut durable = store.durable();
     let mut room = store.room();
-    let lane = |(number, route): (usize, Route)| Lane::new(store.stream(&route.stream), route, number);
-    let mut builder = Builder {
-        source: rule.source,
-        generation: rule.generation,
-        dead: store.stream(DEAD_LETTERS),
-        lanes: rule.routes.into_iter().enumerate().map(lane).collect(),
-        metrics: metrics.clone(),
-        seldom: Seldom::new(REPORT_EVERY),
-        doubts: Doubts::default(),
-    };
+    let window = rule.window;
+    let mut builder = Builder::new(rule, store.stream(DEAD_LETTERS), metrics.clone(), |_, stream| store.stream(stream));
     let ended = builder.load(store.positions(&spans_of(&builder.source)));
     // They go before all frames: a new span must not take the place of a saved one that found no room.
     let ended = atoms_of_spans(&builder.source, builder.generation, ended, &store, &metrics);
@@ -78,7 +76,7 @@ pub async fn run(rule: Rule, mut taker: Taker, store: Store, clock: Clock, metri
     let mut stale = tokio::time::interval(STALE_LOOK);
     let watches = builder.lanes.iter().any(|lane| lane.checker.watches());
     let mut intake = Intake {
-        stall: Stall::new(rule.window),
+        stall: Stall::new(window),
         weight: ended.iter().map(Atom::weight).sum(),
         waiting: ended.into_iter().map(|atom| (atom, None)).collect(),
         offered: VecDeque::new(),
@@ -180,13 +178,8 @@ impl Preview {
         let mut streams: Vec<String> = rule.routes.iter().map(|route| route.stream.clone()).collect();
         streams.push(DEAD_LETTERS.into());
         let dead = u32::try_from(rule.routes.len()).unwrap_or(u32::MAX);
-        let lanes = (0..)
-            .zip(rule.routes)
-            .map(|(stream, route)| Lane::new(stream, Route { reduce: None, ..route }, 0))
-            .collect();
-        let (seldom, doubts) = (Seldom::new(REPORT_EVERY), Doubts::default());
-        let builder =
-            Builder { source: rule.source, generation: rule.generation, dead, lanes, metrics, seldom, doubts };
+        let number = |route: usize, _: &str| u32::try_from(route).unwrap_or(u32::MAX);
+        let builder = Builder::new(rule.unreduced(), dead, metrics, number);
         Self { builder, streams }
     }
 

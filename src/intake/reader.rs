@@ -23,6 +23,8 @@ const GROWTH: usize = 8;
 pub struct Reader<'a> {
     /// The name of the source.
     source: &'a str,
+    /// The stream of the records.
+    stream: &'a str,
     /// The decoder of the messages.
     decoder: &'a Decoder,
     /// The checks of the decoded records.
@@ -48,7 +50,7 @@ pub struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// Begins with the frame's `base`: a record with all that the frame says of its records.
     pub fn new(
-        source: &'a str,
+        (source, stream): (&'a str, &'a str),
         decoder: &'a Decoder,
         checker: &'a mut Checker,
         metrics: &'a Metrics,
@@ -57,6 +59,7 @@ impl<'a> Reader<'a> {
         let (good, bad) = (Vec::new(), Vec::new());
         Self {
             source,
+            stream,
             decoder,
             checker,
             metrics,
@@ -73,7 +76,7 @@ impl<'a> Reader<'a> {
     /// A message becomes a dead letter. `whole` has the length and the CRC32C of a message that is not here whole.
     fn refuse(&mut self, payload: Bytes, (reason, why): (Reason, &str), whole: Option<(u64, u32)>) {
         let letter = Record { payload, ..self.base.clone() };
-        self.bad.push(dead_letter(letter, &[("source", self.source)], why, whole));
+        self.bad.push(dead_letter(letter, &[("source", self.source), ("stream", self.stream)], why, whole));
         self.metrics.add_for(reason, 1);
     }
 

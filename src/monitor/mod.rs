@@ -15,15 +15,20 @@ pub mod view;
 
 pub use settings::Settings;
 
+use crate::flow::dead_letter::{Fate, Taken};
 use crate::flow::health::Reporter;
 use crate::flow::stop::Stop;
 use crate::store::Store;
 use crate::telemetry::Metrics;
 use crate::telemetry::family::{self, Family};
 use history::Point;
+use std::pin::Pin;
 use std::sync::Arc;
 use tokio::task::JoinSet;
 use view::{AlertView, View};
+
+/// What is answered later.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// The agent, for whoever shows or judges it.
 pub trait Look: Send + Sync {
@@ -36,6 +41,9 @@ pub trait Look: Send + Sync {
 
     /// The last day, a point a minute.
     fn history(&self) -> Vec<Point>;
+
+    /// Replays or discards the dead letters up to a sequence.
+    fn take_dead_letters(&self, fate: Fate, upto: u64) -> Answer<'_, Result<Taken, String>>;
 
     /// All its numbers at the moment of a view.
     fn families(&self, view: &View) -> Vec<Family> {

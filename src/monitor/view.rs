@@ -35,6 +35,9 @@ pub struct View {
     pub fill: Fill,
     /// The alerts that are active, the oldest first.
     pub alerts: Vec<AlertView>,
+    /// The first dead letter that nobody has replayed or discarded.
+    #[serde(default)]
+    pub open_dead_letters_from: u64,
 }
 
 /// A stream in the store.

@@ -63,6 +63,8 @@ pub const SENSOR_STALE: &str = "sensor_stale";
 pub const SENSOR_BACK: &str = "sensor_back";
 /// Records became dead letters.
 pub const DEAD_LETTER: &str = "dead_letter";
+/// Dead letters were replayed or discarded.
+pub const DEAD_LETTERS_TAKEN: &str = "dead_letters_taken";
 /// A step on the way to a target was taken (level debug).
 pub const SINK_STEP: &str = "sink_step";
 /// A sink reports something that is not a failure.

@@ -20,6 +20,7 @@ mod gateway;
 mod http;
 mod kafka;
 mod kill;
+mod letters;
 mod modbus;
 mod mqtt;
 mod mqtt_more;

@@ -204,7 +204,8 @@ fn the_page_in_a_real_browser() {
     let config = config(dir.path(), &format!("listen = \"127.0.0.1:{port}\"\n{alert}"), free_port());
     let agent = Agent::start(dir.path(), &config, "");
     until("the readings are there", || files(&dir.path().join("out"), "readings").len() == 500);
-    append_lines(&log, ["{\"t\":499}"]);
+    let beyond = hostile.repeat((1 << 20) / hostile.len() + 1);
+    append_lines(&log, ["{\"t\":499}", &beyond]);
     let clients = std::env::var("FOREBAY_NODE").expect("FOREBAY_NODE is not set: tests/run sets it");
     let shots = Path::new(env!("CARGO_TARGET_TMPDIR")).join("page");
     std::fs::create_dir_all(&shots).unwrap();

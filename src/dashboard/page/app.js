@@ -41,6 +41,17 @@
     if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
     return answer.json();
   };
+  /** Asks for a change; the answer in words, and whether it was made. */
+  const change = async (path, body) => {
+    const answer = await fetch(path, { method: 'POST', body: String(body) });
+    const text = await answer.text();
+    return [answer.ok, answer.ok ? JSON.parse(text) : text];
+  };
+  /** The number of dead letters that nobody has replayed or discarded. */
+  const letters = () => {
+    const stream = now.streams.find(stream => stream.name === 'forebay.dead-letters');
+    return stream ? Math.max(0, stream.last + 1 - Math.max(stream.first, now.open_dead_letters_from)) : 0;
+  };
   /** How fast a number of a part rises, in units a second; null when it is not known. */
   const speed = (part, name) => {
     const old = before && before.parts.find(other => other.kind === part.kind && other.name === part.name);
@@ -75,6 +86,9 @@
     const alerts = document.getElementById('alert-count');
     alerts.hidden = !now.alerts.length;
     set(alerts, String(now.alerts.length));
+    const open = document.getElementById('letter-count');
+    open.hidden = !letters();
+    set(open, count(letters()));
   };
 
   // ---- overview: what flows, what waits
@@ -95,7 +109,9 @@
     const cards = new Map();
     const card = (column, id) => {
       if (!cards.has(id)) {
-        const parts = { name: el('b'), state: el('span', { class: 'state' }), rate: el('div', { class: 'rate' }), facts: el('div', { class: 'soft' }), why: el('div', { class: 'why' }) };
+        const parts = { state: el('span', { class: 'state' }), rate: el('div', { class: 'rate' }), facts: el('div', { class: 'soft' }), why: el('div', { class: 'why' }) };
+        const name = column === columns[1] ? `streams/${encodeURIComponent(id.slice(7))}` : `part/${encodeURIComponent(id)}`;
+        parts.name = el('a', { class: 'name', href: `#${name}` });
         parts.node = el('article', { class: 'card' }, parts.state, parts.name, parts.rate, parts.facts, parts.why);
         column.append(parts.node);
         cards.set(id, parts);
@@ -187,7 +203,7 @@
       const full = now.fill.full_in_s === null ? '' : `, full in ${span(now.fill.full_in_s)}`;
       set(facts.fill, `${(100 * now.fill.waits / Math.max(1, now.fill.room)).toFixed(1)} %${full}`);
       set(facts.memory, size(now.numbers.memory_bytes || 0));
-      set(facts.dead, count(now.numbers.dead_letters_total || 0));
+      set(facts.dead, `${count(letters())} open`);
       const at = now.now_ms / 1000;
       if (!data[0].length || at - data[0][data[0].length - 1] >= 5) {
         data[0].push(at); data[1].push(Math.max(0, ...sinks.map(waiting))); data[2].push(age || 0);
@@ -237,6 +253,81 @@
       },
       quiet: true,
     };
+  };
+
+  // ---- a source or a sink: its state, its last records, its lines of the log, its numbers
+  views.part = (id = '') => {
+    const [kind, name] = [id.split(' ')[0], id.slice(id.indexOf(' ') + 1)];
+    const [why, records, lines, numbers] = [el('p', { class: 'why' }), el('tbody'), el('tbody'), el('tbody')];
+    const word = el('span', { class: 'state' });
+    const table = body => el('div', { class: 'table' }, el('table', {}, body));
+    main.replaceChildren(el('div', { class: 'bar' }, el('h2', {}, `${kind} ${name}`), word), why,
+      el('h2', {}, kind === 'source' ? 'What it brought last' : 'The streams that it delivers'), table(records),
+      el('h2', {}, 'Log'), table(lines), el('h2', {}, 'Numbers'), table(numbers));
+    let busy = false;
+    const look = async part => {
+      if (busy) return;
+      busy = true;
+      try {
+        const rows = [];
+        for (const stream of now.streams.filter(stream => part.streams.includes(stream.name))) {
+          const from = Math.max(stream.first, stream.last - 9);
+          const found = await ask(`api/v1/records/${encodeURIComponent(stream.name)}?from=${from}&limit=10`);
+          rows.push(...found.reverse().map(record => el('tr', {}, el('td', {}, stream.name), el('td', {}, time(record.arrival_ms)),
+            el('td', { class: 'text' }, record.key), el('td', { class: 'text' }, record.payload + (record.cut ? ' …' : '')))));
+        }
+        records.replaceChildren(...rows);
+        const own = (await ask('api/v1/log')).filter(line => line.text.includes(`${kind}=${name}`) || line.text.includes(`${kind}="${name}"`));
+        lines.replaceChildren(...own.reverse().slice(0, 20).map(line => el('tr', {}, el('td', {}, time(line.at_ms)), el('td', { class: line.level }, line.level), el('td', { class: 'text' }, line.text))));
+      } catch { /* the next time */ } finally { busy = false; }
+    };
+    return {
+      update: () => {
+        const part = now.parts.find(part => part.kind === kind && part.name === name);
+        if (!part) { set(why, 'It is not in the configuration.'); return; }
+        set(word, part.health);
+        word.className = `state ${state(part)}`;
+        set(why, part.is_good ? '' : part.state.replace(/^[a-z]+: /, ''));
+        numbers.replaceChildren(...Object.entries(part.numbers).map(([name, value]) => el('tr', {}, el('td', { class: 'text' }, name), el('td', { class: 'number' }, count(value)))));
+        look(part);
+      },
+    };
+  };
+
+  // ---- dead letters: why, and what to do with them
+  views.letters = () => {
+    const rows = el('tbody');
+    const note = el('p', { role: 'status' });
+    const buttons = ['Replay', 'Discard'].map(title => el('button', { type: 'button', onclick: () => take(title.toLowerCase()) }, title));
+    main.replaceChildren(el('div', { class: 'bar' }, el('h2', {}, 'Open dead letters'), ...buttons), note,
+      el('p', { class: 'soft' }, 'Messages that could not be decoded or delivered. Replay reads them again, as the configuration says now, or sends them again. Discard takes them off this list; they stay in the stream.'),
+      el('div', { class: 'table' }, el('table', {}, el('thead', {}, el('tr', {}, ...['Sequence', 'Arrived', 'Of', 'Reason', 'Text'].map(title => el('th', { scope: 'col' }, title)))), rows)));
+    let last = 0;
+    let busy = false;
+    const show = async () => {
+      if (busy) return;
+      busy = true;
+      try {
+        const found = letters() ? await ask(`api/v1/records/forebay.dead-letters?from=${now.open_dead_letters_from}&limit=50`) : [];
+        last = found.length ? found[found.length - 1].sequence : 0;
+        buttons.forEach((button, at) => { button.disabled = !last; set(button, `${['Replay', 'Discard'][at]} these ${found.length || ''}`); });
+        rows.replaceChildren(...found.map(record => {
+          const { reason = '', source, sink, stream = '' } = record.attributes;
+          return el('tr', {}, el('td', { class: 'number' }, String(record.sequence)), el('td', {}, time(record.arrival_ms)),
+            el('td', {}, `${sink ? `sink ${sink}` : `source ${source || ''}`}, ${stream || record.key}`), el('td', { class: 'text' }, reason),
+            el('td', { class: 'text' }, record.payload.slice(0, 300) + (record.cut || record.payload.length > 300 ? ' …' : '')));
+        }));
+      } catch (error) { set(note, String(error.message)); } finally { busy = false; }
+    };
+    const take = async what => {
+      set(note, '…');
+      try {
+        const [done, answer] = await change(`api/v1/dead-letters/${what}`, last);
+        const told = [['replayed', 'replayed'], ['again', 'still bad, and set aside again'], ['left', 'cannot be replayed'], ['discarded', 'discarded']];
+        set(note, done ? told.filter(([name]) => answer[name]).map(([name, words]) => `${count(answer[name])} ${words}`).join(', ') : answer);
+      } catch (error) { set(note, String(error.message)); }
+    };
+    return { update: show };
   };
 
   // ---- alerts
