@@ -32,6 +32,8 @@ pub mod monitor;
 
 pub mod dashboard;
 
+pub mod control;
+
 pub mod agent;
 
 #[cfg(feature = "lab")]

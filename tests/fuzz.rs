@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use forebay::config::{self, Environment};
+use forebay::control::document::{Document, Key, split};
 use forebay::decode::csv::Layout;
 use forebay::decode::{
     About, Binary, CloudEvents, Csv, Encoding, Form, Influx, Json, KeyValue, Ndjson, Nmea, Pattern, Prometheus, SenMl,
@@ -485,4 +486,32 @@ fn challenges_tokens_and_certificates() {
     let described = describe(&certificate.clone().into()).unwrap();
     assert_eq!(described.names, ["localhost"]);
     fuzz(&[certificate], |bytes| drop(describe(&bytes.to_vec().into())));
+}
+
+/// A document is taken apart before anybody has proven it, and the headers and the tables of one that was signed by
+/// mistake must do no harm.
+#[test]
+fn pushed_documents() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/control");
+    let signed = std::fs::read(root.join("document.toml")).unwrap();
+    let key = Key::parse(&std::fs::read_to_string(root.join("key.pub")).unwrap()).unwrap();
+    let local = format!(
+        "device = \"d\"\n[remote]\nkeys = [\"{}\"]\nfleet = \"f\"\n",
+        "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3"
+    );
+    let keys = [key];
+    let good = Document::read(&signed, &keys, 1).unwrap();
+    fuzz(std::slice::from_ref(&signed), |input| {
+        if let Ok(read) = Document::read(input, &keys, 1) {
+            // What passes is what was signed; lines behind the four of a signature say nothing.
+            assert_eq!((read.body(), &read.sha256), (good.body(), &good.sha256));
+        }
+        if let Ok(text) = std::str::from_utf8(input) {
+            let (body, signatures) = split(text);
+            assert!(text.starts_with(body) && (signatures.is_empty() || body.len() < text.len()));
+            let options = config::Options { pushed: Some(text), ..config::Options::default() };
+            let _ = config::load_with(&local, &Nothing, options);
+            let _ = config::effective(&local, &Nothing, options);
+        }
+    });
 }

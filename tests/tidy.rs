@@ -21,10 +21,12 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("platform", &[]),
     ("telemetry", &[]),
     // The whole stands above the parts: it sees the tables of kinds, and what the parts have read.
-    ("config", &["section", "flow", "source", "intake", "sink", "store", "monitor", "dashboard"]),
+    ("config", &["section", "flow", "source", "intake", "sink", "store", "monitor", "dashboard", "control"]),
     // A watched stream is read from the store, and what begins and ends is written there.
     ("monitor", &["store", "flow", "platform", "telemetry", "section"]),
     ("dashboard", &["monitor", "store", "flow", "platform", "telemetry", "section"]),
+    // A trial is judged by what the agent shows of itself.
+    ("control", &["monitor", "flow", "platform", "telemetry", "section"]),
     ("hub", &["platform", "telemetry"]),
 ];
 
@@ -35,7 +37,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("zstd", &["store", "source", "sink", "platform"]), // bodies and rotated files come packed; Kafka compresses batches
     ("postcard", &["store", "source"]),                 // file positions are the source's own encoding
     ("rumqttc5", &["source"]),
-    ("rumqttc", &["source", "monitor"]),
+    ("rumqttc", &["source", "monitor", "control"]),
     ("fe2o3_amqp", &["sink"]),
     ("fe2o3_amqp_types", &["sink"]),
     ("serde_amqp", &["sink"]),
@@ -52,7 +54,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rustls_native_certs", &["platform"]),
     ("rustix", &["platform"]),
     ("getrandom", &["platform"]),
-    ("glob", &["source", "section", "config", "monitor"]), // included files; which sources read what sinks write; keys
+    ("glob", &["source", "section", "config", "monitor", "control"]), // included files; which sources read what sinks write; keys
     ("toml", &["section"]),
     ("strsim", &["section"]),
     ("jiff", &["decode", "platform"]), // times in messages, and for people
@@ -65,11 +67,13 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tokio_modbus", &["source"]),
     ("regex_lite", &["source", "section", "decode"]), // patterns of secrets
     ("hyper", &["source", "sink", "platform", "dashboard"]), // platform/http is the listener
-    ("reqwest", &["sink", "monitor"]),
+    ("reqwest", &["sink", "monitor", "control"]),
     ("async_tungstenite", &["platform"]),
     ("hyper_util", &["sink", "platform"]),
     ("http_body_util", &["source", "sink", "platform", "dashboard"]),
     ("crc32c", &["store", "source", "flow"]), // the log; files; dead letters and lanes
+    ("minisign_verify", &["control"]),
+    ("similar", &[]),
     ("clap", &[]),
     ("ratatui", &[]),
     ("tar", &[]),

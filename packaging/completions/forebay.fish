@@ -34,7 +34,7 @@ complete -c forebay -n "__fish_forebay_needs_command" -s h -l help -d 'Print hel
 complete -c forebay -n "__fish_forebay_needs_command" -s V -l version -d 'Print version'
 complete -c forebay -n "__fish_forebay_needs_command" -f -a "run" -d 'Run the agent'
 complete -c forebay -n "__fish_forebay_needs_command" -f -a "check" -d 'Check a configuration and say what is assumed; exit 0, 1 (problems) or 2 (cannot read)'
-complete -c forebay -n "__fish_forebay_needs_command" -f -a "config" -d 'Describe the configuration: every key, a JSON Schema'
+complete -c forebay -n "__fish_forebay_needs_command" -f -a "config" -d 'The configuration: every key, what counts, what was pushed; check, apply and roll back signed documents'
 complete -c forebay -n "__fish_forebay_needs_command" -f -a "sample-config" -d 'Write an example configuration, of all kinds or of some: `forebay sample-config mqtt eventhubs`'
 complete -c forebay -n "__fish_forebay_needs_command" -f -a "tap" -d 'Print what a source brings, decoded, without touching the store'
 complete -c forebay -n "__fish_forebay_needs_command" -f -a "decode" -d 'Print what a source makes of messages from the standard input'
@@ -64,16 +64,24 @@ complete -c forebay -n "__fish_forebay_using_subcommand check" -l no-secrets -d 
 complete -c forebay -n "__fish_forebay_using_subcommand check" -s v -l verbose -d 'Log more: -v for details, -vv for everything'
 complete -c forebay -n "__fish_forebay_using_subcommand check" -s q -l quiet -d 'Log warnings and errors only'
 complete -c forebay -n "__fish_forebay_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c forebay -n "__fish_forebay_using_subcommand config; and not __fish_seen_subcommand_from keys schema help" -l log-format -d 'How log lines are written [default: to the journal under systemd, as text to the error output elsewhere]' -r -f -a "text\t'For people: time, level, message, fields; with colours on a terminal unless NO_COLOR is set'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and not __fish_seen_subcommand_from keys schema show status history diff seal verify apply rollback help" -l log-format -d 'How log lines are written [default: to the journal under systemd, as text to the error output elsewhere]' -r -f -a "text\t'For people: time, level, message, fields; with colours on a terminal unless NO_COLOR is set'
 logfmt\t'`name=value` pairs that parsers of logfmt take'
 json\t'A JSON object a line'
 journald\t'Entries of the systemd journal, each field by its name: `journalctl EVENT=sink_down`'"
-complete -c forebay -n "__fish_forebay_using_subcommand config; and not __fish_seen_subcommand_from keys schema help" -s v -l verbose -d 'Log more: -v for details, -vv for everything'
-complete -c forebay -n "__fish_forebay_using_subcommand config; and not __fish_seen_subcommand_from keys schema help" -s q -l quiet -d 'Log warnings and errors only'
-complete -c forebay -n "__fish_forebay_using_subcommand config; and not __fish_seen_subcommand_from keys schema help" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c forebay -n "__fish_forebay_using_subcommand config; and not __fish_seen_subcommand_from keys schema help" -f -a "keys" -d 'Every key, as a page in Markdown'
-complete -c forebay -n "__fish_forebay_using_subcommand config; and not __fish_seen_subcommand_from keys schema help" -f -a "schema" -d 'The JSON Schema, for editors and for checks in CI'
-complete -c forebay -n "__fish_forebay_using_subcommand config; and not __fish_seen_subcommand_from keys schema help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and not __fish_seen_subcommand_from keys schema show status history diff seal verify apply rollback help" -s v -l verbose -d 'Log more: -v for details, -vv for everything'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and not __fish_seen_subcommand_from keys schema show status history diff seal verify apply rollback help" -s q -l quiet -d 'Log warnings and errors only'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and not __fish_seen_subcommand_from keys schema show status history diff seal verify apply rollback help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and not __fish_seen_subcommand_from keys schema show status history diff seal verify apply rollback help" -f -a "keys" -d 'Every key, as a page in Markdown'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and not __fish_seen_subcommand_from keys schema show status history diff seal verify apply rollback help" -f -a "schema" -d 'The JSON Schema, for editors and for checks in CI'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and not __fish_seen_subcommand_from keys schema show status history diff seal verify apply rollback help" -f -a "show" -d 'The configuration as it counts: the file, what it includes, and the pushed document over it'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and not __fish_seen_subcommand_from keys schema show status history diff seal verify apply rollback help" -f -a "status" -d 'What was pushed: in force, on trial, refused'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and not __fish_seen_subcommand_from keys schema show status history diff seal verify apply rollback help" -f -a "history" -d 'The configurations that were in force, the newest last'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and not __fish_seen_subcommand_from keys schema show status history diff seal verify apply rollback help" -f -a "diff" -d 'What changed between two generations; without numbers, by the last change'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and not __fish_seen_subcommand_from keys schema show status history diff seal verify apply rollback help" -f -a "seal" -d 'Put the signature of minisign at the end of a document, and print the whole'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and not __fish_seen_subcommand_from keys schema show status history diff seal verify apply rollback help" -f -a "verify" -d 'Check a document: who signed it, who it is for, whether this device could run it'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and not __fish_seen_subcommand_from keys schema show status history diff seal verify apply rollback help" -f -a "apply" -d 'Give a signed document to the agent of this device, and wait until it is on trial or refused'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and not __fish_seen_subcommand_from keys schema show status history diff seal verify apply rollback help" -f -a "rollback" -d 'Go back to the document before the one in force'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and not __fish_seen_subcommand_from keys schema show status history diff seal verify apply rollback help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from keys" -l log-format -d 'How log lines are written [default: to the journal under systemd, as text to the error output elsewhere]' -r -f -a "text\t'For people: time, level, message, fields; with colours on a terminal unless NO_COLOR is set'
 logfmt\t'`name=value` pairs that parsers of logfmt take'
 json\t'A JSON object a line'
@@ -88,8 +96,91 @@ journald\t'Entries of the systemd journal, each field by its name: `journalctl E
 complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from schema" -s v -l verbose -d 'Log more: -v for details, -vv for everything'
 complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from schema" -s q -l quiet -d 'Log warnings and errors only'
 complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from schema" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from show" -l config -d 'The configuration, as an option' -r -F
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from show" -l state -d 'Where the store is, instead of what the configuration says' -r -F
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from show" -l log-format -d 'How log lines are written [default: to the journal under systemd, as text to the error output elsewhere]' -r -f -a "text\t'For people: time, level, message, fields; with colours on a terminal unless NO_COLOR is set'
+logfmt\t'`name=value` pairs that parsers of logfmt take'
+json\t'A JSON object a line'
+journald\t'Entries of the systemd journal, each field by its name: `journalctl EVENT=sink_down`'"
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Log more: -v for details, -vv for everything'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from show" -s q -l quiet -d 'Log warnings and errors only'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from status" -l config -d 'The configuration, as an option' -r -F
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from status" -l state -d 'Where the store is, instead of what the configuration says' -r -F
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from status" -l log-format -d 'How log lines are written [default: to the journal under systemd, as text to the error output elsewhere]' -r -f -a "text\t'For people: time, level, message, fields; with colours on a terminal unless NO_COLOR is set'
+logfmt\t'`name=value` pairs that parsers of logfmt take'
+json\t'A JSON object a line'
+journald\t'Entries of the systemd journal, each field by its name: `journalctl EVENT=sink_down`'"
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from status" -l json -d 'As JSON'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from status" -s v -l verbose -d 'Log more: -v for details, -vv for everything'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from status" -s q -l quiet -d 'Log warnings and errors only'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from history" -l config -d 'The configuration, as an option' -r -F
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from history" -l state -d 'Where the store is, instead of what the configuration says' -r -F
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from history" -l log-format -d 'How log lines are written [default: to the journal under systemd, as text to the error output elsewhere]' -r -f -a "text\t'For people: time, level, message, fields; with colours on a terminal unless NO_COLOR is set'
+logfmt\t'`name=value` pairs that parsers of logfmt take'
+json\t'A JSON object a line'
+journald\t'Entries of the systemd journal, each field by its name: `journalctl EVENT=sink_down`'"
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from history" -s v -l verbose -d 'Log more: -v for details, -vv for everything'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from history" -s q -l quiet -d 'Log warnings and errors only'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from history" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from diff" -l from -d 'The older generation, such as 3' -r
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from diff" -l to -d 'The newer generation' -r
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from diff" -l config -d 'The configuration, as an option' -r -F
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from diff" -l state -d 'Where the store is, instead of what the configuration says' -r -F
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from diff" -l log-format -d 'How log lines are written [default: to the journal under systemd, as text to the error output elsewhere]' -r -f -a "text\t'For people: time, level, message, fields; with colours on a terminal unless NO_COLOR is set'
+logfmt\t'`name=value` pairs that parsers of logfmt take'
+json\t'A JSON object a line'
+journald\t'Entries of the systemd journal, each field by its name: `journalctl EVENT=sink_down`'"
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from diff" -s v -l verbose -d 'Log more: -v for details, -vv for everything'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from diff" -s q -l quiet -d 'Log warnings and errors only'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from diff" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from seal" -l signature -d 'The signature [default: the document\'s name with .minisig]' -r -F
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from seal" -l log-format -d 'How log lines are written [default: to the journal under systemd, as text to the error output elsewhere]' -r -f -a "text\t'For people: time, level, message, fields; with colours on a terminal unless NO_COLOR is set'
+logfmt\t'`name=value` pairs that parsers of logfmt take'
+json\t'A JSON object a line'
+journald\t'Entries of the systemd journal, each field by its name: `journalctl EVENT=sink_down`'"
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from seal" -s v -l verbose -d 'Log more: -v for details, -vv for everything'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from seal" -s q -l quiet -d 'Log warnings and errors only'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from seal" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from verify" -l key -d 'A public key of minisign, instead of `[remote] keys`; the document is then not checked against a device' -r
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from verify" -l config -d 'The configuration, as an option' -r -F
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from verify" -l state -d 'Where the store is, instead of what the configuration says' -r -F
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from verify" -l log-format -d 'How log lines are written [default: to the journal under systemd, as text to the error output elsewhere]' -r -f -a "text\t'For people: time, level, message, fields; with colours on a terminal unless NO_COLOR is set'
+logfmt\t'`name=value` pairs that parsers of logfmt take'
+json\t'A JSON object a line'
+journald\t'Entries of the systemd journal, each field by its name: `journalctl EVENT=sink_down`'"
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from verify" -s v -l verbose -d 'Log more: -v for details, -vv for everything'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from verify" -s q -l quiet -d 'Log warnings and errors only'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from verify" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from apply" -l config -d 'The configuration, as an option' -r -F
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from apply" -l state -d 'Where the store is, instead of what the configuration says' -r -F
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from apply" -l log-format -d 'How log lines are written [default: to the journal under systemd, as text to the error output elsewhere]' -r -f -a "text\t'For people: time, level, message, fields; with colours on a terminal unless NO_COLOR is set'
+logfmt\t'`name=value` pairs that parsers of logfmt take'
+json\t'A JSON object a line'
+journald\t'Entries of the systemd journal, each field by its name: `journalctl EVENT=sink_down`'"
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from apply" -s v -l verbose -d 'Log more: -v for details, -vv for everything'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from apply" -s q -l quiet -d 'Log warnings and errors only'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from apply" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from rollback" -l config -d 'The configuration, as an option' -r -F
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from rollback" -l state -d 'Where the store is, instead of what the configuration says' -r -F
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from rollback" -l log-format -d 'How log lines are written [default: to the journal under systemd, as text to the error output elsewhere]' -r -f -a "text\t'For people: time, level, message, fields; with colours on a terminal unless NO_COLOR is set'
+logfmt\t'`name=value` pairs that parsers of logfmt take'
+json\t'A JSON object a line'
+journald\t'Entries of the systemd journal, each field by its name: `journalctl EVENT=sink_down`'"
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from rollback" -s v -l verbose -d 'Log more: -v for details, -vv for everything'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from rollback" -s q -l quiet -d 'Log warnings and errors only'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from rollback" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "keys" -d 'Every key, as a page in Markdown'
 complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "schema" -d 'The JSON Schema, for editors and for checks in CI'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "show" -d 'The configuration as it counts: the file, what it includes, and the pushed document over it'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "status" -d 'What was pushed: in force, on trial, refused'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "history" -d 'The configurations that were in force, the newest last'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "diff" -d 'What changed between two generations; without numbers, by the last change'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "seal" -d 'Put the signature of minisign at the end of a document, and print the whole'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "verify" -d 'Check a document: who signed it, who it is for, whether this device could run it'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "apply" -d 'Give a signed document to the agent of this device, and wait until it is on trial or refused'
+complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "rollback" -d 'Go back to the document before the one in force'
 complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c forebay -n "__fish_forebay_using_subcommand sample-config" -l log-format -d 'How log lines are written [default: to the journal under systemd, as text to the error output elsewhere]' -r -f -a "text\t'For people: time, level, message, fields; with colours on a terminal unless NO_COLOR is set'
 logfmt\t'`name=value` pairs that parsers of logfmt take'
@@ -234,7 +325,7 @@ complete -c forebay -n "__fish_forebay_using_subcommand buffer; and __fish_seen_
 complete -c forebay -n "__fish_forebay_using_subcommand buffer; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c forebay -n "__fish_forebay_using_subcommand help; and not __fish_seen_subcommand_from run check config sample-config tap decode send-test status doctor top buffer help" -f -a "run" -d 'Run the agent'
 complete -c forebay -n "__fish_forebay_using_subcommand help; and not __fish_seen_subcommand_from run check config sample-config tap decode send-test status doctor top buffer help" -f -a "check" -d 'Check a configuration and say what is assumed; exit 0, 1 (problems) or 2 (cannot read)'
-complete -c forebay -n "__fish_forebay_using_subcommand help; and not __fish_seen_subcommand_from run check config sample-config tap decode send-test status doctor top buffer help" -f -a "config" -d 'Describe the configuration: every key, a JSON Schema'
+complete -c forebay -n "__fish_forebay_using_subcommand help; and not __fish_seen_subcommand_from run check config sample-config tap decode send-test status doctor top buffer help" -f -a "config" -d 'The configuration: every key, what counts, what was pushed; check, apply and roll back signed documents'
 complete -c forebay -n "__fish_forebay_using_subcommand help; and not __fish_seen_subcommand_from run check config sample-config tap decode send-test status doctor top buffer help" -f -a "sample-config" -d 'Write an example configuration, of all kinds or of some: `forebay sample-config mqtt eventhubs`'
 complete -c forebay -n "__fish_forebay_using_subcommand help; and not __fish_seen_subcommand_from run check config sample-config tap decode send-test status doctor top buffer help" -f -a "tap" -d 'Print what a source brings, decoded, without touching the store'
 complete -c forebay -n "__fish_forebay_using_subcommand help; and not __fish_seen_subcommand_from run check config sample-config tap decode send-test status doctor top buffer help" -f -a "decode" -d 'Print what a source makes of messages from the standard input'
@@ -246,6 +337,14 @@ complete -c forebay -n "__fish_forebay_using_subcommand help; and not __fish_see
 complete -c forebay -n "__fish_forebay_using_subcommand help; and not __fish_seen_subcommand_from run check config sample-config tap decode send-test status doctor top buffer help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c forebay -n "__fish_forebay_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "keys" -d 'Every key, as a page in Markdown'
 complete -c forebay -n "__fish_forebay_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "schema" -d 'The JSON Schema, for editors and for checks in CI'
+complete -c forebay -n "__fish_forebay_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "show" -d 'The configuration as it counts: the file, what it includes, and the pushed document over it'
+complete -c forebay -n "__fish_forebay_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "status" -d 'What was pushed: in force, on trial, refused'
+complete -c forebay -n "__fish_forebay_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "history" -d 'The configurations that were in force, the newest last'
+complete -c forebay -n "__fish_forebay_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "diff" -d 'What changed between two generations; without numbers, by the last change'
+complete -c forebay -n "__fish_forebay_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "seal" -d 'Put the signature of minisign at the end of a document, and print the whole'
+complete -c forebay -n "__fish_forebay_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "verify" -d 'Check a document: who signed it, who it is for, whether this device could run it'
+complete -c forebay -n "__fish_forebay_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "apply" -d 'Give a signed document to the agent of this device, and wait until it is on trial or refused'
+complete -c forebay -n "__fish_forebay_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "rollback" -d 'Go back to the document before the one in force'
 complete -c forebay -n "__fish_forebay_using_subcommand help; and __fish_seen_subcommand_from buffer" -f -a "ls" -d 'List streams, ranges, sizes, cursors; exit 1 when something was found to be wrong'
 complete -c forebay -n "__fish_forebay_using_subcommand help; and __fish_seen_subcommand_from buffer" -f -a "show" -d 'Show decoded records'
 complete -c forebay -n "__fish_forebay_using_subcommand help; and __fish_seen_subcommand_from buffer" -f -a "export" -d 'Write records to standard output as NDJSON, one JSON object a line'

@@ -22,7 +22,7 @@ use crate::flow::health::{Health, Status};
 use crate::flow::pulse::{Pulses, Work};
 use crate::intake;
 use crate::monitor::Look;
-use crate::monitor::view::{Kind, PartView, Waits};
+use crate::monitor::view::{Kind, PartView, View, Waits};
 use crate::platform::clock::Clock;
 use crate::store::{Backlog, Finding, OpenError, Options, Store};
 use crate::telemetry::people;
@@ -131,7 +131,9 @@ impl Agent {
     /// The keys that can only change at a restart; nothing was changed then.
     pub async fn apply(&mut self, mut config: Config) -> Result<Plan, Vec<&'static str>> {
         let plan = plan(&self.config, &config)?;
-        config.generation = self.config.generation + u64::from(!plan.is_empty());
+        if plan.is_empty() {
+            config.generation = self.config.generation;
+        }
         self.stop_parts(|id| plan.stop.contains(id) && matches!(id, PartId::Source(_)), SOURCES).await;
         self.stop_parts(|id| plan.stop.contains(id), SINKS).await;
         // The store knows the new readers before anything is written for them.
@@ -211,6 +213,12 @@ impl Agent {
     /// Tells the user of an event: log line, count, and a record in `forebay.events`.
     pub fn tell(&self, event: &Event) {
         self.around.store.tell(event, &self.around.metrics);
+    }
+
+    /// The agent at this moment.
+    #[must_use]
+    pub fn view(&self) -> View {
+        self.observer.view()
     }
 
     /// The configuration in force.

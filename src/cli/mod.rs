@@ -34,6 +34,7 @@ mod log;
 #[cfg(all(test, feature = "lab"))]
 mod pages;
 mod place;
+mod pushed;
 mod run;
 mod send_test;
 mod status;
@@ -69,7 +70,7 @@ enum Command {
     Run(run::Arguments),
     /// Check a configuration and say what is assumed; exit 0, 1 (problems) or 2 (cannot read)
     Check(check::Arguments),
-    /// Describe the configuration: every key, a JSON Schema
+    /// The configuration: every key, what counts, what was pushed; check, apply and roll back signed documents
     Config(config::Arguments),
     /// Write an example configuration, of all kinds or of some: `forebay sample-config mqtt eventhubs`
     SampleConfig(config::Sample),

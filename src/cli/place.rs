@@ -2,6 +2,7 @@
 
 use super::fail;
 use crate::config::{self, Config, Options, Source, System};
+use crate::control::ledger::Ledger;
 use crate::intake::Rule;
 use crate::section::{Report, redact};
 use crate::telemetry::event;
@@ -98,7 +99,19 @@ type Loaded = Result<(Config, config::Notes), Report>;
 pub(super) fn read(path: &Path, without_secrets: bool) -> Result<Loaded, ExitCode> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| fail(2, format_args!("cannot read {}: {error}", path.display())))?;
-    Ok(config::load_with(&text, &System, Options { path: Some(path), without_secrets }))
+    let options = Options { path: Some(path), without_secrets, ..Options::default() };
+    let local = config::load_with(&text, &System, options);
+    // What was pushed counts for every command, as it does for the agent.
+    let pushed = match &local {
+        Ok((config, _)) if config.remote.is_some() => {
+            Ledger::document(&config.state).map_err(|error| fail(2, error))?
+        }
+        _ => None,
+    };
+    match pushed {
+        Some(pushed) => Ok(config::load_with(&text, &System, Options { pushed: Some(&pushed), ..options })),
+        None => Ok(local),
+    }
 }
 
 /// Logs settings that are allowed, but most often a mistake.

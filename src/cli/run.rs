@@ -1,13 +1,13 @@
 //! `forebay run`
 
-use super::place::{self, Place};
+use super::place::Place;
+use super::pushed::{self, Begun, Pushed};
 use super::systemd::Systemd;
 use super::{fail, runtime};
-use crate::agent::{Agent, PartId, STATUS};
-use crate::config::{self, Config, Options, System, redact};
+use crate::agent::{Agent, STATUS};
 use crate::platform::signals::{self, Reload};
 use crate::platform::{clock, process};
-use crate::telemetry::{Event, event};
+use crate::telemetry::event;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -47,18 +47,16 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     if let Err(error) = process::leave_no_core_dump() {
         tracing::warn!(event = event::STARTED, %error, "a core dump of this process would hold its secrets");
     }
-    let (path, mut config) = match arguments.place.path().and_then(|path| {
-        let config = place::load(&path)?;
-        Ok((path, config))
+    let state = arguments.state.as_deref();
+    let (path, begun) = match arguments.place.path().and_then(|path| {
+        let begun = pushed::begin(&path, state)?;
+        Ok((path, begun))
     }) {
         Ok(read) => read,
         Err(code) => return code,
     };
-    if let Some(state) = &arguments.state {
-        config.state.clone_from(state);
-    }
     let done = runtime().map_err(|error| error.to_string()).and_then(|runtime| {
-        let done = runtime.block_on(serve(config, &path, arguments.state.as_deref()));
+        let done = runtime.block_on(serve(begun, &path, state));
         // The end does not wait for a read of a file system that hangs.
         runtime.shutdown_timeout(LAST_WORK);
         done
@@ -72,7 +70,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 }
 
 /// Runs the agent until a stop is asked for; false when the store has failed.
-async fn serve(config: Config, path: &Path, state: Option<&Path>) -> Result<bool, String> {
+async fn serve(begun: Begun, path: &Path, state: Option<&Path>) -> Result<bool, String> {
     let text = |error: std::io::Error| error.to_string();
     // The handlers are installed before anything is opened, so that a stop during a long start is orderly, too.
     let mut stop = std::pin::pin!(signals::stop_requested().map_err(text)?);
@@ -84,7 +82,9 @@ async fn serve(config: Config, path: &Path, state: Option<&Path>) -> Result<bool
         let now = clock::utc(clock::wall_ms());
         tracing::warn!(event = event::STARTED, now, "the clock is not set: times are marked until it is");
     }
-    let (mut agent, _) = Agent::start(config).await.map_err(|error| error.to_string())?;
+    let (mut agent, _) = Agent::start(begun.config).await.map_err(|error| error.to_string())?;
+    let mut pushed = Pushed::new(path, state, (begun.ledger, &begun.effective));
+    pushed.carry(agent.config());
     let systemd = Systemd::new();
     Systemd::ready(&agent);
     let mut look = tokio::time::interval(systemd.interval());
@@ -95,46 +95,16 @@ async fn serve(config: Config, path: &Path, state: Option<&Path>) -> Result<bool
             () = agent.failed() => break false,
             () = reload.requested() => {
                 Systemd::reloading();
-                for event in systemd.alive_while(change(&mut agent, path, state)).await {
+                for event in systemd.alive_while(Box::pin(pushed.reload(&mut agent))).await {
                     agent.tell(&event);
                 }
                 Systemd::ready(&agent);
             }
+            arrived = pushed.next() => systemd.alive_while(Box::pin(pushed.turn(&mut agent, arrived))).await,
             _ = look.tick() => systemd.alive(&agent),
             _ = status.tick() => agent.log_status(),
         }
     };
     Systemd::stopping();
     Ok(is_sound && systemd.alive_while(agent.stop(DRAIN)).await.is_sound)
-}
-
-/// Reads the configuration again; what the user is told of it. One that is not good changes nothing.
-async fn change(agent: &mut Agent, path: &Path, state: Option<&Path>) -> Vec<Event> {
-    let config = path.display().to_string();
-    let refused = |line: Option<usize>, problem: String| Event::ConfigRefused { config: config.clone(), line, problem };
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) => return vec![refused(None, format!("cannot be read: {error}"))],
-    };
-    let options = Options { path: Some(path), ..Options::default() };
-    let (mut new, notes) = match config::load_with(&text, &System, options) {
-        Ok(loaded) => loaded,
-        Err(report) => {
-            let refusal = |problem| refused(Some(report.position(problem).line), redact::text(&problem.message));
-            return report.problems().iter().map(refusal).collect();
-        }
-    };
-    if let Some(state) = state {
-        new.state = state.into();
-    }
-    place::warn(&notes.warnings);
-    match agent.apply(new).await {
-        Ok(plan) => {
-            let names = |parts: &[PartId]| parts.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
-            let (stopped, started, kept) = (names(&plan.stop), names(&plan.start), plan.keep.len());
-            let generation = agent.config().generation;
-            vec![Event::ConfigApplied { config, generation, stopped, started, kept }]
-        }
-        Err(keys) => vec![refused(None, format!("{} can only change at a restart", keys.join(", ")))],
-    }
 }

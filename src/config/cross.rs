@@ -1,6 +1,6 @@
 //! The checks of the parts of a configuration against each other.
 
-use super::{Config, Sink};
+use super::{Config, Sink, restrict};
 use crate::flow::record::is_own_stream;
 use crate::monitor::alert::What;
 use crate::monitor::heartbeat::STREAM as HEARTBEAT;
@@ -27,6 +27,13 @@ impl Cross<'_, '_> {
         self.unknown_streams(&produced);
         self.shared();
         self.folders();
+    }
+
+    /// Reports what a pushed document may not use.
+    pub fn restricted(&self) {
+        for (label, message, hint) in restrict::broken(self.config) {
+            self.session.problem(self.place(&label), message, Some(hint.into()));
+        }
     }
 
     fn place(&self, label: &str) -> Range<usize> {
@@ -154,6 +161,9 @@ impl Cross<'_, '_> {
                     Claim::Reads(_)
                     | Claim::Writes(_)
                     | Claim::Certificate(_)
+                    | Claim::Host(_)
+                    | Claim::File(_)
+                    | Claim::Program(_)
                     | Claim::Signature(_)
                     | Claim::Target(..) => {}
                 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 const SHARED: [&str; 3] = ["source", "sink", "stream"];
 const INCLUDE: &str = "include";
 
-type Table = Vec<(Key, Value)>;
+pub(super) type Table = Vec<(Key, Value)>;
 
 /// The whole configuration as one table. The error has the problems, and whether a text is not TOML.
 pub(super) fn gather(

@@ -5,14 +5,21 @@
 
 mod cross;
 mod include;
+mod pushed;
 pub mod reference;
+mod restrict;
 mod root;
+mod show;
 mod store;
 #[cfg(test)]
 mod tests;
 
 pub use crate::section::{Environment, Position, Problem, Report, System, redact};
 
+pub use pushed::NAME as PUSHED;
+pub use show::effective;
+
+use crate::control::{self, Restrict};
 use crate::dashboard;
 use crate::intake::{Route, Rule};
 use crate::monitor;
@@ -40,6 +47,10 @@ pub struct Config {
     pub page: Option<dashboard::Settings>,
     /// Alerts, heartbeats and OTLP.
     pub monitor: monitor::Settings,
+    /// Who may push a configuration, and by which ways.
+    pub remote: Option<control::Settings>,
+    /// What a pushed configuration may use.
+    pub restrict: Restrict,
     /// The sources.
     pub sources: Vec<Source>,
     /// The sinks.
@@ -168,6 +179,8 @@ pub struct Options<'a> {
     pub path: Option<&'a Path>,
     /// Whether no secret is looked up: for a check on another machine.
     pub without_secrets: bool,
+    /// A pushed document, whose parts take the place of those of the file.
+    pub pushed: Option<&'a str>,
 }
 
 /// Reads and checks a configuration.
@@ -183,11 +196,26 @@ pub fn load(text: &str, environment: &dyn Environment) -> Result<(Config, Notes)
 /// # Errors
 /// Every problem that was found.
 pub fn load_with(text: &str, environment: &dyn Environment, options: Options<'_>) -> Result<(Config, Notes), Report> {
+    let (root, texts) = gathered(text, environment, options)?;
+    root::read(root, texts, environment, options)
+}
+
+/// The tables of a text, of what it includes, and of the pushed document over them.
+fn gathered(
+    text: &str,
+    environment: &dyn Environment,
+    options: Options<'_>,
+) -> Result<(include::Table, Texts), Report> {
     let mut texts = Texts::new(text);
-    let root = match include::gather(text, &mut texts, environment, options.path) {
-        Ok(root) => root,
-        Err((problems, is_broken)) if is_broken => return Err(Report::of_broken(texts, problems)),
-        Err((problems, _)) => return Err(Report::new(texts, problems)),
-    };
-    root::read(root, texts, environment, options.without_secrets)
+    let gathered = include::gather(text, &mut texts, environment, options.path).and_then(|mut root| {
+        if let Some(document) = options.pushed {
+            pushed::lay(&mut root, document, &mut texts)?;
+        }
+        Ok(root)
+    });
+    match gathered {
+        Ok(root) => Ok((root, texts)),
+        Err((problems, true)) => Err(Report::of_broken(texts, problems)),
+        Err((problems, false)) => Err(Report::new(texts, problems)),
+    }
 }

@@ -1,7 +1,8 @@
 //! Turns the whole table into a `Config`. Each section goes to the part that owns it.
 
 use super::cross::Cross;
-use super::{Config, Environment, Notes, Sink, Source, StoreConfig};
+use super::{Config, Environment, Notes, Options, Sink, Source, StoreConfig};
+use crate::control;
 use crate::dashboard;
 use crate::flow::record::is_own_stream;
 use crate::intake::Route;
@@ -28,10 +29,10 @@ pub(super) fn read(
     root: Vec<(Key, Value)>,
     texts: Texts,
     environment: &dyn Environment,
-    without_secrets: bool,
+    options: Options<'_>,
 ) -> Result<(Config, Notes), Report> {
-    let session = Session::new(environment, without_secrets);
-    let config = read_root(session.section("", "", 0..0, root), environment);
+    let session = Session::new(environment, options.without_secrets);
+    let config = read_root(session.section("", "", 0..0, root), environment, options.pushed.is_some());
     let (problems, warnings, assumed) = session.end();
     if problems.is_empty() {
         Ok((config, Notes { assumed, warnings: Report::new(texts, warnings) }))
@@ -40,7 +41,7 @@ pub(super) fn read(
     }
 }
 
-pub(super) fn read_root(mut section: Section<'_>, environment: &dyn Environment) -> Config {
+pub(super) fn read_root(mut section: Section<'_>, environment: &dyn Environment, is_pushed: bool) -> Config {
     let session = section.session();
     let device = section
         .text("device")
@@ -77,6 +78,13 @@ pub(super) fn read_root(mut section: Section<'_>, environment: &dyn Environment)
         .example("\"192MiB\"")
         .get_or("three quarters of the memory of the service or of the machine")
         .map(|memory| memory.0);
+    let secrets = section.tables_by_name(
+        "secret",
+        "A secret by name: `[secret.hub]` with `env`, `file` or `credential`. A pushed document names it: `{ secret = \"hub\" }`.",
+    );
+    session.name_secrets(secrets);
+    let remote = control::Settings::read(&mut section);
+    let restrict = control::Restrict::read(&mut section);
     let mut store = StoreConfig::read(&mut section);
     let page = dashboard::Settings::read(&mut section);
     let alerts = named(&mut section, "alert", "An alert: what is watched, and when somebody is told.");
@@ -99,20 +107,27 @@ pub(super) fn read_root(mut section: Section<'_>, environment: &dyn Environment)
     section.end();
     let kinds = |names: Vec<&str>| names.join("\", \"");
     let are_read = session.is_good();
-    if sources.is_empty() && are_read {
+    // The parts of a device that is told from afar come with the first document.
+    let is_whole = remote.is_none() || is_pushed;
+    if sources.is_empty() && are_read && is_whole {
         let kinds = kinds(source::KINDS.iter().map(|kind| kind.name).collect());
         let hint = format!("add a [source.NAME] with kind = one of \"{kinds}\"");
         session.problem(0..0, "there is no source", Some(hint));
     }
-    if sinks.is_empty() && are_read {
+    if sinks.is_empty() && are_read && is_whole {
         let kinds = kinds(sink::KINDS.iter().map(|kind| kind.name).collect());
         let hint = format!("add a [sink.NAME] with kind = one of \"{kinds}\"");
         session.problem(0..0, "there is no sink", Some(hint));
     }
+    let state = PathBuf::from(state);
     let config =
-        Config { device, state: PathBuf::from(state), memory_max, store, page, monitor, sources, sinks, generation: 1 };
+        Config { device, state, memory_max, store, page, monitor, remote, restrict, sources, sinks, generation: 1 };
     if session.is_good() {
-        Cross { session, config: &config, places: &places }.check();
+        let cross = Cross { session, config: &config, places: &places };
+        cross.check();
+        if is_pushed {
+            cross.restricted();
+        }
     }
     config
 }

@@ -86,6 +86,12 @@ impl WebTarget {
         Some(Self { url: url?, proof, tls })
     }
 
+    /// The host of the address.
+    #[must_use]
+    pub fn host(&self) -> Option<String> {
+        reqwest::Url::parse(&self.url).ok()?.host_str().map(String::from)
+    }
+
     /// A server at this address.
     #[cfg(test)]
     #[must_use]
@@ -133,7 +139,7 @@ impl MqttTarget {
             .example("\"mqtt://localhost\"")
             .check(|url| {
                 let hint = "for example \"mqtt://localhost:1883\" or \"mqtts://broker.example.com\"";
-                broker(url).is_none().then(|| ("`url` is no address of a broker".into(), Some(hint.into())))
+                Place::of_broker(url).is_none().then(|| ("`url` is no address of a broker".into(), Some(hint.into())))
             })
             .need();
         let topic = section
@@ -148,7 +154,7 @@ impl MqttTarget {
         let login = Login::read(&mut section);
         let tls = ClientTls::read(&mut section, "TLS: roots to trust, own certificate.").unwrap_or_default();
         section.end();
-        let (place, is_tls) = broker(&url?)?;
+        let (place, is_tls) = Place::of_broker(&url?)?;
         Some(Self { place, is_tls, topic: topic?, login, tls })
     }
 
@@ -184,16 +190,6 @@ impl MqttTarget {
         let _ = tokio::time::timeout(Duration::from_secs(1), events.poll()).await;
         Ok(())
     }
-}
-
-/// The place of a broker, and whether it is reached by TLS.
-fn broker(url: &str) -> Option<(Place, bool)> {
-    let (rest, usual, is_tls) = match (url.strip_prefix("mqtt://"), url.strip_prefix("mqtts://")) {
-        (Some(rest), _) => (rest, 1883, false),
-        (None, Some(rest)) => (rest, 8883, true),
-        (None, None) => return None,
-    };
-    Some((Place::parse(rest, Some(usual))?, is_tls))
 }
 
 /// Sends a message.

@@ -2,6 +2,7 @@
 
 use super::alert::Alerts;
 use super::otlp;
+use super::post::WebTarget;
 use crate::section::Section;
 use std::ops::Range;
 use std::time::Duration;
@@ -28,6 +29,14 @@ impl Settings {
             .get_or("no heartbeat");
         let otlp = otlp::Settings::read(root);
         Self { alerts: Alerts::read(root, named), heartbeat, otlp }
+    }
+
+    /// The hosts that are told.
+    #[must_use]
+    pub fn hosts(&self) -> Vec<String> {
+        let web = self.alerts.webhook.iter().chain(self.otlp.iter().map(|otlp| &otlp.target));
+        let mqtt = self.alerts.mqtt.iter().map(|target| target.place.host.clone());
+        web.filter_map(WebTarget::host).chain(mqtt).collect()
     }
 
     /// The streams that are written to.

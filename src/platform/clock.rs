@@ -38,6 +38,12 @@ pub fn utc(wall_ms: i64) -> String {
     jiff::Timestamp::from_millisecond(wall_ms).map_or_else(|_| format!("{wall_ms} ms"), |time| time.to_string())
 }
 
+/// A time that a person wrote, such as `2026-12-01T06:00:00Z`, in milliseconds since 1970; `None` when it is none.
+#[must_use]
+pub fn parsed(text: &str) -> Option<i64> {
+    text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond)
+}
+
 /// One reading of both clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reading {

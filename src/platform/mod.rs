@@ -4,6 +4,7 @@
 //! folder knows of streams, sources or sinks.
 
 pub mod clock;
+pub mod digest;
 pub mod disk;
 pub mod http;
 pub mod machine;

@@ -26,6 +26,12 @@ pub enum Claim {
     Certificate(PathBuf),
     /// A place that a sink connects to, and how it knows the server; without, the connection has no TLS.
     Target(Place, Option<ClientTls>),
+    /// A host that a part connects to, besides targets.
+    Host(String),
+    /// A file that a part reads besides readings.
+    File(PathBuf),
+    /// A program that a part runs.
+    Program(String),
     /// A signature that was made elsewhere, and its end in seconds since the Unix epoch.
     Signature(i64),
 }

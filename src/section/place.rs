@@ -43,6 +43,19 @@ impl Place {
     }
 }
 
+impl Place {
+    /// The place of a broker from `mqtt://host:1883` or `mqtts://host:8883`, and whether it is reached by TLS.
+    #[must_use]
+    pub fn of_broker(url: &str) -> Option<(Self, bool)> {
+        let (rest, usual, is_tls) = match (url.strip_prefix("mqtt://"), url.strip_prefix("mqtts://")) {
+            (Some(rest), _) => (rest, 1883, false),
+            (None, Some(rest)) => (rest, 8883, true),
+            (None, None) => return None,
+        };
+        Some((Self::parse(rest, Some(usual))?, is_tls))
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", Host(&self.host), self.port)

@@ -98,16 +98,26 @@ fn find(session: &Session<'_>, value: &Value) -> Option<Secret> {
         _ => None,
     };
     let found = match place {
-        Some(("env" | "file" | "credential", _)) if session.without_secrets => {
+        Some(("env" | "file" | "credential" | "secret", _)) if session.without_secrets => {
             return Some(Secret::new(String::new()));
         }
+        Some(("secret", name)) => match session.named_secret(name) {
+            Some(Value { data: Data::Table(table), .. }) if table.iter().any(|(key, _)| key.name == "secret") => {
+                Err(format!("[secret.{name}] names another secret: give it `env`, `file` or `credential`"))
+            }
+            // What is wrong is told at its own place.
+            Some(named) => return find(session, &named),
+            None => Err(format!("there is no [secret.{name}] in the local file")),
+        },
         Some(("env", name)) => variable(session, name),
         Some(("file", path)) => file(session, path.into()),
         Some(("credential", name)) => match session.environment.variable("CREDENTIALS_DIRECTORY") {
             Some(folder) => file(session, Path::new(&folder).join(name)),
             None => Err("systemd gave no credentials; set LoadCredential= in the unit".into()),
         },
-        _ => Err("give exactly one of `env`, `file`, `credential`, as text; a secret has no `default`".into()),
+        _ => {
+            Err("give exactly one of `env`, `file`, `credential`, `secret`, as text; a secret has no `default`".into())
+        }
     };
     match found.map(|(text, file)| (Zeroizing::new(text.trim().to_string()), file)) {
         Ok((text, _)) if text.is_empty() => {

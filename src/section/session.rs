@@ -69,6 +69,8 @@ pub struct Session<'e> {
     pub(super) device: RefCell<String>,
     pub(super) is_catalog: bool,
     pub(super) without_secrets: bool,
+    /// Secrets by name.
+    secrets: RefCell<Vec<(Key, Value)>>,
 }
 
 impl<'e> Session<'e> {
@@ -76,7 +78,7 @@ impl<'e> Session<'e> {
     #[must_use]
     pub fn new(environment: &'e dyn Environment, without_secrets: bool) -> Self {
         let (found, device) = (RefCell::default(), RefCell::default());
-        Self { environment, found, device, is_catalog: false, without_secrets }
+        Self { environment, found, device, is_catalog: false, without_secrets, secrets: RefCell::default() }
     }
 
     /// Begins to record questions instead of reading: every table and list is there, and every value is missing.
@@ -144,6 +146,19 @@ impl<'e> Session<'e> {
     /// Sets the device's name, which some settings are made of.
     pub fn set_device(&self, name: &str) {
         *self.device.borrow_mut() = name.into();
+    }
+
+    /// Sets the secrets that have names.
+    pub fn name_secrets(&self, secrets: Vec<(Key, Value)>) {
+        for (key, _) in &secrets {
+            self.name(key.span.clone(), &key.name);
+        }
+        *self.secrets.borrow_mut() = secrets;
+    }
+
+    /// The place of the secret with this name.
+    pub(super) fn named_secret(&self, name: &str) -> Option<Value> {
+        self.secrets.borrow().iter().find(|(key, _)| key.name == name).map(|(_, value)| value.clone())
     }
 
     /// Checks a name that goes into file names, event properties and partition keys.

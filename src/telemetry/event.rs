@@ -29,6 +29,16 @@ pub const MEMORY_ENOUGH: &str = "memory_enough";
 pub const CONFIG_APPLIED: &str = "config_applied";
 /// A changed configuration is refused: the one before stays in force.
 pub const CONFIG_REFUSED: &str = "config_refused";
+/// A pushed configuration is on trial.
+pub const CONFIG_TRIAL: &str = "config_trial";
+/// A pushed configuration did worse than the one before, which is back.
+pub const CONFIG_ROLLED_BACK: &str = "config_rolled_back";
+/// A server or a broker that brings configurations answers again.
+pub const CONTROL_UP: &str = "control_up";
+/// A server or a broker that brings configurations cannot be reached.
+pub const CONTROL_DOWN: &str = "control_down";
+/// What became of a pushed document.
+pub const CONTROL_NOTE: &str = "control_note";
 /// A store was opened.
 pub const STORE_OPENED: &str = "store_opened";
 /// A finding about the store that is reported to the user.
@@ -273,6 +283,15 @@ pub enum Event {
         /// The problem in words.
         problem: String,
     },
+    /// A pushed configuration was given up; the one before is back.
+    ConfigRolledBack {
+        /// The serial of its document.
+        serial: u64,
+        /// The generation of the configuration that is in force again.
+        generation: u64,
+        /// Why it was given up.
+        problem: String,
+    },
 }
 
 impl Event {
@@ -294,6 +313,7 @@ impl Event {
             Self::AlertEnded { .. } => ALERT_ENDED,
             Self::ConfigApplied { .. } => CONFIG_APPLIED,
             Self::ConfigRefused { .. } => CONFIG_REFUSED,
+            Self::ConfigRolledBack { .. } => CONFIG_ROLLED_BACK,
         }
     }
 
@@ -328,6 +348,9 @@ impl Event {
             }
             Self::ConfigApplied { .. } => "the changed configuration is in force".into(),
             Self::ConfigRefused { .. } => "the changed configuration is refused; the running one stays".into(),
+            Self::ConfigRolledBack { serial, .. } => {
+                format!("document {serial} did worse than the configuration before, which is back")
+            }
         }
     }
 
@@ -377,6 +400,10 @@ impl Event {
             Self::ConfigRefused { config, line, problem } => {
                 metrics.add(Metric::ConfigRefused, 1);
                 tracing::error!(event, config, line, problem, "{message}");
+            }
+            Self::ConfigRolledBack { serial, generation, problem } => {
+                metrics.add(Metric::ConfigRolledBack, 1);
+                tracing::error!(event, serial, generation, problem, "{message}");
             }
         }
     }

@@ -79,6 +79,7 @@ metrics! {
     OtlpFailed Counter Agent "otlp_failed_total" "Times that a collector did not take the metrics."
     ConfigApplied Counter Agent "config_applied_total" "Changed configurations that came into force."
     ConfigRefused Counter Agent "config_refused_total" "Problems for which a changed configuration was refused."
+    ConfigRolledBack Counter Agent "config_rolled_back_total" "Pushed configurations that did worse than the one before, and were given up."
     EventsLeftOut Counter Agent "events_left_out_total" "Events that are in the log only: more waited for their place in `forebay.events` than are kept."
     Reduced Counter Source "readings_reduced_total" "Readings that `reduce` left out: they said nothing new, or are part of a record that stands for several."
     DecodeRepairs Counter Source "decode_repairs_total" "Values of JSON messages that were repaired: `nan`, `Infinity`, a comma too many (`lenient`)."

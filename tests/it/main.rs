@@ -26,6 +26,7 @@ mod mqtt;
 mod mqtt_more;
 mod page;
 mod reload;
+mod remote;
 mod rig;
 mod serial;
 mod sessions;

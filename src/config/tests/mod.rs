@@ -1,5 +1,7 @@
 //! Readings of whole configurations, and kinds that exist in these tests only.
 
+mod pushed;
+
 use super::root::{read_sink_of, read_source_of};
 use super::{Environment, Options, load, load_with};
 use crate::decode::{About, Content, DecodeError, Decoder, Format};

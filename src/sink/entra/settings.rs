@@ -1,6 +1,6 @@
 //! The settings of `credential = { .. }`: how Forebay gets tokens of Microsoft Entra.
 
-use crate::section::{At, Secret, Section};
+use crate::section::{At, Claim, Secret, Section};
 use std::path::PathBuf;
 
 /// The login address of Azure's public cloud.
@@ -55,6 +55,28 @@ impl Entra {
             Self::ClientCertificate { certificate, key, .. } => vec![certificate.clone(), key.clone()],
             Self::WorkloadIdentity { token_file, .. } => vec![token_file.clone()],
             Self::ManagedIdentity { .. } | Self::Command(_) => Vec::new(),
+        }
+    }
+}
+
+impl Entra {
+    /// What it uses of the machine and of the network.
+    #[must_use]
+    pub fn claims(&self) -> Vec<Claim> {
+        let host = |application: &Application| {
+            let url = reqwest::Url::parse(&application.authority).ok();
+            url.and_then(|url| url.host_str().map(|host| Claim::Host(host.into())))
+        };
+        match self {
+            Self::ClientSecret { application, .. } => host(application).into_iter().collect(),
+            Self::ClientCertificate { application, key, .. } => {
+                host(application).into_iter().chain([Claim::File(key.clone())]).collect()
+            }
+            Self::WorkloadIdentity { application, token_file } => {
+                host(application).into_iter().chain([Claim::File(token_file.clone())]).collect()
+            }
+            Self::ManagedIdentity { .. } => Vec::new(),
+            Self::Command(command) => command.first().cloned().map(Claim::Program).into_iter().collect(),
         }
     }
 }

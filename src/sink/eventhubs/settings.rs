@@ -130,7 +130,12 @@ impl SinkSettings for Settings {
             }
             Credential::Key { .. } | Credential::Entra(_) => None,
         };
+        let entra = match &self.connection.credential {
+            Credential::Entra(entra) => entra.claims(),
+            _ => Vec::new(),
+        };
         let endpoint = &self.connection.endpoint;
+        let behind = self.proxy.as_ref().map(|_| Claim::Host(endpoint.host.clone()));
         let target = match &self.proxy {
             Some(proxy) => Claim::Target(Place { host: proxy.host.clone(), port: proxy.port }, None),
             None => {
@@ -139,7 +144,7 @@ impl SinkSettings for Settings {
                 Claim::Target(place, endpoint.tls.then_some(tls))
             }
         };
-        ends.into_iter().chain([target]).collect()
+        ends.into_iter().chain(behind).chain(entra).chain([target]).collect()
     }
 }
 

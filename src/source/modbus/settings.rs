@@ -146,7 +146,10 @@ impl Source for Settings {
     fn claims(&self) -> Vec<Claim> {
         match &self.link {
             ModbusLink::Rtu(path, _) => vec![Claim::SerialPort(path.into())],
-            ModbusLink::Tcp(_) => Vec::new(),
+            ModbusLink::Tcp(place) => {
+                let place = Place::parse(place, None);
+                place.into_iter().map(|place| Claim::Host(place.host)).collect()
+            }
         }
     }
 }

@@ -145,7 +145,8 @@ impl Source for Settings {
         let claim =
             |broker: &Broker| Claim::Session { broker: format!("{broker:?}"), client_id: self.client_id.clone() };
         let certificate = self.tls.identity.iter().map(|(certificate, _)| Claim::Certificate(certificate.clone()));
-        self.brokers.iter().map(claim).chain(certificate).collect()
+        let hosts = self.brokers.iter().map(|broker| Claim::Host(broker.host.clone()));
+        self.brokers.iter().map(claim).chain(hosts).chain(certificate).collect()
     }
 
     fn window(&self) -> Option<usize> {

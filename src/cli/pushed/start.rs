@@ -1,0 +1,82 @@
+//! The configuration to start with: the local file, and the document over it.
+
+use super::super::{fail, place};
+use super::take::first_problem;
+use crate::config::{self, Config, Options, System};
+use crate::control::ledger::{Ledger, MOST_STARTS};
+use crate::platform::clock;
+use crate::section;
+use crate::store::lock::{Lock, LockError};
+use crate::telemetry::event;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// The configuration that an agent starts with, and what belongs to it.
+pub struct Begun {
+    pub config: Config,
+    pub ledger: Ledger,
+    pub effective: String,
+}
+
+/// Reads the configuration to start with: the local file, and the document over it.
+pub fn begin(path: &Path, state: Option<&Path>) -> Result<Begun, ExitCode> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| fail(2, format_args!("cannot read {}: {error}", path.display())))?;
+    let options = Options { path: Some(path), ..Options::default() };
+    let (local, notes) = config::load_with(&text, &System, options).map_err(|report| bad(path, &report))?;
+    let dir = state.unwrap_or(&local.state).to_path_buf();
+    let mut ledger = kept(Ledger::open(&dir))?;
+    let (mut config, document) = match &local.remote {
+        Some(_) => start(path, &text, &mut ledger, &dir)?,
+        None => (local, None),
+    };
+    place::warn(&notes.warnings);
+    let options = Options { pushed: document.as_deref(), ..options };
+    let effective = config::effective(&text, &System, options).unwrap_or_default();
+    config.generation = ledger.next(&effective);
+    config.state = dir;
+    Ok(Begun { config, ledger, effective })
+}
+
+fn bad(path: &Path, report: &section::Report) -> ExitCode {
+    complain!("{}:\n{report}", path.display());
+    ExitCode::from(1)
+}
+
+fn kept<T>(done: std::io::Result<T>) -> Result<T, ExitCode> {
+    done.map_err(|error| fail(1, format_args!("the state of the configuration cannot be kept: {error}")))
+}
+
+/// The configuration to start with. A document on trial with which the agent did not stay alive is given up.
+fn start(path: &Path, text: &str, ledger: &mut Ledger, dir: &Path) -> Result<(Config, Option<String>), ExitCode> {
+    // A second agent that is started by mistake ends at the store's lock, and counts as no start.
+    let is_alone = || !matches!(Lock::take(dir), Err(LockError::Held { .. }));
+    if let Some(trial) = ledger.state.trial.as_mut().filter(|_| is_alone()) {
+        trial.starts += 1;
+        trial.before = std::mem::take(&mut trial.before).counted_anew();
+        let starts = trial.starts;
+        if starts > MOST_STARTS {
+            let why = format!("the agent ended {MOST_STARTS} times while the document was on trial");
+            give_up_at_start(ledger, why)?;
+        } else {
+            kept(ledger.keep())?;
+        }
+    }
+    loop {
+        let document = kept(ledger.current())?;
+        let options = Options { path: Some(path), pushed: document.as_deref(), ..Options::default() };
+        match config::load_with(text, &System, options) {
+            Ok((config, _)) => return Ok((config, document)),
+            Err(report) if ledger.state.trial.is_some() => {
+                give_up_at_start(ledger, format!("it cannot be read any more: {}", first_problem(&report).message))?;
+            }
+            Err(report) => return Err(bad(path, &report)),
+        }
+    }
+}
+
+fn give_up_at_start(ledger: &mut Ledger, why: String) -> Result<(), ExitCode> {
+    let serial = ledger.state.trial.as_ref().map(|trial| trial.mark.serial);
+    tracing::error!(event = event::CONFIG_ROLLED_BACK, serial, why, "a document on trial is given up");
+    kept(ledger.give_up(why, clock::wall_ms()))
+}

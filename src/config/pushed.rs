@@ -1,0 +1,67 @@
+//! A pushed document over the local file: its sources, sinks, streams and alerts take the place of the local ones.
+//!
+//! Everything else stays what the local file says: who the device is, where its store and its secrets are, who may push,
+//! and what a document may use. A document names no variable and no file of the device.
+
+use super::include::Table;
+use crate::control::document::{FLEET, split};
+use crate::section::value::parse;
+use crate::section::{Data, Problem, Texts, Value};
+
+/// What a document may have, besides `[fleet]`. What it has takes the place of all of its kind.
+const ALLOWED: [&str; 7] = ["source", "sink", "stream", "alert", "alerts", "heartbeat", "otlp"];
+/// Words that name something on the device.
+const REFERENCES: [&str; 3] = ["env", "file", "credential"];
+/// The name of the document in messages.
+pub const NAME: &str = "the pushed document";
+
+/// Puts a document's tables into the table of the local file. The error has the problems, and whether the text is not
+/// TOML.
+pub(super) fn lay(root: &mut Table, document: &str, texts: &mut Texts) -> Result<(), (Vec<Problem>, bool)> {
+    let body = split(document).0;
+    let base = texts.add(Some(NAME.into()), body);
+    let table = parse(body, base).map_err(|problems| (problems, true))?;
+    let mut problems = Vec::new();
+    for (key, value) in &table {
+        if key.name != FLEET && !ALLOWED.contains(&key.name.as_str()) {
+            let hint = format!("a document may have: {}", ALLOWED.join(", "));
+            let message = format!("`{}` stands in the local file only, and cannot be pushed", key.name);
+            problems.push(Problem { span: key.span.clone(), message, hint: Some(hint) });
+        }
+        references(value, &mut problems);
+    }
+    if !problems.is_empty() {
+        return Err((problems, false));
+    }
+    for (key, value) in table.into_iter().filter(|(key, _)| key.name != FLEET) {
+        root.retain(|(local, _)| local.name != key.name);
+        root.push((key, value));
+    }
+    Ok(())
+}
+
+/// Finds values that would come from a variable or a file of the device.
+fn references(value: &Value, problems: &mut Vec<Problem>) {
+    match &value.data {
+        Data::Table(table) => {
+            let names: Vec<&str> = table.iter().map(|(key, _)| key.name.as_str()).collect();
+            let is_reference = |name: &str| {
+                REFERENCES.contains(&name) && names.iter().all(|other| *other == name || *other == "default")
+            };
+            if let Some(name) = names.iter().find(|name| is_reference(name)) {
+                let message = format!("a pushed document cannot name `{name}` of the device");
+                let hint = "secrets: { secret = \"NAME\" }, with [secret.NAME] in the local file";
+                problems.push(Problem { span: value.span.clone(), message, hint: Some(hint.into()) });
+            }
+            for (_, value) in table {
+                references(value, problems);
+            }
+        }
+        Data::List(list) => {
+            for value in list {
+                references(value, problems);
+            }
+        }
+        _ => {}
+    }
+}

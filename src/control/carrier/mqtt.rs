@@ -1,0 +1,138 @@
+//! A broker that has the document as a retained message, for one device or for all of its fleet; reports go there too,
+//! retained.
+
+use super::{Around, Handled, Wish};
+use crate::control::document::LONGEST;
+use crate::control::settings::Mqtt;
+use crate::platform::{clock, random, tls};
+use crate::section::Login;
+use crate::telemetry::event;
+use crate::telemetry::outage::{Outage, Tell};
+use rumqttc::{
+    AsyncClient, Broker, Event, EventLoop, MqttOptions, Packet, PublishOptions, QoS, TlsConfiguration, Transport,
+};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// The pause before a document that could not be taken is handed over again.
+const AGAIN: Duration = Duration::from_secs(5);
+/// The bytes of a packet besides the document.
+const FRAME: usize = 64 << 10;
+/// The first and the longest pause before a new connection, in milliseconds.
+const PAUSE_MS: (u64, u64) = (1000, 60_000);
+
+pub async fn run(mqtt: Mqtt, fleet: String, mut around: Around) {
+    let topic = |device: &str, what: &str| format!("{}/{fleet}/{device}/{what}", mqtt.prefix);
+    let topics = [topic(&around.device, "desired"), topic("all", "desired")];
+    let reported = topic(&around.device, "reported");
+    let mut outage = Outage::default();
+    let mut failures = 0;
+    loop {
+        let error = match connect(&mqtt, &around.device) {
+            Ok((client, events)) => {
+                let mut stop = around.stop.clone();
+                let session = Session { client, events, topics: &topics, reported: &reported };
+                let told = || {
+                    failures = 0;
+                    if outage.over(clock::boot_ms()).is_some() {
+                        tracing::info!(
+                            event = event::CONTROL_UP,
+                            by = "mqtt",
+                            "the broker of the configuration answers"
+                        );
+                    }
+                };
+                match stop.or(session.run(&mut around, told)).await {
+                    Ok(error) => error,
+                    Err(_) => return,
+                }
+            }
+            Err(error) => error,
+        };
+        failures += 1;
+        if outage.failed(&error, clock::boot_ms()) != Tell::Nothing {
+            tracing::warn!(
+                event = event::CONTROL_DOWN,
+                by = "mqtt",
+                error,
+                "the broker of the configuration cannot be reached"
+            );
+        }
+        if around.stop.pause(random::backoff(PAUSE_MS.0, PAUSE_MS.1, failures)).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn connect(mqtt: &Mqtt, device: &str) -> Result<(AsyncClient, EventLoop), String> {
+    let id = format!("forebay-{device}-config-{}", random::u32());
+    let mut options = MqttOptions::new(id, Broker::tcp(mqtt.place.host.clone(), mqtt.place.port));
+    if mqtt.is_tls {
+        let config = tls::client_with(mqtt.tls.trust()).map_err(|error| error.to_string())?;
+        options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(config)));
+    }
+    if let Some(Login { user, password }) = &mqtt.login {
+        options.set_credentials(user.clone(), password.now().expose().as_bytes().to_vec());
+    }
+    options.set_max_packet_size(LONGEST + FRAME, LONGEST + FRAME);
+    AsyncClient::builder(options).capacity(8).try_build().map_err(|error| error.to_string())
+}
+
+/// One connection.
+struct Session<'a> {
+    client: AsyncClient,
+    events: EventLoop,
+    topics: &'a [String; 2],
+    reported: &'a str,
+}
+
+impl Session<'_> {
+    /// Runs until the connection ends; why it ended.
+    async fn run(mut self, around: &mut Around, mut told: impl FnMut()) -> String {
+        let mut waiting: VecDeque<Vec<u8>> = VecDeque::new();
+        let mut again = tokio::time::interval(AGAIN);
+        let mut is_up = false;
+        loop {
+            tokio::select! {
+                event = self.events.poll() => match event {
+                    Ok(Event::Incoming(Packet::ConnAck(_))) => {
+                        told();
+                        is_up = true;
+                        for topic in self.topics {
+                            if let Err(error) = self.client.try_subscribe(topic.clone(), QoS::AtLeastOnce) {
+                                return error.to_string();
+                            }
+                        }
+                        around.report.mark_changed();
+                    }
+                    Ok(Event::Incoming(Packet::Publish(message))) if !message.payload.is_empty() => {
+                        // A newer one for the same topic takes its place when it is handed over: the serial says so.
+                        waiting.push_back(message.payload.to_vec());
+                        waiting.drain(..waiting.len().saturating_sub(self.topics.len()));
+                        again.reset_immediately();
+                    }
+                    Ok(_) => {}
+                    Err(error) => return error.to_string(),
+                },
+                _ = again.tick(), if !waiting.is_empty() => {
+                    for _ in 0..waiting.len() {
+                        let Some(bytes) = waiting.pop_front() else { break };
+                        if around.hand_over(Wish::Take(bytes.clone()), "mqtt").await == Handled::Later {
+                            waiting.push_back(bytes);
+                        }
+                    }
+                }
+                changed = around.report.changed(), if is_up => {
+                    let report = around.report.borrow_and_update().clone();
+                    let options = PublishOptions::at_least_once().retained();
+                    if changed.is_ok()
+                        && !report.is_empty()
+                        && let Err(error) = self.client.try_publish(self.reported.to_string(), report, options)
+                    {
+                        return error.to_string();
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! A web server that has the document. It is asked again and again; what has not changed costs one short answer (`ETag`, else
+//! `Last-Modified`).
+//!
+//! Redirects are not followed: the address of the configuration is the one that the local file names. An answer has
+//! a limit in bytes and in time.
+
+use super::{Around, Handled, Wish};
+use crate::control::document::LONGEST;
+use crate::control::settings::Web;
+use crate::platform::{clock, random, tls};
+use crate::telemetry::outage::{Outage, Tell};
+use crate::telemetry::{event, people};
+use reqwest::header::{CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
+use reqwest::{Client, RequestBuilder, StatusCode};
+use std::time::Duration;
+
+/// An answer must be whole within this time: 1 MiB takes 30 s at 280 kbit/s.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The longest pause after failures.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
+
+struct Server {
+    web: Web,
+    document: String,
+    report: Option<String>,
+    /// What the server said of the document that is known here.
+    known: Option<(HeaderName, HeaderValue)>,
+    told: String,
+}
+
+pub async fn run(web: Web, fleet: String, mut around: Around) {
+    let of_device = |url: &str| url.replace("{device}", &around.device).replace("{fleet}", &fleet);
+    let (document, report) = (of_device(&web.url), web.report.as_deref().map(of_device));
+    let mut server = Server { web, document, report, known: None, told: String::new() };
+    let mut outage = Outage::default();
+    let mut failures = 0;
+    loop {
+        let mut stop = around.stop.clone();
+        let Ok(done) = stop.or(server.ask(&around)).await else { return };
+        match done {
+            Ok(()) => {
+                failures = 0;
+                if outage.over(clock::boot_ms()).is_some() {
+                    tracing::info!(event = event::CONTROL_UP, by = "https", "the server of the configuration answers");
+                }
+            }
+            Err(error) => {
+                failures += 1;
+                if outage.failed(&error, clock::boot_ms()) != Tell::Nothing {
+                    tracing::warn!(
+                        event = event::CONTROL_DOWN,
+                        by = "https",
+                        error,
+                        "the server of the configuration cannot be asked"
+                    );
+                }
+            }
+        }
+        let pause = pause(server.web.every, failures);
+        tokio::select! {
+            ended = around.stop.pause(pause) => if ended.is_err() { return },
+            changed = around.report.changed(), if server.report.is_some() => if changed.is_err() { return },
+        }
+    }
+}
+
+/// The interval, give or take a tenth, and longer after failures: ten thousand devices must not ask at one moment.
+fn pause(every: Duration, failures: u32) -> Duration {
+    let longer = every.saturating_mul(1 << failures.min(6)).min(LONGEST_PAUSE.max(every));
+    let tenth = u64::try_from(longer.as_millis() / 5).unwrap_or(u64::MAX);
+    longer.mul_f32(0.9) + Duration::from_millis(random::below(tenth.max(1)))
+}
+
+impl Server {
+    fn client(&self) -> Result<Client, String> {
+        // Made anew each time: the roots may have changed.
+        let config = tls::client_with(self.web.tls.trust()).map_err(|error| error.to_string())?;
+        let client = Client::builder().tls_backend_preconfigured((*config).clone()).timeout(PATIENCE);
+        client.redirect(reqwest::redirect::Policy::none()).build().map_err(words)
+    }
+
+    fn proven(&self, request: RequestBuilder) -> RequestBuilder {
+        match &self.web.token {
+            Some(token) => request.bearer_auth(token.now().expose()),
+            None => request,
+        }
+    }
+
+    async fn ask(&mut self, around: &Around) -> Result<(), String> {
+        let client = self.client()?;
+        let mut request = self.proven(client.get(&self.document));
+        if let Some((name, value)) = &self.known {
+            request = request.header(name, value);
+        }
+        let mut answer = request.send().await.map_err(words)?;
+        match answer.status() {
+            StatusCode::OK => {
+                let said = |name| answer.headers().get(name).cloned();
+                let changed = said(LAST_MODIFIED).map(|value| (IF_MODIFIED_SINCE, value));
+                let known = said(ETAG).map(|value| (IF_NONE_MATCH, value)).or(changed);
+                let mut bytes = Vec::new();
+                while let Some(more) = answer.chunk().await.map_err(words)? {
+                    bytes.extend_from_slice(&more);
+                    if bytes.len() > LONGEST {
+                        break;
+                    }
+                }
+                // What cannot be taken yet is asked for again.
+                self.known = known;
+                if around.hand_over(Wish::Take(bytes), "https").await == Handled::Later {
+                    self.known = None;
+                }
+            }
+            StatusCode::NOT_MODIFIED => {}
+            status if status.is_redirection() => {
+                return Err(format!("the server answers {status}: redirects are not followed"));
+            }
+            status => return Err(format!("the server answers {status}")),
+        }
+        self.tell(&client, around).await
+    }
+
+    /// Sends the report if it has changed.
+    async fn tell(&mut self, client: &Client, around: &Around) -> Result<(), String> {
+        let (Some(url), report) = (&self.report, around.report.borrow().clone()) else { return Ok(()) };
+        if report.is_empty() || report == self.told {
+            return Ok(());
+        }
+        let request = client.put(url).header(CONTENT_TYPE, "application/json").body(report.clone());
+        let answer = self.proven(request).send().await.map_err(words)?;
+        if !answer.status().is_success() {
+            return Err(format!("the server answers {} to a report", answer.status()));
+        }
+        self.told = report;
+        Ok(())
+    }
+}
+
+fn words(error: reqwest::Error) -> String {
+    people::cause(&error.without_url())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_do_not_ask_at_one_moment_and_failures_make_pauses_longer() {
+        let every = Duration::from_secs(60);
+        let pauses: Vec<Duration> = (0..200).map(|_| pause(every, 0)).collect();
+        assert!(pauses.iter().all(|pause| (54..=66).contains(&pause.as_secs())), "{pauses:?}");
+        assert!(pauses.iter().max() > pauses.iter().min());
+        assert!(pause(every, 3) > Duration::from_secs(400) && pause(every, 99) <= LONGEST_PAUSE * 2);
+        assert!(pause(Duration::from_secs(86_400), 9).as_secs() >= 77_760);
+    }
+}

@@ -1,0 +1,357 @@
+//! What the device remembers of its configurations, on disk: which documents there were, which is in force, which is on
+//! trial, and the generations.
+//!
+//! Invariants: a file is written beside, flushed and renamed, so that a power cut leaves the old or the new one; a
+//! document is on disk before the state names it; the highest serial never falls. Whether a document is taken is decided
+//! on types (`decide`), without the disk.
+
+use super::document::Document;
+use super::trial::Snapshot;
+use crate::platform::digest;
+use serde::{Deserialize, Serialize};
+use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+/// The folder below the state directory.
+pub const FOLDER: &str = "config";
+const STATE: &str = "state.json";
+/// The folder in which documents are dropped.
+pub const INBOX: &str = "inbox";
+/// A document on trial that was started more often than this without an end is given up.
+pub const MOST_STARTS: u32 = 3;
+/// The generations that are remembered.
+const GENERATIONS: usize = 20;
+
+/// A document by its number and content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// The serial.
+    pub serial: u64,
+    /// The SHA-256 of what is signed, in hex.
+    pub sha256: String,
+    /// Since when, in milliseconds since 1970.
+    pub since_ms: i64,
+}
+
+/// A document on trial.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trial {
+    /// The document.
+    pub mark: Mark,
+    /// How often the agent was started with it.
+    pub starts: u32,
+    /// The agent just before.
+    pub before: Snapshot,
+}
+
+/// Why a document is not in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// Its serial, where it could be read.
+    pub serial: Option<u64>,
+    /// A word for programs.
+    pub code: String,
+    /// The reason for people.
+    pub message: String,
+    /// The line and the column of the document, where there are.
+    pub place: Option<(usize, usize)>,
+    /// When, in milliseconds since 1970.
+    pub at_ms: i64,
+}
+
+/// A configuration that was in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Generation {
+    /// Its number.
+    pub number: u64,
+    /// When it came into force, in milliseconds since 1970.
+    pub at_ms: i64,
+    /// The serial of its document; none when there was no document.
+    pub serial: Option<u64>,
+    /// The SHA-256 of all its texts.
+    pub sha256: String,
+}
+
+/// Everything that is remembered.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct State {
+    /// The document with the highest serial that was ever taken.
+    pub highest: Option<Mark>,
+    /// The document in force.
+    pub production: Option<Mark>,
+    /// The document that was in force before.
+    pub previous: Option<Mark>,
+    /// The document on trial.
+    pub trial: Option<Trial>,
+    /// Whether the document in force was kept although no sink could be reached during its trial.
+    pub unconfirmed: bool,
+    /// The last problem.
+    pub problem: Option<Problem>,
+    /// The last generations, the newest last.
+    pub generations: Vec<Generation>,
+}
+
+/// What is to be done with a document that is signed and meant for this device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// It is new: it is checked and tried.
+    Take,
+    /// It is known already.
+    Known,
+    /// Its serial is lower than that of another document: somebody replays an old one.
+    Old(u64),
+    /// Another document has the same serial.
+    Twice,
+    /// Its time has not come.
+    Early(i64),
+    /// Another document is on trial: this one waits for the end of the trial.
+    Busy,
+}
+
+impl State {
+    /// What is to be done with a document.
+    #[must_use]
+    pub fn decide(&self, document: &Document, now_ms: Option<i64>) -> Decision {
+        let serial = document.header.serial;
+        match &self.highest {
+            Some(known) if known.serial > serial => return Decision::Old(known.serial),
+            Some(known) if known.serial == serial && known.sha256 == document.sha256 => return Decision::Known,
+            Some(known) if known.serial == serial => return Decision::Twice,
+            _ => {}
+        }
+        if self.trial.is_some() {
+            return Decision::Busy;
+        }
+        match document.header.not_before_ms {
+            Some(at) if now_ms.is_none_or(|now| now < at) => Decision::Early(at),
+            _ => Decision::Take,
+        }
+    }
+
+    /// The document that the agent runs with, or shall run with.
+    #[must_use]
+    pub fn current(&self) -> Option<&Mark> {
+        self.trial.as_ref().map(|trial| &trial.mark).or(self.production.as_ref())
+    }
+
+    /// The word for what goes on.
+    #[must_use]
+    pub fn phase(&self) -> &'static str {
+        match (&self.trial, &self.production, &self.problem) {
+            (Some(_), ..) => "probation",
+            (None, production, Some(problem)) if problem.serial > production.as_ref().map(|mark| mark.serial) => {
+                if problem.code == "rolled-back" {
+                    "rolled-back"
+                } else {
+                    "refused"
+                }
+            }
+            (None, Some(_), _) if self.unconfirmed => "applied-unconfirmed",
+            (None, Some(_), _) => "applied",
+            (None, None, Some(_)) => "refused",
+            (None, None, None) => "local",
+        }
+    }
+}
+
+/// The files of the folder `config` below the state directory.
+#[derive(Debug)]
+pub struct Ledger {
+    folder: PathBuf,
+    /// What is remembered.
+    pub state: State,
+}
+
+impl Ledger {
+    /// Reads the ledger of a state directory. Nothing is written yet.
+    ///
+    /// # Errors
+    /// The state cannot be read.
+    pub fn open(state: &Path) -> io::Result<Self> {
+        let folder = state.join(FOLDER);
+        Ok(Self { state: read(&folder)?, folder })
+    }
+
+    /// The state of a directory, for reading alone.
+    ///
+    /// # Errors
+    /// The state cannot be read.
+    pub fn look(state: &Path) -> io::Result<State> {
+        read(&state.join(FOLDER))
+    }
+
+    /// The text of the document that an agent runs with, for reading alone; `None` when there is none.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn document(state: &Path) -> io::Result<Option<String>> {
+        let folder = state.join(FOLDER);
+        let read_text = |mark: &Mark| std::fs::read_to_string(folder.join(name(mark.serial)));
+        read(&folder)?.current().map(read_text).transpose()
+    }
+
+    /// The effective text of a generation, for reading alone.
+    ///
+    /// # Errors
+    /// It is not kept any more.
+    pub fn text(state: &Path, generation: u64) -> io::Result<String> {
+        std::fs::read_to_string(state.join(FOLDER).join(text_of(generation)))
+    }
+
+    /// The folder in which documents are dropped.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn inbox(&self) -> io::Result<PathBuf> {
+        let inbox = self.folder.join(INBOX);
+        private(&inbox)?;
+        Ok(inbox)
+    }
+
+    /// The text of the document that the agent shall run with.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn current(&self) -> io::Result<Option<String>> {
+        let read = |mark: &Mark| std::fs::read_to_string(self.folder.join(name(mark.serial)));
+        self.state.current().map(read).transpose()
+    }
+
+    /// Keeps the state, and forgets documents that nobody needs any more.
+    ///
+    /// # Errors
+    /// The disk does not take it; the state on disk is the old one then.
+    pub fn keep(&mut self) -> io::Result<()> {
+        let too_many = self.state.generations.len().saturating_sub(GENERATIONS);
+        self.state.generations.drain(..too_many);
+        let json = serde_json::to_vec_pretty(&self.state).map_err(io::Error::other)?;
+        put(&self.folder, STATE, &json)?;
+        let state = &self.state;
+        let marks = [&state.production, &state.previous, &state.highest].into_iter().flatten();
+        let of_generations = state.generations.iter().filter_map(|generation| generation.serial);
+        let trial = state.trial.iter().map(|trial| trial.mark.serial);
+        let documents = marks.map(|mark| mark.serial).chain(of_generations).chain(trial).map(name);
+        let texts = state.generations.iter().map(|generation| text_of(generation.number));
+        let wanted: Vec<String> = documents.chain(texts).collect();
+        for entry in std::fs::read_dir(&self.folder)?.flatten() {
+            let file = entry.file_name().to_string_lossy().into_owned();
+            if (file.starts_with("document-") || file.starts_with("generation-")) && !wanted.contains(&file) {
+                // It is tried again at the next change.
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps a document, and that it is on trial from now on.
+    ///
+    /// # Errors
+    /// The disk does not take it.
+    pub fn begin_trial(&mut self, document: &Document, before: Snapshot, now_ms: i64) -> io::Result<()> {
+        let serial = document.header.serial;
+        put(&self.folder, &name(serial), document.text.as_bytes())?;
+        let mark = Mark { serial, sha256: document.sha256.clone(), since_ms: now_ms };
+        self.state.highest = Some(mark.clone());
+        self.state.trial = Some(Trial { mark, starts: 1, before });
+        self.keep()
+    }
+
+    /// The document on trial is good.
+    ///
+    /// # Errors
+    /// The disk does not take it.
+    pub fn confirm(&mut self, unconfirmed: bool) -> io::Result<()> {
+        if let Some(trial) = self.state.trial.take() {
+            self.state.previous = self.state.production.replace(trial.mark);
+            (self.state.unconfirmed, self.state.problem) = (unconfirmed, None);
+        }
+        self.keep()
+    }
+
+    /// The document on trial is given up.
+    ///
+    /// # Errors
+    /// The disk does not take it.
+    pub fn give_up(&mut self, message: String, now_ms: i64) -> io::Result<()> {
+        if let Some(trial) = self.state.trial.take() {
+            let serial = Some(trial.mark.serial);
+            let code = "rolled-back".into();
+            self.state.problem = Some(Problem { serial, code, message, place: None, at_ms: now_ms });
+        }
+        self.keep()
+    }
+
+    /// A person wants the document before this one back. Returns its serial, 0 for none.
+    ///
+    /// # Errors
+    /// There is none, or the disk does not take it.
+    pub fn back(&mut self) -> io::Result<u64> {
+        if self.state.trial.take().is_none() {
+            let Some(_) = &self.state.production else {
+                return Err(io::Error::other("no pushed document is in force"));
+            };
+            self.state.production = self.state.previous.take();
+        }
+        self.keep()?;
+        Ok(self.state.production.as_ref().map_or(0, |mark| mark.serial))
+    }
+
+    /// The number that the configuration with this effective text has, or gets.
+    #[must_use]
+    pub fn next(&self, effective: &str) -> u64 {
+        let sha256 = digest::sha256(effective.as_bytes());
+        self.state.generations.last().map_or(1, |last| last.number + u64::from(last.sha256 != sha256))
+    }
+
+    /// The number of the configuration with this effective text: that of the last one if it is the same, else a new
+    /// one.
+    ///
+    /// # Errors
+    /// The disk does not take it.
+    pub fn generation(&mut self, effective: &str, now_ms: i64) -> io::Result<u64> {
+        let (number, sha256) = (self.next(effective), digest::sha256(effective.as_bytes()));
+        if self.state.generations.last().is_some_and(|last| last.number == number) {
+            return Ok(number);
+        }
+        let serial = self.state.current().map(|mark| mark.serial);
+        put(&self.folder, &text_of(number), effective.as_bytes())?;
+        self.state.generations.push(Generation { number, at_ms: now_ms, serial, sha256 });
+        self.keep()?;
+        Ok(number)
+    }
+}
+
+fn text_of(generation: u64) -> String {
+    format!("generation-{generation}.toml")
+}
+
+fn name(serial: u64) -> String {
+    format!("document-{serial}.toml")
+}
+
+fn read(folder: &Path) -> io::Result<State> {
+    let path = folder.join(STATE);
+    match std::fs::read(&path) {
+        Ok(json) => serde_json::from_slice(&json)
+            .map_err(|error| io::Error::other(format!("{} cannot be read: {error}", path.display()))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(State::default()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes a folder that is its user's alone.
+fn private(folder: &Path) -> io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+/// Writes a file so that a power cut leaves the old or the new one.
+fn put(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    private(folder)?;
+    let beside = folder.join(format!("{name}.new"));
+    let mut file = std::fs::File::create(&beside)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&beside, folder.join(name))?;
+    std::fs::File::open(folder)?.sync_all()
+}

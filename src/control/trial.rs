@@ -1,0 +1,283 @@
+//! Judges a configuration on trial by what the agent does with it, against what it did before. Pure.
+//!
+//! A target that was away before is no fault of the new configuration; one that is away since the change is.
+
+use crate::monitor::view::{Kind, View};
+use crate::telemetry::{Metric, Metrics, Reason};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// A part that failed so often since the change is a fault.
+const RESTARTS: u64 = 3;
+/// A target that refused so often since the change is a fault: one answer may belong to a delivery from before.
+const DENIALS: u64 = 2;
+
+/// A source at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceState {
+    /// Whether it works.
+    pub is_good: bool,
+    /// Why not.
+    pub state: String,
+    /// The bytes that it brought since the start of the agent. Frames may only save a position.
+    pub bytes: u64,
+    /// The age of its last frame, in milliseconds; `None` when it brought none.
+    pub age_ms: Option<u64>,
+    /// How often it failed.
+    pub restarts: u64,
+}
+
+/// A sink at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SinkState {
+    /// Whether it works.
+    pub is_good: bool,
+    /// Why not.
+    pub state: String,
+    /// The records that it delivered since the start of the agent.
+    pub delivered: u64,
+    /// The records that wait for it.
+    pub waits: u64,
+    /// How often its target refused the credentials or the name.
+    pub denied: u64,
+    /// How often it failed.
+    pub restarts: u64,
+}
+
+/// An agent at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// The sources by name.
+    pub sources: BTreeMap<String, SourceState>,
+    /// The sinks by name.
+    pub sinks: BTreeMap<String, SinkState>,
+    /// How often memory was short.
+    pub memory_short: u64,
+    /// How often the store was full.
+    pub store_full: u64,
+}
+
+/// What is to become of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It stays on trial.
+    Open,
+    /// It is good.
+    Good,
+    /// It does no harm, but no sink could show that it works: each was away before the change, too.
+    Unconfirmed,
+    /// It does worse than the one before; why.
+    Bad(String),
+}
+
+impl Snapshot {
+    /// The agent as it is now.
+    #[must_use]
+    pub fn of(view: &View, metrics: &std::sync::Arc<Metrics>) -> Self {
+        let mut now = Self {
+            memory_short: metrics.get(Metric::MemoryShort),
+            store_full: metrics.get(Metric::StoreFull),
+            ..Self::default()
+        };
+        for part in &view.parts {
+            let numbers = metrics.part(part.kind.label(), &part.name);
+            let (is_good, state) = (part.is_good, part.state.clone());
+            let restarts = numbers.get(Metric::PartRestarts);
+            match part.kind {
+                Kind::Source => {
+                    let age = |at: i64| view.now_ms.saturating_sub(at).max(0).unsigned_abs();
+                    let (bytes, age_ms) = (numbers.get(Metric::SourceBytes), part.last_frame_ms.map(age));
+                    now.sources.insert(part.name.clone(), SourceState { is_good, state, bytes, age_ms, restarts });
+                }
+                Kind::Sink => {
+                    let delivered = numbers.get(Metric::SinkRecords);
+                    let (waits, denied) = (part.records(), numbers.get_for(Reason::Denied));
+                    now.sinks
+                        .insert(part.name.clone(), SinkState { is_good, state, delivered, waits, denied, restarts });
+                }
+            }
+        }
+        now
+    }
+
+    /// The same for an agent that was started again since: it counts from nothing.
+    #[must_use]
+    pub fn counted_anew(mut self) -> Self {
+        self.sources.values_mut().for_each(|source| (source.bytes, source.restarts) = (0, 0));
+        self.sinks.values_mut().for_each(|sink| (sink.delivered, sink.denied, sink.restarts) = (0, 0, 0));
+        (self.memory_short, self.store_full) = (0, 0);
+        self
+    }
+
+    /// The judgement after so much of the trial. `self` is the agent just before the change.
+    #[must_use]
+    pub fn judge(&self, now: &Self, passed: Duration, probation: Duration) -> Verdict {
+        if let Some(why) = self.harm(now) {
+            return Verdict::Bad(why);
+        }
+        if passed < probation {
+            return Verdict::Open;
+        }
+        if let Some(why) = self.silence(now, probation) {
+            return Verdict::Bad(why);
+        }
+        self.deliveries(now)
+    }
+
+    /// What shows at once that the change did harm.
+    fn harm(&self, now: &Self) -> Option<String> {
+        for (name, source) in &now.sources {
+            let before = self.sources.get(name).map_or(0, |before| before.restarts);
+            if source.restarts.saturating_sub(before) >= RESTARTS {
+                return Some(format!("source.{name} failed {RESTARTS} times since the change: {}", source.state));
+            }
+        }
+        for (name, sink) in &now.sinks {
+            let before = self.sinks.get(name).cloned().unwrap_or_default();
+            if sink.restarts.saturating_sub(before.restarts) >= RESTARTS {
+                return Some(format!("sink.{name} failed {RESTARTS} times since the change: {}", sink.state));
+            }
+            let was_denied = before.denied > 0 && !before.is_good;
+            let is_new = sink.delivered == before.delivered && sink.denied.saturating_sub(before.denied) >= DENIALS;
+            if is_new && !was_denied {
+                return Some(format!("sink.{name} is refused since the change: {}", sink.state));
+            }
+        }
+        if now.memory_short > self.memory_short && self.memory_short == 0 {
+            return Some("memory is short since the change".into());
+        }
+        (now.store_full > self.store_full && self.store_full == 0).then(|| "the store is full since the change".into())
+    }
+
+    /// A source that brought readings before, and brings none now.
+    fn silence(&self, now: &Self, probation: Duration) -> Option<String> {
+        let lately = u64::try_from(probation.as_millis()).unwrap_or(u64::MAX);
+        for (name, before) in &self.sources {
+            let Some(source) = now.sources.get(name) else { continue };
+            let brought_before = before.age_ms.is_some_and(|age| age <= lately);
+            if brought_before && source.bytes <= before.bytes {
+                return Some(format!("source.{name} brings nothing since the change: {}", source.state));
+            }
+            if before.is_good && !source.is_good {
+                return Some(format!("source.{name} does not work since the change: {}", source.state));
+            }
+        }
+        let bytes = |of: &Self| of.sources.values().map(|source| source.bytes).sum::<u64>();
+        let brought_before = self.sources.values().any(|source| source.age_ms.is_some_and(|age| age <= lately));
+        (brought_before
+            && now.sources.values().all(|source| source.age_ms.is_none_or(|age| age > lately))
+            && bytes(now) <= bytes(self))
+        .then(|| "no source brings anything since the change".into())
+    }
+
+    fn deliveries(&self, now: &Self) -> Verdict {
+        let delivers = |(name, sink): (&String, &SinkState)| {
+            sink.delivered > self.sinks.get(name).map_or(0, |before| before.delivered)
+        };
+        let (any_delivers, any_waits) = (now.sinks.iter().any(delivers), now.sinks.values().any(|sink| sink.waits > 0));
+        for (name, sink) in &now.sinks {
+            let was_good = self.sinks.get(name).is_some_and(|before| before.is_good);
+            if was_good && !sink.is_good && sink.waits > 0 && !delivers((name, sink)) {
+                return Verdict::Bad(format!("sink.{name} delivers nothing since the change: {}", sink.state));
+            }
+        }
+        if any_delivers || !any_waits {
+            return Verdict::Good;
+        }
+        if self.sinks.values().any(|before| before.is_good) {
+            return Verdict::Bad("no sink delivers since the change".into());
+        }
+        Verdict::Unconfirmed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PROBATION: Duration = Duration::from_secs(10);
+
+    fn before() -> Snapshot {
+        let source = SourceState { is_good: true, state: "up".into(), bytes: 100, age_ms: Some(50), restarts: 0 };
+        let sink = SinkState { is_good: true, state: "up".into(), delivered: 90, ..SinkState::default() };
+        let mut now = Snapshot::default();
+        now.sources.insert("a".into(), source);
+        now.sinks.insert("hub".into(), sink);
+        now
+    }
+
+    /// The judgement at the end, of an agent that goes on but for what `change` does.
+    fn after(before: &Snapshot, change: impl Fn(&mut Snapshot)) -> Verdict {
+        let mut now = before.clone();
+        now.sources.values_mut().for_each(|source| source.bytes += 10);
+        now.sinks.values_mut().for_each(|sink| sink.delivered += 10);
+        change(&mut now);
+        before.judge(&now, PROBATION, PROBATION)
+    }
+
+    fn why(verdict: Verdict) -> String {
+        match verdict {
+            Verdict::Bad(why) => why,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_goes_on_is_good_but_not_before_the_end() {
+        assert_eq!(after(&before(), |_| {}), Verdict::Good);
+        assert_eq!(before().judge(&before(), Duration::ZERO, PROBATION), Verdict::Open);
+    }
+
+    #[test]
+    fn what_does_worse_is_bad() {
+        let silent = after(&before(), |now| now.sources.get_mut("a").unwrap().bytes = 100);
+        assert!(why(silent).contains("source.a brings nothing"));
+        let renamed = after(&before(), |now| {
+            now.sources.clear();
+            now.sources.insert("b".into(), SourceState::default());
+        });
+        assert!(why(renamed).contains("no source brings anything"));
+        let denied = |now: &mut Snapshot| {
+            let sink = now.sinks.get_mut("hub").unwrap();
+            (sink.delivered, sink.denied, sink.is_good, sink.state) = (90, 2, false, "waiting: no such key".into());
+        };
+        assert!(why(after(&before(), denied)).contains("no such key"));
+        let mut early = before();
+        denied(&mut early);
+        assert!(matches!(before().judge(&early, Duration::from_secs(1), PROBATION), Verdict::Bad(_)), "at once");
+        let away = after(&before(), |now| {
+            let sink = now.sinks.get_mut("hub").unwrap();
+            (sink.delivered, sink.waits, sink.is_good) = (90, 10, false);
+        });
+        assert!(why(away).contains("sink.hub delivers nothing"));
+        let other = after(&before(), |now| {
+            now.sinks.clear();
+            now.sinks.insert("new".into(), SinkState { waits: 5, ..SinkState::default() });
+        });
+        assert!(why(other).contains("no sink delivers"));
+        assert!(why(after(&before(), |now| now.sources.get_mut("a").unwrap().restarts = 3)).contains("failed 3 times"));
+        assert!(why(after(&before(), |now| now.memory_short = 1)).contains("memory"));
+        assert!(why(after(&before(), |now| now.store_full = 1)).contains("store is full"));
+    }
+
+    #[test]
+    fn a_link_that_was_down_before_is_no_fault() {
+        let mut down = before();
+        let sink = down.sinks.get_mut("hub").unwrap();
+        (sink.is_good, sink.waits, sink.denied) = (false, 7, 4);
+        let stays = |now: &mut Snapshot| {
+            let sink = now.sinks.get_mut("hub").unwrap();
+            (sink.delivered, sink.denied) = (90, 9);
+        };
+        assert_eq!(after(&down, stays), Verdict::Unconfirmed);
+        assert_eq!(after(&down, |_| {}), Verdict::Good, "it delivers now");
+    }
+
+    #[test]
+    fn a_device_that_was_silent_may_stay_silent() {
+        let mut silent = before();
+        silent.sources.get_mut("a").unwrap().age_ms = Some(3_600_000);
+        assert_eq!(after(&silent, |now| now.sources.get_mut("a").unwrap().bytes = 100), Verdict::Good);
+    }
+}

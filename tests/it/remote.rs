@@ -1,0 +1,333 @@
+//! Configurations that are pushed: signed by the real minisign, brought by a file, a web server and a broker, tried, and
+//! rolled back.
+
+use crate::rig::{Agent, Mosquitto, Reading, Receiver, append_lines, files, forebay, free_port, until};
+use serde_json::Value;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+/// A folder with a device and the key of its fleet.
+struct Fleet<'a> {
+    dir: &'a Path,
+}
+
+impl<'a> Fleet<'a> {
+    fn new(dir: &'a Path) -> Self {
+        std::fs::create_dir(dir.join("in")).unwrap();
+        for key in ["fleet", "other"] {
+            let made = Command::new("minisign")
+                .args(["-G", "-W", "-f", "-p", &format!("{key}.pub"), "-s", &format!("{key}.key")])
+                .current_dir(dir)
+                .stdin(Stdio::null())
+                .output()
+                .expect("minisign is not installed: tests/run installs it");
+            assert!(made.status.success(), "{made:?}");
+        }
+        Self { dir }
+    }
+
+    /// The local file: no parts of its own.
+    fn local(&self, more: &str) -> String {
+        let (dir, key) = (self.dir.display(), std::fs::read_to_string(self.dir.join("fleet.pub")).unwrap());
+        let key = key.lines().nth(1).unwrap();
+        format!(
+            "device = \"hall-3\"\nstate = \"{dir}/state\"\n[store]\nlinger = \"20ms\"\nreserve = \"16MiB\"\n\
+             [remote]\nkeys = [\"{key}\"]\nfleet = \"plant-7\"\nprobation = \"4s\"\n{more}\n"
+        )
+    }
+
+    /// A document with a source and a sink, and something else.
+    fn document(&self, serial: u64, pattern: &str, more: &str) -> String {
+        let dir = self.dir.display();
+        format!(
+            "[fleet]\nserial = {serial}\nfleet = \"plant-7\"\n\
+             [source.log]\nkind = \"file\"\npath = \"{dir}/in/{pattern}\"\npoll = \"20ms\"\n\
+             [sink.out]\nkind = \"directory\"\npath = \"{dir}/out\"\nlinger = \"0s\"\n{more}"
+        )
+    }
+
+    /// The document, signed as a person does it.
+    fn signed_by(&self, key: &str, text: &str) -> String {
+        std::fs::write(self.dir.join("document.toml"), text).unwrap();
+        let signed = Command::new("minisign")
+            .args(["-S", "-W", "-s", &format!("{key}.key"), "-m", "document.toml"])
+            .current_dir(self.dir)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        assert!(signed.status.success(), "{signed:?}");
+        let sealed = forebay(&["config", "seal", self.dir.join("document.toml").to_str().unwrap()]);
+        assert!(sealed.status.success(), "{sealed:?}");
+        String::from_utf8(sealed.stdout).unwrap()
+    }
+
+    fn signed(&self, text: &str) -> String {
+        self.signed_by("fleet", text)
+    }
+
+    /// `forebay config WHAT`, with a document if there is one.
+    fn config(&self, what: &str, document: Option<&str>) -> (Option<i32>, String) {
+        let path = self.dir.join("signed.toml");
+        let mut arguments = vec!["config", what];
+        if let Some(document) = document {
+            std::fs::write(&path, document).unwrap();
+            arguments.push(path.to_str().unwrap());
+        }
+        let local = self.dir.join("forebay.toml");
+        arguments.push(local.to_str().unwrap());
+        let Output { status, stdout, stderr } = forebay(&arguments);
+        (status.code(), String::from_utf8(stdout).unwrap() + &String::from_utf8(stderr).unwrap())
+    }
+
+    fn phase(&self) -> String {
+        self.config("status", None).1.lines().next().unwrap_or_default().replace("phase: ", "")
+    }
+
+    fn values(&self) -> Vec<String> {
+        files(&self.dir.join("out"), "readings").iter().map(Reading::value).collect()
+    }
+}
+
+#[test]
+fn a_signed_document_is_tried_and_what_is_not_as_it_should_be_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let fleet = Fleet::new(dir.path());
+    let agent = Agent::start(dir.path(), &fleet.local(""), "");
+    append_lines(&dir.path().join("in/a.log"), ["1"]);
+    until("it waits for a document", || dir.path().join("state/config/inbox").exists());
+    let first = fleet.signed(&fleet.document(5, "*.log", ""));
+    let verified = fleet.config("verify", Some(&first));
+    assert!(verified.0 == Some(0) && verified.1.contains("document 5 for * of the fleet plant-7"), "{verified:?}");
+    let applied = fleet.config("apply", Some(&first));
+    assert!(applied.0 == Some(0) && applied.1.contains("on trial: document 5"), "{applied:?}");
+    until("it is read", || fleet.values() == ["1"]);
+    until("it stays", || fleet.phase() == "applied");
+    assert!(agent.log().contains("config_trial") && agent.log().contains("generation=2"), "{}", agent.log());
+
+    // By the command line, and by the folder, as somebody who may write there would try it.
+    let other = fleet.signed_by("other", &fleet.document(6, "*.log", ""));
+    let told = fleet.config("apply", Some(&other));
+    assert!(told.0 == Some(1) && told.1.contains("no key of `[remote] keys`"), "{told:?}");
+    let inbox = dir.path().join("state/config/inbox");
+    let push = |text: &str| {
+        let before = agent.log().matches("event=\"config_refused").count();
+        std::fs::write(inbox.join("x.part"), text).unwrap();
+        std::fs::rename(inbox.join("x.part"), inbox.join("x.toml")).unwrap();
+        until("it is refused", || agent.log().matches("event=\"config_refused").count() > before);
+        let log = agent.log();
+        log.lines().rfind(|line| line.contains("event=\"config_refused")).unwrap().to_string()
+    };
+    let document = |serial, more: &str| fleet.signed(&fleet.document(serial, "*.log", more));
+    for (text, why) in [
+        (other, "no key of"),
+        (fleet.document(6, "*.log", ""), "not signed"),
+        (document(6, "").replace("linger", "Linger"), "changed after it was signed"),
+        (document(4, ""), "serial 4 is lower than 5"),
+        (document(5, "# other\n"), "another document had the serial 5"),
+        (fleet.signed(&fleet.document(6, "*.log", "").replace("plant-7", "plant-8")), "it is for the fleet `plant-8`"),
+        (document(6, "[source.x]\nkind = \"nothing\"\n"), "nothing"),
+        (document(6, "[page]\nlisten = \"0.0.0.0:80\"\n"), "`page` stands in the local file only"),
+        ("x".repeat((1 << 20) + 1), "more than 1048576"),
+    ] {
+        let told = push(&text);
+        assert!(told.contains(why), "{why}: {told}");
+    }
+    let status = fleet.config("status", None).1;
+    assert!(status.starts_with("phase: applied\nin force: document 5") && status.contains("too-long"), "{status}");
+    assert!(push(&document(7, "[alert.y]\nstream = \"nowhere\"\nfield = \"x\"\nabove = 1\n")).contains("line="));
+    assert_eq!(fleet.phase(), "refused");
+    append_lines(&dir.path().join("in/a.log"), ["2"]);
+    until("nothing of it did harm", || fleet.values() == ["1", "2"]);
+
+    // A change and the way back; the numbers go on over a stop.
+    let second = fleet.signed(&fleet.document(8, "*.txt", ""));
+    assert_eq!(fleet.config("apply", Some(&second)).0, Some(0));
+    append_lines(&dir.path().join("in/b.txt"), ["3"]);
+    until("the other files are read", || fleet.values() == ["1", "2", "3"]);
+    until("it stays", || fleet.phase() == "applied");
+    let changed = fleet.config("diff", None).1;
+    assert!(changed.contains("-path = ") && changed.contains("*.txt"), "{changed}");
+    let shown = fleet.config("show", None).1;
+    assert!(shown.contains("*.txt") && shown.contains("[remote]"), "{shown}");
+    let back = fleet.config("rollback", None);
+    assert!(back.0 == Some(0) && back.1.contains("in force: document 5"), "{back:?}");
+    append_lines(&dir.path().join("in/a.log"), ["4"]);
+    until("the first files are read again", || fleet.values().contains(&"4".to_string()));
+    assert!(agent.stop().success());
+    let history = fleet.config("history", None).1;
+    assert_eq!(history.lines().count(), 4, "{history}");
+    let agent = Agent::start(dir.path(), &fleet.local(""), "");
+    append_lines(&dir.path().join("in/a.log"), ["5"]);
+    until("the document counts after a start, too", || fleet.values().contains(&"5".to_string()));
+    assert_eq!(fleet.config("history", None).1, history, "nothing has changed");
+    assert!(agent.stop().success());
+}
+
+#[test]
+fn what_does_worse_is_rolled_back_and_not_tried_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let fleet = Fleet::new(dir.path());
+    let agent = Agent::start(dir.path(), &fleet.local(""), "");
+    until("it waits for a document", || dir.path().join("state/config/inbox").exists());
+    let apply = |text: &str| fleet.config("apply", Some(&fleet.signed(text)));
+    let log = dir.path().join("in/a.log");
+    append_lines(&log, ["1"]);
+    assert_eq!(apply(&fleet.document(1, "*.log", "")).0, Some(0));
+    until("it stays", || fleet.phase() == "applied");
+
+    // It reads where nothing is.
+    append_lines(&log, ["2"]);
+    until("it flows", || fleet.values().len() == 2);
+    let elsewhere = fleet.document(2, "*.nothing", "").replace("[source.log]", "[source.other]");
+    assert_eq!(apply(&elsewhere).0, Some(0));
+    append_lines(&log, ["3"]);
+    until("it is given up", || fleet.phase() == "rolled-back");
+    until("the readings of the time between are here", || fleet.values() == ["1", "2", "3"]);
+    assert!(agent.log().contains("no source brings anything since the change"), "{}", agent.log());
+    let again = apply(&elsewhere);
+    assert!(again.0 == Some(1) && again.1.contains("rolled-back"), "{again:?}");
+
+    // It sends where nobody is, and readings wait.
+    let away = fleet.document(3, "*.log", "").replace(
+        &format!("kind = \"directory\"\npath = \"{}/out\"\nlinger = \"0s\"\n", dir.path().display()),
+        &format!("kind = \"kafka\"\nbrokers = [\"127.0.0.1:{}\"]\ntopic = \"t\"\n", free_port()),
+    );
+    assert!(away.contains("kafka"));
+    assert_eq!(apply(&away).0, Some(0));
+    append_lines(&log, ["4"]);
+    until("it is given up", || agent.log().contains("delivers nothing since the change"));
+    until("what waited is delivered", || fleet.values() == ["1", "2", "3", "4"]);
+
+    // It ends the agent each time: after three starts the one before comes back. The kills stand for the crashes.
+    assert_eq!(
+        apply(&fleet.document(4, "*.log", "[source.more]\nkind = \"file\"\npath = \"/nowhere/*\"\n")).0,
+        Some(0)
+    );
+    let mut agent = agent;
+    for _ in 0..3 {
+        agent.kill();
+        agent = Agent::start(dir.path(), &fleet.local(""), "");
+        until("it runs", || agent.listens());
+    }
+    until("it is given up", || fleet.phase() == "rolled-back");
+    assert!(agent.log().contains("the agent ended 3 times"), "{}", agent.log());
+    append_lines(&log, ["5"]);
+    until("the last good one runs", || fleet.values().contains(&"5".to_string()));
+    assert!(agent.stop().success());
+}
+
+#[test]
+fn an_uplink_that_was_down_before_is_no_fault_of_a_document() {
+    let dir = tempfile::tempdir().unwrap();
+    let fleet = Fleet::new(dir.path());
+    let broker = free_port();
+    let away = |serial: u64, topic: &str| {
+        let sink = format!("[sink.away]\nkind = \"kafka\"\nbrokers = [\"127.0.0.1:{broker}\"]\ntopic = \"{topic}\"\n");
+        let text = fleet.document(serial, "*.log", "");
+        text[..text.find("[sink").unwrap()].to_string() + &sink
+    };
+    let sink = away(1, "t");
+    let local = fleet.local(&sink[sink.find("[source").unwrap()..]);
+    let agent = Agent::start(dir.path(), &local, "");
+    append_lines(&dir.path().join("in/a.log"), ["1"]);
+    until("the hub is away", || agent.log().contains("event=\"sink_down\""));
+    assert_eq!(fleet.config("apply", Some(&fleet.signed(&away(1, "other")))).0, Some(0));
+    append_lines(&dir.path().join("in/a.log"), ["2"]);
+    until("it stays, and says so", || fleet.phase() == "applied-unconfirmed");
+    assert!(agent.stop().success());
+}
+
+/// A static web server.
+struct Web(Child, u16);
+
+impl Web {
+    fn start(dir: &Path) -> Self {
+        let port = free_port();
+        let child = Command::new("python3")
+            .args(["-m", "http.server", "--bind", "127.0.0.1", "--directory", dir.to_str().unwrap(), &port.to_string()])
+            .stdout(Stdio::null())
+            .stderr(std::fs::File::create(dir.join("web.log")).unwrap())
+            .spawn()
+            .unwrap();
+        until("the web server listens", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+        Self(child, port)
+    }
+}
+
+impl Drop for Web {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_web_server_and_a_broker_bring_documents_and_get_reports() {
+    let dir = tempfile::tempdir().unwrap();
+    let fleet = Fleet::new(dir.path());
+    let served = dir.path().join("served");
+    std::fs::create_dir(&served).unwrap();
+    let web = Web::start(&served);
+    let reports = Receiver::start("204 No Content");
+    let broker = Mosquitto::start(dir.path(), "");
+    let remote = format!(
+        "[remote.https]\nurl = \"http://127.0.0.1:{}/{{fleet}}-{{device}}.toml\"\nevery = \"1s\"\n\
+         report = \"http://127.0.0.1:{}/reports/{{device}}\"\n\
+         [remote.mqtt]\nurl = \"mqtt://127.0.0.1:{}\"\n",
+        web.1, reports.port, broker.port
+    );
+    let agent = Agent::start(dir.path(), &fleet.local(&remote), "");
+    append_lines(&dir.path().join("in/a.log"), ["1"]);
+    until("the server has no document yet", || agent.log().contains("the server answers 404"));
+    let document = fleet.signed(&fleet.document(1, "*.log", ""));
+    std::fs::write(served.join("plant-7-hall-3.toml"), &document).unwrap();
+    until("it is read", || fleet.values() == ["1"]);
+    let phases = || {
+        let bodies = reports.seen().into_iter().map(|(_, body)| serde_json::from_slice::<Value>(&body).unwrap());
+        bodies.map(|report| report["phase"].as_str().unwrap().to_string()).collect::<Vec<_>>()
+    };
+    until("the server is told", || phases().last().is_some_and(|phase| phase == "applied"));
+    assert!(reports.seen()[0].0.starts_with("PUT /reports/hall-3 HTTP/1.1"), "{:?}", reports.seen()[0].0);
+    let asked = || std::fs::read_to_string(served.join("web.log")).unwrap();
+    until("what has not changed is not sent again", || asked().matches("304").count() >= 2);
+    assert_eq!(asked().matches(" 200 ").count(), 1, "{}", asked());
+
+    // By the broker, for all devices of the fleet; and for a part of them that this device is not of.
+    let publish = |topic: &str, text: &str| {
+        let path = dir.path().join("message");
+        std::fs::write(&path, text).unwrap();
+        let sent = Command::new("mosquitto_pub")
+            .args(["-h", "127.0.0.1", "-p", &broker.port.to_string(), "-t", topic, "-r", "-q", "1", "-f"])
+            .arg(&path)
+            .status()
+            .unwrap();
+        assert!(sent.success());
+    };
+    let elsewhere = fleet.document(2, "*.nothing", "").replace("serial = 2", "serial = 2\ntarget = \"hall-4\"");
+    publish("forebay/plant-7/all/desired", &fleet.signed(&elsewhere));
+    until("it is said whom it is for", || agent.log().contains("it is for hall-4"));
+    publish("forebay/plant-7/all/desired", &fleet.signed(&fleet.document(3, "*.txt", "")));
+    append_lines(&dir.path().join("in/b.txt"), ["2"]);
+    until("it is read", || fleet.values() == ["1", "2"]);
+    let reported = || {
+        let heard = Command::new("mosquitto_sub")
+            .args(["-h", "127.0.0.1", "-p", &broker.port.to_string(), "-t", "forebay/plant-7/hall-3/reported"])
+            .args(["-C", "1", "-W", "5"])
+            .output()
+            .unwrap();
+        serde_json::from_slice::<Value>(&heard.stdout).unwrap_or_default()
+    };
+    until("the broker is told", || reported()["phase"] == "applied" && reported()["production"]["serial"] == 3);
+    assert_eq!((&reported()["device"], &reported()["last_error"]), (&"hall-3".into(), &Value::Null));
+    // The web server still has the old one: that is no attack each second, and is told once.
+    std::fs::write(served.join("plant-7-hall-3.toml"), document + "\n").unwrap();
+    until("the old one is refused", || agent.log().contains("serial 1 is lower than 3"));
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    assert_eq!(agent.log().matches("serial 1 is lower than 3").count(), 1);
+    // A document that is much too long ends at the limit, and the connection to the broker goes on.
+    publish("forebay/plant-7/hall-3/desired", &"x".repeat(2 << 20));
+    until("it is said", || agent.log().contains("event=\"control_down\" by=\"mqtt\""));
+    assert_eq!(fleet.values(), ["1", "2"]);
+    assert!(agent.stop().success());
+}
