@@ -24,7 +24,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("config", &["section", "flow", "source", "intake", "sink", "store", "monitor", "dashboard", "control"]),
     // A watched stream is read from the store, and what begins and ends is written there.
     ("monitor", &["store", "flow", "platform", "telemetry", "section"]),
-    ("dashboard", &["monitor", "store", "flow", "platform", "telemetry", "section"]),
+    ("dashboard", &["control", "monitor", "store", "flow", "platform", "telemetry", "section"]),
     // A trial is judged by what the agent shows of itself.
     ("control", &["monitor", "flow", "platform", "telemetry", "section"]),
     ("hub", &["platform", "telemetry"]),
@@ -73,7 +73,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("http_body_util", &["source", "sink", "platform", "dashboard"]),
     ("crc32c", &["store", "source", "flow"]), // the log; files; dead letters and lanes
     ("minisign_verify", &["control"]),
-    ("similar", &[]),
+    ("similar", &["control"]),
     ("clap", &[]),
     ("ratatui", &[]),
     ("tar", &[]),

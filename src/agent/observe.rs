@@ -238,6 +238,10 @@ impl Look for Observer {
         self.known().alerts = active;
     }
 
+    fn state(&self) -> PathBuf {
+        self.known().state.clone()
+    }
+
     fn history(&self) -> Vec<Point> {
         self.known().history.points()
     }

@@ -9,7 +9,6 @@ use crate::control::document::{self, Document, Key, Who};
 use crate::control::ledger::{FOLDER, INBOX, Ledger, Mark, Problem, State};
 use crate::platform::clock;
 use crate::telemetry::people;
-use similar::TextDiff;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -190,14 +189,10 @@ fn diff(of: &Of, from: Option<u64>, to: Option<u64>) -> Result<(), ExitCode> {
     let newest = state.generations.last().map_or(0, |last| last.number);
     let to = to.unwrap_or(newest);
     let from = from.unwrap_or_else(|| to.saturating_sub(1));
-    let text = |number: u64| {
+    let shown = Ledger::diff(&dir, from, to).map_err(|error| {
         let known = state.generations.iter().map(|known| known.number.to_string()).collect::<Vec<_>>().join(", ");
-        Ledger::text(&dir, number)
-            .map_err(|_| fail(2, format_args!("generation {number} is not kept; there are: {known}")))
-    };
-    let (old, new) = (text(from)?, text(to)?);
-    let diff = TextDiff::from_lines(&old, &new);
-    let shown = diff.unified_diff().header(&format!("generation {from}"), &format!("generation {to}")).to_string();
+        fail(2, format_args!("{error}; there are: {known}"))
+    })?;
     say!("{}", shown.trim_end());
     Ok(())
 }

@@ -9,6 +9,7 @@ use super::document::Document;
 use super::trial::Snapshot;
 use crate::platform::digest;
 use serde::{Deserialize, Serialize};
+use similar::TextDiff;
 use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -197,6 +198,18 @@ impl Ledger {
     /// It is not kept any more.
     pub fn text(state: &Path, generation: u64) -> io::Result<String> {
         std::fs::read_to_string(state.join(FOLDER).join(text_of(generation)))
+            .map_err(|error| io::Error::new(error.kind(), format!("generation {generation} is not kept")))
+    }
+
+    /// What changed from one generation to another, as a unified diff.
+    ///
+    /// # Errors
+    /// One of them is not kept any more.
+    pub fn diff(state: &Path, from: u64, to: u64) -> io::Result<String> {
+        let (old, new) = (Self::text(state, from)?, Self::text(state, to)?);
+        let diff = TextDiff::from_lines(&old, &new);
+        let (from, to) = (format!("generation {from}"), format!("generation {to}"));
+        Ok(diff.unified_diff().header(&from, &to).to_string())
     }
 
     /// The folder in which documents are dropped.

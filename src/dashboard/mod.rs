@@ -4,6 +4,7 @@
 //! token the header `Host` must name this machine, so that no page of the web reaches it through a browser (DNS
 //! rebinding); a change is taken from the page's own origin only. Who may open the Unix socket needs no token.
 
+mod configuration;
 mod live;
 mod page;
 mod records;
@@ -40,6 +41,8 @@ const CONNECTIONS: usize = 16;
 const RETRY: Duration = Duration::from_secs(5);
 /// The largest body of a change, in bytes.
 const CHANGE: usize = 1024;
+
+const NO_GENERATION: &str = "this generation is not kept; /api/v1/config has those that are";
 
 type Answer = Response<Either<Full<Bytes>, Live>>;
 
@@ -184,8 +187,10 @@ impl Desk {
             }
             "/api/v1/status" => json(&self.agent.view()),
             "/api/v1/history" => json(&self.agent.history()),
+            "/api/v1/config" => self.configuration(None).await,
             "/api/v1/log" => json(&log::recent()),
             "/api/v1/log/level" => self.change_level(head, body, way).await,
+            _ if path.starts_with("/api/v1/config/") => self.configuration(path.strip_prefix("/api/v1/config/")).await,
             _ => match (path.strip_prefix("/api/v1/records/"), page::file(path)) {
                 (Some(stream), _) => self.records(stream, head.uri.query().unwrap_or_default()).await,
                 (None, Some(file)) => file,
@@ -211,6 +216,23 @@ impl Desk {
             Ok(Ok(None)) => say(StatusCode::NOT_FOUND, "there is no such stream; /api/v1/status has all"),
             Ok(Err(why)) => say(StatusCode::INTERNAL_SERVER_ERROR, &why),
             Err(_) => say(StatusCode::INTERNAL_SERVER_ERROR, "the records cannot be shown; the log says why"),
+        }
+    }
+
+    /// The configuration and its history, or one generation of it.
+    async fn configuration(&self, generation: Option<&str>) -> Whole {
+        let state = self.agent.state();
+        let wanted = match generation.map(str::parse) {
+            None => None,
+            Some(Ok(number)) => Some(number),
+            Some(Err(_)) => return say(StatusCode::NOT_FOUND, NO_GENERATION),
+        };
+        // The disk may be slow.
+        match tokio::task::spawn_blocking(move || configuration::of(&state, wanted)).await {
+            Ok(Ok(Some(found))) => document("application/json", found),
+            Ok(Ok(None)) => say(StatusCode::NOT_FOUND, NO_GENERATION),
+            Ok(Err(why)) => say(StatusCode::INTERNAL_SERVER_ERROR, &why),
+            Err(_) => say(StatusCode::INTERNAL_SERVER_ERROR, "the configuration cannot be shown; the log says why"),
         }
     }
 

@@ -22,6 +22,7 @@ use crate::store::Store;
 use crate::telemetry::Metrics;
 use crate::telemetry::family::{self, Family};
 use history::Point;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use tokio::task::JoinSet;
@@ -38,6 +39,9 @@ pub trait Look: Send + Sync {
     fn metrics(&self) -> &Arc<Metrics>;
     /// Shows these alerts as active from now on.
     fn alerts(&self, active: Vec<AlertView>);
+
+    /// The state directory, which has the history of the configuration.
+    fn state(&self) -> PathBuf;
 
     /// The last day, a point a minute.
     fn history(&self) -> Vec<Point>;

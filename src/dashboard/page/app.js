@@ -345,6 +345,37 @@
     };
   };
 
+  // ---- configuration: what was pushed, the generations, what each changed
+  views.config = (wanted = '') => {
+    const words = el('p');
+    const problem = el('p', { class: 'why' });
+    const [rows, text] = [el('tbody'), el('div')];
+    main.replaceChildren(el('h2', {}, 'Configuration'), words, problem,
+      el('div', { class: 'table' }, el('table', {}, el('thead', {}, el('tr', {}, ...['Generation', 'Since', 'From'].map(title => el('th', { scope: 'col' }, title)))), rows)), text);
+    let shown = null;
+    const look = async () => {
+      try {
+        const found = await ask('api/v1/config');
+        const mark = (what, mark) => mark ? `, ${what} document ${mark.serial}` : '';
+        set(words, `${found.phase}${mark('in force', found.production)}${mark('on trial', found.trial && found.trial.mark)}${mark('before', found.previous)}`);
+        const { serial, code, message, place } = found.problem || {};
+        set(problem, found.problem ? `Last problem: ${serial ? `document ${serial}: ` : ''}${code}: ${place ? `line ${place[0]}, column ${place[1]}: ` : ''}${message}` : '');
+        rows.replaceChildren(...[...found.generations].reverse().map(one => el('tr', {},
+          el('td', {}, el('a', { href: `#config/${one.number}`, 'aria-current': String(one.number) === wanted }, String(one.number))),
+          el('td', {}, time(one.at_ms)), el('td', {}, one.serial === null ? 'the local file' : `document ${one.serial}`))));
+        const newest = found.generations.length ? found.generations[found.generations.length - 1].number : null;
+        const number = wanted || newest;
+        if (number === null || shown === number) return;
+        shown = number;
+        const one = await ask(`api/v1/config/${number}`);
+        const lines = one.diff.split('\n').map(line => el('span', { class: line.startsWith('+') ? 'added' : line.startsWith('-') ? 'removed' : '' }, `${line}\n`));
+        text.replaceChildren(...(one.diff ? [el('h2', {}, `What generation ${number} changed`), el('pre', {}, ...lines)] : []),
+          el('h2', {}, `Generation ${number}`), el('pre', {}, one.text));
+      } catch (error) { set(problem, String(error.message)); }
+    };
+    return { update: look };
+  };
+
   // ---- numbers
   views.numbers = () => {
     const groups = el('div');

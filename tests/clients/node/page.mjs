@@ -38,7 +38,7 @@ for (const [scheme, width] of [['light', 1200], ['dark', 1200], ['light', 320]])
   page.on('request', request => check(request.url().startsWith(url) || request.url().startsWith('data:'), at(`asks elsewhere: ${request.url()}`)));
   await page.goto(url);
   await page.getByText('need attention').waitFor({ timeout: 20000 });
-  const views = { overview: '.card', streams: 'main table a', alerts: 'main h2', letters: 'main h2', numbers: 'main table', log: 'main tbody tr' };
+  const views = { overview: '.card', streams: 'main table a', alerts: 'main h2', letters: 'main h2', config: 'main pre', numbers: 'main table', log: 'main tbody tr' };
   for (const [view, wanted] of Object.entries(views)) {
     await page.locator(`nav a[href="#${view}"]`).click();
     await page.locator(wanted).first().waitFor({ timeout: 20000 });
