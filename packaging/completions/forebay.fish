@@ -35,6 +35,7 @@ complete -c forebay -n "__fish_forebay_needs_command" -s V -l version -d 'Print 
 complete -c forebay -n "__fish_forebay_needs_command" -f -a "run" -d 'Run the agent'
 complete -c forebay -n "__fish_forebay_needs_command" -f -a "check" -d 'Check a configuration and say what is assumed; exit 0, 1 (problems) or 2 (cannot read)'
 complete -c forebay -n "__fish_forebay_needs_command" -f -a "config" -d 'The configuration: every key, what counts, what was pushed; check, apply and roll back signed documents'
+complete -c forebay -n "__fish_forebay_needs_command" -f -a "fleet" -d 'Change the configuration of many gateways: push a signed document, see what became of it, roll it out step by step'
 complete -c forebay -n "__fish_forebay_needs_command" -f -a "sample-config" -d 'Write an example configuration, of all kinds or of some: `forebay sample-config mqtt eventhubs`'
 complete -c forebay -n "__fish_forebay_needs_command" -f -a "tap" -d 'Print what a source brings, decoded, without touching the store'
 complete -c forebay -n "__fish_forebay_needs_command" -f -a "decode" -d 'Print what a source makes of messages from the standard input'
@@ -182,6 +183,68 @@ complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_
 complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "apply" -d 'Give a signed document to the agent of this device, and wait until it is on trial or refused'
 complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "rollback" -d 'Go back to the document before the one in force'
 complete -c forebay -n "__fish_forebay_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c forebay -n "__fish_forebay_using_subcommand fleet; and not __fish_seen_subcommand_from push status canary help" -l log-format -d 'How log lines are written [default: to the journal under systemd, as text to the error output elsewhere]' -r -f -a "text\t'For people: time, level, message, fields; with colours on a terminal unless NO_COLOR is set'
+logfmt\t'`name=value` pairs that parsers of logfmt take'
+json\t'A JSON object a line'
+journald\t'Entries of the systemd journal, each field by its name: `journalctl EVENT=sink_down`'"
+complete -c forebay -n "__fish_forebay_using_subcommand fleet; and not __fish_seen_subcommand_from push status canary help" -s v -l verbose -d 'Log more: -v for details, -vv for everything'
+complete -c forebay -n "__fish_forebay_using_subcommand fleet; and not __fish_seen_subcommand_from push status canary help" -s q -l quiet -d 'Log warnings and errors only'
+complete -c forebay -n "__fish_forebay_using_subcommand fleet; and not __fish_seen_subcommand_from push status canary help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c forebay -n "__fish_forebay_using_subcommand fleet; and not __fish_seen_subcommand_from push status canary help" -f -a "push" -d 'Put a signed document where the gateways look'
+complete -c forebay -n "__fish_forebay_using_subcommand fleet; and not __fish_seen_subcommand_from push status canary help" -f -a "status" -d 'Show what the gateways say of their configuration; exit 1 when one refused or rolled back'
+complete -c forebay -n "__fish_forebay_using_subcommand fleet; and not __fish_seen_subcommand_from push status canary help" -f -a "canary" -d 'Sign a document and roll it out step by step; stop as soon as a gateway does worse'
+complete -c forebay -n "__fish_forebay_using_subcommand fleet; and not __fish_seen_subcommand_from push status canary help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c forebay -n "__fish_forebay_using_subcommand fleet; and __fish_seen_subcommand_from push" -l key -d 'The public key of the fleet: its `.pub` file, or the key itself' -r
+complete -c forebay -n "__fish_forebay_using_subcommand fleet; and __fish_seen_subcommand_from push" -l device -d 'For one gateway alone' -r
+complete -c forebay -n "__fish_forebay_using_subcommand fleet; and __fish_seen_subcommand_from push" -l mqtt -d 'The broker: mqtt://host:1883 or mqtts://host:8883' -r
+complete -c forebay -n "__fish_forebay_using_subcommand fleet; and __fish_seen_subcommand_from push" -l prefix -d 'The beginning of the topics' -r
+complete -c forebay -n "__fish_forebay_using_subcommand fleet; and __fish_seen_subcommand_from push" -l user -d 'The name at the broker' -r
+complete -c forebay -n "__fish_forebay_using_subcommand fleet; and __fish_seen_subcommand_from push" -l password-file -d 'A file with the password' -r -F
+complete -c forebay -n "__fish_forebay_using_subcommand fleet; and __fish_seen_subcommand_from push" -l ca -d 'The roots that sign the broker\'s certificate, as PEM' -r -F
+complete -c forebay -n "__fish_forebay_using_subcommand fleet; and __fish_seen_subcommand_from push" -l dir -d 'A folder that a web server shows, instead of a broker: documents as NAME.toml, reports as NAME.json' -r -F
+complete -c forebay -n "__fish_forebay_using_subcommand fleet; and __fish_seen_subcommand_from push" -l log-format -d 'How log lines are written [default: to the journal under systemd, as text to the error output elsewhere]' -r -f -a "text\t'For people: time, level, message, fields; with colours on a terminal unless NO_COLOR is set'
+logfmt\t'`name=value` pairs that parsers of logfmt take'
+json\t'A JSON object a line'
+journald\t'Entries of the systemd journal, each field by its name: `journalctl EVENT=sink_down`'"
+complete -c forebay -n "__fish_forebay_using_subcommand fleet; and __fish_seen_subcommand_from push" -s v -l verbose -d 'Log more: -v for details, -vv for everything'
+complete -c forebay -n "__fish_forebay_using_subcommand fleet; and __fish_seen_subcommand_from push" -s q -l quiet -d 'Log warnings and errors only'
+complete -c forebay -n "__fish_forebay_using_subcommand fleet; and __fish_seen_subcommand_from push" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c forebay -n "__fish_forebay_using_subcommand fleet; and __fish_seen_subcommand_from status" -l mqtt -d 'The broker: mqtt://host:1883 or mqtts://host:8883' -r
+complete -c forebay -n "__fish_forebay_using_subcommand fleet; and __fish_seen_subcommand_from status" -l prefix -d 'The beginning of the topics' -r
+complete -c forebay -n "__fish_forebay_using_subcommand fleet; and __fish_seen_subcommand_from status" -l user -d 'The name at the broker' -r
+complete -c forebay -n "__fish_forebay_using_subcommand fleet; and __fish_seen_subcommand_from status" -l password-file -d 'A file with the password' -r -F
+complete -c forebay -n "__fish_forebay_using_subcommand fleet; and __fish_seen_subcommand_from status" -l ca -d 'The roots that sign the broker\'s certificate, as PEM' -r -F
+complete -c forebay -n "__fish_forebay_using_subcommand fleet; and __fish_seen_subcommand_from status" -l dir -d 'A folder that a web server shows, instead of a broker: documents as NAME.toml, reports as NAME.json' -r -F
+complete -c forebay -n "__fish_forebay_using_subcommand fleet; and __fish_seen_subcommand_from status" -l log-format -d 'How log lines are written [default: to the journal under systemd, as text to the error output elsewhere]' -r -f -a "text\t'For people: time, level, message, fields; with colours on a terminal unless NO_COLOR is set'
+logfmt\t'`name=value` pairs that parsers of logfmt take'
+json\t'A JSON object a line'
+journald\t'Entries of the systemd journal, each field by its name: `journalctl EVENT=sink_down`'"
+complete -c forebay -n "__fish_forebay_using_subcommand fleet; and __fish_seen_subcommand_from status" -l json -d 'As JSON, an object for each gateway'
+complete -c forebay -n "__fish_forebay_using_subcommand fleet; and __fish_seen_subcommand_from status" -s v -l verbose -d 'Log more: -v for details, -vv for everything'
+complete -c forebay -n "__fish_forebay_using_subcommand fleet; and __fish_seen_subcommand_from status" -s q -l quiet -d 'Log warnings and errors only'
+complete -c forebay -n "__fish_forebay_using_subcommand fleet; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c forebay -n "__fish_forebay_using_subcommand fleet; and __fish_seen_subcommand_from canary" -l secret-key -d 'The secret key of the fleet; minisign asks for its password at each step' -r -F
+complete -c forebay -n "__fish_forebay_using_subcommand fleet; and __fish_seen_subcommand_from canary" -l key -d 'The public key of the fleet: its `.pub` file, or the key itself' -r
+complete -c forebay -n "__fish_forebay_using_subcommand fleet; and __fish_seen_subcommand_from canary" -l steps -d 'The share of the gateways at each step, in percent' -r
+complete -c forebay -n "__fish_forebay_using_subcommand fleet; and __fish_seen_subcommand_from canary" -l patience -d 'The longest wait for the gateways of a step, in minutes' -r
+complete -c forebay -n "__fish_forebay_using_subcommand fleet; and __fish_seen_subcommand_from canary" -l mqtt -d 'The broker: mqtt://host:1883 or mqtts://host:8883' -r
+complete -c forebay -n "__fish_forebay_using_subcommand fleet; and __fish_seen_subcommand_from canary" -l prefix -d 'The beginning of the topics' -r
+complete -c forebay -n "__fish_forebay_using_subcommand fleet; and __fish_seen_subcommand_from canary" -l user -d 'The name at the broker' -r
+complete -c forebay -n "__fish_forebay_using_subcommand fleet; and __fish_seen_subcommand_from canary" -l password-file -d 'A file with the password' -r -F
+complete -c forebay -n "__fish_forebay_using_subcommand fleet; and __fish_seen_subcommand_from canary" -l ca -d 'The roots that sign the broker\'s certificate, as PEM' -r -F
+complete -c forebay -n "__fish_forebay_using_subcommand fleet; and __fish_seen_subcommand_from canary" -l dir -d 'A folder that a web server shows, instead of a broker: documents as NAME.toml, reports as NAME.json' -r -F
+complete -c forebay -n "__fish_forebay_using_subcommand fleet; and __fish_seen_subcommand_from canary" -l log-format -d 'How log lines are written [default: to the journal under systemd, as text to the error output elsewhere]' -r -f -a "text\t'For people: time, level, message, fields; with colours on a terminal unless NO_COLOR is set'
+logfmt\t'`name=value` pairs that parsers of logfmt take'
+json\t'A JSON object a line'
+journald\t'Entries of the systemd journal, each field by its name: `journalctl EVENT=sink_down`'"
+complete -c forebay -n "__fish_forebay_using_subcommand fleet; and __fish_seen_subcommand_from canary" -l no-password -d 'The key has no password'
+complete -c forebay -n "__fish_forebay_using_subcommand fleet; and __fish_seen_subcommand_from canary" -s v -l verbose -d 'Log more: -v for details, -vv for everything'
+complete -c forebay -n "__fish_forebay_using_subcommand fleet; and __fish_seen_subcommand_from canary" -s q -l quiet -d 'Log warnings and errors only'
+complete -c forebay -n "__fish_forebay_using_subcommand fleet; and __fish_seen_subcommand_from canary" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c forebay -n "__fish_forebay_using_subcommand fleet; and __fish_seen_subcommand_from help" -f -a "push" -d 'Put a signed document where the gateways look'
+complete -c forebay -n "__fish_forebay_using_subcommand fleet; and __fish_seen_subcommand_from help" -f -a "status" -d 'Show what the gateways say of their configuration; exit 1 when one refused or rolled back'
+complete -c forebay -n "__fish_forebay_using_subcommand fleet; and __fish_seen_subcommand_from help" -f -a "canary" -d 'Sign a document and roll it out step by step; stop as soon as a gateway does worse'
+complete -c forebay -n "__fish_forebay_using_subcommand fleet; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c forebay -n "__fish_forebay_using_subcommand sample-config" -l log-format -d 'How log lines are written [default: to the journal under systemd, as text to the error output elsewhere]' -r -f -a "text\t'For people: time, level, message, fields; with colours on a terminal unless NO_COLOR is set'
 logfmt\t'`name=value` pairs that parsers of logfmt take'
 json\t'A JSON object a line'
@@ -323,18 +386,19 @@ complete -c forebay -n "__fish_forebay_using_subcommand buffer; and __fish_seen_
 complete -c forebay -n "__fish_forebay_using_subcommand buffer; and __fish_seen_subcommand_from help" -f -a "forget" -d 'Forget where a reader stands that is not configured any more; the agent must be stopped'
 complete -c forebay -n "__fish_forebay_using_subcommand buffer; and __fish_seen_subcommand_from help" -f -a "trim" -d 'Give up a stream\'s oldest records for good; the agent must be stopped'
 complete -c forebay -n "__fish_forebay_using_subcommand buffer; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c forebay -n "__fish_forebay_using_subcommand help; and not __fish_seen_subcommand_from run check config sample-config tap decode send-test status doctor top buffer help" -f -a "run" -d 'Run the agent'
-complete -c forebay -n "__fish_forebay_using_subcommand help; and not __fish_seen_subcommand_from run check config sample-config tap decode send-test status doctor top buffer help" -f -a "check" -d 'Check a configuration and say what is assumed; exit 0, 1 (problems) or 2 (cannot read)'
-complete -c forebay -n "__fish_forebay_using_subcommand help; and not __fish_seen_subcommand_from run check config sample-config tap decode send-test status doctor top buffer help" -f -a "config" -d 'The configuration: every key, what counts, what was pushed; check, apply and roll back signed documents'
-complete -c forebay -n "__fish_forebay_using_subcommand help; and not __fish_seen_subcommand_from run check config sample-config tap decode send-test status doctor top buffer help" -f -a "sample-config" -d 'Write an example configuration, of all kinds or of some: `forebay sample-config mqtt eventhubs`'
-complete -c forebay -n "__fish_forebay_using_subcommand help; and not __fish_seen_subcommand_from run check config sample-config tap decode send-test status doctor top buffer help" -f -a "tap" -d 'Print what a source brings, decoded, without touching the store'
-complete -c forebay -n "__fish_forebay_using_subcommand help; and not __fish_seen_subcommand_from run check config sample-config tap decode send-test status doctor top buffer help" -f -a "decode" -d 'Print what a source makes of messages from the standard input'
-complete -c forebay -n "__fish_forebay_using_subcommand help; and not __fish_seen_subcommand_from run check config sample-config tap decode send-test status doctor top buffer help" -f -a "send-test" -d 'Deliver one event and print what happens at each step: names, TCP, TLS, login, limits, outcome'
-complete -c forebay -n "__fish_forebay_using_subcommand help; and not __fish_seen_subcommand_from run check config sample-config tap decode send-test status doctor top buffer help" -f -a "status" -d 'Ask the running agent how its sources and sinks are; exit 0, 1 (one needs attention) or 2 (no answer)'
-complete -c forebay -n "__fish_forebay_using_subcommand help; and not __fish_seen_subcommand_from run check config sample-config tap decode send-test status doctor top buffer help" -f -a "doctor" -d 'Look for what breaks in the field, and say what to do; exit 0, 1 (something is bad) or 2 (cannot read)'
-complete -c forebay -n "__fish_forebay_using_subcommand help; and not __fish_seen_subcommand_from run check config sample-config tap decode send-test status doctor top buffer help" -f -a "top" -d 'Watch the running agent on a terminal, once a second; q ends'
-complete -c forebay -n "__fish_forebay_using_subcommand help; and not __fish_seen_subcommand_from run check config sample-config tap decode send-test status doctor top buffer help" -f -a "buffer" -d 'Look into a store, also while an agent runs: ls, show, export, verify; mend it: repair, trim'
-complete -c forebay -n "__fish_forebay_using_subcommand help; and not __fish_seen_subcommand_from run check config sample-config tap decode send-test status doctor top buffer help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c forebay -n "__fish_forebay_using_subcommand help; and not __fish_seen_subcommand_from run check config fleet sample-config tap decode send-test status doctor top buffer help" -f -a "run" -d 'Run the agent'
+complete -c forebay -n "__fish_forebay_using_subcommand help; and not __fish_seen_subcommand_from run check config fleet sample-config tap decode send-test status doctor top buffer help" -f -a "check" -d 'Check a configuration and say what is assumed; exit 0, 1 (problems) or 2 (cannot read)'
+complete -c forebay -n "__fish_forebay_using_subcommand help; and not __fish_seen_subcommand_from run check config fleet sample-config tap decode send-test status doctor top buffer help" -f -a "config" -d 'The configuration: every key, what counts, what was pushed; check, apply and roll back signed documents'
+complete -c forebay -n "__fish_forebay_using_subcommand help; and not __fish_seen_subcommand_from run check config fleet sample-config tap decode send-test status doctor top buffer help" -f -a "fleet" -d 'Change the configuration of many gateways: push a signed document, see what became of it, roll it out step by step'
+complete -c forebay -n "__fish_forebay_using_subcommand help; and not __fish_seen_subcommand_from run check config fleet sample-config tap decode send-test status doctor top buffer help" -f -a "sample-config" -d 'Write an example configuration, of all kinds or of some: `forebay sample-config mqtt eventhubs`'
+complete -c forebay -n "__fish_forebay_using_subcommand help; and not __fish_seen_subcommand_from run check config fleet sample-config tap decode send-test status doctor top buffer help" -f -a "tap" -d 'Print what a source brings, decoded, without touching the store'
+complete -c forebay -n "__fish_forebay_using_subcommand help; and not __fish_seen_subcommand_from run check config fleet sample-config tap decode send-test status doctor top buffer help" -f -a "decode" -d 'Print what a source makes of messages from the standard input'
+complete -c forebay -n "__fish_forebay_using_subcommand help; and not __fish_seen_subcommand_from run check config fleet sample-config tap decode send-test status doctor top buffer help" -f -a "send-test" -d 'Deliver one event and print what happens at each step: names, TCP, TLS, login, limits, outcome'
+complete -c forebay -n "__fish_forebay_using_subcommand help; and not __fish_seen_subcommand_from run check config fleet sample-config tap decode send-test status doctor top buffer help" -f -a "status" -d 'Ask the running agent how its sources and sinks are; exit 0, 1 (one needs attention) or 2 (no answer)'
+complete -c forebay -n "__fish_forebay_using_subcommand help; and not __fish_seen_subcommand_from run check config fleet sample-config tap decode send-test status doctor top buffer help" -f -a "doctor" -d 'Look for what breaks in the field, and say what to do; exit 0, 1 (something is bad) or 2 (cannot read)'
+complete -c forebay -n "__fish_forebay_using_subcommand help; and not __fish_seen_subcommand_from run check config fleet sample-config tap decode send-test status doctor top buffer help" -f -a "top" -d 'Watch the running agent on a terminal, once a second; q ends'
+complete -c forebay -n "__fish_forebay_using_subcommand help; and not __fish_seen_subcommand_from run check config fleet sample-config tap decode send-test status doctor top buffer help" -f -a "buffer" -d 'Look into a store, also while an agent runs: ls, show, export, verify; mend it: repair, trim'
+complete -c forebay -n "__fish_forebay_using_subcommand help; and not __fish_seen_subcommand_from run check config fleet sample-config tap decode send-test status doctor top buffer help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c forebay -n "__fish_forebay_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "keys" -d 'Every key, as a page in Markdown'
 complete -c forebay -n "__fish_forebay_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "schema" -d 'The JSON Schema, for editors and for checks in CI'
 complete -c forebay -n "__fish_forebay_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "show" -d 'The configuration as it counts: the file, what it includes, and the pushed document over it'
@@ -345,6 +409,9 @@ complete -c forebay -n "__fish_forebay_using_subcommand help; and __fish_seen_su
 complete -c forebay -n "__fish_forebay_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "verify" -d 'Check a document: who signed it, who it is for, whether this device could run it'
 complete -c forebay -n "__fish_forebay_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "apply" -d 'Give a signed document to the agent of this device, and wait until it is on trial or refused'
 complete -c forebay -n "__fish_forebay_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "rollback" -d 'Go back to the document before the one in force'
+complete -c forebay -n "__fish_forebay_using_subcommand help; and __fish_seen_subcommand_from fleet" -f -a "push" -d 'Put a signed document where the gateways look'
+complete -c forebay -n "__fish_forebay_using_subcommand help; and __fish_seen_subcommand_from fleet" -f -a "status" -d 'Show what the gateways say of their configuration; exit 1 when one refused or rolled back'
+complete -c forebay -n "__fish_forebay_using_subcommand help; and __fish_seen_subcommand_from fleet" -f -a "canary" -d 'Sign a document and roll it out step by step; stop as soon as a gateway does worse'
 complete -c forebay -n "__fish_forebay_using_subcommand help; and __fish_seen_subcommand_from buffer" -f -a "ls" -d 'List streams, ranges, sizes, cursors; exit 1 when something was found to be wrong'
 complete -c forebay -n "__fish_forebay_using_subcommand help; and __fish_seen_subcommand_from buffer" -f -a "show" -d 'Show decoded records'
 complete -c forebay -n "__fish_forebay_using_subcommand help; and __fish_seen_subcommand_from buffer" -f -a "export" -d 'Write records to standard output as NDJSON, one JSON object a line'

@@ -27,6 +27,7 @@ mod decode;
 #[cfg(feature = "lab")]
 mod demo;
 mod doctor;
+mod fleet;
 #[cfg(feature = "lab")]
 mod hub;
 mod journal;
@@ -72,6 +73,8 @@ enum Command {
     Check(check::Arguments),
     /// The configuration: every key, what counts, what was pushed; check, apply and roll back signed documents
     Config(config::Arguments),
+    /// Change the configuration of many gateways: push a signed document, see what became of it, roll it out step by step
+    Fleet(fleet::Arguments),
     /// Write an example configuration, of all kinds or of some: `forebay sample-config mqtt eventhubs`
     SampleConfig(config::Sample),
     /// Print what a source brings, decoded, without touching the store
@@ -126,6 +129,7 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
+        Command::Fleet(arguments) => fleet::run(&arguments),
         Command::SampleConfig(arguments) => config::sample(&arguments),
         Command::Tap(arguments) => tap::run(&arguments),
         Command::Decode(arguments) => decode::run(&arguments),

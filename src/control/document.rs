@@ -180,8 +180,14 @@ fn proven(body: &str, signatures: &[String], keys: &[Key], required: usize) -> R
 }
 
 impl Header {
+    /// The header of a document that is not signed yet.
+    ///
     /// # Errors
     /// What is wrong with `[fleet]`, with its place.
+    pub fn of_text(text: &str) -> Result<Self, String> {
+        Self::read(split(text).0)
+    }
+
     fn read(body: &str) -> Result<Self, String> {
         let texts = Texts::new(body);
         let root = parse(body, 0).map_err(|problems| Report::of_broken(texts.clone(), problems).to_string())?;

@@ -3,18 +3,25 @@
 use super::ledger::{Mark, Problem, State};
 use crate::monitor::view::View;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// The configuration of a device, and how the device is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// The name of the device.
     pub device: String,
+    /// Its labels.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
     /// The version of the program.
     pub version: String,
     /// The number of the configuration in force.
     pub generation: u64,
     /// `local`, `probation`, `applied`, `applied-unconfirmed`, `rolled-back` or `refused`.
     pub phase: String,
+    /// The highest serial that was ever taken.
+    #[serde(default)]
+    pub highest_serial: Option<u64>,
     /// The document in force.
     pub production: Option<Mark>,
     /// The document on trial.
@@ -34,13 +41,15 @@ pub struct Report {
 impl Report {
     /// The report of an agent.
     #[must_use]
-    pub fn of(state: &State, view: &View) -> Self {
+    pub fn of(state: &State, labels: &[(String, String)], view: &View) -> Self {
         let bad = view.parts.iter().filter(|part| !part.is_good);
         Self {
             device: view.device.clone(),
+            labels: labels.iter().cloned().collect(),
             version: view.version.clone().into_owned(),
             generation: view.generation,
             phase: state.phase().into(),
+            highest_serial: state.highest.as_ref().map(|mark| mark.serial),
             production: state.production.clone(),
             trial: state.trial.as_ref().map(|trial| trial.mark.clone()),
             last_good: state.previous.clone(),

@@ -5,13 +5,45 @@
 use crate::monitor::view::{Kind, View};
 use crate::telemetry::{Metric, Metrics, Reason};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 /// A part that failed so often since the change is a fault.
 const RESTARTS: u64 = 3;
 /// A target that refused so often since the change is a fault: one answer may belong to a delivery from before.
 const DENIALS: u64 = 2;
+
+/// A source that brought something in so many of the last looks is expected to bring something within a trial.
+const ARRIVALS: usize = 2;
+/// The looks within the time of a trial. A device that sends once in a while is not expected in each trial.
+pub const LOOKS: u32 = 8;
+
+/// What sources brought lately: one look each eighth of the time of a trial.
+#[derive(Debug, Default)]
+pub struct Pace {
+    looks: VecDeque<BTreeMap<String, u64>>,
+}
+
+impl Pace {
+    /// Takes one look.
+    pub fn look(&mut self, now: &Snapshot) {
+        self.looks.push_back(now.sources.iter().map(|(name, source)| (name.clone(), source.bytes)).collect());
+        while self.looks.len() > LOOKS as usize + 1 {
+            self.looks.pop_front();
+        }
+    }
+
+    /// The agent at this moment, with what its sources brought lately.
+    #[must_use]
+    pub fn over(&self, mut now: Snapshot) -> Snapshot {
+        for (name, source) in &mut now.sources {
+            let bytes = || self.looks.iter().filter_map(|look| look.get(name)).copied();
+            let all: Vec<u64> = bytes().chain([source.bytes]).collect();
+            source.arrivals = all.windows(2).filter(|pair| pair[1] > pair[0]).count();
+        }
+        now
+    }
+}
 
 /// A source at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,8 +54,8 @@ pub struct SourceState {
     pub state: String,
     /// The bytes that it brought since the start of the agent. Frames may only save a position.
     pub bytes: u64,
-    /// The age of its last frame, in milliseconds; `None` when it brought none.
-    pub age_ms: Option<u64>,
+    /// In how many of the last looks it had brought something (`Pace`).
+    pub arrivals: usize,
     /// How often it failed.
     pub restarts: u64,
 }
@@ -86,9 +118,8 @@ impl Snapshot {
             let restarts = numbers.get(Metric::PartRestarts);
             match part.kind {
                 Kind::Source => {
-                    let age = |at: i64| view.now_ms.saturating_sub(at).max(0).unsigned_abs();
-                    let (bytes, age_ms) = (numbers.get(Metric::SourceBytes), part.last_frame_ms.map(age));
-                    now.sources.insert(part.name.clone(), SourceState { is_good, state, bytes, age_ms, restarts });
+                    let (bytes, arrivals) = (numbers.get(Metric::SourceBytes), 0);
+                    now.sources.insert(part.name.clone(), SourceState { is_good, state, bytes, arrivals, restarts });
                 }
                 Kind::Sink => {
                     let delivered = numbers.get(Metric::SinkRecords);
@@ -119,7 +150,7 @@ impl Snapshot {
         if passed < probation {
             return Verdict::Open;
         }
-        if let Some(why) = self.silence(now, probation) {
+        if let Some(why) = self.silence(now) {
             return Verdict::Bad(why);
         }
         self.deliveries(now)
@@ -150,25 +181,22 @@ impl Snapshot {
         (now.store_full > self.store_full && self.store_full == 0).then(|| "the store is full since the change".into())
     }
 
-    /// A source that brought readings before, and brings none now.
-    fn silence(&self, now: &Self, probation: Duration) -> Option<String> {
-        let lately = u64::try_from(probation.as_millis()).unwrap_or(u64::MAX);
+    /// A source that brought readings again and again before, and brings none now.
+    fn silence(&self, now: &Self) -> Option<String> {
+        let brought_before = |before: &SourceState| before.arrivals >= ARRIVALS;
         for (name, before) in &self.sources {
             let Some(source) = now.sources.get(name) else { continue };
-            let brought_before = before.age_ms.is_some_and(|age| age <= lately);
-            if brought_before && source.bytes <= before.bytes {
+            if brought_before(before) && source.bytes <= before.bytes {
                 return Some(format!("source.{name} brings nothing since the change: {}", source.state));
             }
             if before.is_good && !source.is_good {
                 return Some(format!("source.{name} does not work since the change: {}", source.state));
             }
         }
-        let bytes = |of: &Self| of.sources.values().map(|source| source.bytes).sum::<u64>();
-        let brought_before = self.sources.values().any(|source| source.age_ms.is_some_and(|age| age <= lately));
-        (brought_before
-            && now.sources.values().all(|source| source.age_ms.is_none_or(|age| age > lately))
-            && bytes(now) <= bytes(self))
-        .then(|| "no source brings anything since the change".into())
+        let bytes_before = |name: &String| self.sources.get(name).map_or(0, |before| before.bytes);
+        let brings = now.sources.iter().any(|(name, source)| source.bytes > bytes_before(name));
+        let is_silent = self.sources.values().any(brought_before) && !brings;
+        is_silent.then(|| "no source brings anything since the change".into())
     }
 
     fn deliveries(&self, now: &Self) -> Verdict {
@@ -199,7 +227,7 @@ mod tests {
     const PROBATION: Duration = Duration::from_secs(10);
 
     fn before() -> Snapshot {
-        let source = SourceState { is_good: true, state: "up".into(), bytes: 100, age_ms: Some(50), restarts: 0 };
+        let source = SourceState { is_good: true, state: "up".into(), bytes: 100, arrivals: 5, restarts: 0 };
         let sink = SinkState { is_good: true, state: "up".into(), delivered: 90, ..SinkState::default() };
         let mut now = Snapshot::default();
         now.sources.insert("a".into(), source);
@@ -277,7 +305,29 @@ mod tests {
     #[test]
     fn a_device_that_was_silent_may_stay_silent() {
         let mut silent = before();
-        silent.sources.get_mut("a").unwrap().age_ms = Some(3_600_000);
+        silent.sources.get_mut("a").unwrap().arrivals = 1;
         assert_eq!(after(&silent, |now| now.sources.get_mut("a").unwrap().bytes = 100), Verdict::Good);
+    }
+
+    #[test]
+    fn a_device_is_expected_when_it_came_again_and_again() {
+        let mut pace = Pace::default();
+        let at = |bytes| {
+            let mut now = Snapshot::default();
+            now.sources.insert("a".into(), SourceState { bytes, ..SourceState::default() });
+            now
+        };
+        let arrivals = |pace: &Pace, bytes| pace.over(at(bytes)).sources["a"].arrivals;
+        assert_eq!(arrivals(&pace, 5), 0);
+        pace.look(&at(0));
+        assert_eq!((arrivals(&pace, 0), arrivals(&pace, 5)), (0, 1));
+        for bytes in [5, 5, 9] {
+            pace.look(&at(bytes));
+        }
+        assert_eq!((arrivals(&pace, 9), arrivals(&pace, 10)), (2, 3));
+        for _ in 0..20 {
+            pace.look(&at(9));
+        }
+        assert_eq!((arrivals(&pace, 9), pace.looks.len()), (0, 9));
     }
 }

@@ -3,8 +3,11 @@
 
 use crate::rig::{Agent, Mosquitto, Reading, Receiver, append_lines, files, forebay, free_port, until};
 use serde_json::Value;
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::Duration;
 
 /// A folder with a device and the key of its fleet.
 struct Fleet<'a> {
@@ -176,13 +179,16 @@ fn what_does_worse_is_rolled_back_and_not_tried_again() {
     until("it stays", || fleet.phase() == "applied");
 
     // It reads where nothing is.
-    append_lines(&log, ["2"]);
-    until("it flows", || fleet.values().len() == 2);
+    for n in 2..8 {
+        append_lines(&log, [n]);
+        until("it flows", || fleet.values().len() == n);
+        std::thread::sleep(Duration::from_millis(600));
+    }
     let elsewhere = fleet.document(2, "*.nothing", "").replace("[source.log]", "[source.other]");
     assert_eq!(apply(&elsewhere).0, Some(0));
-    append_lines(&log, ["3"]);
+    append_lines(&log, ["8"]);
     until("it is given up", || fleet.phase() == "rolled-back");
-    until("the readings of the time between are here", || fleet.values() == ["1", "2", "3"]);
+    until("the readings of the time between are here", || fleet.values() == ["1", "2", "3", "4", "5", "6", "7", "8"]);
     assert!(agent.log().contains("no source brings anything since the change"), "{}", agent.log());
     let again = apply(&elsewhere);
     assert!(again.0 == Some(1) && again.1.contains("rolled-back"), "{again:?}");
@@ -194,9 +200,9 @@ fn what_does_worse_is_rolled_back_and_not_tried_again() {
     );
     assert!(away.contains("kafka"));
     assert_eq!(apply(&away).0, Some(0));
-    append_lines(&log, ["4"]);
-    until("it is given up", || agent.log().contains("delivers nothing since the change"));
-    until("what waited is delivered", || fleet.values() == ["1", "2", "3", "4"]);
+    append_lines(&log, ["9"]);
+    until("it is given up", || agent.log().contains("sink.out delivers nothing since the change"));
+    until("what waited is delivered", || fleet.values().len() == 9);
 
     // It ends the agent each time: after three starts the one before comes back. The kills stand for the crashes.
     assert_eq!(
@@ -211,8 +217,8 @@ fn what_does_worse_is_rolled_back_and_not_tried_again() {
     }
     until("it is given up", || fleet.phase() == "rolled-back");
     assert!(agent.log().contains("the agent ended 3 times"), "{}", agent.log());
-    append_lines(&log, ["5"]);
-    until("the last good one runs", || fleet.values().contains(&"5".to_string()));
+    append_lines(&log, ["10"]);
+    until("the last good one runs", || fleet.values().contains(&"10".to_string()));
     assert!(agent.stop().success());
 }
 
@@ -323,11 +329,117 @@ fn a_web_server_and_a_broker_bring_documents_and_get_reports() {
     // The web server still has the old one: that is no attack each second, and is told once.
     std::fs::write(served.join("plant-7-hall-3.toml"), document + "\n").unwrap();
     until("the old one is refused", || agent.log().contains("serial 1 is lower than 3"));
-    std::thread::sleep(std::time::Duration::from_secs(3));
+    std::thread::sleep(Duration::from_secs(3));
     assert_eq!(agent.log().matches("serial 1 is lower than 3").count(), 1);
     // A document that is much too long ends at the limit, and the connection to the broker goes on.
     publish("forebay/plant-7/hall-3/desired", &"x".repeat(2 << 20));
     until("it is said", || agent.log().contains("event=\"control_down\" by=\"mqtt\""));
     assert_eq!(fleet.values(), ["1", "2"]);
     assert!(agent.stop().success());
+}
+
+/// Several gateways: a good change reaches all, a bad one is stopped at the first step and named.
+#[test]
+fn a_change_is_rolled_out_step_by_step_and_stopped_at_the_first_fault() {
+    let dir = tempfile::tempdir().unwrap();
+    let fleet = Fleet::new(dir.path());
+    let broker = Mosquitto::start(dir.path(), "");
+    let names: Vec<String> = (0..6).map(|n| format!("gw-{n}")).collect();
+    let agents: Vec<Agent> = names
+        .iter()
+        .map(|name| {
+            let own = dir.path().join(name);
+            std::fs::create_dir_all(own.join("in")).unwrap();
+            append_lines(&own.join("in/a.log"), ["1"]);
+            let mqtt = format!("[remote.mqtt]\nurl = \"mqtt://127.0.0.1:{}\"\n", broker.port);
+            let (all, here) = (dir.path().display().to_string(), own.display().to_string());
+            // Each finds its files below a folder of the same name in its working folder.
+            let local =
+                fleet.local(&mqtt).replace("hall-3", name).replace(&format!("{all}/state"), &format!("{here}/state"));
+            Agent::start(&own, &local, "")
+        })
+        .collect();
+    let url = format!("mqtt://127.0.0.1:{}", broker.port);
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_forebay"));
+        let done =
+            command.arg("fleet").args(arguments).args(["--mqtt", &url]).current_dir(dir.path()).output().unwrap();
+        (done.status.code(), String::from_utf8(done.stdout).unwrap() + &String::from_utf8(done.stderr).unwrap())
+    };
+    until("all report", || run(&["status", "plant-7"]).1.contains("6 gateways: 6 local"));
+    // All of them read all files of all gateways: what matters here is who runs what.
+    let document = |serial, source: &str, pattern: &str| {
+        let text = fleet.document(serial, pattern, "").replace("/in/", "/*/in/").replace("source.log", source);
+        text.replace("/out\"", "/out\"\nroll = \"1h\"")
+    };
+    let each = |text: String| {
+        // A folder belongs to one agent: documents differ in nothing but the name, so the sink goes to a port nobody has.
+        let at = text.find("[sink").unwrap();
+        text[..at].to_string()
+            + &format!("[sink.hub]\nkind = \"kafka\"\nbrokers = [\"127.0.0.1:{}\"]\ntopic = \"t\"\n", free_port())
+    };
+    let first = each(document(1, "source.log", "*.log"));
+    std::fs::write(dir.path().join("push.toml"), fleet.signed(&first)).unwrap();
+    let wrong = run(&["push", "push.toml", "--key", "other.pub"]);
+    assert!(wrong.0 == Some(2) && wrong.1.contains("no key of"), "{wrong:?}");
+    let pushed = run(&["push", "push.toml", "--key", "fleet.pub"]);
+    assert!(pushed.0 == Some(0) && pushed.1.contains("document 1 is there for all gateways"), "{pushed:?}");
+    // Nobody could reach the target before: it cannot be confirmed, and stays.
+    until("all keep it", || run(&["status", "plant-7"]).1.contains("6 gateways: 6 applied-unconfirmed"));
+
+    let canary = |text: &str, steps: &str| {
+        std::fs::write(dir.path().join("next.toml"), text).unwrap();
+        run(&[
+            "canary",
+            "next.toml",
+            "--secret-key",
+            "fleet.key",
+            "--key",
+            "fleet.pub",
+            "--no-password",
+            "--steps",
+            steps,
+        ])
+    };
+    // Readings come all the time.
+    let flows = AtomicBool::new(true);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while flows.load(SeqCst) {
+                for name in &names {
+                    append_lines(&dir.path().join(name).join("in/a.log"), ["2"]);
+                }
+                std::thread::sleep(Duration::from_millis(200));
+            }
+        });
+        // The thread ends when an assertion fails, too.
+        let ended = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            let good = canary(&each(document(1, "source.log", "*.l*")), "50,100");
+            assert!(
+                good.0 == Some(0) && good.1.contains("document 2 for 50 %") && good.1.contains("rolled out"),
+                "{good:?}"
+            );
+            let bad = canary(&each(document(1, "source.other", "*.nothing")), "50,100");
+            assert!(bad.0 == Some(1) && bad.1.contains("document 4 for 50 %"), "{bad:?}");
+            assert!(
+                bad.1.contains("did not keep document 4") && bad.1.contains("no source brings anything"),
+                "{bad:?}"
+            );
+        }));
+        flows.store(false, SeqCst);
+        ended.unwrap_or_else(|why| std::panic::resume_unwind(why));
+    });
+    let status = run(&["status", "plant-7", "--json"]);
+    assert_eq!(status.0, Some(1), "{status:?}");
+    let serials: Vec<u64> = status
+        .1
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["production"]["serial"].as_u64().unwrap())
+        .collect();
+    assert_eq!(serials, [3; 6], "nobody keeps the bad one");
+    let rolled_back = run(&["status", "plant-7"]).1;
+    assert!(rolled_back.contains("rolled-back") && rolled_back.contains("applied-unconfirmed"), "{rolled_back}");
+    for agent in agents {
+        assert!(agent.stop().success());
+    }
 }

@@ -13,7 +13,7 @@ use crate::agent::{Agent, PartId, plan};
 use crate::config::{self, Config, Options, System, redact};
 use crate::control::carrier::{self, Arrived, Handled, Wish};
 use crate::control::ledger::Ledger;
-use crate::control::trial::{Snapshot, Verdict};
+use crate::control::trial::{LOOKS, Pace, Snapshot, Verdict};
 use crate::control::{Report, Settings};
 use crate::flow::stop::{Stop, StopSender, stop};
 use crate::platform::clock;
@@ -53,6 +53,8 @@ pub(super) struct Pushed {
     /// The last document that was not taken, so that the same one is told once.
     told: String,
     judge: tokio::time::Interval,
+    /// What sources brought lately, and the last look at it.
+    pace: (Pace, Instant),
 }
 
 impl Pushed {
@@ -78,6 +80,7 @@ impl Pushed {
             trial,
             told: String::new(),
             judge,
+            pace: (Pace::default(), Instant::now()),
         }
     }
 
@@ -139,10 +142,8 @@ impl Pushed {
 
     /// Tells the carriers how it stands, when there is news.
     fn tell(&mut self, agent: &Agent) {
-        if self.carriers.is_none() {
-            return;
-        }
-        let now = Report::of(&self.ledger.state, &agent.view());
+        let Some(carriers) = &self.carriers else { return };
+        let now = Report::of(&self.ledger.state, &carriers.remote.labels, &agent.view());
         let is_due = self.reported.as_ref().is_none_or(|(last, at)| now.is_news(last) || at.elapsed() >= REPORT);
         if let (true, Ok(json)) = (is_due, serde_json::to_string(&now)) {
             self.report.send_replace(json);
@@ -164,8 +165,13 @@ impl Pushed {
 
     /// Looks at what is on trial.
     async fn judge(&mut self, agent: &mut Agent) {
-        let (Some((before, since)), Some(remote)) = (&self.trial, &agent.config().remote) else { return };
+        let Some(remote) = &agent.config().remote else { return };
         let now = Snapshot::of(&agent.view(), agent.metrics());
+        if self.pace.1.elapsed() >= remote.probation / LOOKS {
+            self.pace.0.look(&now);
+            self.pace.1 = Instant::now();
+        }
+        let Some((before, since)) = &self.trial else { return };
         match before.judge(&now, since.elapsed(), remote.probation) {
             Verdict::Open => {}
             Verdict::Bad(why) => self.give_up(agent, why).await,

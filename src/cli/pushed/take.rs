@@ -105,7 +105,7 @@ impl Pushed {
         by: &'static str,
     ) -> Handled {
         let serial = document.header.serial;
-        let before = Snapshot::of(&agent.view(), agent.metrics());
+        let before = self.pace.0.over(Snapshot::of(&agent.view(), agent.metrics()));
         if let Err(error) = self.ledger.begin_trial(document, before.clone(), clock::wall_ms()) {
             if self.is_news(error.to_string()) {
                 tracing::error!(event = event::CONTROL_NOTE, serial, %error, "the document cannot be kept; it is tried again later");

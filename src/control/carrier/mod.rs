@@ -5,6 +5,7 @@ mod mqtt;
 mod web;
 
 pub use folder::BACK;
+pub use mqtt::connect;
 
 use super::settings::Settings;
 use crate::flow::stop::Stop;

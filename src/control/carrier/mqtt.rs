@@ -64,7 +64,11 @@ pub async fn run(mqtt: Mqtt, fleet: String, mut around: Around) {
     }
 }
 
-fn connect(mqtt: &Mqtt, device: &str) -> Result<(AsyncClient, EventLoop), String> {
+/// A connection to the broker, for a device or a person of this name.
+///
+/// # Errors
+/// The roots to trust cannot be read.
+pub fn connect(mqtt: &Mqtt, device: &str) -> Result<(AsyncClient, EventLoop), String> {
     let id = format!("forebay-{device}-config-{}", random::u32());
     let mut options = MqttOptions::new(id, Broker::tcp(mqtt.place.host.clone(), mqtt.place.port));
     if mqtt.is_tls {
