@@ -17,6 +17,7 @@ use forebay::flow::frame::Payload;
 use forebay::flow::record::PayloadKind;
 use forebay::hub::fault::Fault;
 use forebay::hub::json_batch;
+use forebay::platform::protobuf::{self, Message};
 use forebay::platform::tls::describe;
 use forebay::sink::entra;
 use forebay::sink::eventhubs::ConnectionString;
@@ -512,6 +513,20 @@ fn pushed_documents() {
             let options = config::Options { pushed: Some(text), ..config::Options::default() };
             let _ = config::load_with(&local, &Nothing, options);
             let _ = config::effective(&local, &Nothing, options);
+        }
+    });
+}
+
+#[test]
+fn messages_of_protocol_buffers() {
+    let inner = Message::default().varint(1, 150).text(2, "testing");
+    let seed = Message::default().fixed(1, 7).message(3, &inner).varint(2, u64::MAX).into_bytes();
+    fuzz(&[seed], |input| {
+        if let Some(fields) = protobuf::fields(input) {
+            assert!(fields.len() <= input.len());
+            for (field, _) in fields {
+                assert!(protobuf::bytes_of(input, field).is_none_or(|bytes| bytes.len() < input.len()));
+            }
         }
     });
 }

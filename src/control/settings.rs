@@ -24,6 +24,21 @@ pub struct Settings {
     pub web: Option<Web>,
     /// The broker that brings them.
     pub mqtt: Option<Mqtt>,
+    /// The `OpAMP` server that brings them.
+    pub opamp: Option<Opamp>,
+}
+
+/// `[remote.opamp]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Opamp {
+    /// The address of the server.
+    pub url: String,
+    /// The interval of asking.
+    pub every: Duration,
+    /// The token that is sent.
+    pub token: Option<Secret>,
+    /// The roots that are trusted, and the certificate that is shown.
+    pub tls: ClientTls,
 }
 
 /// `[remote.https]`
@@ -112,30 +127,54 @@ impl Settings {
         let web =
             section.table("https", "A web server that has the document; any static one will do.").and_then(Web::read);
         let mqtt = section.table("mqtt", "A broker that has the document as a retained message.").and_then(Mqtt::read);
+        let opamp = section
+            .table("opamp", "A server of OpAMP (Open Agent Management Protocol), over plain HTTP.")
+            .and_then(Opamp::read);
         section.end();
-        Some(Self { keys, required, fleet: fleet?, labels, probation, web, mqtt })
+        Some(Self { keys, required, fleet: fleet?, labels, probation, web, mqtt, opamp })
+    }
+}
+
+/// What is wrong with the address of a web server.
+fn not_an_address(text: &str, hint: &str) -> Option<(String, Option<String>)> {
+    let is_good = (text.starts_with("https://") || text.starts_with("http://")) && reqwest::Url::parse(text).is_ok();
+    (!is_good).then(|| ("this is no address of a web server".into(), Some(hint.into())))
+}
+
+impl Opamp {
+    fn read(mut section: Section<'_>) -> Option<Self> {
+        let url = section
+            .text("url")
+            .doc("The address of the server.")
+            .example("\"https://opamp.example.com/v1/opamp\"")
+            .check(|text| not_an_address(text, "for example \"https://opamp.example.com/v1/opamp\""))
+            .need();
+        let every = section
+            .duration("every")
+            .doc("The server is asked at this interval, give or take a tenth.")
+            .within(Duration::from_secs(1)..=Duration::from_secs(86_400))
+            .or(Duration::from_secs(30));
+        let token = section.secret("token", "It is sent as `Authorization: Bearer TOKEN`.");
+        let tls = ClientTls::read(&mut section, "TLS: roots to trust, own certificate.").unwrap_or_default();
+        section.end();
+        Some(Self { url: url?, every, token, tls })
     }
 }
 
 impl Web {
     fn read(mut section: Section<'_>) -> Option<Self> {
-        let address = |text: &str| {
-            let hint = "for example \"https://example.com/fleet/{device}.toml\"";
-            let is_good =
-                (text.starts_with("https://") || text.starts_with("http://")) && reqwest::Url::parse(text).is_ok();
-            (!is_good).then(|| ("this is no address of a web server".into(), Some(hint.into())))
-        };
+        let address = |text: &String| not_an_address(text, "for example \"https://example.com/fleet/{device}.toml\"");
         let url = section
             .text("url")
             .doc("The address of the document; `{device}` and `{fleet}` stand for their names.")
             .example("\"https://example.com/fleet/{device}.toml\"")
-            .check(move |text| address(text))
+            .check(address)
             .need();
         let report = section
             .text("report")
             .doc("The address to which the state of the configuration is sent (PUT), each time that it changes.")
             .example("\"https://example.com/reports/{device}.json\"")
-            .check(move |text| address(text))
+            .check(address)
             .get_or("no reports");
         let every = section
             .duration("every")

@@ -1,4 +1,4 @@
-//! Writes messages of Protocol Buffers (protobuf.dev/programming-guides/encoding), field by field.
+//! Writes and reads messages of Protocol Buffers (protobuf.dev/programming-guides/encoding), field by field.
 
 /// A message that is written.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -69,6 +69,70 @@ impl Message {
     }
 }
 
+/// The value of a field that was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Value<'a> {
+    /// An integer, an enumeration, a truth.
+    Varint(u64),
+    /// Eight bytes.
+    Fixed(u64),
+    /// Four bytes.
+    Short(u32),
+    /// A text, bytes, or a message.
+    Bytes(&'a [u8]),
+}
+
+/// The fields of a message, in their order; `None` when the bytes are no message.
+#[must_use]
+pub fn fields(mut bytes: &[u8]) -> Option<Vec<(u32, Value<'_>)>> {
+    let mut found = Vec::new();
+    while !bytes.is_empty() {
+        let key = varint(&mut bytes)?;
+        let field = u32::try_from(key >> 3).ok().filter(|field| *field > 0)?;
+        let value = match key & 7 {
+            0 => Value::Varint(varint(&mut bytes)?),
+            1 => Value::Fixed(u64::from_le_bytes(take(&mut bytes, 8)?.try_into().ok()?)),
+            2 => {
+                let length = usize::try_from(varint(&mut bytes)?).ok()?;
+                Value::Bytes(take(&mut bytes, length)?)
+            }
+            5 => Value::Short(u32::from_le_bytes(take(&mut bytes, 4)?.try_into().ok()?)),
+            _ => return None,
+        };
+        found.push((field, value));
+    }
+    Some(found)
+}
+
+/// The bytes of a field; the last one counts when there are several.
+#[must_use]
+pub fn bytes_of(message: &[u8], wanted: u32) -> Option<&[u8]> {
+    fields(message)?.into_iter().rev().find_map(|(field, value)| match value {
+        Value::Bytes(bytes) if field == wanted => Some(bytes),
+        _ => None,
+    })
+}
+
+fn take<'a>(bytes: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
+    let (taken, rest) = bytes.split_at_checked(length)?;
+    *bytes = rest;
+    Some(taken)
+}
+
+fn varint(bytes: &mut &[u8]) -> Option<u64> {
+    let mut value = 0_u64;
+    for shift in (0..70).step_by(7) {
+        let byte = take(bytes, 1)?[0];
+        let part = u64::from(byte & 0x7f);
+        // The tenth byte has room for one bit.
+        value |= part.checked_shl(shift).filter(|shifted| shifted >> shift == part)?;
+        if byte < 0x80 {
+            return Some(value);
+        }
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,6 +147,22 @@ mod tests {
         let double = Message::default().double(4, 1.0).into_bytes();
         assert_eq!(double, [0x21, 0, 0, 0, 0, 0, 0, 0xf0, 0x3f]);
         assert_eq!(Message::default().packed(6, [1]).into_bytes(), [0x32, 8, 1, 0, 0, 0, 0, 0, 0, 0]);
+        let all = Message::default().varint(1, u64::MAX).fixed(2, 7).text(3, "a").text(3, "b").into_bytes();
+        let read =
+            [(1, Value::Varint(u64::MAX)), (2, Value::Fixed(7)), (3, Value::Bytes(b"a")), (3, Value::Bytes(b"b"))];
+        assert_eq!(
+            (fields(&all).unwrap(), bytes_of(&all, 3), bytes_of(&all, 4)),
+            (read.to_vec(), Some(&b"b"[..]), None)
+        );
+        for wrong in [
+            &all[..all.len() - 1],
+            &[0x08],
+            &[0x0b],
+            &[0x00, 0x00],
+            &[0x08, 255, 255, 255, 255, 255, 255, 255, 255, 255, 2],
+        ] {
+            assert_eq!(fields(wrong), None, "{wrong:?}");
+        }
         let most = Message::default().varint(1, u64::MAX).into_bytes();
         assert_eq!(most, [0x08, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1]);
     }

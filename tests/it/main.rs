@@ -28,6 +28,7 @@ mod page;
 mod reload;
 mod remote;
 mod rig;
+mod rollout;
 mod serial;
 mod sessions;
 mod tap;

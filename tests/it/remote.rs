@@ -1,95 +1,13 @@
 //! Configurations that are pushed: signed by the real minisign, brought by a file, a web server and a broker, tried, and
 //! rolled back.
 
-use crate::rig::{Agent, Mosquitto, Reading, Receiver, append_lines, files, forebay, free_port, until};
+use crate::rig::{Agent, Fleet, Mosquitto, Receiver, append_lines, free_port, until};
 use serde_json::Value;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
-
-/// A folder with a device and the key of its fleet.
-struct Fleet<'a> {
-    dir: &'a Path,
-}
-
-impl<'a> Fleet<'a> {
-    fn new(dir: &'a Path) -> Self {
-        std::fs::create_dir(dir.join("in")).unwrap();
-        for key in ["fleet", "other"] {
-            let made = Command::new("minisign")
-                .args(["-G", "-W", "-f", "-p", &format!("{key}.pub"), "-s", &format!("{key}.key")])
-                .current_dir(dir)
-                .stdin(Stdio::null())
-                .output()
-                .expect("minisign is not installed: tests/run installs it");
-            assert!(made.status.success(), "{made:?}");
-        }
-        Self { dir }
-    }
-
-    /// The local file: no parts of its own.
-    fn local(&self, more: &str) -> String {
-        let (dir, key) = (self.dir.display(), std::fs::read_to_string(self.dir.join("fleet.pub")).unwrap());
-        let key = key.lines().nth(1).unwrap();
-        format!(
-            "device = \"hall-3\"\nstate = \"{dir}/state\"\n[store]\nlinger = \"20ms\"\nreserve = \"16MiB\"\n\
-             [remote]\nkeys = [\"{key}\"]\nfleet = \"plant-7\"\nprobation = \"4s\"\n{more}\n"
-        )
-    }
-
-    /// A document with a source and a sink, and something else.
-    fn document(&self, serial: u64, pattern: &str, more: &str) -> String {
-        let dir = self.dir.display();
-        format!(
-            "[fleet]\nserial = {serial}\nfleet = \"plant-7\"\n\
-             [source.log]\nkind = \"file\"\npath = \"{dir}/in/{pattern}\"\npoll = \"20ms\"\n\
-             [sink.out]\nkind = \"directory\"\npath = \"{dir}/out\"\nlinger = \"0s\"\n{more}"
-        )
-    }
-
-    /// The document, signed as a person does it.
-    fn signed_by(&self, key: &str, text: &str) -> String {
-        std::fs::write(self.dir.join("document.toml"), text).unwrap();
-        let signed = Command::new("minisign")
-            .args(["-S", "-W", "-s", &format!("{key}.key"), "-m", "document.toml"])
-            .current_dir(self.dir)
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        assert!(signed.status.success(), "{signed:?}");
-        let sealed = forebay(&["config", "seal", self.dir.join("document.toml").to_str().unwrap()]);
-        assert!(sealed.status.success(), "{sealed:?}");
-        String::from_utf8(sealed.stdout).unwrap()
-    }
-
-    fn signed(&self, text: &str) -> String {
-        self.signed_by("fleet", text)
-    }
-
-    /// `forebay config WHAT`, with a document if there is one.
-    fn config(&self, what: &str, document: Option<&str>) -> (Option<i32>, String) {
-        let path = self.dir.join("signed.toml");
-        let mut arguments = vec!["config", what];
-        if let Some(document) = document {
-            std::fs::write(&path, document).unwrap();
-            arguments.push(path.to_str().unwrap());
-        }
-        let local = self.dir.join("forebay.toml");
-        arguments.push(local.to_str().unwrap());
-        let Output { status, stdout, stderr } = forebay(&arguments);
-        (status.code(), String::from_utf8(stdout).unwrap() + &String::from_utf8(stderr).unwrap())
-    }
-
-    fn phase(&self) -> String {
-        self.config("status", None).1.lines().next().unwrap_or_default().replace("phase: ", "")
-    }
-
-    fn values(&self) -> Vec<String> {
-        files(&self.dir.join("out"), "readings").iter().map(Reading::value).collect()
-    }
-}
 
 #[test]
 fn a_signed_document_is_tried_and_what_is_not_as_it_should_be_is_refused() {
@@ -442,4 +360,49 @@ fn a_change_is_rolled_out_step_by_step_and_stopped_at_the_first_fault() {
     for agent in agents {
         assert!(agent.stop().success());
     }
+}
+
+/// A server of OpAMP, on the package of its authors: it offers documents, and hears what becomes of them.
+#[test]
+fn a_server_of_opamp_brings_documents_and_hears_what_became_of_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let fleet = Fleet::new(dir.path());
+    let port = free_port();
+    let program = std::env::var("FOREBAY_OPAMP").expect("FOREBAY_OPAMP is not set: tests/run sets it");
+    let offered = dir.path().join("offered.toml");
+    let mut server = Command::new(program)
+        .arg(format!("127.0.0.1:{port}"))
+        .arg(&offered)
+        .stdout(std::fs::File::create(dir.path().join("heard")).unwrap())
+        .spawn()
+        .unwrap();
+    let remote = format!("[remote.opamp]\nurl = \"http://127.0.0.1:{port}/v1/opamp\"\nevery = \"1s\"\n");
+    let agent = Agent::start(dir.path(), &fleet.local(&remote), "");
+    let heard = || -> Vec<Value> {
+        let text = std::fs::read_to_string(dir.path().join("heard")).unwrap();
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    };
+    let status = || heard().last().map_or(Value::Null, |message| message["remoteConfigStatus"].clone());
+    until("the server hears the agent", || !heard().is_empty());
+    let first = heard().remove(0);
+    let about = first["agentDescription"].to_string();
+    assert!(about.contains("\"forebay\"") && about.contains("hall-3") && about.contains("plant-7"), "{first}");
+    append_lines(&dir.path().join("in/a.log"), ["1"]);
+    std::fs::write(&offered, fleet.signed(&fleet.document(1, "*.log", ""))).unwrap();
+    until("it is read", || fleet.values() == ["1"]);
+    until("the server hears that it is tried", || {
+        heard().iter().any(|message| message["remoteConfigStatus"]["status"] == "RemoteConfigStatuses_APPLYING")
+    });
+    until("and that it stays", || status()["status"] == "RemoteConfigStatuses_APPLIED");
+    assert_eq!(heard().last().unwrap()["health"]["healthy"], true);
+    std::fs::write(&offered, "no document").unwrap();
+    until("it hears why another one is refused", || {
+        status()["errorMessage"].as_str().is_some_and(|why| why.contains("not signed"))
+    });
+    assert_eq!(status()["status"], "RemoteConfigStatuses_FAILED");
+    assert_eq!(agent.log().matches("event=\"config_refused\"").count(), 1);
+    server.kill().unwrap();
+    server.wait().unwrap();
+    until("it is said that the server is away", || agent.log().contains("event=\"control_down\" by=\"opamp\""));
+    assert!(agent.stop().success());
 }

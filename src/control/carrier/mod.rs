@@ -2,6 +2,7 @@
 
 mod folder;
 mod mqtt;
+mod opamp;
 mod web;
 
 pub use folder::BACK;
@@ -76,6 +77,9 @@ pub fn start(settings: &Settings, inbox: PathBuf, around: &Around) -> JoinSet<()
     }
     if let Some(mqtt) = settings.mqtt.clone() {
         tasks.spawn(mqtt::run(mqtt, settings.fleet.clone(), around.clone()));
+    }
+    if let Some(server) = settings.opamp.clone() {
+        tasks.spawn(opamp::run(server, settings.fleet.clone(), around.clone()));
     }
     tasks
 }

@@ -8,10 +8,11 @@ use super::{Around, Handled, Wish};
 use crate::control::document::LONGEST;
 use crate::control::settings::Web;
 use crate::platform::{clock, random, tls};
+use crate::section::{ClientTls, Secret};
 use crate::telemetry::outage::{Outage, Tell};
 use crate::telemetry::{event, people};
 use reqwest::header::{CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
-use reqwest::{Client, RequestBuilder, StatusCode};
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use std::time::Duration;
 
 /// An answer must be whole within this time: 1 MiB takes 30 s at 280 kbit/s.
@@ -65,46 +66,26 @@ pub async fn run(web: Web, fleet: String, mut around: Around) {
 }
 
 /// The interval, give or take a tenth, and longer after failures: ten thousand devices must not ask at one moment.
-fn pause(every: Duration, failures: u32) -> Duration {
+pub fn pause(every: Duration, failures: u32) -> Duration {
     let longer = every.saturating_mul(1 << failures.min(6)).min(LONGEST_PAUSE.max(every));
     let tenth = u64::try_from(longer.as_millis() / 5).unwrap_or(u64::MAX);
     longer.mul_f32(0.9) + Duration::from_millis(random::below(tenth.max(1)))
 }
 
 impl Server {
-    fn client(&self) -> Result<Client, String> {
-        // Made anew each time: the roots may have changed.
-        let config = tls::client_with(self.web.tls.trust()).map_err(|error| error.to_string())?;
-        let client = Client::builder().tls_backend_preconfigured((*config).clone()).timeout(PATIENCE);
-        client.redirect(reqwest::redirect::Policy::none()).build().map_err(words)
-    }
-
-    fn proven(&self, request: RequestBuilder) -> RequestBuilder {
-        match &self.web.token {
-            Some(token) => request.bearer_auth(token.now().expose()),
-            None => request,
-        }
-    }
-
     async fn ask(&mut self, around: &Around) -> Result<(), String> {
-        let client = self.client()?;
-        let mut request = self.proven(client.get(&self.document));
+        let client = client(&self.web.tls)?;
+        let mut request = proven(client.get(&self.document), self.web.token.as_ref());
         if let Some((name, value)) = &self.known {
             request = request.header(name, value);
         }
-        let mut answer = request.send().await.map_err(words)?;
+        let answer = request.send().await.map_err(words)?;
         match answer.status() {
             StatusCode::OK => {
                 let said = |name| answer.headers().get(name).cloned();
                 let changed = said(LAST_MODIFIED).map(|value| (IF_MODIFIED_SINCE, value));
                 let known = said(ETAG).map(|value| (IF_NONE_MATCH, value)).or(changed);
-                let mut bytes = Vec::new();
-                while let Some(more) = answer.chunk().await.map_err(words)? {
-                    bytes.extend_from_slice(&more);
-                    if bytes.len() > LONGEST {
-                        break;
-                    }
-                }
+                let bytes = body(answer, LONGEST).await?;
                 // What cannot be taken yet is asked for again.
                 self.known = known;
                 if around.hand_over(Wish::Take(bytes), "https").await == Handled::Later {
@@ -127,7 +108,7 @@ impl Server {
             return Ok(());
         }
         let request = client.put(url).header(CONTENT_TYPE, "application/json").body(report.clone());
-        let answer = self.proven(request).send().await.map_err(words)?;
+        let answer = proven(request, self.web.token.as_ref()).send().await.map_err(words)?;
         if !answer.status().is_success() {
             return Err(format!("the server answers {} to a report", answer.status()));
         }
@@ -136,7 +117,33 @@ impl Server {
     }
 }
 
-fn words(error: reqwest::Error) -> String {
+/// A client. It is made anew each time: the roots may have changed.
+pub fn client(tls: &ClientTls) -> Result<Client, String> {
+    let config = tls::client_with(tls.trust()).map_err(|error| error.to_string())?;
+    let client = Client::builder().tls_backend_preconfigured((*config).clone()).timeout(PATIENCE);
+    client.redirect(reqwest::redirect::Policy::none()).build().map_err(words)
+}
+
+pub fn proven(request: RequestBuilder, token: Option<&Secret>) -> RequestBuilder {
+    match token {
+        Some(token) => request.bearer_auth(token.now().expose()),
+        None => request,
+    }
+}
+
+/// The body of an answer; one that is longer than `most` is cut behind it.
+pub async fn body(mut answer: Response, most: usize) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    while let Some(more) = answer.chunk().await.map_err(words)? {
+        bytes.extend_from_slice(&more);
+        if bytes.len() > most {
+            break;
+        }
+    }
+    Ok(bytes)
+}
+
+pub fn words(error: reqwest::Error) -> String {
     people::cause(&error.without_url())
 }
 
