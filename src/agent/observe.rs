@@ -15,6 +15,7 @@ use crate::store::Contents;
 use crate::telemetry::{METRICS, Metric, Metrics, event};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,8 @@ pub struct Observer {
     known: Mutex<Known>,
     /// One call at a time takes dead letters.
     taking: tokio::sync::Mutex<()>,
+    /// The last dead letter that was offered as taken.
+    taken: Arc<AtomicU64>,
 }
 
 /// What an observer knows besides what the parts say themselves.
@@ -107,6 +110,7 @@ impl Observer {
             started: Instant::now(),
             known: Mutex::new(known),
             taking: tokio::sync::Mutex::default(),
+            taken: Arc::default(),
         })
     }
 
@@ -213,7 +217,7 @@ impl Look for Observer {
                 let rule = |source: &Source| source.rule(known.generation);
                 let (rules, generation) = (known.sources.iter().map(rule).collect(), known.generation);
                 let Around { store, clock, metrics, .. } = self.around.clone();
-                Again { store, rules, generation, clock, metrics }
+                Again { store, rules, generation, clock, metrics, offered: self.taken.clone() }
             };
             let taken = again.take(fate, upto).await?;
             let Taken { replayed, again, left, discarded, upto } = taken;

@@ -9,6 +9,7 @@ use crate::control::document::{self, Document, Key, Who};
 use crate::control::ledger::{FOLDER, INBOX, Ledger, Mark, Problem, State};
 use crate::platform::clock;
 use crate::telemetry::people;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -104,7 +105,15 @@ impl Of {
     }
 
     fn state(&self) -> Result<(PathBuf, State), ExitCode> {
-        let (_, _, dir) = self.read()?;
+        let path = self.place.path()?;
+        // The local file alone says where it is: what was pushed may be what is wrong.
+        let options = Options { path: Some(&path), without_secrets: true, ..Options::default() };
+        let local = config::load_with(&text_of(&path)?, &System, options);
+        let dir = match (&self.state, local) {
+            (Some(state), _) => state.clone(),
+            (None, Ok((local, _))) => local.state,
+            (None, Err(report)) => return Err(fail(1, format_args!("{}:\n{report}", path.display()))),
+        };
         let state = Ledger::look(&dir).map_err(|error| fail(2, error))?;
         Ok((dir, state))
     }
@@ -248,9 +257,12 @@ fn verify(path: &Path, keys: &[String], of: &Of) -> Result<(), ExitCode> {
 fn drop_in(state: &Path, name: &str, bytes: &[u8]) -> Result<PathBuf, ExitCode> {
     let inbox = state.join(FOLDER).join(INBOX);
     let (beside, file) = (inbox.join(format!("{name}.part")), inbox.join(name));
-    std::fs::write(&beside, bytes).and_then(|()| std::fs::rename(&beside, &file)).map_err(|error| {
-        fail(2, format_args!("cannot write to {}: {error}; does an agent with [remote] run?", inbox.display()))
-    })?;
+    let written = std::fs::write(&beside, bytes)
+        // The agent is often another user.
+        .and_then(|()| std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(0o644)))
+        .and_then(|()| std::fs::rename(&beside, &file));
+    let why = |error| format!("cannot write to {}: {error}; does an agent with [remote] run?", inbox.display());
+    written.map_err(|error| fail(2, why(error)))?;
     Ok(file)
 }
 
@@ -283,7 +295,17 @@ fn rollback(of: &Of) -> Result<(), ExitCode> {
     if state.current().is_none() {
         return Err(fail(1, "no pushed document is in force"));
     }
-    taken(&drop_in(&dir, BACK, b"")?)?;
+    let file = drop_in(&dir, BACK, b"")?;
+    if let Err(code) = taken(&file) {
+        // It must not act at some later start.
+        let _ = std::fs::remove_file(&file);
+        return Err(code);
+    }
+    // The file goes before the change is made.
+    let began = Instant::now();
+    while Ledger::look(&dir).is_ok_and(|now| now.current() == state.current()) && began.elapsed() < PATIENCE {
+        std::thread::sleep(Duration::from_millis(100));
+    }
     let state = Ledger::look(&dir).map_err(|error| fail(2, error))?;
     say!("{}", words(&state).trim_end());
     Ok(())

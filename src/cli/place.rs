@@ -103,9 +103,10 @@ pub(super) fn read(path: &Path, without_secrets: bool) -> Result<Loaded, ExitCod
     let local = config::load_with(&text, &System, options);
     // What was pushed counts for every command, as it does for the agent.
     let pushed = match &local {
-        Ok((config, _)) if config.remote.is_some() => {
-            Ledger::document(&config.state).map_err(|error| fail(2, error))?
-        }
+        Ok((config, _)) if config.remote.is_some() => Ledger::document(&config.state).unwrap_or_else(|error| {
+            complain!("forebay: what was pushed is not looked at: {error}");
+            None
+        }),
         _ => None,
     };
     match pushed {

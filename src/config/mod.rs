@@ -51,6 +51,8 @@ pub struct Config {
     pub remote: Option<control::Settings>,
     /// What a pushed configuration may use.
     pub restrict: Restrict,
+    /// The files of the secrets that have names.
+    pub secret_files: Vec<PathBuf>,
     /// The sources.
     pub sources: Vec<Source>,
     /// The sinks.

@@ -48,7 +48,10 @@ fn references(value: &Value, problems: &mut Vec<Problem>) {
             let is_reference = |name: &str| {
                 REFERENCES.contains(&name) && names.iter().all(|other| *other == name || *other == "default")
             };
-            if let Some(name) = names.iter().find(|name| is_reference(name)) {
+            // A table of this name, such as `[source.file]`, refers to nothing.
+            let is_value =
+                |name: &str| table.iter().any(|(key, value)| key.name == name && !matches!(value.data, Data::Table(_)));
+            if let Some(name) = names.iter().find(|name| is_reference(name) && is_value(name)) {
                 let message = format!("a pushed document cannot name `{name}` of the device");
                 let hint = "secrets: { secret = \"NAME\" }, with [secret.NAME] in the local file";
                 problems.push(Problem { span: value.span.clone(), message, hint: Some(hint.into()) });

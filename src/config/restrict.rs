@@ -1,8 +1,9 @@
 //! What a pushed document may use of the device (`[restrict]`).
 
 use super::Config;
-use crate::control::{Restrict, allows};
-use crate::section::Claim;
+use crate::control::{Restrict, allows, allows_host};
+use crate::section::{Claim, ClientTls};
+use std::path::{Path, PathBuf};
 
 /// Everything that the restrictions do not allow: the section, and the reason with advice.
 pub(super) fn broken(config: &Config) -> Vec<(String, String, &'static str)> {
@@ -14,28 +15,65 @@ pub(super) fn broken(config: &Config) -> Vec<(String, String, &'static str)> {
             if let Some((why, hint)) = against(&config.restrict, &claim) {
                 found.push((label.clone(), format!("{label} {why}"), hint));
             }
+            let path = match &claim {
+                Claim::Reads(path) => path.clone(),
+                Claim::File(path) | Claim::Writes(path) => path.to_string_lossy().into_owned(),
+                _ => continue,
+            };
+            if is_own(config, &path) {
+                let hint = "a pushed document cannot reach the state directory and the files of secrets";
+                found.push((label.clone(), format!("{label} may not use {path}: it is the agent's own"), hint));
+            }
         }
     }
-    for host in config.monitor.hosts().iter().filter(|host| !allows(config.restrict.hosts.as_deref(), host)) {
+    let is_other = |host: &String| !allows_host(config.restrict.hosts.as_deref(), host);
+    for host in config.monitor.hosts().into_iter().filter(is_other) {
         found.push((String::new(), format!("`alerts` and `otlp` may not connect to {host}"), HOSTS));
     }
+    for path in config.monitor.tls().into_iter().flat_map(files_of) {
+        if let Some((why, hint)) = file(&config.restrict, &path.to_string_lossy()) {
+            found.push((String::new(), format!("`alerts` and `otlp` {why}"), hint));
+        }
+    }
     found
+}
+
+/// Whether a path may be used.
+fn file(restrict: &Restrict, path: &str) -> Option<(String, &'static str)> {
+    // A step that climbs, or a pattern that may match one, could leave what is allowed.
+    let climbs = |step: &str| step == ".." || (step.starts_with('.') && step.contains(['*', '?', '[']));
+    let is_allowed =
+        restrict.files.is_none() || (allows(restrict.files.as_deref(), path) && !path.split('/').any(climbs));
+    (!is_allowed).then(|| (format!("may not use {path}"), FILES))
+}
+
+/// The files that a connection with TLS reads.
+fn files_of(tls: &ClientTls) -> Vec<&Path> {
+    let identity = tls.identity.iter().flat_map(|(certificate, key)| [certificate.as_path(), key.as_path()]);
+    tls.ca.as_deref().into_iter().chain(identity).collect()
+}
+
+/// Whether a path or a pattern of a document reaches what is the agent's own: its state, or the file of a secret.
+fn is_own(config: &Config, path: &str) -> bool {
+    let pattern = glob::Pattern::new(path);
+    let matches = |file: &PathBuf| pattern.as_ref().is_ok_and(|pattern| pattern.matches_path(file));
+    let reaches = |file: &PathBuf| Path::new(path) == file || matches(file);
+    Path::new(path).starts_with(&config.state) || config.secret_files.iter().any(reaches)
 }
 
 const HOSTS: &str = "the local file allows hosts with `hosts` in [restrict]";
 const FILES: &str = "the local file allows paths with `files` in [restrict]";
 
 fn against(restrict: &Restrict, claim: &Claim) -> Option<(String, &'static str)> {
-    let host =
-        |host: &str| (!allows(restrict.hosts.as_deref(), host)).then(|| (format!("may not connect to {host}"), HOSTS));
-    let file = |path: &str| {
-        // A path that climbs could leave what a pattern means.
-        let climbs = restrict.files.is_some() && path.split('/').any(|step| step == "..");
-        let is_allowed = allows(restrict.files.as_deref(), path) && !climbs;
-        (!is_allowed).then(|| (format!("may not use {path}"), FILES))
+    let host = |host: &str| {
+        (!allows_host(restrict.hosts.as_deref(), host)).then(|| (format!("may not connect to {host}"), HOSTS))
     };
+    let file = |path: &str| file(restrict, path);
     match claim {
-        Claim::Target(place, _) => host(&place.host),
+        Claim::Target(place, tls) => {
+            let mut files = tls.iter().flat_map(files_of);
+            host(&place.host).or_else(|| files.find_map(|path| file(&path.to_string_lossy())))
+        }
         Claim::Host(name) => host(name),
         Claim::Reads(path) => file(path),
         Claim::Writes(path) | Claim::Certificate(path) | Claim::File(path) => file(&path.to_string_lossy()),

@@ -82,6 +82,7 @@ pub(super) fn read_root(mut section: Section<'_>, environment: &dyn Environment,
         "secret",
         "A secret by name: `[secret.hub]` with `env`, `file` or `credential`. A pushed document names it: `{ secret = \"hub\" }`.",
     );
+    let secret_files = secret_files(&secrets);
     session.name_secrets(secrets);
     let remote = control::Settings::read(&mut section);
     let restrict = control::Restrict::read(&mut section);
@@ -120,8 +121,20 @@ pub(super) fn read_root(mut section: Section<'_>, environment: &dyn Environment,
         session.problem(0..0, "there is no sink", Some(hint));
     }
     let state = PathBuf::from(state);
-    let config =
-        Config { device, state, memory_max, store, page, monitor, remote, restrict, sources, sinks, generation: 1 };
+    let config = Config {
+        device,
+        state,
+        memory_max,
+        store,
+        page,
+        monitor,
+        remote,
+        restrict,
+        secret_files,
+        sources,
+        sinks,
+        generation: 1,
+    };
     if session.is_good() {
         let cross = Cross { session, config: &config, places: &places };
         cross.check();
@@ -130,6 +143,18 @@ pub(super) fn read_root(mut section: Section<'_>, environment: &dyn Environment,
         }
     }
     config
+}
+
+/// The files that named secrets come from.
+fn secret_files(secrets: &[(Key, Value)]) -> Vec<PathBuf> {
+    let file = |(_, secret): &(Key, Value)| {
+        let Data::Table(table) = &secret.data else { return None };
+        table.iter().find_map(|(key, value)| match &value.data {
+            Data::Text(path) if key.name == "file" => Some(PathBuf::from(path)),
+            _ => None,
+        })
+    };
+    secrets.iter().filter_map(file).collect()
 }
 
 /// The tables of `[source]`, `[sink]` or `[stream]`: the name, the place of the name, and the section.

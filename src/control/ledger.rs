@@ -21,6 +21,8 @@ const STATE: &str = "state.json";
 pub const INBOX: &str = "inbox";
 /// A document on trial that was started more often than this without an end is given up.
 pub const MOST_STARTS: u32 = 3;
+/// The code of a document that was given up.
+const ROLLED_BACK: &str = "rolled-back";
 /// The generations that are remembered.
 const GENERATIONS: usize = 20;
 
@@ -115,6 +117,11 @@ impl State {
     #[must_use]
     pub fn decide(&self, document: &Document, now_ms: Option<i64>) -> Decision {
         let serial = document.header.serial;
+        let is_it = |mark: &Mark| mark.serial == serial && mark.sha256 == document.sha256;
+        // A server may show the document that runs, or the one before, again: that is no attack.
+        if self.production.iter().chain(&self.previous).any(is_it) {
+            return Decision::Known;
+        }
         match &self.highest {
             Some(known) if known.serial > serial => return Decision::Old(known.serial),
             Some(known) if known.serial == serial && known.sha256 == document.sha256 => return Decision::Known,
@@ -136,13 +143,18 @@ impl State {
         self.trial.as_ref().map(|trial| &trial.mark).or(self.production.as_ref())
     }
 
+    /// The serial of the document in force.
+    fn serial(&self) -> Option<u64> {
+        self.production.as_ref().map(|mark| mark.serial)
+    }
+
     /// The word for what goes on.
     #[must_use]
     pub fn phase(&self) -> &'static str {
         match (&self.trial, &self.production, &self.problem) {
             (Some(_), ..) => "probation",
             (None, production, Some(problem)) if problem.serial > production.as_ref().map(|mark| mark.serial) => {
-                if problem.code == "rolled-back" {
+                if problem.code == ROLLED_BACK {
                     "rolled-back"
                 } else {
                     "refused"
@@ -165,13 +177,19 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Reads the ledger of a state directory. Nothing is written yet.
-    ///
-    /// # Errors
-    /// The state cannot be read.
-    pub fn open(state: &Path) -> io::Result<Self> {
+    /// Reads the ledger of a state directory. A state that is damaged is put aside, as `state.json.bad`, so that the
+    /// agent can go on; what was wrong is returned. Nothing else is written yet.
+    #[must_use]
+    pub fn open(state: &Path) -> (Self, Option<io::Error>) {
         let folder = state.join(FOLDER);
-        Ok(Self { state: read(&folder)?, folder })
+        match read(&folder) {
+            Ok(state) => (Self { folder, state }, None),
+            Err(error) => {
+                // Where this is not possible, keeping the new state says so.
+                let _ = std::fs::rename(folder.join(STATE), folder.join(format!("{STATE}.bad")));
+                (Self { folder, state: State::default() }, Some(error))
+            }
+        }
     }
 
     /// The state of a directory, for reading alone.
@@ -227,8 +245,17 @@ impl Ledger {
     /// # Errors
     /// The file cannot be read.
     pub fn current(&self) -> io::Result<Option<String>> {
-        let read = |mark: &Mark| std::fs::read_to_string(self.folder.join(name(mark.serial)));
-        self.state.current().map(read).transpose()
+        self.state.current().map(|mark| self.read(mark)).transpose()
+    }
+
+    /// The text of a document that is remembered.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn read(&self, mark: &Mark) -> io::Result<String> {
+        let path = self.folder.join(name(mark.serial));
+        std::fs::read_to_string(&path)
+            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
     }
 
     /// Keeps the state, and forgets documents that nobody needs any more.
@@ -265,9 +292,41 @@ impl Ledger {
         let serial = document.header.serial;
         put(&self.folder, &name(serial), document.text.as_bytes())?;
         let mark = Mark { serial, sha256: document.sha256.clone(), since_ms: now_ms };
-        self.state.highest = Some(mark.clone());
-        self.state.trial = Some(Trial { mark, starts: 1, before });
-        self.keep()
+        self.change(|state| {
+            state.highest = Some(mark.clone());
+            state.trial = Some(Trial { mark, starts: 1, before });
+        })
+    }
+
+    /// What the agent did just before is known better now.
+    ///
+    /// # Errors
+    /// The disk does not take it.
+    pub fn set_before(&mut self, before: &Snapshot) -> io::Result<()> {
+        self.change(|state| state.trial.iter_mut().for_each(|trial| trial.before = before.clone()))
+    }
+
+    /// Notes a problem.
+    ///
+    /// # Errors
+    /// The disk does not take it.
+    pub fn note(&mut self, problem: Problem) -> io::Result<()> {
+        // A newer reason tells more, but not one about a document that is older than one that was given up.
+        let hides = self.state.problem.as_ref().is_some_and(|known| {
+            known.code == ROLLED_BACK && known.serial > problem.serial && known.serial > self.state.serial()
+        });
+        if hides { Ok(()) } else { self.change(|state| state.problem = Some(problem)) }
+    }
+
+    /// Changes the state on disk, or nothing.
+    fn change(&mut self, change: impl FnOnce(&mut State)) -> io::Result<()> {
+        let before = self.state.clone();
+        change(&mut self.state);
+        let kept = self.keep();
+        if kept.is_err() {
+            self.state = before;
+        }
+        kept
     }
 
     /// The document on trial is good.
@@ -275,11 +334,12 @@ impl Ledger {
     /// # Errors
     /// The disk does not take it.
     pub fn confirm(&mut self, unconfirmed: bool) -> io::Result<()> {
-        if let Some(trial) = self.state.trial.take() {
-            self.state.previous = self.state.production.replace(trial.mark);
-            (self.state.unconfirmed, self.state.problem) = (unconfirmed, None);
-        }
-        self.keep()
+        self.change(|state| {
+            if let Some(trial) = state.trial.take() {
+                state.previous = state.production.replace(trial.mark);
+                (state.unconfirmed, state.problem) = (unconfirmed, None);
+            }
+        })
     }
 
     /// The document on trial is given up.
@@ -287,12 +347,12 @@ impl Ledger {
     /// # Errors
     /// The disk does not take it.
     pub fn give_up(&mut self, message: String, now_ms: i64) -> io::Result<()> {
-        if let Some(trial) = self.state.trial.take() {
-            let serial = Some(trial.mark.serial);
-            let code = "rolled-back".into();
-            self.state.problem = Some(Problem { serial, code, message, place: None, at_ms: now_ms });
-        }
-        self.keep()
+        self.change(|state| {
+            if let Some(trial) = state.trial.take() {
+                let (serial, code) = (Some(trial.mark.serial), ROLLED_BACK.into());
+                state.problem = Some(Problem { serial, code, message, place: None, at_ms: now_ms });
+            }
+        })
     }
 
     /// A person wants the document before this one back. Returns its serial, 0 for none.
@@ -300,13 +360,14 @@ impl Ledger {
     /// # Errors
     /// There is none, or the disk does not take it.
     pub fn back(&mut self) -> io::Result<u64> {
-        if self.state.trial.take().is_none() {
-            let Some(_) = &self.state.production else {
-                return Err(io::Error::other("no pushed document is in force"));
-            };
-            self.state.production = self.state.previous.take();
+        if self.state.current().is_none() {
+            return Err(io::Error::other("no pushed document is in force"));
         }
-        self.keep()?;
+        self.change(|state| {
+            if state.trial.take().is_none() {
+                state.production = state.previous.take();
+            }
+        })?;
         Ok(self.state.production.as_ref().map_or(0, |mark| mark.serial))
     }
 
@@ -329,8 +390,7 @@ impl Ledger {
         }
         let serial = self.state.current().map(|mark| mark.serial);
         put(&self.folder, &text_of(number), effective.as_bytes())?;
-        self.state.generations.push(Generation { number, at_ms: now_ms, serial, sha256 });
-        self.keep()?;
+        self.change(|state| state.generations.push(Generation { number, at_ms: now_ms, serial, sha256 }))?;
         Ok(number)
     }
 }
@@ -349,7 +409,7 @@ fn read(folder: &Path) -> io::Result<State> {
         Ok(json) => serde_json::from_slice(&json)
             .map_err(|error| io::Error::other(format!("{} cannot be read: {error}", path.display()))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(State::default()),
-        Err(error) => Err(error),
+        Err(error) => Err(io::Error::new(error.kind(), format!("{}: {error}", path.display()))),
     }
 }
 

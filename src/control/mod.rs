@@ -17,4 +17,4 @@ mod tests;
 pub mod trial;
 
 pub use report::Report;
-pub use settings::{Mqtt, Restrict, Settings, Web, allows};
+pub use settings::{Mqtt, Restrict, Settings, Web, allows, allows_host};

@@ -259,3 +259,19 @@ pub fn allows(patterns: Option<&[String]>, text: &str) -> bool {
         list.iter().any(|pattern| glob::Pattern::new(pattern).is_ok_and(|pattern| pattern.matches(text)))
     })
 }
+
+/// Whether a list of patterns allows a host. A `*` stands for what is between two dots.
+#[must_use]
+pub fn allows_host(patterns: Option<&[String]>, host: &str) -> bool {
+    let options = glob::MatchOptions {
+        case_sensitive: false,
+        require_literal_separator: true,
+        require_literal_leading_dot: false,
+    };
+    // For the library a step of a path is what a label of a name is here.
+    let steps = |text: &str| text.replace('.', "/");
+    patterns.is_none_or(|list| {
+        let matches = |pattern: glob::Pattern| pattern.matches_with(&steps(host), options);
+        list.iter().any(|pattern| glob::Pattern::new(&steps(pattern)).is_ok_and(matches))
+    })
+}

@@ -3,7 +3,7 @@
 use super::document::{Document, Header, Key, LONGEST, MARK, Refusal, Who, bucket, sealed, split};
 use super::ledger::{Decision, Ledger, MOST_STARTS, Mark, State};
 use super::trial::Snapshot;
-use super::{Restrict, allows};
+use super::{Restrict, allows, allows_host};
 
 /// Signed by Debian's minisign 0.11.
 const SIGNED: &str = include_str!("../../tests/golden/control/document.toml");
@@ -111,13 +111,13 @@ fn serials_only_rise_and_one_document_is_tried_at_a_time() {
 #[test]
 fn what_is_remembered_survives_and_an_old_file_is_read() {
     let dir = tempfile::tempdir().unwrap();
-    let mut ledger = Ledger::open(dir.path()).unwrap();
+    let mut ledger = Ledger::open(dir.path()).0;
     assert_eq!((ledger.state.phase(), std::fs::read_dir(dir.path()).unwrap().count()), ("local", 0));
     assert_eq!((ledger.next("a"), ledger.generation("a", 5).unwrap(), ledger.generation("a", 6).unwrap()), (1, 1, 1));
     let document = read(SIGNED).unwrap();
     ledger.begin_trial(&document, Snapshot::default(), 7).unwrap();
     assert_eq!(ledger.generation("b", 8).unwrap(), 2);
-    let mut ledger = Ledger::open(dir.path()).unwrap();
+    let mut ledger = Ledger::open(dir.path()).0;
     assert_eq!((ledger.state.phase(), ledger.current().unwrap().unwrap()), ("probation", SIGNED.to_string()));
     ledger.give_up("why".into(), 9).unwrap();
     assert_eq!((ledger.state.phase(), ledger.current().unwrap()), ("rolled-back", None));
@@ -128,12 +128,21 @@ fn what_is_remembered_survives_and_an_old_file_is_read() {
     ledger.begin_trial(&next, Snapshot::default(), 10).unwrap();
     ledger.confirm(true).unwrap();
     assert_eq!(Ledger::look(dir.path()).unwrap().phase(), "applied-unconfirmed");
+    assert_eq!(ledger.state.decide(&next, None), Decision::Known, "the one that runs is no replay");
     let last = Document { header: Header { serial: 3, ..document.header.clone() }, sha256: "3".into(), ..document };
     ledger.begin_trial(&last, Snapshot::default(), 11).unwrap();
     ledger.confirm(false).unwrap();
     assert_eq!((ledger.state.phase(), ledger.back().unwrap(), ledger.back().unwrap()), ("applied", 2, 0));
     assert!(ledger.back().unwrap_err().to_string().contains("no pushed document"));
-    assert_eq!(ledger.state.decide(&next, None), Decision::Old(3), "going back does not lower the serial");
+    let other = Document { sha256: "other".into(), ..next };
+    assert_eq!(ledger.state.decide(&other, None), Decision::Old(3), "going back does not lower the serial");
+    // What cannot be written is not so.
+    let before = ledger.state.clone();
+    let file = dir.path().join("config/state.json.new");
+    std::fs::create_dir(&file).unwrap();
+    let newer = Document { header: Header { serial: 9, ..other.header.clone() }, ..other };
+    assert!(ledger.begin_trial(&newer, Snapshot::default(), 11).is_err() && ledger.state == before);
+    std::fs::remove_dir(file).unwrap();
     // What nobody needs is forgotten.
     for n in 0..30 {
         ledger.generation(&format!("{n}"), 12).unwrap();
@@ -145,12 +154,19 @@ fn what_is_remembered_survives_and_an_old_file_is_read() {
     let state: State = serde_json::from_str(STATE).unwrap();
     assert_eq!((state.phase(), state.generations.len(), state.production.unwrap().serial), ("applied", 2, 1));
     std::fs::write(dir.path().join("config/state.json"), "{").unwrap();
-    let error = Ledger::open(dir.path()).unwrap_err().to_string();
+    let error = Ledger::open(dir.path()).1.unwrap().to_string();
     assert!(error.contains("state.json cannot be read"), "{error}");
+    assert!(dir.path().join("config/state.json.bad").exists() && Ledger::open(dir.path()).1.is_none());
 }
 
 #[test]
 fn a_list_of_patterns_allows_what_it_names() {
+    let hosts = ["*.example.com".to_string(), "10.0.0.*".into()];
+    for (host, allowed) in
+        [("a.example.com", true), ("A.Example.com", true), ("a.b.example.com", false), ("10.0.0.7", true)]
+    {
+        assert_eq!(allows_host(Some(&hosts), host), allowed, "{host}");
+    }
     let list = Restrict { hosts: Some(vec!["*.example.com".into(), "plc-?".into()]), ..Restrict::default() }.hosts;
     for (host, allowed) in [("a.example.com", true), ("plc-7", true), ("plc-17", false), ("example.org", false)] {
         assert_eq!(allows(list.as_deref(), host), allowed, "{host}");

@@ -73,6 +73,8 @@ pub struct SinkState {
     pub waits: u64,
     /// How often its target refused the credentials or the name.
     pub denied: u64,
+    /// Whether it was refused before the change.
+    pub was_denied: bool,
     /// How often it failed.
     pub restarts: u64,
 }
@@ -88,6 +90,8 @@ pub struct Snapshot {
     pub memory_short: u64,
     /// How often the store was full.
     pub store_full: u64,
+    /// Whether one of the two was so before the change.
+    pub had_no_room: bool,
 }
 
 /// What is to become of the configuration.
@@ -107,11 +111,9 @@ impl Snapshot {
     /// The agent as it is now.
     #[must_use]
     pub fn of(view: &View, metrics: &std::sync::Arc<Metrics>) -> Self {
-        let mut now = Self {
-            memory_short: metrics.get(Metric::MemoryShort),
-            store_full: metrics.get(Metric::StoreFull),
-            ..Self::default()
-        };
+        let (memory_short, store_full) = (metrics.get(Metric::MemoryShort), metrics.get(Metric::StoreFull));
+        let had_no_room = memory_short > 0 || store_full > 0;
+        let mut now = Self { memory_short, store_full, had_no_room, ..Self::default() };
         for part in &view.parts {
             let numbers = metrics.part(part.kind.label(), &part.name);
             let (is_good, state) = (part.is_good, part.state.clone());
@@ -124,12 +126,33 @@ impl Snapshot {
                 Kind::Sink => {
                     let delivered = numbers.get(Metric::SinkRecords);
                     let (waits, denied) = (part.records(), numbers.get_for(Reason::Denied));
-                    now.sinks
-                        .insert(part.name.clone(), SinkState { is_good, state, delivered, waits, denied, restarts });
+                    let was_denied = denied > 0 && !is_good;
+                    now.sinks.insert(
+                        part.name.clone(),
+                        SinkState { is_good, state, delivered, waits, denied, was_denied, restarts },
+                    );
                 }
             }
         }
         now
+    }
+
+    /// The same, counted from a later moment: what the old parts still did while they stopped is not the work of the new
+    /// ones.
+    #[must_use]
+    pub fn counted_from(mut self, later: &Self) -> Self {
+        for (name, source) in &mut self.sources {
+            if let Some(later) = later.sources.get(name) {
+                (source.bytes, source.restarts) = (later.bytes, later.restarts);
+            }
+        }
+        for (name, sink) in &mut self.sinks {
+            if let Some(later) = later.sinks.get(name) {
+                (sink.delivered, sink.denied, sink.restarts) = (later.delivered, later.denied, later.restarts);
+            }
+        }
+        (self.memory_short, self.store_full) = (later.memory_short, later.store_full);
+        self
     }
 
     /// The same for an agent that was started again since: it counts from nothing.
@@ -169,16 +192,15 @@ impl Snapshot {
             if sink.restarts.saturating_sub(before.restarts) >= RESTARTS {
                 return Some(format!("sink.{name} failed {RESTARTS} times since the change: {}", sink.state));
             }
-            let was_denied = before.denied > 0 && !before.is_good;
             let is_new = sink.delivered == before.delivered && sink.denied.saturating_sub(before.denied) >= DENIALS;
-            if is_new && !was_denied {
+            if is_new && !before.was_denied {
                 return Some(format!("sink.{name} is refused since the change: {}", sink.state));
             }
         }
-        if now.memory_short > self.memory_short && self.memory_short == 0 {
+        if now.memory_short > self.memory_short && !self.had_no_room {
             return Some("memory is short since the change".into());
         }
-        (now.store_full > self.store_full && self.store_full == 0).then(|| "the store is full since the change".into())
+        (now.store_full > self.store_full && !self.had_no_room).then(|| "the store is full since the change".into())
     }
 
     /// A source that brought readings again and again before, and brings none now.
@@ -189,7 +211,8 @@ impl Snapshot {
             if brought_before(before) && source.bytes <= before.bytes {
                 return Some(format!("source.{name} brings nothing since the change: {}", source.state));
             }
-            if before.is_good && !source.is_good {
+            // One that works again and again is only connecting anew at this moment.
+            if before.is_good && !source.is_good && source.bytes <= before.bytes {
                 return Some(format!("source.{name} does not work since the change: {}", source.state));
             }
         }
@@ -293,7 +316,7 @@ mod tests {
     fn a_link_that_was_down_before_is_no_fault() {
         let mut down = before();
         let sink = down.sinks.get_mut("hub").unwrap();
-        (sink.is_good, sink.waits, sink.denied) = (false, 7, 4);
+        (sink.is_good, sink.waits, sink.denied, sink.was_denied) = (false, 7, 4, true);
         let stays = |now: &mut Snapshot| {
             let sink = now.sinks.get_mut("hub").unwrap();
             (sink.delivered, sink.denied) = (90, 9);
@@ -307,6 +330,20 @@ mod tests {
         let mut silent = before();
         silent.sources.get_mut("a").unwrap().arrivals = 1;
         assert_eq!(after(&silent, |now| now.sources.get_mut("a").unwrap().bytes = 100), Verdict::Good);
+    }
+
+    #[test]
+    fn what_was_so_before_stays_known_and_counting_begins_after_the_change() {
+        let mut full = before();
+        (full.store_full, full.had_no_room) = (3, true);
+        let anew = full.clone().counted_anew();
+        assert_eq!((anew.store_full, anew.sources["a"].bytes), (0, 0));
+        assert_eq!(after(&anew, |now| now.store_full = 2), Verdict::Good, "it was full before");
+        let mut later = before();
+        later.sources.get_mut("a").unwrap().bytes = 150;
+        later.sinks.get_mut("hub").unwrap().delivered = 95;
+        let from = before().counted_from(&later);
+        assert!(why(from.judge(&later, PROBATION, PROBATION)).contains("source.a brings nothing"));
     }
 
     #[test]

@@ -45,7 +45,8 @@ pub struct Taken {
     pub replayed: u64,
     /// The number that are dead letters again: their source still cannot read them.
     pub again: u64,
-    /// The number that cannot be replayed: of sources that are gone, or longer than what a dead letter keeps.
+    /// The number that cannot be replayed: of sources that are gone or have several routes to the
+    /// stream, or longer than what a dead letter keeps.
     pub left: u64,
     /// The number that were discarded.
     pub discarded: u64,

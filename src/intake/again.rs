@@ -12,6 +12,7 @@ use crate::platform::clock::{Clock, Reading};
 use crate::store::{Atom, Item, OfferError, Part, Store, StreamId};
 use crate::telemetry::{Metrics, Reason};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 /// The name under which the mark is saved with the positions of sources, and its part. No source can have this name.
@@ -44,6 +45,9 @@ pub struct Again {
     pub clock: Clock,
     /// The agent's metrics.
     pub metrics: Arc<Metrics>,
+    /// The last dead letter that the store was offered as taken. It may not be durable yet, and nobody may have waited
+    /// for it.
+    pub offered: Arc<AtomicU64>,
 }
 
 impl Again {
@@ -53,7 +57,7 @@ impl Again {
     /// The store cannot be read, or takes nothing.
     pub async fn take(self, fate: Fate, upto: u64) -> Result<Taken, String> {
         let stream = self.store.stream(DEAD_LETTERS);
-        let from = first_open(&self.store);
+        let from = first_open(&self.store).max(self.offered.load(Relaxed).saturating_add(1));
         let known = self.store.contents().into_iter().find(|known| known.name == DEAD_LETTERS);
         let upto = upto.min(known.map_or(0, |known| known.last));
         let mut taken = Taken { upto: from - 1, ..Taken::default() };
@@ -128,29 +132,23 @@ impl Again {
     }
 
     /// The message of a source, decoded and checked as its configuration says now, and whether it is good now; none
-    /// when there is no such source any more.
+    /// when there is no such source any more, or when several of its routes may have brought the message.
     fn read_again(&self, source: &str, stream: Option<&str>, record: &Record) -> Option<(Vec<Part>, bool)> {
         let rule = self.rules.iter().find(|rule| *rule.source == *source)?;
+        let mut routes = rule.routes.iter().enumerate();
+        let mut may_be = routes.by_ref().filter(|(_, route)| stream.is_none_or(|stream| route.stream == stream));
+        let (Some((route, _)), None) = (may_be.next(), may_be.next()) else { return None };
         let dead = self.store.stream(DEAD_LETTERS);
         // The message came when it came; what its record says of the clock stays in its attributes.
         let now = Reading { wall_ms: record.arrival_ms, monotonic_ms: self.clock.monotonic_ms(), trusted: true };
-        let routes = rule.routes.iter().enumerate();
-        let mut last = None;
-        for (route, _) in routes.filter(|(_, route)| stream.is_none_or(|stream| route.stream == stream)) {
-            let tried = Metrics::new();
-            let stream_of = |_, name: &str| -> StreamId { self.store.stream(name) };
-            let mut builder = Builder::new(rule.clone().unreduced(), dead, tried.clone(), stream_of);
-            let payload = Payload::One(record.payload.clone());
-            let (flags, attributes) = (record.flags, record.attributes.clone());
-            let frame = Frame { flags, route, attributes, ..Frame::new(record.key.clone(), payload) };
-            let parts: Vec<Part> = builder.build(frame, now).into_iter().flat_map(|atom| atom.parts).collect();
-            let is_good = parts.iter().all(|part| part.stream != dead || part.records.is_empty());
-            last = Some((parts, is_good, tried));
-            if is_good {
-                break;
-            }
-        }
-        let (parts, is_good, tried) = last?;
+        let tried = Metrics::new();
+        let stream_of = |_, name: &str| -> StreamId { self.store.stream(name) };
+        let mut builder = Builder::new(rule.clone().unreduced(), dead, tried.clone(), stream_of);
+        let payload = Payload::One(record.payload.clone());
+        let (flags, attributes) = (record.flags, record.attributes.clone());
+        let frame = Frame { flags, route, attributes, ..Frame::new(record.key.clone(), payload) };
+        let parts: Vec<Part> = builder.build(frame, now).into_iter().flat_map(|atom| atom.parts).collect();
+        let is_good = parts.iter().all(|part| part.stream != dead || part.records.is_empty());
         let metrics = self.metrics.part("source", source);
         for reason in [Reason::Undecoded, Reason::FailedCheck, Reason::TooLarge] {
             metrics.add_for(reason, tried.get_for(reason));
@@ -166,7 +164,10 @@ impl Again {
         let done = tokio::time::timeout(PATIENCE, async {
             let ticket = loop {
                 match self.store.offer(atom) {
-                    Ok(ticket) => break ticket,
+                    Ok(ticket) => {
+                        self.offered.fetch_max(mark, Relaxed);
+                        break ticket;
+                    }
                     Err(OfferError::Full(back)) => atom = *back,
                     Err(error) => return Err(error.to_string()),
                 }

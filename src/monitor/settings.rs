@@ -3,7 +3,7 @@
 use super::alert::Alerts;
 use super::otlp;
 use super::post::WebTarget;
-use crate::section::Section;
+use crate::section::{ClientTls, Section};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -37,6 +37,13 @@ impl Settings {
         let web = self.alerts.webhook.iter().chain(self.otlp.iter().map(|otlp| &otlp.target));
         let mqtt = self.alerts.mqtt.iter().map(|target| target.place.host.clone());
         web.filter_map(WebTarget::host).chain(mqtt).collect()
+    }
+
+    /// How these are known.
+    #[must_use]
+    pub fn tls(&self) -> Vec<&ClientTls> {
+        let web = self.alerts.webhook.iter().chain(self.otlp.iter().map(|otlp| &otlp.target));
+        web.map(|target| &target.tls).chain(self.alerts.mqtt.iter().map(|target| &target.tls)).collect()
     }
 
     /// The streams that are written to.

@@ -244,14 +244,16 @@ fn a_web_server_and_a_broker_bring_documents_and_get_reports() {
     };
     until("the broker is told", || reported()["phase"] == "applied" && reported()["production"]["serial"] == 3);
     assert_eq!((&reported()["device"], &reported()["last_error"]), (&"hall-3".into(), &Value::Null));
-    // The web server still has the old one: that is no attack each second, and is told once.
-    std::fs::write(served.join("plant-7-hall-3.toml"), document + "\n").unwrap();
-    until("the old one is refused", || agent.log().contains("serial 1 is lower than 3"));
+    // The web server still has the one before: that is no replay. An older one is, and is told once.
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(!agent.log().contains("config_refused\""), "{}", agent.log());
+    std::fs::write(served.join("plant-7-hall-3.toml"), fleet.signed(&fleet.document(2, "*.csv", ""))).unwrap();
+    until("the old one is refused", || agent.log().contains("serial 2 is lower than 3"));
     std::thread::sleep(Duration::from_secs(3));
-    assert_eq!(agent.log().matches("serial 1 is lower than 3").count(), 1);
+    assert_eq!(agent.log().matches("serial 2 is lower than 3").count(), 1);
     // A document that is much too long ends at the limit, and the connection to the broker goes on.
     publish("forebay/plant-7/hall-3/desired", &"x".repeat(2 << 20));
-    until("it is said", || agent.log().contains("event=\"control_down\" by=\"mqtt\""));
+    until("it is said", || agent.log().contains("has more than 1048576 bytes: take it away"));
     assert_eq!(fleet.values(), ["1", "2"]);
     assert!(agent.stop().success());
 }
@@ -404,5 +406,73 @@ fn a_server_of_opamp_brings_documents_and_hears_what_became_of_them() {
     server.kill().unwrap();
     server.wait().unwrap();
     until("it is said that the server is away", || agent.log().contains("event=\"control_down\" by=\"opamp\""));
+    assert!(agent.stop().success());
+}
+
+/// Traffic without a pause: what the old parts still do while they stop does not make a bad document good.
+#[test]
+fn a_busy_gateway_is_judged_by_what_the_new_parts_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let fleet = Fleet::new(dir.path());
+    let agent = Agent::start(dir.path(), &fleet.local(""), "");
+    until("it waits for a document", || dir.path().join("state/config/inbox").exists());
+    let flows = AtomicBool::new(true);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut n = 0;
+            while flows.load(SeqCst) {
+                append_lines(&dir.path().join("in/a.log"), n..n + 5);
+                n += 5;
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        let judged = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            let apply = |text: &str| fleet.config("apply", Some(&fleet.signed(text))).0;
+            assert_eq!(apply(&fleet.document(1, "*.log", "")), Some(0));
+            until("it stays", || fleet.phase() == "applied");
+            let elsewhere = fleet.document(2, "*.nothing", "").replace("source.log", "source.other");
+            assert_eq!(apply(&elsewhere), Some(0));
+            until("it is given up", || fleet.phase() == "rolled-back");
+            let out = format!("kind = \"directory\"\npath = \"{}/out\"\nlinger = \"0s\"\n", dir.path().display());
+            let hub = format!("kind = \"kafka\"\nbrokers = [\"127.0.0.1:{}\"]\ntopic = \"t\"\n", free_port());
+            assert_eq!(apply(&fleet.document(3, "*.log", "").replace(&out, &hub)), Some(0));
+            until("it is given up", || fleet.config("status", None).1.contains("document 3: rolled-back"));
+        }));
+        flows.store(false, SeqCst);
+        judged.unwrap_or_else(|why| std::panic::resume_unwind(why));
+    });
+    assert!(agent.stop().success());
+}
+
+/// What was good may not be so any more: the device must stay within reach.
+#[test]
+fn a_device_starts_with_less_rather_than_not_at_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let fleet = Fleet::new(dir.path());
+    let agent = Agent::start(dir.path(), &fleet.local(""), "");
+    until("it waits for a document", || dir.path().join("state/config/inbox").exists());
+    let first = fleet.signed(&fleet.document(1, "*.log", ""));
+    assert_eq!(fleet.config("apply", Some(&first)).0, Some(0));
+    until("it stays", || fleet.phase() == "applied");
+    // A key that only a restart can change: the next document waits for that.
+    let local = fleet.local("").replace("device =", "memory_max = \"512MiB\"\ndevice =");
+    std::fs::write(dir.path().join("forebay.toml"), &local).unwrap();
+    let next = fleet.config("apply", Some(&fleet.signed(&fleet.document(2, "*.txt", ""))));
+    assert!(next.0 == Some(1) && next.1.contains("needs-restart"), "{next:?}");
+    assert!(agent.stop().success());
+
+    // The local file allows less now: the document in force is not good any more.
+    let agent = Agent::start(dir.path(), &(local + "[restrict]\nfiles = [\"/nowhere/*\"]\n"), "");
+    until("it runs without it", || agent.log().contains("the agent starts without it"));
+    until("it says so", || fleet.config("status", None).1.contains("cannot-start"));
+    assert!(agent.stop().success());
+
+    // What is remembered is damaged: the local file counts.
+    std::fs::write(dir.path().join("state/config/state.json"), "{").unwrap();
+    let agent = Agent::start(dir.path(), &fleet.local(""), "");
+    until("it runs", || agent.log().contains("is damaged and put aside"));
+    assert_eq!(fleet.config("apply", Some(&first)).0, Some(0));
+    append_lines(&dir.path().join("in/a.log"), ["1"]);
+    until("it takes a document again", || !fleet.values().is_empty());
     assert!(agent.stop().success());
 }

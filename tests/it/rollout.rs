@@ -27,7 +27,7 @@ async fn gateway(name: String, settings: Settings, dir: std::path::PathBuf) {
     let (sender, mut arrived) = mpsc::channel(4);
     let (report, reported) = watch::channel(String::new());
     let (_stop, stopped) = stop();
-    let mut ledger = Ledger::open(&dir).unwrap();
+    let mut ledger = Ledger::open(&dir).0;
     let around = carrier::Around { device: name.clone(), arrived: sender, report: reported, stop: stopped };
     let _carriers = carrier::start(&settings, ledger.inbox().unwrap(), &around);
     let view = View { device: name.clone(), generation: 1, ..View::default() };

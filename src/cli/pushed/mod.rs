@@ -26,6 +26,8 @@ use tokio::task::JoinSet;
 
 /// The interval at which a trial is judged.
 const JUDGE: Duration = Duration::from_secs(1);
+/// A configuration that should run and does not is tried again after this time.
+const AGAIN: Duration = Duration::from_secs(10);
 /// Reports are sent again after this time, with new numbers.
 const REPORT: Duration = Duration::from_secs(300);
 
@@ -55,6 +57,8 @@ pub(super) struct Pushed {
     judge: tokio::time::Interval,
     /// What sources brought lately, and the last look at it.
     pace: (Pace, Instant),
+    /// The last try to bring back the configuration that the ledger names, as long as it does not run.
+    unsettled: Option<Instant>,
 }
 
 impl Pushed {
@@ -81,6 +85,7 @@ impl Pushed {
             told: String::new(),
             judge,
             pace: (Pace::default(), Instant::now()),
+            unsettled: None,
         }
     }
 
@@ -91,10 +96,7 @@ impl Pushed {
         if self.carriers.as_ref().is_some_and(same) {
             return;
         }
-        if let Some(mut before) = self.carriers.take() {
-            before.stop.stop();
-            before.tasks.abort_all();
-        }
+        self.halt();
         self.carriers = wanted.and_then(|remote| {
             let inbox = match self.ledger.inbox() {
                 Ok(inbox) => inbox,
@@ -113,6 +115,13 @@ impl Pushed {
             let tasks = carrier::start(remote, inbox, &around);
             Some(Carriers { remote: remote.clone(), device: config.device.clone(), stop: sender, tasks })
         });
+    }
+
+    fn halt(&mut self) {
+        if let Some(mut running) = self.carriers.take() {
+            running.stop.stop();
+            running.tasks.abort_all();
+        }
     }
 
     /// What there is to do next: a wish, or `None` for a look at the trial.
@@ -157,14 +166,18 @@ impl Pushed {
         is_news
     }
 
-    fn keep(&mut self) {
-        if let Err(error) = self.ledger.keep() {
+    /// Tells once that the state cannot be written.
+    fn not_kept(&mut self, error: &std::io::Error) {
+        if self.is_news(format!("not kept: {error}")) {
             tracing::error!(event = event::CONTROL_NOTE, %error, "the state of the configuration cannot be kept");
         }
     }
 
     /// Looks at what is on trial.
     async fn judge(&mut self, agent: &mut Agent) {
+        if self.unsettled.is_some_and(|tried| tried.elapsed() >= AGAIN) {
+            self.settle(agent).await;
+        }
         let Some(remote) = &agent.config().remote else { return };
         let now = Snapshot::of(&agent.view(), agent.metrics());
         if self.pace.1.elapsed() >= remote.probation / LOOKS {
@@ -178,7 +191,8 @@ impl Pushed {
             verdict @ (Verdict::Good | Verdict::Unconfirmed) => {
                 let is_unconfirmed = verdict == Verdict::Unconfirmed;
                 if let Err(error) = self.ledger.confirm(is_unconfirmed) {
-                    tracing::error!(event = event::CONTROL_NOTE, %error, "the state of the configuration cannot be kept");
+                    // It stays on trial until the disk takes it.
+                    return self.not_kept(&error);
                 }
                 self.trial = None;
                 let serial = self.ledger.state.production.as_ref().map(|mark| mark.serial);
@@ -197,14 +211,27 @@ impl Pushed {
         let serial = self.ledger.state.trial.as_ref().map_or(0, |trial| trial.mark.serial);
         let problem = redact::text(&why);
         if let Err(error) = self.ledger.give_up(problem.clone(), clock::wall_ms()) {
-            tracing::error!(event = event::CONTROL_NOTE, %error, "the state of the configuration cannot be kept");
+            // It is judged again until the disk takes it.
+            return self.not_kept(&error);
         }
         self.trial = None;
-        for event in self.reload(agent).await {
-            agent.tell(&event);
-        }
+        self.settle(agent).await;
         let generation = agent.config().generation;
         agent.tell(&Event::ConfigRolledBack { serial, generation, problem });
+    }
+
+    /// Brings the configuration that the ledger names into force. If the local file is not good at this moment, it is
+    /// tried again.
+    async fn settle(&mut self, agent: &mut Agent) {
+        let events = self.read_again(agent).await;
+        let is_refused = |event: &Event| matches!(event, Event::ConfigRefused { .. });
+        let was_unsettled = self.unsettled.is_some();
+        self.unsettled = events.iter().any(is_refused).then(Instant::now);
+        if !(was_unsettled && self.unsettled.is_some()) {
+            for event in &events {
+                agent.tell(event);
+            }
+        }
     }
 
     /// A person wants the document before this one back.
@@ -213,17 +240,25 @@ impl Pushed {
             Ok(serial) => {
                 self.trial = None;
                 tracing::warn!(event = event::CONTROL_NOTE, serial, "a person asked for the document before");
-                for event in self.reload(agent).await {
-                    agent.tell(&event);
-                }
+                self.settle(agent).await;
             }
             Err(error) => tracing::warn!(event = event::CONTROL_NOTE, %error, "there is nothing to roll back"),
         }
         Handled::Done
     }
 
-    /// Reads the configuration again; what the user is told of it. One that is not good changes nothing.
+    /// A person says that something has changed: the local file, or a secret. What was refused may be good now, and so
+    /// the carriers begin anew.
     pub(super) async fn reload(&mut self, agent: &mut Agent) -> Vec<Event> {
+        let events = self.read_again(agent).await;
+        self.told.clear();
+        self.halt();
+        self.carry(&agent.config().clone());
+        events
+    }
+
+    /// Reads the configuration again; what the user is told of it. One that is not good changes nothing.
+    async fn read_again(&mut self, agent: &mut Agent) -> Vec<Event> {
         let config = self.path.display().to_string();
         let refused =
             |line: Option<usize>, problem: String| Event::ConfigRefused { config: config.clone(), line, problem };

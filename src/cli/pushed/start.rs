@@ -3,7 +3,7 @@
 use super::super::{fail, place};
 use super::take::first_problem;
 use crate::config::{self, Config, Options, System};
-use crate::control::ledger::{Ledger, MOST_STARTS};
+use crate::control::ledger::{Ledger, MOST_STARTS, Mark, Problem};
 use crate::platform::clock;
 use crate::section;
 use crate::store::lock::{Lock, LockError};
@@ -25,7 +25,14 @@ pub fn begin(path: &Path, state: Option<&Path>) -> Result<Begun, ExitCode> {
     let options = Options { path: Some(path), ..Options::default() };
     let (local, notes) = config::load_with(&text, &System, options).map_err(|report| bad(path, &report))?;
     let dir = state.unwrap_or(&local.state).to_path_buf();
-    let mut ledger = kept(Ledger::open(&dir))?;
+    let (mut ledger, damage) = Ledger::open(&dir);
+    if let Some(error) = damage {
+        tracing::error!(
+            event = event::CONTROL_NOTE,
+            %error,
+            "what was remembered of pushed configurations is damaged and put aside; the local file counts"
+        );
+    }
     let (mut config, document) = match &local.remote {
         Some(_) => start(path, &text, &mut ledger, &dir)?,
         None => (local, None),
@@ -62,16 +69,50 @@ fn start(path: &Path, text: &str, ledger: &mut Ledger, dir: &Path) -> Result<(Co
             kept(ledger.keep())?;
         }
     }
-    loop {
-        let document = kept(ledger.current())?;
-        let options = Options { path: Some(path), pushed: document.as_deref(), ..Options::default() };
-        match config::load_with(text, &System, options) {
-            Ok((config, _)) => return Ok((config, document)),
-            Err(report) if ledger.state.trial.is_some() => {
-                give_up_at_start(ledger, format!("it cannot be read any more: {}", first_problem(&report).message))?;
-            }
-            Err(report) => return Err(bad(path, &report)),
+    if let Some(trial) = &ledger.state.trial {
+        match loaded(path, text, ledger, Some(&trial.mark)) {
+            Ok(loaded) => return Ok(loaded),
+            Err(why) => give_up_at_start(ledger, format!("it cannot be read any more: {}", why.message))?,
         }
+    }
+    // A document that was good may not be so any more: the local file or the program has changed. The carriers must
+    // live, so that another one can come.
+    let marks = [ledger.state.production.clone(), ledger.state.previous.clone()];
+    for mark in marks.iter().flatten() {
+        match loaded(path, text, ledger, Some(mark)) {
+            Ok(loaded) => return Ok(loaded),
+            Err(why) => {
+                let serial = mark.serial;
+                let (line, why) = (why.place.map(|(line, _)| line), why.message);
+                tracing::error!(
+                    event = event::CONFIG_REFUSED,
+                    serial,
+                    line,
+                    why,
+                    "the document cannot be read any more: the agent starts without it"
+                );
+                let message = format!("it cannot be read any more: {why}");
+                let (serial, code, at_ms) = (Some(serial), "cannot-start".into(), clock::wall_ms());
+                kept(ledger.note(Problem { serial, code, message, place: None, at_ms }))?;
+            }
+        }
+    }
+    loaded(path, text, ledger, None).map_err(|why| fail(1, format_args!("{}: {}", path.display(), why.message)))
+}
+
+/// The local file with a document over it.
+fn loaded(path: &Path, text: &str, ledger: &Ledger, mark: Option<&Mark>) -> Result<(Config, Option<String>), Problem> {
+    let document = mark.map(|mark| ledger.read(mark)).transpose().map_err(|error| Problem {
+        serial: None,
+        code: "lost".into(),
+        message: error.to_string(),
+        place: None,
+        at_ms: clock::wall_ms(),
+    })?;
+    let options = Options { path: Some(path), pushed: document.as_deref(), ..Options::default() };
+    match config::load_with(text, &System, options) {
+        Ok((config, _)) => Ok((config, document)),
+        Err(report) => Err(first_problem(&report)),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What becomes of a document that was brought: it is proven, read, checked, and put on trial, or refused.
 
 use super::Pushed;
-use crate::agent::Agent;
+use crate::agent::{Agent, plan};
 use crate::config::{Config, PUSHED, redact};
 use crate::control::carrier::Handled;
 use crate::control::document::{Document, Who};
@@ -32,8 +32,9 @@ impl Pushed {
         if self.is_news(format!("{:?} {} {}", problem.serial, problem.code, problem.message)) {
             let (config, line) = (format!("document{named}, by {by}"), problem.place.map(|(line, _)| line));
             agent.tell(&Event::ConfigRefused { config, line, problem: problem.message.clone() });
-            self.ledger.state.problem = Some(problem);
-            self.keep();
+            if let Err(error) = self.ledger.note(problem) {
+                self.not_kept(&error);
+            }
         }
         Handled::Done
     }
@@ -93,6 +94,10 @@ impl Pushed {
                 return self.refuse(agent, why, by);
             }
         };
+        if let Err(keys) = plan(agent.config(), &new) {
+            let why = format!("the local file changed {}, and the agent must be started again first", keys.join(", "));
+            return self.refuse(agent, problem(Some(serial), "needs-restart", why), by);
+        }
         self.try_out(agent, &document, (new, effective), by).await
     }
 
@@ -110,13 +115,24 @@ impl Pushed {
             if self.is_news(error.to_string()) {
                 tracing::error!(event = event::CONTROL_NOTE, serial, %error, "the document cannot be kept; it is tried again later");
             }
-            self.ledger.state.trial = None;
             return Handled::Later;
         }
         tracing::info!(event = event::CONFIG_TRIAL, serial, by, "document is on trial");
-        self.trial = Some((before, Instant::now()));
-        for event in self.apply(agent, new, &effective, format!("document {serial}")).await {
-            agent.tell(&event);
+        let events = self.apply(agent, new, &effective, format!("document {serial}")).await;
+        for event in &events {
+            agent.tell(event);
+        }
+        let refused = events.iter().find_map(|event| match event {
+            Event::ConfigRefused { problem, .. } => Some(problem.clone()),
+            _ => None,
+        });
+        // What the old parts did while they stopped is not the work of the new ones.
+        let before = before.counted_from(&Snapshot::of(&agent.view(), agent.metrics()));
+        self.trial = Some((before.clone(), Instant::now()));
+        if let Some(why) = refused {
+            self.give_up(agent, why).await;
+        } else if let Err(error) = self.ledger.set_before(&before) {
+            self.not_kept(&error);
         }
         Handled::Done
     }

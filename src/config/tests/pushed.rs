@@ -96,6 +96,12 @@ fn what_is_restricted_is_refused_with_its_place() {
     let source = |text: &str| format!("{DOCUMENT}[source.q]\n{text}\n");
     for (text, why) in [
         ("kind = \"file\"\npath = \"/etc/*\"", "may not use /etc/*"),
+        ("kind = \"file\"\npath = \"/var/log/.?/x\"", "may not use"),
+        (
+            "kind = \"mqtt\"\nurl = \"mqtts://a.example.com\"\ntopics = [\"a\"]\ntls = { ca = \"/etc/shadow\" }",
+            "may not use /etc/shadow",
+        ),
+        ("kind = \"mqtt\"\nurl = \"mqtt://a.evil.example.com\"\ntopics = [\"a\"]", "may not connect to a.evil"),
         ("kind = \"file\"\npath = \"/var/log/../../etc/x\"", "may not use"),
         ("kind = \"mqtt\"\nurl = \"mqtt://evil.example.org\"\ntopics = [\"a\"]", "may not connect to evil.example.org"),
         (
@@ -137,4 +143,16 @@ fn programs_are_for_the_local_file_unless_it_says_otherwise() {
     );
     assert!(laid(&local(""), &document, &around).contains("may not run /bin/sh"));
     assert_eq!(laid(&local("[restrict]\nprograms = true\n"), &document, &around), "p p");
+}
+
+#[test]
+fn what_is_the_agents_own_is_out_of_reach_and_a_part_may_have_any_name() {
+    let around = Around::default();
+    let local = local("[secret.hub]\nfile = \"/etc/forebay/hub\"\n");
+    for path in ["/etc/forebay/*", "/etc/forebay/hub", "/var/lib/forebay/config/*"] {
+        let told = laid(&local, &DOCUMENT.replace("/var/log/p", path), &around);
+        assert!(told.contains("it is the agent's own"), "{path}: {told}");
+    }
+    let named = DOCUMENT.replace("source.p", "source.file").replace("sink.p", "sink.env");
+    assert_eq!(laid(&local, &named, &around), "file env");
 }

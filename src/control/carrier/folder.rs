@@ -13,16 +13,32 @@ pub const BACK: &str = "rollback";
 const LOOK: Duration = Duration::from_secs(2);
 
 pub async fn run(inbox: PathBuf, mut around: Around) {
+    let mut told = String::new();
     while around.stop.pause(LOOK).await.is_ok() {
         for file in files(&inbox) {
-            let wish = if file.ends_with(BACK) { Wish::Back } else { Wish::Take(read(&file).unwrap_or_default()) };
-            if around.hand_over(wish, "file").await == Handled::Done
-                && let Err(error) = std::fs::remove_file(&file)
-            {
-                tracing::warn!(event = event::CONTROL_DOWN, file = %file.display(), %error, "cannot remove a document that was taken");
+            match brought(&inbox, &file, &around).await {
+                Ok(()) => told.clear(),
+                Err(error) if error == told => {}
+                Err(error) => {
+                    tracing::warn!(event = event::CONTROL_DOWN, by = "file", error, "a document cannot be taken");
+                    told = error;
+                }
             }
         }
     }
+}
+
+/// Hands a file over, and removes it. A document goes when it was taken; the wish to go back goes before, so that it
+/// counts once, also over a power cut.
+async fn brought(inbox: &Path, file: &Path, around: &Around) -> Result<(), String> {
+    let words = |error: std::io::Error| format!("{}: {error}", file.display());
+    if file.ends_with(BACK) {
+        std::fs::remove_file(file).and_then(|()| std::fs::File::open(inbox)?.sync_all()).map_err(words)?;
+        around.hand_over(Wish::Back, "file").await;
+    } else if around.hand_over(Wish::Take(read(file).map_err(words)?), "file").await == Handled::Done {
+        std::fs::remove_file(file).map_err(words)?;
+    }
+    Ok(())
 }
 
 /// The documents in the order of their names. A name that does not end in `.toml` is still being written.

@@ -9,15 +9,18 @@ use crate::section::Login;
 use crate::telemetry::event;
 use crate::telemetry::outage::{Outage, Tell};
 use rumqttc::{
-    AsyncClient, Broker, Event, EventLoop, MqttOptions, Packet, PublishOptions, QoS, TlsConfiguration, Transport,
+    AsyncClient, Broker, ConnectionError, Event, EventLoop, MqttOptions, Packet, PublishOptions, QoS, StateError,
+    SubscribeReasonCode, TlsConfiguration, Transport, mqttbytes,
 };
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The pause before a document that could not be taken is handed over again.
 const AGAIN: Duration = Duration::from_secs(5);
 /// The bytes of a packet besides the document.
 const FRAME: usize = 64 << 10;
+/// A connection that lasted so long was a good one.
+const LASTING: Duration = Duration::from_secs(60);
 /// The first and the longest pause before a new connection, in milliseconds.
 const PAUSE_MS: (u64, u64) = (1000, 60_000);
 
@@ -27,13 +30,14 @@ pub async fn run(mqtt: Mqtt, fleet: String, mut around: Around) {
     let reported = topic(&around.device, "reported");
     let mut outage = Outage::default();
     let mut failures = 0;
+    let mut connected: Option<Instant> = None;
     loop {
         let error = match connect(&mqtt, &around.device) {
             Ok((client, events)) => {
                 let mut stop = around.stop.clone();
                 let session = Session { client, events, topics: &topics, reported: &reported };
+                connected = Some(Instant::now());
                 let told = || {
-                    failures = 0;
                     if outage.over(clock::boot_ms()).is_some() {
                         tracing::info!(
                             event = event::CONTROL_UP,
@@ -49,7 +53,9 @@ pub async fn run(mqtt: Mqtt, fleet: String, mut around: Around) {
             }
             Err(error) => error,
         };
-        failures += 1;
+        // A connection that ends soon each time is no success: a broker may refuse after it has accepted.
+        let is_new = connected.take().is_none_or(|since| since.elapsed() < LASTING);
+        failures = if is_new { failures + 1 } else { 1 };
         if outage.failed(&error, clock::boot_ms()) != Tell::Nothing {
             tracing::warn!(
                 event = event::CONTROL_DOWN,
@@ -115,7 +121,18 @@ impl Session<'_> {
                         waiting.drain(..waiting.len().saturating_sub(self.topics.len()));
                         again.reset_immediately();
                     }
+                    Ok(Event::Incoming(Packet::SubAck(answer)))
+                        if answer.return_codes.contains(&SubscribeReasonCode::Failure) =>
+                    {
+                        return format!("the broker refuses the topics {}", self.topics.join(" and "));
+                    }
                     Ok(_) => {}
+                    Err(ConnectionError::MqttState(StateError::Deserialization(
+                        mqttbytes::Error::PayloadSizeLimitExceeded(_),
+                    ))) => {
+                        let topics = self.topics.join(" or ");
+                        return format!("a message on {topics} has more than {LONGEST} bytes: take it away");
+                    }
                     Err(error) => return error.to_string(),
                 },
                 _ = again.tick(), if !waiting.is_empty() => {

@@ -20,6 +20,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The longest pause after failures.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 
+/// What a server without a document for this device answers.
+const NOT_THERE: &str = "the server answers 404: it has no document for this device";
+
 struct Server {
     web: Web,
     document: String,
@@ -33,29 +36,31 @@ pub async fn run(web: Web, fleet: String, mut around: Around) {
     let of_device = |url: &str| url.replace("{device}", &around.device).replace("{fleet}", &fleet);
     let (document, report) = (of_device(&web.url), web.report.as_deref().map(of_device));
     let mut server = Server { web, document, report, known: None, told: String::new() };
-    let mut outage = Outage::default();
+    let (mut outage, mut reports) = (Outage::default(), Outage::default());
     let mut failures = 0;
     loop {
         let mut stop = around.stop.clone();
         let Ok(done) = stop.or(server.ask(&around)).await else { return };
+        // A device that has no document yet asks on as ever.
+        failures = if done.is_err() { failures + 1 } else { 0 };
+        let done = done.and_then(|is_there| if is_there { Ok(()) } else { Err(NOT_THERE.into()) });
+        let now = clock::boot_ms();
         match done {
-            Ok(()) => {
-                failures = 0;
-                if outage.over(clock::boot_ms()).is_some() {
-                    tracing::info!(event = event::CONTROL_UP, by = "https", "the server of the configuration answers");
-                }
+            Ok(()) if outage.over(now).is_some() => {
+                tracing::info!(event = event::CONTROL_UP, by = "https", "the server of the configuration answers");
             }
-            Err(error) => {
-                failures += 1;
-                if outage.failed(&error, clock::boot_ms()) != Tell::Nothing {
-                    tracing::warn!(
-                        event = event::CONTROL_DOWN,
-                        by = "https",
-                        error,
-                        "the server of the configuration cannot be asked"
-                    );
-                }
+            Err(error) if outage.failed(&error, now) != Tell::Nothing => {
+                tracing::warn!(event = event::CONTROL_DOWN, by = "https", error, "no configuration from the server");
             }
+            _ => {}
+        }
+        let Ok(told) = around.stop.clone().or(server.tell(&around)).await else { return };
+        match told {
+            Ok(()) => drop(reports.over(now)),
+            Err(error) if reports.failed(&error, now) != Tell::Nothing => {
+                tracing::warn!(event = event::CONTROL_DOWN, by = "https", error, "a report cannot be sent");
+            }
+            Err(_) => {}
         }
         let pause = pause(server.web.every, failures);
         tokio::select! {
@@ -73,7 +78,8 @@ pub fn pause(every: Duration, failures: u32) -> Duration {
 }
 
 impl Server {
-    async fn ask(&mut self, around: &Around) -> Result<(), String> {
+    /// Asks for the document; false when there is none.
+    async fn ask(&mut self, around: &Around) -> Result<bool, String> {
         let client = client(&self.web.tls)?;
         let mut request = proven(client.get(&self.document), self.web.token.as_ref());
         if let Some((name, value)) = &self.known {
@@ -93,21 +99,22 @@ impl Server {
                 }
             }
             StatusCode::NOT_MODIFIED => {}
+            StatusCode::NOT_FOUND => return Ok(false),
             status if status.is_redirection() => {
                 return Err(format!("the server answers {status}: redirects are not followed"));
             }
             status => return Err(format!("the server answers {status}")),
         }
-        self.tell(&client, around).await
+        Ok(true)
     }
 
     /// Sends the report if it has changed.
-    async fn tell(&mut self, client: &Client, around: &Around) -> Result<(), String> {
+    async fn tell(&mut self, around: &Around) -> Result<(), String> {
         let (Some(url), report) = (&self.report, around.report.borrow().clone()) else { return Ok(()) };
         if report.is_empty() || report == self.told {
             return Ok(());
         }
-        let request = client.put(url).header(CONTENT_TYPE, "application/json").body(report.clone());
+        let request = client(&self.web.tls)?.put(url).header(CONTENT_TYPE, "application/json").body(report.clone());
         let answer = proven(request, self.web.token.as_ref()).send().await.map_err(words)?;
         if !answer.status().is_success() {
             return Err(format!("the server answers {} to a report", answer.status()));

@@ -68,7 +68,9 @@ impl Source for Settings {
 
     fn claims(&self) -> Vec<Claim> {
         let certificate = self.tls.as_ref().map(|tls| Claim::Certificate(tls.certificate.clone()));
-        std::iter::once(Claim::Listener(self.listen)).chain(certificate).collect()
+        let files = self.tls.iter().flat_map(|tls| std::iter::once(&tls.key).chain(&tls.client_ca));
+        let files = files.cloned().map(Claim::File);
+        std::iter::once(Claim::Listener(self.listen)).chain(certificate).chain(files).collect()
     }
 }
 

@@ -146,7 +146,9 @@ impl Source for Settings {
             |broker: &Broker| Claim::Session { broker: format!("{broker:?}"), client_id: self.client_id.clone() };
         let certificate = self.tls.identity.iter().map(|(certificate, _)| Claim::Certificate(certificate.clone()));
         let hosts = self.brokers.iter().map(|broker| Claim::Host(broker.host.clone()));
-        self.brokers.iter().map(claim).chain(hosts).chain(certificate).collect()
+        let key = self.tls.identity.iter().map(|(_, key)| key);
+        let files = self.tls.ca.iter().chain(key).cloned().map(Claim::File);
+        self.brokers.iter().map(claim).chain(hosts).chain(certificate).chain(files).collect()
     }
 
     fn window(&self) -> Option<usize> {
