@@ -73,7 +73,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("http_body_util", &["source", "sink", "platform", "dashboard"]),
     ("crc32c", &["store", "source", "flow"]), // the log; files; dead letters and lanes
     ("minisign_verify", &["control"]),
-    ("similar", &["control"]),
+    ("diff", &["control"]),
     ("clap", &[]),
     ("ratatui", &[]),
     ("tar", &[]),

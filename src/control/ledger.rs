@@ -9,7 +9,6 @@ use super::document::Document;
 use super::trial::Snapshot;
 use crate::platform::digest;
 use serde::{Deserialize, Serialize};
-use similar::TextDiff;
 use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -23,6 +22,8 @@ pub const INBOX: &str = "inbox";
 pub const MOST_STARTS: u32 = 3;
 /// The code of a document that was given up.
 const ROLLED_BACK: &str = "rolled-back";
+/// The lines that are shown around a change.
+const AROUND: usize = 3;
 /// The generations that are remembered.
 const GENERATIONS: usize = 20;
 
@@ -219,15 +220,13 @@ impl Ledger {
             .map_err(|error| io::Error::new(error.kind(), format!("generation {generation} is not kept")))
     }
 
-    /// What changed from one generation to another, as a unified diff.
+    /// What changed from one generation to another: lines with `-` and `+`, and a few lines around them.
     ///
     /// # Errors
     /// One of them is not kept any more.
     pub fn diff(state: &Path, from: u64, to: u64) -> io::Result<String> {
         let (old, new) = (Self::text(state, from)?, Self::text(state, to)?);
-        let diff = TextDiff::from_lines(&old, &new);
-        let (from, to) = (format!("generation {from}"), format!("generation {to}"));
-        Ok(diff.unified_diff().header(&from, &to).to_string())
+        Ok(format!("--- generation {from}\n+++ generation {to}\n{}", changes(&old, &new)))
     }
 
     /// The folder in which documents are dropped.
@@ -411,6 +410,32 @@ fn read(folder: &Path) -> io::Result<State> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(State::default()),
         Err(error) => Err(io::Error::new(error.kind(), format!("{}: {error}", path.display()))),
     }
+}
+
+/// The lines that differ, with `AROUND` lines before and after them.
+fn changes(old: &str, new: &str) -> String {
+    let lines: Vec<(char, &str)> = diff::lines(old, new)
+        .into_iter()
+        .map(|line| match line {
+            diff::Result::Left(line) => ('-', line),
+            diff::Result::Right(line) => ('+', line),
+            diff::Result::Both(line, _) => (' ', line),
+        })
+        .collect();
+    let changed: Vec<usize> = (0..lines.len()).filter(|at| lines[*at].0 != ' ').collect();
+    let is_near = |at: usize| {
+        let next = changed.partition_point(|changed| *changed + AROUND < at);
+        changed.get(next).is_some_and(|changed| *changed <= at + AROUND)
+    };
+    let mut text = String::new();
+    for (at, (mark, line)) in lines.iter().enumerate() {
+        if is_near(at) {
+            text.extend([*mark].into_iter().chain(line.chars()).chain(['\n']));
+        } else if at > 0 && is_near(at - 1) {
+            text.push_str("@@\n");
+        }
+    }
+    text
 }
 
 /// Makes a folder that is its user's alone.

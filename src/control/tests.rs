@@ -143,13 +143,20 @@ fn what_is_remembered_survives_and_an_old_file_is_read() {
     let newer = Document { header: Header { serial: 9, ..other.header.clone() }, ..other };
     assert!(ledger.begin_trial(&newer, Snapshot::default(), 11).is_err() && ledger.state == before);
     std::fs::remove_dir(file).unwrap();
+    let text = (0..20).map(|n| n.to_string()).collect::<Vec<_>>().join("\n") + "\n";
+    let (one, other) = (text.clone(), text.replace("10\n", "ten\n"));
+    let from = ledger.generation(&one, 12).unwrap();
+    let to = ledger.generation(&other, 12).unwrap();
+    let changed = Ledger::diff(dir.path(), from, to).unwrap();
+    let lines = " 7\n 8\n 9\n-10\n+ten\n 11\n 12\n 13\n@@\n";
+    assert_eq!(changed, format!("--- generation {from}\n+++ generation {to}\n{lines}"));
     // What nobody needs is forgotten.
     for n in 0..30 {
         ledger.generation(&format!("{n}"), 12).unwrap();
     }
     let files = std::fs::read_dir(dir.path().join("config")).unwrap().count();
     assert!(files <= 23, "{files}");
-    assert!(Ledger::text(dir.path(), 1).is_err() && Ledger::text(dir.path(), 32).unwrap() == "29");
+    assert!(Ledger::text(dir.path(), 1).is_err() && Ledger::text(dir.path(), 34).unwrap() == "29");
 
     let state: State = serde_json::from_str(STATE).unwrap();
     assert_eq!((state.phase(), state.generations.len(), state.production.unwrap().serial), ("applied", 2, 1));
