@@ -476,3 +476,67 @@ fn a_device_starts_with_less_rather_than_not_at_all() {
     until("it takes a document again", || !fleet.values().is_empty());
     assert!(agent.stop().success());
 }
+
+/// The steps of `docs/fleet.md`, as they are printed. Only what a person has in another place is put in: the key has no
+/// password, and the gateway's files are in a folder of the test.
+#[test]
+fn the_steps_of_the_page_work_as_printed() {
+    let page = include_str!("../../docs/fleet.md");
+    let steps = &page[page.find("## In six steps").unwrap()..page.find("## What happens").unwrap()];
+    let code: Vec<&str> = steps.lines().filter_map(|line| line.strip_prefix("        ")).collect();
+    let code = code.join("\n");
+    let from = |text: &str, begin: &str, end: &str| {
+        let at = text.find(begin).unwrap_or_else(|| panic!("{begin} is not in {text}"));
+        text[at..].split(end).next().unwrap().to_string()
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path().display().to_string();
+    let run = |line: &str| {
+        let line = line.replace("minisign -G", "minisign -G -W").replace("minisign -S", "minisign -S -W");
+        let path = format!(
+            "{}:{}",
+            Path::new(env!("CARGO_BIN_EXE_forebay")).parent().unwrap().display(),
+            std::env::var("PATH").unwrap()
+        );
+        let mut shell = Command::new("sh");
+        let local = dir.path().join("forebay.toml");
+        let done = shell.args(["-c", &line]).current_dir(dir.path()).env("PATH", path).env("FOREBAY_CONFIG", local);
+        let done = done.stdin(Stdio::null()).output().unwrap();
+        assert!(done.status.success(), "{line}: {done:?}");
+        String::from_utf8(done.stdout).unwrap()
+    };
+    run(code.lines().find(|line| line.starts_with("minisign -G")).unwrap());
+    let key = std::fs::read_to_string(dir.path().join("fleet.pub")).unwrap().lines().nth(1).unwrap().to_string();
+    let local = from(&code, "[remote]", "[fleet]");
+    let example = from(&local, "RW", "\"");
+    let local = local.replace(&example, &key).replace("https://example.com", "http://127.0.0.1:9");
+    let local = local.replace("/etc/forebay", &here);
+    let connection = "Endpoint=sb://127.0.0.1;SharedAccessKeyName=k;SharedAccessKey=aGk=;EntityPath=e";
+    std::fs::write(dir.path().join("hub-connection"), connection).unwrap();
+    let local = format!("device = \"hall-3\"\nstate = \"{here}/state\"\n[store]\nreserve = \"16MiB\"\n{local}");
+    std::fs::write(dir.path().join("hall.toml"), from(&code, "[fleet]", "minisign -S").trim_end().to_string() + "\n")
+        .unwrap();
+    let agent = Agent::start(dir.path(), &local, "");
+    until("it waits for a document", || dir.path().join("state/config/inbox").exists());
+    for begin in ["minisign -S", "forebay config seal"] {
+        run(code.lines().find(|line| line.starts_with(begin)).unwrap());
+    }
+    let words = |begin: &str| from(&steps[steps.find(&format!("`{begin}")).unwrap() + 1..], begin, "`");
+    let applied = run(&words("forebay config apply"));
+    assert!(applied.contains("on trial: document 1"), "{applied}");
+    assert!(run(&words("forebay config status")).starts_with("phase: probation"));
+    for begin in ["forebay config history", "forebay config diff", "forebay config show"] {
+        let whole = &page[page.find(&format!("`{begin}`")).unwrap() + 1..];
+        assert!(!run(&from(whole, begin, "`")).is_empty());
+    }
+    assert!(run(&words("forebay config rollback")).starts_with("phase: "));
+    // Two signatures on one document.
+    run("cp fleet.key first.key; minisign -G -p second.pub -s second.key");
+    let two = from(&page[page.find("With `required = 2`").unwrap()..], "minisign -S", "\n\n");
+    two.lines().for_each(|line| drop(run(line.trim())));
+    let second = std::fs::read_to_string(dir.path().join("second.pub")).unwrap();
+    for key in [&key, second.lines().nth(1).unwrap()] {
+        assert!(run(&format!("forebay config verify hall.signed.toml --key {key}")).contains("signed; document 1"));
+    }
+    assert!(agent.stop().success());
+}

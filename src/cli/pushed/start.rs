@@ -50,8 +50,11 @@ fn bad(path: &Path, report: &section::Report) -> ExitCode {
     ExitCode::from(1)
 }
 
-fn kept<T>(done: std::io::Result<T>) -> Result<T, ExitCode> {
-    done.map_err(|error| fail(1, format_args!("the state of the configuration cannot be kept: {error}")))
+/// A disk that takes nothing does not keep the agent from its readings: what counts is kept in memory then.
+fn kept(done: std::io::Result<()>) {
+    if let Err(error) = done {
+        tracing::error!(event = event::CONTROL_NOTE, %error, "the state of the configuration cannot be kept");
+    }
 }
 
 /// The configuration to start with. A document on trial with which the agent did not stay alive is given up.
@@ -64,15 +67,15 @@ fn start(path: &Path, text: &str, ledger: &mut Ledger, dir: &Path) -> Result<(Co
         let starts = trial.starts;
         if starts > MOST_STARTS {
             let why = format!("the agent ended {MOST_STARTS} times while the document was on trial");
-            give_up_at_start(ledger, why)?;
+            give_up_at_start(ledger, why);
         } else {
-            kept(ledger.keep())?;
+            kept(ledger.keep());
         }
     }
     if let Some(trial) = &ledger.state.trial {
         match loaded(path, text, ledger, Some(&trial.mark)) {
             Ok(loaded) => return Ok(loaded),
-            Err(why) => give_up_at_start(ledger, format!("it cannot be read any more: {}", why.message))?,
+            Err(why) => give_up_at_start(ledger, format!("it cannot be read any more: {}", why.message)),
         }
     }
     // A document that was good may not be so any more: the local file or the program has changed. The carriers must
@@ -93,7 +96,7 @@ fn start(path: &Path, text: &str, ledger: &mut Ledger, dir: &Path) -> Result<(Co
                 );
                 let message = format!("it cannot be read any more: {why}");
                 let (serial, code, at_ms) = (Some(serial), "cannot-start".into(), clock::wall_ms());
-                kept(ledger.note(Problem { serial, code, message, place: None, at_ms }))?;
+                kept(ledger.note(Problem { serial, code, message, place: None, at_ms }));
             }
         }
     }
@@ -116,8 +119,9 @@ fn loaded(path: &Path, text: &str, ledger: &Ledger, mark: Option<&Mark>) -> Resu
     }
 }
 
-fn give_up_at_start(ledger: &mut Ledger, why: String) -> Result<(), ExitCode> {
+fn give_up_at_start(ledger: &mut Ledger, why: String) {
     let serial = ledger.state.trial.as_ref().map(|trial| trial.mark.serial);
     tracing::error!(event = event::CONFIG_ROLLED_BACK, serial, why, "a document on trial is given up");
-    kept(ledger.give_up(why, clock::wall_ms()))
+    kept(ledger.give_up(why, clock::wall_ms()));
+    ledger.state.trial = None;
 }

@@ -29,13 +29,15 @@ struct Server {
     report: Option<String>,
     /// What the server said of the document that is known here.
     known: Option<(HeaderName, HeaderValue)>,
+    /// A document that could not be taken yet.
+    waiting: Option<Vec<u8>>,
     told: String,
 }
 
 pub async fn run(web: Web, fleet: String, mut around: Around) {
     let of_device = |url: &str| url.replace("{device}", &around.device).replace("{fleet}", &fleet);
     let (document, report) = (of_device(&web.url), web.report.as_deref().map(of_device));
-    let mut server = Server { web, document, report, known: None, told: String::new() };
+    let mut server = Server { web, document, report, known: None, waiting: None, told: String::new() };
     let (mut outage, mut reports) = (Outage::default(), Outage::default());
     let mut failures = 0;
     loop {
@@ -92,13 +94,14 @@ impl Server {
                 let changed = said(LAST_MODIFIED).map(|value| (IF_MODIFIED_SINCE, value));
                 let known = said(ETAG).map(|value| (IF_NONE_MATCH, value)).or(changed);
                 let bytes = body(answer, LONGEST).await?;
-                // What cannot be taken yet is asked for again.
                 self.known = known;
-                if around.hand_over(Wish::Take(bytes), "https").await == Handled::Later {
-                    self.known = None;
+                self.hand_over(bytes, around).await;
+            }
+            StatusCode::NOT_MODIFIED => {
+                if let Some(bytes) = self.waiting.take() {
+                    self.hand_over(bytes, around).await;
                 }
             }
-            StatusCode::NOT_MODIFIED => {}
             StatusCode::NOT_FOUND => return Ok(false),
             status if status.is_redirection() => {
                 return Err(format!("the server answers {status}: redirects are not followed"));
@@ -106,6 +109,12 @@ impl Server {
             status => return Err(format!("the server answers {status}")),
         }
         Ok(true)
+    }
+
+    /// Hands a document over. One that cannot be taken yet waits here: it is not fetched again.
+    async fn hand_over(&mut self, bytes: Vec<u8>, around: &Around) {
+        let is_later = around.hand_over(Wish::Take(bytes.clone()), "https").await == Handled::Later;
+        self.waiting = is_later.then_some(bytes);
     }
 
     /// Sends the report if it has changed.
@@ -157,6 +166,9 @@ pub fn words(error: reqwest::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{Read, Write};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
     #[test]
     fn devices_do_not_ask_at_one_moment_and_failures_make_pauses_longer() {
@@ -166,5 +178,94 @@ mod tests {
         assert!(pauses.iter().max() > pauses.iter().min());
         assert!(pause(every, 3) > Duration::from_secs(400) && pause(every, 99) <= LONGEST_PAUSE * 2);
         assert!(pause(Duration::from_secs(86_400), 9).as_secs() >= 77_760);
+    }
+
+    /// A server that sends this answer, to each who asks, and how often it was asked.
+    fn server(answer: impl Fn(&mut std::net::TcpStream) + Send + 'static) -> (u16, Arc<AtomicUsize>) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let (port, asked) = (listener.local_addr().unwrap().port(), Arc::<AtomicUsize>::default());
+        let count = asked.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let mut head = [0; 4096];
+                let _ = stream.read(&mut head);
+                count.fetch_add(1, Relaxed);
+                answer(&mut stream);
+            }
+        });
+        (port, asked)
+    }
+
+    fn asker(
+        port: u16,
+    ) -> (Server, Around, tokio::sync::mpsc::Receiver<super::super::Arrived>, tokio::sync::watch::Sender<String>) {
+        let web = Web {
+            url: String::new(),
+            report: None,
+            every: Duration::from_secs(1),
+            token: None,
+            tls: ClientTls::default(),
+        };
+        let document = format!("http://127.0.0.1:{port}/x");
+        let server = Server { web, document, report: None, known: None, waiting: None, told: String::new() };
+        let (arrived, brought) = tokio::sync::mpsc::channel(1);
+        let (reports, report) = tokio::sync::watch::channel(String::new());
+        let (_, stop) = crate::flow::stop::stop();
+        (server, Around { device: "d".into(), arrived, report, stop }, brought, reports)
+    }
+
+    #[tokio::test]
+    async fn a_redirect_is_not_followed_and_a_flood_ends_at_the_limit() {
+        let (port, asked) = server(|stream| {
+            let _ = stream
+                .write_all(b"HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        });
+        let (mut one, around, _brought, _reports) = asker(port);
+        let error = one.ask(&around).await.unwrap_err();
+        assert!(error.contains("302") && error.contains("redirects are not followed"), "{error}");
+        assert_eq!(asked.load(Relaxed), 1);
+
+        let (port, _) = server(|stream| {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n");
+            while stream.write_all(&[b'x'; 8192]).is_ok() {}
+        });
+        let (mut one, around, mut brought, _reports) = asker(port);
+        let took = tokio::spawn(async move { one.ask(&around).await });
+        let Some(super::super::Arrived { wish: Wish::Take(bytes), answer, .. }) = brought.recv().await else {
+            panic!()
+        };
+        assert!(bytes.len() > LONGEST && bytes.len() < LONGEST + (1 << 20), "{}", bytes.len());
+        answer.send(Handled::Done).unwrap();
+        assert_eq!(took.await.unwrap(), Ok(true));
+    }
+
+    #[tokio::test]
+    async fn what_must_wait_is_not_fetched_again() {
+        let times = AtomicUsize::new(0);
+        let (port, asked) = server(move |stream| {
+            let first = times.fetch_add(1, Relaxed) == 0;
+            let answer: &[u8] = if first {
+                b"HTTP/1.1 200 OK\r\nETag: \"1\"\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc"
+            } else {
+                b"HTTP/1.1 304 Not Modified\r\nConnection: close\r\n\r\n"
+            };
+            let _ = stream.write_all(answer);
+        });
+        let (mut one, around, mut brought, _reports) = asker(port);
+        let asking = tokio::spawn(async move {
+            for _ in 0..4 {
+                assert_eq!(one.ask(&around).await, Ok(true));
+            }
+        });
+        for handled in [Handled::Later, Handled::Later, Handled::Done] {
+            let Some(super::super::Arrived { wish: Wish::Take(bytes), answer, .. }) = brought.recv().await else {
+                panic!()
+            };
+            assert_eq!(bytes, b"abc");
+            answer.send(handled).unwrap();
+        }
+        asking.await.unwrap();
+        assert_eq!(asked.load(Relaxed), 4, "and the fourth time there is nothing to hand over");
     }
 }
