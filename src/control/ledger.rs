@@ -5,6 +5,7 @@
 //! document is on disk before the state names it; the highest serial never falls. Whether a document is taken is decided
 //! on types (`decide`), without the disk.
 
+use super::difference;
 use super::document::Document;
 use super::trial::Snapshot;
 use crate::platform::digest;
@@ -22,8 +23,6 @@ pub const INBOX: &str = "inbox";
 pub const MOST_STARTS: u32 = 3;
 /// The code of a document that was given up.
 const ROLLED_BACK: &str = "rolled-back";
-/// The lines that are shown around a change.
-const AROUND: usize = 3;
 /// The generations that are remembered.
 const GENERATIONS: usize = 20;
 
@@ -226,7 +225,7 @@ impl Ledger {
     /// One of them is not kept any more.
     pub fn diff(state: &Path, from: u64, to: u64) -> io::Result<String> {
         let (old, new) = (Self::text(state, from)?, Self::text(state, to)?);
-        Ok(format!("--- generation {from}\n+++ generation {to}\n{}", changes(&old, &new)))
+        Ok(format!("--- generation {from}\n+++ generation {to}\n{}", difference::lines(&old, &new)))
     }
 
     /// The folder in which documents are dropped.
@@ -410,32 +409,6 @@ fn read(folder: &Path) -> io::Result<State> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(State::default()),
         Err(error) => Err(io::Error::new(error.kind(), format!("{}: {error}", path.display()))),
     }
-}
-
-/// The lines that differ, with `AROUND` lines before and after them.
-fn changes(old: &str, new: &str) -> String {
-    let lines: Vec<(char, &str)> = diff::lines(old, new)
-        .into_iter()
-        .map(|line| match line {
-            diff::Result::Left(line) => ('-', line),
-            diff::Result::Right(line) => ('+', line),
-            diff::Result::Both(line, _) => (' ', line),
-        })
-        .collect();
-    let changed: Vec<usize> = (0..lines.len()).filter(|at| lines[*at].0 != ' ').collect();
-    let is_near = |at: usize| {
-        let next = changed.partition_point(|changed| *changed + AROUND < at);
-        changed.get(next).is_some_and(|changed| *changed <= at + AROUND)
-    };
-    let mut text = String::new();
-    for (at, (mark, line)) in lines.iter().enumerate() {
-        if is_near(at) {
-            text.extend([*mark].into_iter().chain(line.chars()).chain(['\n']));
-        } else if at > 0 && is_near(at - 1) {
-            text.push_str("@@\n");
-        }
-    }
-    text
 }
 
 /// Makes a folder that is its user's alone.

@@ -8,6 +8,7 @@
 //! judges. Whoever runs the agent puts them together (`cli::pushed`).
 
 pub mod carrier;
+mod difference;
 pub mod document;
 pub mod ledger;
 mod report;

@@ -1,7 +1,8 @@
 //! What the local configuration says of remote ones: `[remote]` and `[restrict]`. A pushed document changes neither.
 
 use super::document::Key;
-use crate::section::{ClientTls, Login, Place, Secret, Section};
+use crate::platform::digest;
+use crate::section::{ClientTls, Login, Place, Secret, Section, read_ca};
 use std::time::Duration;
 
 /// The longest time that a changed configuration is on trial.
@@ -26,6 +27,23 @@ pub struct Settings {
     pub mqtt: Option<Mqtt>,
     /// The `OpAMP` server that brings them.
     pub opamp: Option<Opamp>,
+    /// The Azure IoT Hub whose device twin names documents.
+    pub iothub: Option<IotHub>,
+}
+
+/// `[remote.iothub]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct IotHub {
+    /// The name of the hub.
+    pub host: String,
+    /// The port of MQTT over TLS.
+    pub port: u16,
+    /// The device's name at the hub.
+    pub device: String,
+    /// The device's key, decoded.
+    pub key: Secret,
+    /// The roots that are trusted.
+    pub tls: ClientTls,
 }
 
 /// `[remote.opamp]`
@@ -130,8 +148,10 @@ impl Settings {
         let opamp = section
             .table("opamp", "A server of OpAMP (Open Agent Management Protocol), over plain HTTP.")
             .and_then(Opamp::read);
+        let iothub =
+            section.table("iothub", "An Azure IoT Hub: the device twin names the document.").and_then(IotHub::read);
         section.end();
-        Some(Self { keys, required, fleet: fleet?, labels, probation, web, mqtt, opamp })
+        Some(Self { keys, required, fleet: fleet?, labels, probation, web, mqtt, opamp, iothub })
     }
 }
 
@@ -159,6 +179,41 @@ impl Opamp {
         section.end();
         Some(Self { url: url?, every, token, tls })
     }
+}
+
+impl IotHub {
+    fn read(mut section: Section<'_>) -> Option<Self> {
+        let connection = section.need_secret(
+            "connection",
+            "The connection string of the device: `HostName=..;DeviceId=..;SharedAccessKey=..`.",
+            "{ file = \"/etc/forebay/iothub\" }",
+        );
+        let port = section.whole::<u16>("port").doc("The port of MQTT over TLS.").at_least(1).or(8883);
+        let tls = ClientTls { ca: read_ca(&mut section), ..ClientTls::default() };
+        let without_secrets = section.without_secrets();
+        let read = connection.as_ref().and_then(|connection| parts(connection.expose()));
+        if connection.is_some() && read.is_none() && !without_secrets {
+            let hint = "the portal shows it at the device: HostName=..;DeviceId=..;SharedAccessKey=..";
+            section.wrong_because("connection", "this is no connection string of a device", hint);
+        }
+        section.end();
+        let (host, device, key) = match read {
+            Some(read) => read,
+            None if without_secrets => ("not-read.invalid".into(), String::new(), String::new()),
+            None => return None,
+        };
+        Some(Self { host, port, device, key: Secret::new(key), tls })
+    }
+}
+
+/// Host, device and key of a device's connection string.
+fn parts(text: &str) -> Option<(String, String, String)> {
+    let find = |wanted: &str| {
+        let mut pairs = text.trim().split(';').filter_map(|pair| pair.split_once('='));
+        pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case(wanted)).map(|(_, value)| value.trim().to_string())
+    };
+    let all = (find("HostName")?, find("DeviceId")?, find("SharedAccessKey")?);
+    (!all.0.is_empty() && !all.1.is_empty() && digest::decoded(&all.2).is_some()).then_some(all)
 }
 
 impl Web {

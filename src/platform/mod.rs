@@ -12,6 +12,7 @@ pub mod memory;
 pub mod process;
 pub mod protobuf;
 pub mod random;
+pub mod sas;
 pub mod signals;
 #[cfg(test)]
 pub mod sim;

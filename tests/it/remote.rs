@@ -1,7 +1,7 @@
 //! Configurations that are pushed: signed by the real minisign, brought by a file, a web server and a broker, tried, and
 //! rolled back.
 
-use crate::rig::{Agent, Fleet, Mosquitto, Receiver, append_lines, free_port, until};
+use crate::rig::{Agent, Fleet, Mosquitto, Receiver, append_lines, certificates, free_port, until};
 use serde_json::Value;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
@@ -539,4 +539,76 @@ fn the_steps_of_the_page_work_as_printed() {
         assert!(run(&format!("forebay config verify hall.signed.toml --key {key}")).contains("signed; document 1"));
     }
     assert!(agent.stop().success());
+}
+
+/// The device twin of an IoT Hub. The service itself is not here: a mosquitto with TLS, and what stands beside it answers
+/// as Microsoft documents it.
+#[test]
+fn the_twin_of_an_iot_hub_names_documents_and_gets_reports() {
+    let dir = tempfile::tempdir().unwrap();
+    let fleet = Fleet::new(dir.path());
+    certificates(dir.path());
+    let tls = free_port();
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    let files = format!("cafile {}\ncertfile {}\nkeyfile {}\n", at("ca.pem"), at("server.pem"), at("server.key"));
+    let broker = Mosquitto::start(dir.path(), &format!("listener {tls} 127.0.0.1\n{files}"));
+    let port = broker.port.to_string();
+    let publish = |topic: &str, text: &str| {
+        let sent =
+            Command::new("mosquitto_pub").args(["-h", "127.0.0.1", "-p", &port, "-t", topic, "-m", text]).status();
+        assert!(sent.unwrap().success());
+    };
+    // Everything that the device says, a line each.
+    let mut listener = Command::new("mosquitto_sub")
+        .args(["-h", "127.0.0.1", "-p", &port, "-t", "$iothub/twin/GET/#"])
+        .args(["-t", "$iothub/twin/PATCH/properties/reported/#", "-F", "%t %p"])
+        .stdout(std::fs::File::create(dir.path().join("heard")).unwrap())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    let heard = || std::fs::read_to_string(dir.path().join("heard")).unwrap();
+    std::fs::write(dir.path().join("hub"), "HostName=localhost;DeviceId=hall-3;SharedAccessKey=aGFsbA==\n").unwrap();
+    let remote = format!(
+        "[remote.iothub]\nconnection = {{ file = \"{}\" }}\nport = {tls}\nca = \"{}\"\n",
+        at("hub"),
+        at("ca.pem")
+    );
+    let agent = Agent::start(dir.path(), &fleet.local(&remote), "");
+    append_lines(&dir.path().join("in/a.log"), ["1"]);
+    until("the device asks for its twin", || heard().contains("$iothub/twin/GET/?$rid=1"));
+    let document = fleet.signed(&fleet.document(1, "*.log", ""));
+    // Texts of a twin have a limit: the document comes in pieces.
+    let parts: Vec<String> =
+        document.as_bytes().chunks(300).map(|part| String::from_utf8(part.to_vec()).unwrap()).collect();
+    let twin = serde_json::json!({ "desired": { "forebay": { "parts": parts }, "$version": 1 }, "reported": {} });
+    publish("$iothub/twin/res/200/?$rid=1", &twin.to_string());
+    until("it is read", || fleet.values() == ["1"]);
+    until("the hub gets reports", || heard().contains("\"phase\":\"applied\""));
+    assert!(
+        heard().lines().last().unwrap().starts_with("$iothub/twin/PATCH/properties/reported/?$rid="),
+        "{}",
+        heard()
+    );
+
+    // A change names another one by its address.
+    let served = dir.path().join("served");
+    std::fs::create_dir(&served).unwrap();
+    let web = Web::start(&served);
+    let next = fleet.signed(&fleet.document(2, "*.txt", ""));
+    std::fs::write(served.join("next.toml"), &next).unwrap();
+    append_lines(&dir.path().join("in/b.txt"), ["2"]);
+    let url = format!("http://127.0.0.1:{}/next.toml", web.1);
+    let change =
+        |sha256: &str| serde_json::json!({ "forebay": { "url": url, "sha256": sha256 }, "$version": 2 }).to_string();
+    publish("$iothub/twin/PATCH/properties/desired/?$version=2", &change("00"));
+    until("another content is refused", || agent.log().contains("has another SHA-256"));
+    let sum = Command::new("sha256sum").arg(served.join("next.toml")).output().unwrap();
+    let sum = String::from_utf8(sum.stdout).unwrap()[..64].to_string();
+    publish("$iothub/twin/PATCH/properties/desired/?$version=3", &change(&sum));
+    until("it is read", || fleet.values() == ["1", "2"]);
+    assert!(agent.stop().success());
+    listener.kill().unwrap();
+    listener.wait().unwrap();
+    let log = std::fs::read_to_string(dir.path().join("agent.out")).unwrap();
+    assert!(!log.contains("aGFsbA") && !log.contains("sig="), "{log}");
 }

@@ -79,6 +79,7 @@ fn a_push_reaches_many_gateways_and_a_bad_one_is_stopped_at_the_first_step() {
         web: None,
         mqtt: Some(mqtt),
         opamp: None,
+        iothub: None,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     for n in 0..count {

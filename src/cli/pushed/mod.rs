@@ -138,7 +138,7 @@ impl Pushed {
         match arrived {
             Some(Arrived { wish, by, answer }) => {
                 let handled = match wish {
-                    Wish::Take(bytes) => self.take(agent, &bytes, by).await,
+                    Wish::Take(bytes) => Box::pin(self.take(agent, &bytes, by)).await,
                     Wish::Back => self.back(agent).await,
                 };
                 // A carrier that is gone needs no answer.

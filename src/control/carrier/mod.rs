@@ -3,6 +3,7 @@
 mod folder;
 mod mqtt;
 mod opamp;
+mod twin;
 mod web;
 
 pub use folder::BACK;
@@ -80,6 +81,9 @@ pub fn start(settings: &Settings, inbox: PathBuf, around: &Around) -> JoinSet<()
     }
     if let Some(server) = settings.opamp.clone() {
         tasks.spawn(opamp::run(server, settings.fleet.clone(), around.clone()));
+    }
+    if let Some(hub) = settings.iothub.clone() {
+        tasks.spawn(twin::run(hub, around.clone()));
     }
     tasks
 }

@@ -12,7 +12,6 @@ mod guard;
 mod https;
 mod message;
 mod read;
-mod sas;
 mod settings;
 mod token;
 mod transport;

@@ -1,8 +1,7 @@
 //! Tokens for a hub: a signature that we make, a signature that was given, or a token of Microsoft Entra.
 
-use super::sas;
 use super::{Credential, Settings as EventHubs};
-use crate::platform::{clock, random};
+use crate::platform::{clock, random, sas};
 use crate::sink::{Class, DeliverError, entra};
 use std::time::{Duration, Instant};
 
@@ -71,7 +70,7 @@ impl Token {
             Credential::Key { name, key } => {
                 let until = made_s + sas::LIFE_S;
                 let resource = settings.connection.endpoint.address(scheme, &settings.audience());
-                (SAS, sas::sign(&resource, &name, key.expose(), until), Some(until), false)
+                (SAS, sas::sign(&resource, Some(&name), key.expose().as_bytes(), until), Some(until), false)
             }
             Credential::Signature(text) => (SAS, text.expose().to_string(), None, true),
         };

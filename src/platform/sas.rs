@@ -1,4 +1,4 @@
-//! Shared access signatures (`docs/reference/event-hubs.md`).
+//! Shared access signatures of Azure (`docs/reference/event-hubs.md`).
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -9,12 +9,17 @@ use std::fmt::Write;
 pub const LIFE_S: u64 = 3600;
 
 /// Makes a token for a resource. The token is good until `expiry_s`, in seconds since the Unix epoch.
-pub fn sign(resource: &str, name: &str, key: &str, expiry_s: u64) -> String {
+///
+/// Event Hubs takes the key as it is written, with the name of its policy; an IoT Hub takes a device's key decoded,
+/// without a name.
+#[must_use]
+pub fn sign(resource: &str, name: Option<&str>, key: &[u8], expiry_s: u64) -> String {
     let sr = encode(resource);
-    let key = hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes());
+    let key = hmac::Key::new(hmac::HMAC_SHA256, key);
     let signature = hmac::sign(&key, format!("{sr}\n{expiry_s}").as_bytes());
     let signature = encode(&STANDARD.encode(signature.as_ref()));
-    format!("SharedAccessSignature sr={sr}&sig={signature}&se={expiry_s}&skn={}", encode(name))
+    let name = name.map_or_else(String::new, |name| format!("&skn={}", encode(name)));
+    format!("SharedAccessSignature sr={sr}&sig={signature}&se={expiry_s}{name}")
 }
 
 /// Percent-encoding with upper-case hex; RFC 3986 unreserved characters stay.
@@ -36,7 +41,7 @@ mod tests {
 
     #[test]
     fn tokens_are_the_ones_that_microsofts_function_makes() {
-        let token = |resource| sign(resource, "RootManageSharedAccessKey", "SAS_KEY_VALUE", 1_700_000_000);
+        let token = |resource| sign(resource, Some("RootManageSharedAccessKey"), b"SAS_KEY_VALUE", 1_700_000_000);
         assert_eq!(
             token("sb://contoso.servicebus.windows.net/eh1"),
             "SharedAccessSignature sr=sb%3A%2F%2Fcontoso.servicebus.windows.net%2Feh1\
