@@ -4,7 +4,7 @@ use super::fail;
 use super::place::{self, Place};
 use crate::config::reference::Reference;
 use crate::config::{self, Config, Options, System};
-use crate::control::carrier::BACK;
+use crate::control::carrier::{self, BACK};
 use crate::control::document::{self, Document, Key, Who};
 use crate::control::ledger::{FOLDER, INBOX, Ledger, Mark, Problem, State};
 use crate::platform::clock;
@@ -167,7 +167,8 @@ fn show(of: &Of) -> Result<(), ExitCode> {
         Some(_) => Ledger::document(&state).map_err(|error| fail(2, error))?,
         None => None,
     };
-    let options = Options { path: Some(&path), without_secrets: true, pushed: document.as_deref() };
+    let options =
+        Options { path: Some(&path), without_secrets: true, pushed: document.as_deref(), state: Some(&state) };
     let effective = config::effective(&text_of(&path)?, &System, options).map_err(|report| fail(1, report))?;
     say!("{}", effective.trim_end());
     Ok(())
@@ -239,7 +240,7 @@ fn verify(path: &Path, keys: &[String], of: &Of) -> Result<(), ExitCode> {
         say_header(&signed(path, &parsed, 1)?);
         return Ok(());
     }
-    let (local_path, config, _) = of.read()?;
+    let (local_path, config, state) = of.read()?;
     let remote = config.remote.ok_or_else(|| fail(1, "this device has no [remote]: give `--key`"))?;
     let document = signed(path, &remote.keys, remote.required)?;
     say_header(&document);
@@ -247,7 +248,8 @@ fn verify(path: &Path, keys: &[String], of: &Of) -> Result<(), ExitCode> {
     if let Err(why) = document.header.is_for(who) {
         return Err(fail(1, why));
     }
-    let options = Options { path: Some(&local_path), without_secrets: true, pushed: Some(&document.text) };
+    let options =
+        Options { path: Some(&local_path), without_secrets: true, pushed: Some(&document.text), state: Some(&state) };
     config::load_with(&text_of(&local_path)?, &System, options).map_err(|report| fail(1, report))?;
     say!("this device could run it");
     Ok(())
@@ -269,7 +271,7 @@ fn drop_in(state: &Path, name: &str, bytes: &[u8]) -> Result<PathBuf, ExitCode> 
 /// Waits until the agent has taken a file.
 fn taken(file: &Path) -> Result<(), ExitCode> {
     let began = Instant::now();
-    while file.exists() {
+    while file.exists() || carrier::taken(file).exists() {
         if began.elapsed() > PATIENCE {
             let what = "the agent has not taken it yet: it does not run, another document is on trial, or its time has not come";
             return Err(fail(1, what));

@@ -51,8 +51,8 @@ pub struct Config {
     pub remote: Option<control::Settings>,
     /// What a pushed configuration may use.
     pub restrict: Restrict,
-    /// The files of the secrets that have names.
-    pub secret_files: Vec<PathBuf>,
+    /// The files that the local file names as secrets and keys; known when a document is over it.
+    pub own_files: Vec<PathBuf>,
     /// The sources.
     pub sources: Vec<Source>,
     /// The sinks.
@@ -181,6 +181,8 @@ pub struct Options<'a> {
     pub path: Option<&'a Path>,
     /// Whether no secret is looked up: for a check on another machine.
     pub without_secrets: bool,
+    /// The state directory, if it is another one than the file says.
+    pub state: Option<&'a Path>,
     /// A pushed document, whose parts take the place of those of the file.
     pub pushed: Option<&'a str>,
 }
@@ -198,25 +200,31 @@ pub fn load(text: &str, environment: &dyn Environment) -> Result<(Config, Notes)
 /// # Errors
 /// Every problem that was found.
 pub fn load_with(text: &str, environment: &dyn Environment, options: Options<'_>) -> Result<(Config, Notes), Report> {
-    let (root, texts) = gathered(text, environment, options)?;
-    root::read(root, texts, environment, options)
+    let Gathered { root, texts, own } = gathered(text, environment, options)?;
+    root::read(root, texts, environment, (options, own))
+}
+
+/// All texts of a configuration.
+struct Gathered {
+    root: include::Table,
+    texts: Texts,
+    /// The files that the local file names as secrets, keys and so on.
+    own: Vec<PathBuf>,
 }
 
 /// The tables of a text, of what it includes, and of the pushed document over them.
-fn gathered(
-    text: &str,
-    environment: &dyn Environment,
-    options: Options<'_>,
-) -> Result<(include::Table, Texts), Report> {
+fn gathered(text: &str, environment: &dyn Environment, options: Options<'_>) -> Result<Gathered, Report> {
     let mut texts = Texts::new(text);
+    let mut own = Vec::new();
     let gathered = include::gather(text, &mut texts, environment, options.path).and_then(|mut root| {
         if let Some(document) = options.pushed {
+            own = pushed::own_files(&root);
             pushed::lay(&mut root, document, &mut texts)?;
         }
         Ok(root)
     });
     match gathered {
-        Ok(root) => Ok((root, texts)),
+        Ok(root) => Ok(Gathered { root, texts, own }),
         Err((problems, true)) => Err(Report::of_broken(texts, problems)),
         Err((problems, false)) => Err(Report::new(texts, problems)),
     }

@@ -7,6 +7,7 @@ use super::include::Table;
 use crate::control::document::{FLEET, split};
 use crate::section::value::parse;
 use crate::section::{Data, Problem, Texts, Value};
+use std::path::PathBuf;
 
 /// What a document may have, besides `[fleet]`. What it has takes the place of all of its kind.
 const ALLOWED: [&str; 7] = ["source", "sink", "stream", "alert", "alerts", "heartbeat", "otlp"];
@@ -63,6 +64,35 @@ fn references(value: &Value, problems: &mut Vec<Problem>) {
         Data::List(list) => {
             for value in list {
                 references(value, problems);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Keys whose values are files that hold something secret.
+const FILES: [&str; 4] = ["file", "key", "token_file", "password_file"];
+
+/// The files that a local file names as secrets and keys.
+pub(super) fn own_files(root: &Table) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for (key, value) in root {
+        files(&key.name, value, &mut found);
+    }
+    found
+}
+
+fn files(key: &str, value: &Value, found: &mut Vec<PathBuf>) {
+    match &value.data {
+        Data::Text(path) if FILES.contains(&key) => found.push(path.into()),
+        Data::Table(table) => {
+            for (key, value) in table {
+                files(&key.name, value, found);
+            }
+        }
+        Data::List(list) => {
+            for value in list {
+                files(key, value, found);
             }
         }
         _ => {}

@@ -72,7 +72,7 @@ impl Reference {
     #[must_use]
     pub fn new() -> Self {
         let root = |session: &Session<'_>| {
-            read_root(session.section("", "", 0..0, Vec::new()), &Nothing, false);
+            read_root(session.section("", "", 0..0, Vec::new()), &Nothing, (None, None));
         };
         let stream = |session: &Session<'_>| {
             let store = StoreConfig {

@@ -3,7 +3,7 @@
 use super::Config;
 use crate::control::{Restrict, allows, allows_host};
 use crate::section::{Claim, ClientTls};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Everything that the restrictions do not allow: the section, and the reason with advice.
 pub(super) fn broken(config: &Config) -> Vec<(String, String, &'static str)> {
@@ -53,12 +53,27 @@ fn files_of(tls: &ClientTls) -> Vec<&Path> {
     tls.ca.as_deref().into_iter().chain(identity).collect()
 }
 
-/// Whether a path or a pattern of a document reaches what is the agent's own: its state, or the file of a secret.
+/// Whether a path or a pattern of a document may reach what is the agent's own: its state, or the file of a secret. A
+/// path that climbs may reach anything.
 fn is_own(config: &Config, path: &str) -> bool {
-    let pattern = glob::Pattern::new(path);
-    let matches = |file: &PathBuf| pattern.as_ref().is_ok_and(|pattern| pattern.matches_path(file));
-    let reaches = |file: &PathBuf| Path::new(path) == file || matches(file);
-    Path::new(path).starts_with(&config.state) || config.secret_files.iter().any(reaches)
+    let steps: Vec<&str> = path.split('/').filter(|step| !step.is_empty() && *step != ".").collect();
+    let climbs = steps.iter().any(|step| *step == ".." || (step.starts_with('.') && step.contains(['*', '?', '['])));
+    climbs
+        || begins_with(&steps, &config.state, false)
+        || config.own_files.iter().any(|file| begins_with(&steps, file, true))
+}
+
+/// Whether the first steps of a pattern may lead into a folder, or all of them to a file.
+fn begins_with(steps: &[&str], path: &Path, is_file: bool) -> bool {
+    let own: Vec<_> = path.iter().skip(1).map(|step| step.to_string_lossy()).collect();
+    let any_depth = steps.iter().position(|step| *step == "**");
+    let compared = any_depth.unwrap_or(own.len()).min(own.len());
+    let is_long_enough =
+        any_depth.is_some() || if is_file { steps.len() == own.len() } else { steps.len() >= own.len() };
+    let matches = |(step, own): (&&str, &std::borrow::Cow<'_, str>)| {
+        glob::Pattern::new(step).map_or(*step == own, |pattern| pattern.matches(own))
+    };
+    is_long_enough && steps.len() >= compared && steps.iter().zip(&own).take(compared).all(matches)
 }
 
 const HOSTS: &str = "the local file allows hosts with `hosts` in [restrict]";

@@ -13,7 +13,7 @@ use crate::source::{self, Message, Routes};
 use crate::store::{Begin, ReaderRule, Role, Selection};
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const STATE: &str = "/var/lib/forebay";
 /// The least and the most memory that the agent may take.
@@ -29,10 +29,11 @@ pub(super) fn read(
     root: Vec<(Key, Value)>,
     texts: Texts,
     environment: &dyn Environment,
-    options: Options<'_>,
+    (options, own): (Options<'_>, Vec<PathBuf>),
 ) -> Result<(Config, Notes), Report> {
     let session = Session::new(environment, options.without_secrets);
-    let config = read_root(session.section("", "", 0..0, root), environment, options.pushed.is_some());
+    let pushed = options.pushed.map(|_| own);
+    let config = read_root(session.section("", "", 0..0, root), environment, (options.state, pushed));
     let (problems, warnings, assumed) = session.end();
     if problems.is_empty() {
         Ok((config, Notes { assumed, warnings: Report::new(texts, warnings) }))
@@ -41,7 +42,13 @@ pub(super) fn read(
     }
 }
 
-pub(super) fn read_root(mut section: Section<'_>, environment: &dyn Environment, is_pushed: bool) -> Config {
+/// `pushed` has the files that are the agent's own, when a document is over the local file.
+pub(super) fn read_root(
+    mut section: Section<'_>,
+    environment: &dyn Environment,
+    (other_state, pushed): (Option<&Path>, Option<Vec<PathBuf>>),
+) -> Config {
+    let (is_pushed, own_files) = (pushed.is_some(), pushed.unwrap_or_default());
     let session = section.session();
     let device = section
         .text("device")
@@ -82,7 +89,6 @@ pub(super) fn read_root(mut section: Section<'_>, environment: &dyn Environment,
         "secret",
         "A secret by name: `[secret.hub]` with `env`, `file` or `credential`. A pushed document names it: `{ secret = \"hub\" }`.",
     );
-    let secret_files = secret_files(&secrets);
     session.name_secrets(secrets);
     let remote = control::Settings::read(&mut section);
     let restrict = control::Restrict::read(&mut section);
@@ -120,7 +126,7 @@ pub(super) fn read_root(mut section: Section<'_>, environment: &dyn Environment,
         let hint = format!("add a [sink.NAME] with kind = one of \"{kinds}\"");
         session.problem(0..0, "there is no sink", Some(hint));
     }
-    let state = PathBuf::from(state);
+    let state = other_state.map_or_else(|| PathBuf::from(state), PathBuf::from);
     let config = Config {
         device,
         state,
@@ -130,7 +136,7 @@ pub(super) fn read_root(mut section: Section<'_>, environment: &dyn Environment,
         monitor,
         remote,
         restrict,
-        secret_files,
+        own_files,
         sources,
         sinks,
         generation: 1,
@@ -143,18 +149,6 @@ pub(super) fn read_root(mut section: Section<'_>, environment: &dyn Environment,
         }
     }
     config
-}
-
-/// The files that named secrets come from.
-fn secret_files(secrets: &[(Key, Value)]) -> Vec<PathBuf> {
-    let file = |(_, secret): &(Key, Value)| {
-        let Data::Table(table) = &secret.data else { return None };
-        table.iter().find_map(|(key, value)| match &value.data {
-            Data::Text(path) if key.name == "file" => Some(PathBuf::from(path)),
-            _ => None,
-        })
-    };
-    secrets.iter().filter_map(file).collect()
 }
 
 /// The tables of `[source]`, `[sink]` or `[stream]`: the name, the place of the name, and the section.

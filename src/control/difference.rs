@@ -2,18 +2,29 @@
 
 /// The lines that are shown around a change.
 const AROUND: usize = 3;
+/// More pairs of lines are not compared: 4 bytes each.
+const MOST_PAIRS: usize = 1 << 20;
 
 /// The lines that differ, with `AROUND` lines before and after them.
 #[must_use]
 pub fn lines(old: &str, new: &str) -> String {
-    let lines: Vec<(char, &str)> = diff::lines(old, new)
-        .into_iter()
-        .map(|line| match line {
-            diff::Result::Left(line) => ('-', line),
-            diff::Result::Right(line) => ('+', line),
-            diff::Result::Both(line, _) => (' ', line),
-        })
-        .collect();
+    let (old, new): (Vec<&str>, Vec<&str>) = (old.lines().collect(), new.lines().collect());
+    let begin = old.iter().zip(&new).take_while(|(old, new)| old == new).count();
+    let (rest_old, rest_new) = (&old[begin..], &new[begin..]);
+    let end = rest_old.iter().rev().zip(rest_new.iter().rev()).take_while(|(old, new)| old == new).count();
+    let (middle_old, middle_new) = (&rest_old[..rest_old.len() - end], &rest_new[..rest_new.len() - end]);
+    // The library takes memory for each pair of lines.
+    if middle_old.len().saturating_mul(middle_new.len()) > MOST_PAIRS {
+        return format!("@@ {} lines became {} others: too many to compare\n", middle_old.len(), middle_new.len());
+    }
+    let between = diff::slice(middle_old, middle_new).into_iter().map(|line| match line {
+        diff::Result::Left(line) => ('-', *line),
+        diff::Result::Right(line) => ('+', *line),
+        diff::Result::Both(line, _) => (' ', *line),
+    });
+    let before = old[..begin].iter().map(|line| (' ', *line));
+    let after = rest_old[rest_old.len() - end..].iter().map(|line| (' ', *line));
+    let lines: Vec<(char, &str)> = before.chain(between).chain(after).collect();
     let changed: Vec<usize> = (0..lines.len()).filter(|at| lines[*at].0 != ' ').collect();
     let is_near = |at: usize| {
         let next = changed.partition_point(|changed| *changed + AROUND < at);

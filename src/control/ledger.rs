@@ -23,6 +23,8 @@ pub const INBOX: &str = "inbox";
 pub const MOST_STARTS: u32 = 3;
 /// The code of a document that was given up.
 const ROLLED_BACK: &str = "rolled-back";
+/// The code of a document in force that is not good any more.
+pub const CANNOT_START: &str = "cannot-start";
 /// The generations that are remembered.
 const GENERATIONS: usize = 20;
 
@@ -153,6 +155,11 @@ impl State {
     pub fn phase(&self) -> &'static str {
         match (&self.trial, &self.production, &self.problem) {
             (Some(_), ..) => "probation",
+            (None, Some(mark), Some(problem))
+                if problem.code == CANNOT_START && problem.serial == Some(mark.serial) =>
+            {
+                "refused"
+            }
             (None, production, Some(problem)) if problem.serial > production.as_ref().map(|mark| mark.serial) => {
                 if problem.code == ROLLED_BACK {
                     "rolled-back"
@@ -382,12 +389,19 @@ impl Ledger {
     /// # Errors
     /// The disk does not take it.
     pub fn generation(&mut self, effective: &str, now_ms: i64) -> io::Result<u64> {
-        let (number, sha256) = (self.next(effective), digest::sha256(effective.as_bytes()));
-        if self.state.generations.last().is_some_and(|last| last.number == number) {
-            return Ok(number);
-        }
+        let number = self.next(effective);
+        let is_known = self.state.generations.last().is_some_and(|last| last.number == number);
+        if is_known { Ok(number) } else { self.begin_generation(number, effective, now_ms) }
+    }
+
+    /// Begins a generation with this number, whether its text differs or not: a secret is not in it.
+    ///
+    /// # Errors
+    /// The disk does not take it.
+    pub fn begin_generation(&mut self, number: u64, effective: &str, now_ms: i64) -> io::Result<u64> {
         let serial = self.state.current().map(|mark| mark.serial);
         put(&self.folder, &text_of(number), effective.as_bytes())?;
+        let sha256 = digest::sha256(effective.as_bytes());
         self.change(|state| state.generations.push(Generation { number, at_ms: now_ms, serial, sha256 }))?;
         Ok(number)
     }

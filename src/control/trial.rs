@@ -58,6 +58,8 @@ pub struct SourceState {
     pub arrivals: usize,
     /// How often it failed.
     pub restarts: u64,
+    /// Whether the change does not touch it.
+    pub is_kept: bool,
 }
 
 /// A sink at one moment.
@@ -121,7 +123,10 @@ impl Snapshot {
             match part.kind {
                 Kind::Source => {
                     let (bytes, arrivals) = (numbers.get(Metric::SourceBytes), 0);
-                    now.sources.insert(part.name.clone(), SourceState { is_good, state, bytes, arrivals, restarts });
+                    now.sources.insert(
+                        part.name.clone(),
+                        SourceState { is_good, state, bytes, arrivals, restarts, is_kept: false },
+                    );
                 }
                 Kind::Sink => {
                     let delivered = numbers.get(Metric::SinkRecords);
@@ -135,6 +140,17 @@ impl Snapshot {
             }
         }
         now
+    }
+
+    /// The same, knowing which sources the change does not touch.
+    #[must_use]
+    pub fn keeping<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
+        for name in names {
+            if let Some(source) = self.sources.get_mut(name) {
+                source.is_kept = true;
+            }
+        }
+        self
     }
 
     /// The same, counted from a later moment: what the old parts still did while they stopped is not the work of the new
@@ -207,7 +223,8 @@ impl Snapshot {
     fn silence(&self, now: &Self) -> Option<String> {
         let brought_before = |before: &SourceState| before.arrivals >= ARRIVALS;
         for (name, before) in &self.sources {
-            let Some(source) = now.sources.get(name) else { continue };
+            // What the change does not touch is not its fault.
+            let Some(source) = now.sources.get(name).filter(|_| !before.is_kept) else { continue };
             if brought_before(before) && source.bytes <= before.bytes {
                 return Some(format!("source.{name} brings nothing since the change: {}", source.state));
             }
@@ -218,7 +235,9 @@ impl Snapshot {
         }
         let bytes_before = |name: &String| self.sources.get(name).map_or(0, |before| before.bytes);
         let brings = now.sources.iter().any(|(name, source)| source.bytes > bytes_before(name));
-        let is_silent = self.sources.values().any(brought_before) && !brings;
+        // A source may be taken away on purpose; one that is new should bring something.
+        let is_other = now.sources.keys().any(|name| !self.sources.contains_key(name));
+        let is_silent = is_other && self.sources.values().any(brought_before) && !brings;
         is_silent.then(|| "no source brings anything since the change".into())
     }
 
@@ -250,7 +269,8 @@ mod tests {
     const PROBATION: Duration = Duration::from_secs(10);
 
     fn before() -> Snapshot {
-        let source = SourceState { is_good: true, state: "up".into(), bytes: 100, arrivals: 5, restarts: 0 };
+        let source =
+            SourceState { is_good: true, state: "up".into(), bytes: 100, arrivals: 5, restarts: 0, is_kept: false };
         let sink = SinkState { is_good: true, state: "up".into(), delivered: 90, ..SinkState::default() };
         let mut now = Snapshot::default();
         now.sources.insert("a".into(), source);
@@ -344,6 +364,20 @@ mod tests {
         later.sinks.get_mut("hub").unwrap().delivered = 95;
         let from = before().counted_from(&later);
         assert!(why(from.judge(&later, PROBATION, PROBATION)).contains("source.a brings nothing"));
+    }
+
+    #[test]
+    fn what_the_change_does_not_touch_or_takes_away_is_not_its_fault() {
+        let silent = |now: &mut Snapshot| now.sources.get_mut("a").unwrap().bytes = 100;
+        assert_eq!(after(&before().keeping(["a"]), silent), Verdict::Good);
+        let mut two = before();
+        let quiet = SourceState { is_good: true, ..SourceState::default() };
+        two.sources.insert("b".into(), quiet.clone());
+        let removed = |now: &mut Snapshot| {
+            now.sources.remove("a");
+            now.sources.insert("b".into(), quiet.clone());
+        };
+        assert_eq!(after(&two, removed), Verdict::Good);
     }
 
     #[test]

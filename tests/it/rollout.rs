@@ -82,11 +82,23 @@ fn a_push_reaches_many_gateways_and_a_bad_one_is_stopped_at_the_first_step() {
         iothub: None,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    std::fs::write(dir.join("next.toml"), "[fleet]\nserial = 1\nfleet = \"plant\"\n").unwrap();
+    let url = format!("mqtt://127.0.0.1:{}", broker.port);
+    let alone = Command::new(env!("CARGO_BIN_EXE_forebay"))
+        .args(["fleet", "canary", "next.toml", "--secret-key", "fleet.key", "--key", "fleet.pub", "--no-password"])
+        .args(["--mqtt", &url])
+        .current_dir(dir)
+        .output()
+        .unwrap();
+    let why = String::from_utf8_lossy(&alone.stderr);
+    assert!(
+        alone.status.code() == Some(2) && why.contains("no gateway of the fleet `plant` has reported"),
+        "{alone:?}"
+    );
     for n in 0..count {
         let name = format!("gw-{n}");
         runtime.spawn(gateway(name.clone(), settings.clone(), dir.join("state").join(name)));
     }
-    let url = format!("mqtt://127.0.0.1:{}", broker.port);
     let fleet = |arguments: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_forebay"));
         let done = command.arg("fleet").args(arguments).args(["--mqtt", &url]).current_dir(dir).output().unwrap();

@@ -49,6 +49,12 @@ pub(super) async fn run(arguments: &Arguments) -> Result<bool, String> {
         return Err("`--steps` are rising shares from 1 to 100".into());
     }
     let known = station.reports(&first.fleet, PAUSE).await?;
+    if known.is_empty() {
+        return Err(format!(
+            "no gateway of the fleet `{}` has reported: without reports nothing is rolled out",
+            first.fleet
+        ));
+    }
     let highest = known.values().filter_map(|report| report.highest_serial).max().unwrap_or(0);
     for (serial, share) in (first.serial.max(highest + 1)..).zip(&arguments.steps) {
         let whole = signed(&set(&text, serial, *share)?, arguments).await?;
@@ -57,11 +63,20 @@ pub(super) async fn run(arguments: &Arguments) -> Result<bool, String> {
             Document::read(whole.as_bytes(), std::slice::from_ref(&key), 1).map_err(|refusal| refusal.to_string())?;
         let reports = station.reports(&first.fleet, PAUSE).await?;
         let wanted: Vec<String> = meant(&document.header, &reports);
+        if wanted.is_empty() {
+            say!("{share} %: no gateway yet");
+            continue;
+        }
         station.put(&first.fleet, None, &document.text).await?;
         say!("document {serial} for {share} %: {} of {} gateways", wanted.len(), reports.len());
         if !watched(&station, &first.fleet, (serial, &wanted), arguments.patience).await? {
             return Ok(false);
         }
+    }
+    let reports = station.reports(&first.fleet, PAUSE).await?;
+    let has_kept = |report: &Report| report.production.as_ref().is_some_and(|mark| mark.serial > highest);
+    if !reports.values().any(has_kept) {
+        return Err("the document is for none of the gateways that report".into());
     }
     say!("rolled out");
     Ok(true)

@@ -19,6 +19,7 @@ use crate::flow::stop::{Stop, StopSender, stop};
 use crate::platform::clock;
 use crate::section;
 use crate::telemetry::{Event, event};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
@@ -26,6 +27,8 @@ use tokio::task::JoinSet;
 
 /// The interval at which a trial is judged.
 const JUDGE: Duration = Duration::from_secs(1);
+/// So many different things are told once each.
+const MOST_TOLD: usize = 64;
 /// A configuration that should run and does not is tried again after this time.
 const AGAIN: Duration = Duration::from_secs(10);
 /// Reports are sent again after this time, with new numbers.
@@ -52,8 +55,12 @@ pub(super) struct Pushed {
     carriers: Option<Carriers>,
     /// The agent before the change, and the beginning of the trial.
     trial: Option<(Snapshot, Instant)>,
-    /// The last document that was not taken, so that the same one is told once.
-    told: String,
+    /// What was told of documents that were not taken, so that each is told once.
+    told: BTreeSet<String>,
+    /// The document that is looked at, by its SHA-256.
+    about: String,
+    /// Since when the agent does what it does when all is well.
+    started: Instant,
     judge: tokio::time::Interval,
     /// What sources brought lately, and the last look at it.
     pace: (Pace, Instant),
@@ -82,7 +89,9 @@ impl Pushed {
             reported: None,
             carriers: None,
             trial,
-            told: String::new(),
+            told: BTreeSet::new(),
+            about: String::new(),
+            started: Instant::now(),
             judge,
             pace: (Pace::default(), Instant::now()),
             unsettled: None,
@@ -161,9 +170,10 @@ impl Pushed {
     }
 
     fn is_news(&mut self, what: String) -> bool {
-        let is_news = self.told != what;
-        self.told = what;
-        is_news
+        if self.told.len() >= MOST_TOLD {
+            self.told.clear();
+        }
+        self.told.insert(what)
     }
 
     /// Tells once that the state cannot be written.
@@ -215,20 +225,42 @@ impl Pushed {
             return self.not_kept(&error);
         }
         self.trial = None;
+        // What a bad document did is no measure for the next one: that one waits until there is another.
+        (self.pace, self.started) = ((Pace::default(), Instant::now()), Instant::now());
         self.settle(agent).await;
         let generation = agent.config().generation;
         agent.tell(&Event::ConfigRolledBack { serial, generation, problem });
     }
 
-    /// Brings the configuration that the ledger names into force. If the local file is not good at this moment, it is
-    /// tried again.
+    /// Brings the configuration that the ledger names into force; else the document before, else the local file alone,
+    /// as at a start. If none is good at this moment, all are tried again.
     async fn settle(&mut self, agent: &mut Agent) {
-        let events = self.read_again(agent).await;
-        let is_refused = |event: &Event| matches!(event, Event::ConfigRefused { .. });
-        let was_unsettled = self.unsettled.is_some();
-        self.unsettled = events.iter().any(is_refused).then(Instant::now);
-        if !(was_unsettled && self.unsettled.is_some()) {
-            for event in &events {
+        let state = &self.ledger.state;
+        let marks = [state.current().cloned().map(Some), state.previous.clone().map(Some), Some(None)];
+        let mut told = Vec::new();
+        for mark in marks.into_iter().flatten() {
+            let document = match mark.as_ref().map(|mark| self.ledger.read(mark)).transpose() {
+                Ok(document) => document,
+                Err(error) => {
+                    tracing::error!(event = event::CONTROL_NOTE, %error, "a document cannot be read");
+                    continue;
+                }
+            };
+            let config =
+                mark.map_or_else(|| self.path.display().to_string(), |mark| format!("document {}", mark.serial));
+            let events = self.with(agent, document.as_deref(), config).await;
+            let is_refused = events.iter().any(|event| matches!(event, Event::ConfigRefused { .. }));
+            told.extend(events);
+            if !is_refused {
+                self.unsettled = None;
+                for event in &told {
+                    agent.tell(event);
+                }
+                return;
+            }
+        }
+        if self.unsettled.replace(Instant::now()).is_none() {
+            for event in &told {
                 agent.tell(event);
             }
         }
@@ -268,7 +300,14 @@ impl Pushed {
         };
         // Without `[remote]` a document counts no more.
         let is_remote = self.read(None).is_ok_and(|(local, _)| local.remote.is_some());
-        match self.read(document.as_deref().filter(|_| is_remote)) {
+        self.with(agent, document.as_deref().filter(|_| is_remote), config).await
+    }
+
+    /// Changes to the local file with this document over it.
+    async fn with(&mut self, agent: &mut Agent, document: Option<&str>, config: String) -> Vec<Event> {
+        let refused =
+            |line: Option<usize>, problem: String| Event::ConfigRefused { config: config.clone(), line, problem };
+        match self.read(document) {
             Ok((new, effective)) => self.apply(agent, new, &effective, config).await,
             Err(report) => {
                 let refusal = |problem| refused(Some(report.position(problem).line), redact::text(&problem.message));
@@ -279,7 +318,8 @@ impl Pushed {
 
     /// The local file with a document over it, checked, and its effective text.
     fn read(&self, document: Option<&str>) -> Result<(Config, String), section::Report> {
-        let options = Options { path: Some(&self.path), pushed: document, ..Options::default() };
+        let options =
+            Options { path: Some(&self.path), pushed: document, state: self.state.as_deref(), ..Options::default() };
         let unread = |error: std::io::Error| {
             let message = format!("cannot be read: {error}");
             section::Report::new(section::Texts::new(""), vec![section::Problem { span: 0..0, message, hint: None }])
@@ -293,6 +333,12 @@ impl Pushed {
         Ok((new, config::effective(&text, &System, options)?))
     }
 
+    /// The number of the next generation.
+    fn after(&self, agent: &Agent) -> u64 {
+        let last = self.ledger.state.generations.last().map_or(0, |last| last.number);
+        last.max(agent.config().generation) + 1
+    }
+
     /// Changes the agent to a configuration that was checked.
     async fn apply(&mut self, agent: &mut Agent, mut new: Config, effective: &str, config: String) -> Vec<Event> {
         let refused = |problem| vec![Event::ConfigRefused { config: config.clone(), line: None, problem }];
@@ -300,8 +346,8 @@ impl Pushed {
         match plan(agent.config(), &new) {
             Err(keys) => return refused(fixed(keys)),
             Ok(plan) if plan.is_empty() => {}
-            Ok(_) => match self.ledger.generation(effective, clock::wall_ms()) {
-                Ok(generation) => new.generation = generation.max(agent.config().generation + 1),
+            Ok(_) => match self.ledger.begin_generation(self.after(agent), effective, clock::wall_ms()) {
+                Ok(generation) => new.generation = generation,
                 Err(error) => return refused(format!("its number cannot be kept: {error}")),
             },
         }

@@ -3,7 +3,7 @@
 use super::super::{fail, place};
 use super::take::first_problem;
 use crate::config::{self, Config, Options, System};
-use crate::control::ledger::{Ledger, MOST_STARTS, Mark, Problem};
+use crate::control::ledger::{CANNOT_START, Ledger, MOST_STARTS, Mark, Problem};
 use crate::platform::clock;
 use crate::section;
 use crate::store::lock::{Lock, LockError};
@@ -95,7 +95,7 @@ fn start(path: &Path, text: &str, ledger: &mut Ledger, dir: &Path) -> Result<(Co
                     "the document cannot be read any more: the agent starts without it"
                 );
                 let message = format!("it cannot be read any more: {why}");
-                let (serial, code, at_ms) = (Some(serial), "cannot-start".into(), clock::wall_ms());
+                let (serial, code, at_ms) = (Some(serial), CANNOT_START.into(), clock::wall_ms());
                 kept(ledger.note(Problem { serial, code, message, place: None, at_ms }));
             }
         }

@@ -1,13 +1,13 @@
 //! What becomes of a document that was brought: it is proven, read, checked, and put on trial, or refused.
 
 use super::Pushed;
-use crate::agent::{Agent, plan};
+use crate::agent::{Agent, PartId, plan};
 use crate::config::{Config, PUSHED, redact};
 use crate::control::carrier::Handled;
 use crate::control::document::{Document, Who};
 use crate::control::ledger::{Decision, Problem};
 use crate::control::trial::Snapshot;
-use crate::platform::clock;
+use crate::platform::{clock, digest};
 use crate::section;
 use crate::telemetry::{Event, event};
 use std::time::Instant;
@@ -29,7 +29,7 @@ impl Pushed {
     /// Notes that a document is refused, and tells it once.
     fn refuse(&mut self, agent: &Agent, problem: Problem, by: &str) -> Handled {
         let named = problem.serial.map_or_else(String::new, |serial| format!(" {serial}"));
-        if self.is_news(format!("{:?} {} {}", problem.serial, problem.code, problem.message)) {
+        if self.is_news(format!("{} {} {}", self.about, problem.code, problem.message)) {
             let (config, line) = (format!("document{named}, by {by}"), problem.place.map(|(line, _)| line));
             agent.tell(&Event::ConfigRefused { config, line, problem: problem.message.clone() });
             if let Err(error) = self.ledger.note(problem) {
@@ -42,6 +42,7 @@ impl Pushed {
     /// Takes a document, or says why not.
     pub async fn take(&mut self, agent: &mut Agent, bytes: &[u8], by: &'static str) -> Handled {
         let Some(remote) = agent.config().remote.clone() else { return Handled::Done };
+        self.about = digest::sha256(bytes);
         let now_ms = clock::wall_ms();
         let problem = |serial, code: &str, message: String| Problem {
             serial,
@@ -94,11 +95,27 @@ impl Pushed {
                 return self.refuse(agent, why, by);
             }
         };
-        if let Err(keys) = plan(agent.config(), &new) {
-            let why = format!("the local file changed {}, and the agent must be started again first", keys.join(", "));
-            return self.refuse(agent, problem(Some(serial), "needs-restart", why), by);
+        let kept = match plan(agent.config(), &new) {
+            Ok(plan) => plan.keep,
+            Err(keys) => {
+                let keys = keys.join(", ");
+                let why = format!("the local file changed {keys}, and the agent must be started again first");
+                return self.refuse(agent, problem(Some(serial), "needs-restart", why), by);
+            }
+        };
+        // Nobody knows yet what this agent does when all is well.
+        if !agent.config().sources.is_empty() && self.started.elapsed() < remote.probation {
+            if self.is_news(document.sha256.clone()) {
+                tracing::info!(
+                    event = event::CONTROL_NOTE,
+                    serial,
+                    by,
+                    "document waits until the agent has run for a while"
+                );
+            }
+            return Handled::Later;
         }
-        self.try_out(agent, &document, (new, effective), by).await
+        self.try_out(agent, &document, (new, effective), (by, &kept)).await
     }
 
     /// Puts a checked document on trial.
@@ -107,16 +124,21 @@ impl Pushed {
         agent: &mut Agent,
         document: &Document,
         (new, effective): (Config, String),
-        by: &'static str,
+        (by, kept): (&'static str, &[PartId]),
     ) -> Handled {
         let serial = document.header.serial;
-        let before = self.pace.0.over(Snapshot::of(&agent.view(), agent.metrics()));
+        let kept = kept.iter().filter_map(|part| match part {
+            PartId::Source(name) => Some(name.as_str()),
+            _ => None,
+        });
+        let before = self.pace.0.over(Snapshot::of(&agent.view(), agent.metrics())).keeping(kept);
         if let Err(error) = self.ledger.begin_trial(document, before.clone(), clock::wall_ms()) {
             if self.is_news(error.to_string()) {
                 tracing::error!(event = event::CONTROL_NOTE, serial, %error, "the document cannot be kept; it is tried again later");
             }
             return Handled::Later;
         }
+        self.told.clear();
         tracing::info!(event = event::CONFIG_TRIAL, serial, by, "document is on trial");
         let events = self.apply(agent, new, &effective, format!("document {serial}")).await;
         for event in &events {

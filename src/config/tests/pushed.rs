@@ -149,7 +149,16 @@ fn programs_are_for_the_local_file_unless_it_says_otherwise() {
 fn what_is_the_agents_own_is_out_of_reach_and_a_part_may_have_any_name() {
     let around = Around::default();
     let local = local("[secret.hub]\nfile = \"/etc/forebay/hub\"\n");
-    for path in ["/etc/forebay/*", "/etc/forebay/hub", "/var/lib/forebay/config/*"] {
+    for path in [
+        "/etc/forebay/*",
+        "/etc/forebay/hub",
+        "/etc/forebay/../forebay/hub",
+        "/etc/*/h?b",
+        "/etc/**/hub",
+        "/var/lib/forebay/config/*",
+        "/var/*/f*/config/state.json",
+        "/var/**",
+    ] {
         let told = laid(&local, &DOCUMENT.replace("/var/log/p", path), &around);
         assert!(told.contains("it is the agent's own"), "{path}: {told}");
     }

@@ -6,7 +6,7 @@ mod opamp;
 mod twin;
 mod web;
 
-pub use folder::BACK;
+pub use folder::{BACK, taken};
 pub use mqtt::connect;
 
 use super::settings::Settings;

@@ -56,7 +56,7 @@ pub async fn run(server: Opamp, fleet: String, mut around: Around) {
     });
     let mut talk = Talk { server, fleet, uid: uid.collect(), number: 0, hash: Vec::new() };
     let mut outage = Outage::default();
-    let mut failures = 0;
+    let (mut failures, mut followed) = (0, false);
     loop {
         let mut stop = around.stop.clone();
         let Ok(done) = stop.or(talk.exchange(&around)).await else { return };
@@ -68,13 +68,16 @@ pub async fn run(server: Opamp, fleet: String, mut around: Around) {
                     tracing::info!(event = event::CONTROL_UP, by = "opamp", "the server of the configuration answers");
                 }
                 // What became of a document is told at once.
-                if again {
+                if again && !followed {
+                    followed = true;
                     continue;
                 }
+                followed = false;
             }
             Err((error, asked)) => {
                 failures += 1;
-                wait = asked.unwrap_or(wait).min(LONGEST_PAUSE);
+                // A server may slow its agents down, not up.
+                wait = asked.map_or(wait, |asked| asked.max(wait)).min(LONGEST_PAUSE.max(wait));
                 if outage.failed(&error, clock::boot_ms()) != Tell::Nothing {
                     let by = "opamp";
                     tracing::warn!(
@@ -117,7 +120,8 @@ impl Talk {
             self.uid = uid;
         }
         let Some((document, hash)) = answer.offered.filter(|(_, hash)| *hash != self.hash) else { return Ok(false) };
-        if around.hand_over(Wish::Take(document), "opamp").await == Handled::Later {
+        // Without content it offers nothing.
+        if !document.is_empty() && around.hand_over(Wish::Take(document), "opamp").await == Handled::Later {
             return Ok(false);
         }
         self.hash = hash;
