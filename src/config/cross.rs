@@ -30,8 +30,8 @@ impl Cross<'_, '_> {
     }
 
     /// Reports what a pushed document may not use.
-    pub fn restricted(&self) {
-        for (label, message, hint) in restrict::broken(self.config) {
+    pub fn restricted(&self, other_state: Option<&Path>) {
+        for (label, message, hint) in restrict::broken(self.config, other_state) {
             self.session.problem(self.place(&label), message, Some(hint.into()));
         }
     }

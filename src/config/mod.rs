@@ -201,7 +201,12 @@ pub fn load(text: &str, environment: &dyn Environment) -> Result<(Config, Notes)
 /// Every problem that was found.
 pub fn load_with(text: &str, environment: &dyn Environment, options: Options<'_>) -> Result<(Config, Notes), Report> {
     let Gathered { root, texts, own } = gathered(text, environment, options)?;
-    root::read(root, texts, environment, (options, own))
+    let (mut config, notes) = root::read(root, texts, environment, (options, own))?;
+    // The file was checked with what it says itself.
+    if let Some(state) = options.state {
+        config.state = state.into();
+    }
+    Ok((config, notes))
 }
 
 /// All texts of a configuration.

@@ -6,7 +6,7 @@ use crate::section::{Claim, ClientTls};
 use std::path::Path;
 
 /// Everything that the restrictions do not allow: the section, and the reason with advice.
-pub(super) fn broken(config: &Config) -> Vec<(String, String, &'static str)> {
+pub(super) fn broken(config: &Config, other_state: Option<&Path>) -> Vec<(String, String, &'static str)> {
     let sources = config.sources.iter().map(|source| (format!("source.{}", source.name), source.settings.claims()));
     let sinks = config.sinks.iter().map(|sink| (format!("sink.{}", sink.name), sink.settings.claims()));
     let mut found = Vec::new();
@@ -20,7 +20,7 @@ pub(super) fn broken(config: &Config) -> Vec<(String, String, &'static str)> {
                 Claim::File(path) | Claim::Writes(path) => path.to_string_lossy().into_owned(),
                 _ => continue,
             };
-            if is_own(config, &path) {
+            if is_own(config, other_state, &path) {
                 let hint = "a pushed document cannot reach the state directory and the files of secrets";
                 found.push((label.clone(), format!("{label} may not use {path}: it is the agent's own"), hint));
             }
@@ -40,11 +40,14 @@ pub(super) fn broken(config: &Config) -> Vec<(String, String, &'static str)> {
 
 /// Whether a path may be used.
 fn file(restrict: &Restrict, path: &str) -> Option<(String, &'static str)> {
-    // A step that climbs, or a pattern that may match one, could leave what is allowed.
-    let climbs = |step: &str| step == ".." || (step.starts_with('.') && step.contains(['*', '?', '[']));
     let is_allowed =
         restrict.files.is_none() || (allows(restrict.files.as_deref(), path) && !path.split('/').any(climbs));
     (!is_allowed).then(|| (format!("may not use {path}"), FILES))
+}
+
+/// Whether a step of a path climbs, or is a pattern that may match one that does: it could leave what is allowed.
+fn climbs(step: &str) -> bool {
+    step == ".." || (step.starts_with('.') && step.contains(['*', '?', '[']))
 }
 
 /// The files that a connection with TLS reads.
@@ -55,11 +58,13 @@ fn files_of(tls: &ClientTls) -> Vec<&Path> {
 
 /// Whether a path or a pattern of a document may reach what is the agent's own: its state, or the file of a secret. A
 /// path that climbs may reach anything.
-fn is_own(config: &Config, path: &str) -> bool {
+fn is_own(config: &Config, other_state: Option<&Path>, path: &str) -> bool {
     let steps: Vec<&str> = path.split('/').filter(|step| !step.is_empty() && *step != ".").collect();
-    let climbs = steps.iter().any(|step| *step == ".." || (step.starts_with('.') && step.contains(['*', '?', '['])));
-    climbs
-        || begins_with(&steps, &config.state, false)
+    steps.iter().any(|step| climbs(step))
+        || [Some(config.state.as_path()), other_state]
+            .into_iter()
+            .flatten()
+            .any(|state| begins_with(&steps, state, false))
         || config.own_files.iter().any(|file| begins_with(&steps, file, true))
 }
 

@@ -126,7 +126,7 @@ pub(super) fn read_root(
         let hint = format!("add a [sink.NAME] with kind = one of \"{kinds}\"");
         session.problem(0..0, "there is no sink", Some(hint));
     }
-    let state = other_state.map_or_else(|| PathBuf::from(state), PathBuf::from);
+    let state = PathBuf::from(state);
     let config = Config {
         device,
         state,
@@ -145,7 +145,7 @@ pub(super) fn read_root(
         let cross = Cross { session, config: &config, places: &places };
         cross.check();
         if is_pushed {
-            cross.restricted();
+            cross.restricted(other_state);
         }
     }
     config

@@ -28,7 +28,6 @@ fn table(out: &mut String, path: &str, entries: &[(Key, Value)]) {
     };
     let (sections, values): (Vec<_>, Vec<_>) = entries.iter().partition(|(_, value)| is_section(value));
     for (name, value) in values {
-        // Text always takes more text.
         let shown = match &value.data {
             // The address of a hook is often the secret itself.
             Data::Text(url) if name.name == "url" && (path.starts_with("alerts") || path.starts_with("otlp")) => {
@@ -36,6 +35,7 @@ fn table(out: &mut String, path: &str, entries: &[(Key, Value)]) {
             }
             data => inline(data),
         };
+        // Text always takes more text.
         let _ = writeln!(out, "{} = {shown}", key(&name.name));
     }
     for (name, value) in sections {
@@ -157,5 +157,13 @@ above = 3
             ),
         }
         assert!(shown.contains("[secret.hub]\nenv = \"HUB\""), "{shown}");
+    }
+
+    #[test]
+    fn the_address_of_a_hook_is_not_shown() {
+        let text = "[alerts]\nwebhook = { url = \"https://hooks.example.com/T0/B0/abcdefgh\" }\n[otlp]\nurl = \"https://o.example.com\"\n";
+        let shown = effective(text, &System, Options::default()).unwrap();
+        assert!(shown.contains("https://hooks.example.com/...") && !shown.contains("abcdefgh"), "{shown}");
+        assert!(shown.contains("\"https://o.example.com\""), "{shown}");
     }
 }

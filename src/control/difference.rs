@@ -40,3 +40,17 @@ pub fn lines(old: &str, new: &str) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_changes_are_counted_and_not_compared() {
+        let text = |from: u32| (from..from + 2000).map(|n| n.to_string()).collect::<Vec<_>>().join("\n");
+        assert_eq!(lines(&text(0), &text(5000)), "@@ 2000 lines became 2000 others: too many to compare\n");
+        // What is the same at both ends costs nothing.
+        let (old, new) = (text(0), text(0).replace("\n1000\n", "\nx\n"));
+        assert_eq!(lines(&old, &new), " 997\n 998\n 999\n-1000\n+x\n 1001\n 1002\n 1003\n@@\n");
+    }
+}

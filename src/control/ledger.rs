@@ -213,8 +213,7 @@ impl Ledger {
     /// A file cannot be read.
     pub fn document(state: &Path) -> io::Result<Option<String>> {
         let folder = state.join(FOLDER);
-        let read_text = |mark: &Mark| std::fs::read_to_string(folder.join(name(mark.serial)));
-        read(&folder)?.current().map(read_text).transpose()
+        Self { state: read(&folder)?, folder }.current()
     }
 
     /// The effective text of a generation, for reading alone.

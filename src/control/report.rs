@@ -60,10 +60,10 @@ impl Report {
         }
     }
 
-    /// Whether another report says something that this one does not: numbers alone are no news.
+    /// Whether the report still says what is so: other numbers alone are no news.
     #[must_use]
-    pub fn is_news(&self, other: &Self) -> bool {
-        (&self.phase, self.generation, &self.last_error) != (&other.phase, other.generation, &other.last_error)
-            || self.production != other.production
+    pub fn holds(&self, state: &State, generation: u64) -> bool {
+        (self.phase.as_str(), self.generation) == (state.phase(), generation)
+            && (&self.last_error, &self.production) == (&state.problem, &state.production)
     }
 }

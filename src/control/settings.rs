@@ -1,6 +1,7 @@
 //! What the local configuration says of remote ones: `[remote]` and `[restrict]`. A pushed document changes neither.
 
 use super::document::Key;
+use crate::monitor::is_web_address;
 use crate::platform::digest;
 use crate::section::{ClientTls, Login, Place, Secret, Section, read_ca};
 use std::time::Duration;
@@ -40,7 +41,7 @@ pub struct IotHub {
     pub port: u16,
     /// The device's name at the hub.
     pub device: String,
-    /// The device's key, decoded.
+    /// The device's key, in base64.
     pub key: Secret,
     /// The roots that are trusted.
     pub tls: ClientTls,
@@ -157,8 +158,7 @@ impl Settings {
 
 /// What is wrong with the address of a web server.
 fn not_an_address(text: &str, hint: &str) -> Option<(String, Option<String>)> {
-    let is_good = (text.starts_with("https://") || text.starts_with("http://")) && reqwest::Url::parse(text).is_ok();
-    (!is_good).then(|| ("this is no address of a web server".into(), Some(hint.into())))
+    (!is_web_address(text)).then(|| ("this is no address of a web server".into(), Some(hint.into())))
 }
 
 impl Opamp {

@@ -135,9 +135,9 @@ impl Again {
     /// when there is no such source any more, or when several of its routes may have brought the message.
     fn read_again(&self, source: &str, stream: Option<&str>, record: &Record) -> Option<(Vec<Part>, bool)> {
         let rule = self.rules.iter().find(|rule| *rule.source == *source)?;
-        let mut routes = rule.routes.iter().enumerate();
-        let mut may_be = routes.by_ref().filter(|(_, route)| stream.is_none_or(|stream| route.stream == stream));
-        let (Some((route, _)), None) = (may_be.next(), may_be.next()) else { return None };
+        let routes = rule.routes.iter().enumerate();
+        let mut routes = routes.filter(|(_, route)| stream.is_none_or(|stream| route.stream == stream));
+        let (Some((route, _)), None) = (routes.next(), routes.next()) else { return None };
         let dead = self.store.stream(DEAD_LETTERS);
         // The message came when it came; what its record says of the clock stays in its attributes.
         let now = Reading { wall_ms: record.arrival_ms, monotonic_ms: self.clock.monotonic_ms(), trusted: true };

@@ -13,6 +13,7 @@ mod post;
 mod settings;
 pub mod view;
 
+pub use post::{is_web_address, mqtt_options, web_client, web_error};
 pub use settings::Settings;
 
 use crate::flow::dead_letter::{Fate, Taken};

@@ -5,6 +5,7 @@ use crate::platform::{random, tls};
 use crate::section::{ClientTls, Login, Place, Secret, Section};
 use crate::telemetry::people;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
+use rumqttc::{Broker, MqttOptions, TlsConfiguration, Transport};
 use std::time::Duration;
 
 /// A message must be taken within this time.
@@ -59,17 +60,13 @@ pub struct MqttTarget {
 impl WebTarget {
     /// Reads the table of a web server.
     pub fn read(mut section: Section<'_>) -> Option<Self> {
-        let is_url = |text: &str| {
-            let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-            rest.is_some_and(|rest| !rest.is_empty() && reqwest::Url::parse(text).is_ok())
-        };
         let url = section
             .text("url")
             .doc("The address, `https://..` or `http://..`. It may come from `{ env = .. }` or `{ file = .. }`.")
             .example("\"https://example.com/alerts\"")
-            .check(move |url| {
+            .check(|url| {
                 let hint = "for example \"https://example.com/alerts\"";
-                (!is_url(url)).then(|| ("`url` is no address of a web server".into(), Some(hint.into())))
+                (!is_web_address(url)).then(|| ("`url` is no address of a web server".into(), Some(hint.into())))
             })
             .need();
         let token = section.secret("token", "It is sent as `Authorization: Bearer TOKEN`.");
@@ -110,10 +107,7 @@ impl WebTarget {
     }
 
     async fn send(&self, body: Vec<u8>, kind: &'static str, packing: Option<&'static str>) -> Result<(), String> {
-        let error = |error: reqwest::Error| people::cause(&error.without_url());
-        let config = tls::client_with(self.tls.trust()).map_err(|error| error.to_string())?;
-        let client = reqwest::Client::builder().tls_backend_preconfigured((*config).clone()).timeout(PATIENCE);
-        let client = client.redirect(reqwest::redirect::Policy::none()).build().map_err(error)?;
+        let client = web_client(&self.tls, PATIENCE)?;
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         if let Some(packing) = packing {
@@ -125,7 +119,7 @@ impl WebTarget {
             Some(Proof::Token(token)) => request.bearer_auth(token.now().expose()),
             Some(Proof::Login(Login { user, password })) => request.basic_auth(user, Some(password.now().expose())),
         };
-        let answer = request.send().await.map_err(error)?;
+        let answer = request.send().await.map_err(web_error)?;
         if answer.status().is_success() { Ok(()) } else { Err(format!("the server answers {}", answer.status())) }
     }
 }
@@ -160,17 +154,10 @@ impl MqttTarget {
 
     /// Publishes with QoS 1, and waits for the broker's acknowledgement.
     async fn publish(&self, device: &str, body: String) -> Result<(), String> {
-        use rumqttc::{AsyncClient, Broker, Event, MqttOptions, Packet, PublishOptions, TlsConfiguration, Transport};
+        use rumqttc::{AsyncClient, Event, Packet, PublishOptions};
         // An id of its own each time: a connection that hangs does not end the next one.
         let id = format!("forebay-{device}-alerts-{}", random::u32());
-        let mut options = MqttOptions::new(id, Broker::tcp(self.place.host.clone(), self.place.port));
-        if self.is_tls {
-            let config = tls::client_with(self.tls.trust()).map_err(|error| error.to_string())?;
-            options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(config)));
-        }
-        if let Some(Login { user, password }) = &self.login {
-            options.set_credentials(user.clone(), password.now().expose().as_bytes().to_vec());
-        }
+        let mut options = mqtt_options(id, &self.place, self.is_tls.then_some(&self.tls), self.login.as_ref())?;
         options.set_max_packet_size(LARGEST, LARGEST);
         let (client, mut events) =
             AsyncClient::builder(options).capacity(4).try_build().map_err(|error| error.to_string())?;
@@ -190,6 +177,50 @@ impl MqttTarget {
         let _ = tokio::time::timeout(Duration::from_secs(1), events.poll()).await;
         Ok(())
     }
+}
+
+/// Whether a text is the address of a web server.
+#[must_use]
+pub fn is_web_address(text: &str) -> bool {
+    (text.starts_with("https://") || text.starts_with("http://")) && reqwest::Url::parse(text).is_ok()
+}
+
+/// A client of web servers that follows no redirect and waits no longer than this. It is made anew for each use: the
+/// roots may have changed.
+///
+/// # Errors
+/// The roots cannot be read.
+pub fn web_client(tls: &ClientTls, patience: Duration) -> Result<reqwest::Client, String> {
+    let config = tls::client_with(tls.trust()).map_err(|error| error.to_string())?;
+    let client = reqwest::Client::builder().tls_backend_preconfigured((*config).clone()).timeout(patience);
+    client.redirect(reqwest::redirect::Policy::none()).build().map_err(web_error)
+}
+
+/// An error in words, without the address: it may have a secret in it.
+#[must_use]
+pub fn web_error(error: reqwest::Error) -> String {
+    people::cause(&error.without_url())
+}
+
+/// How a broker is reached: by TLS when it is given.
+///
+/// # Errors
+/// The roots cannot be read.
+pub fn mqtt_options(
+    id: String,
+    place: &Place,
+    tls: Option<&ClientTls>,
+    login: Option<&Login>,
+) -> Result<MqttOptions, String> {
+    let mut options = MqttOptions::new(id, Broker::tcp(place.host.clone(), place.port));
+    if let Some(tls) = tls {
+        let config = tls::client_with(tls.trust()).map_err(|error| error.to_string())?;
+        options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(config)));
+    }
+    if let Some(Login { user, password }) = login {
+        options.set_credentials(user.clone(), password.now().expose().as_bytes().to_vec());
+    }
+    Ok(options)
 }
 
 /// Sends a message.

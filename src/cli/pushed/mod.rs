@@ -161,9 +161,13 @@ impl Pushed {
     /// Tells the carriers how it stands, when there is news.
     fn tell(&mut self, agent: &Agent) {
         let Some(carriers) = &self.carriers else { return };
-        let now = Report::of(&self.ledger.state, &carriers.remote.labels, &agent.view());
-        let is_due = self.reported.as_ref().is_none_or(|(last, at)| now.is_news(last) || at.elapsed() >= REPORT);
-        if let (true, Ok(json)) = (is_due, serde_json::to_string(&now)) {
+        let (state, generation) = (&self.ledger.state, agent.config().generation);
+        let holds = |(last, at): &(Report, Instant)| last.holds(state, generation) && at.elapsed() < REPORT;
+        if self.reported.as_ref().is_some_and(holds) {
+            return;
+        }
+        let now = Report::of(state, &carriers.remote.labels, &agent.view());
+        if let Ok(json) = serde_json::to_string(&now) {
             self.report.send_replace(json);
             self.reported = Some((now, Instant::now()));
         }
@@ -189,8 +193,12 @@ impl Pushed {
             self.settle(agent).await;
         }
         let Some(remote) = &agent.config().remote else { return };
+        let is_due = self.pace.1.elapsed() >= remote.probation / LOOKS;
+        if !is_due && self.trial.is_none() {
+            return;
+        }
         let now = Snapshot::of(&agent.view(), agent.metrics());
-        if self.pace.1.elapsed() >= remote.probation / LOOKS {
+        if is_due {
             self.pace.0.look(&now);
             self.pace.1 = Instant::now();
         }
@@ -325,10 +333,7 @@ impl Pushed {
             section::Report::new(section::Texts::new(""), vec![section::Problem { span: 0..0, message, hint: None }])
         };
         let text = std::fs::read_to_string(&self.path).map_err(unread)?;
-        let (mut new, notes) = config::load_with(&text, &System, options)?;
-        if let Some(state) = &self.state {
-            new.state.clone_from(state);
-        }
+        let (new, notes) = config::load_with(&text, &System, options)?;
         place::warn(&notes.warnings);
         Ok((new, config::effective(&text, &System, options)?))
     }

@@ -22,10 +22,9 @@ pub struct Begun {
 pub fn begin(path: &Path, state: Option<&Path>) -> Result<Begun, ExitCode> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| fail(2, format_args!("cannot read {}: {error}", path.display())))?;
-    let options = Options { path: Some(path), ..Options::default() };
+    let options = Options { path: Some(path), state, ..Options::default() };
     let (local, notes) = config::load_with(&text, &System, options).map_err(|report| bad(path, &report))?;
-    let dir = state.unwrap_or(&local.state).to_path_buf();
-    let (mut ledger, damage) = Ledger::open(&dir);
+    let (mut ledger, damage) = Ledger::open(&local.state);
     if let Some(error) = damage {
         tracing::error!(
             event = event::CONTROL_NOTE,
@@ -34,14 +33,13 @@ pub fn begin(path: &Path, state: Option<&Path>) -> Result<Begun, ExitCode> {
         );
     }
     let (mut config, document) = match &local.remote {
-        Some(_) => start(path, &text, &mut ledger, &dir)?,
+        Some(_) => start(options, &text, &mut ledger, &local.state)?,
         None => (local, None),
     };
     place::warn(&notes.warnings);
     let options = Options { pushed: document.as_deref(), ..options };
     let effective = config::effective(&text, &System, options).unwrap_or_default();
     config.generation = ledger.next(&effective);
-    config.state = dir;
     Ok(Begun { config, ledger, effective })
 }
 
@@ -58,7 +56,12 @@ fn kept(done: std::io::Result<()>) {
 }
 
 /// The configuration to start with. A document on trial with which the agent did not stay alive is given up.
-fn start(path: &Path, text: &str, ledger: &mut Ledger, dir: &Path) -> Result<(Config, Option<String>), ExitCode> {
+fn start(
+    options: Options<'_>,
+    text: &str,
+    ledger: &mut Ledger,
+    dir: &Path,
+) -> Result<(Config, Option<String>), ExitCode> {
     // A second agent that is started by mistake ends at the store's lock, and counts as no start.
     let is_alone = || !matches!(Lock::take(dir), Err(LockError::Held { .. }));
     if let Some(trial) = ledger.state.trial.as_mut().filter(|_| is_alone()) {
@@ -73,7 +76,7 @@ fn start(path: &Path, text: &str, ledger: &mut Ledger, dir: &Path) -> Result<(Co
         }
     }
     if let Some(trial) = &ledger.state.trial {
-        match loaded(path, text, ledger, Some(&trial.mark)) {
+        match loaded(options, text, ledger, Some(&trial.mark)) {
             Ok(loaded) => return Ok(loaded),
             Err(why) => give_up_at_start(ledger, format!("it cannot be read any more: {}", why.message)),
         }
@@ -82,7 +85,7 @@ fn start(path: &Path, text: &str, ledger: &mut Ledger, dir: &Path) -> Result<(Co
     // live, so that another one can come.
     let marks = [ledger.state.production.clone(), ledger.state.previous.clone()];
     for mark in marks.iter().flatten() {
-        match loaded(path, text, ledger, Some(mark)) {
+        match loaded(options, text, ledger, Some(mark)) {
             Ok(loaded) => return Ok(loaded),
             Err(why) => {
                 let serial = mark.serial;
@@ -100,11 +103,16 @@ fn start(path: &Path, text: &str, ledger: &mut Ledger, dir: &Path) -> Result<(Co
             }
         }
     }
-    loaded(path, text, ledger, None).map_err(|why| fail(1, format_args!("{}: {}", path.display(), why.message)))
+    loaded(options, text, ledger, None).map_err(|why| fail(1, why.message))
 }
 
 /// The local file with a document over it.
-fn loaded(path: &Path, text: &str, ledger: &Ledger, mark: Option<&Mark>) -> Result<(Config, Option<String>), Problem> {
+fn loaded(
+    options: Options<'_>,
+    text: &str,
+    ledger: &Ledger,
+    mark: Option<&Mark>,
+) -> Result<(Config, Option<String>), Problem> {
     let document = mark.map(|mark| ledger.read(mark)).transpose().map_err(|error| Problem {
         serial: None,
         code: "lost".into(),
@@ -112,7 +120,7 @@ fn loaded(path: &Path, text: &str, ledger: &Ledger, mark: Option<&Mark>) -> Resu
         place: None,
         at_ms: clock::wall_ms(),
     })?;
-    let options = Options { path: Some(path), pushed: document.as_deref(), ..Options::default() };
+    let options = Options { pushed: document.as_deref(), ..options };
     match config::load_with(text, &System, options) {
         Ok((config, _)) => Ok((config, document)),
         Err(report) => Err(first_problem(&report)),

@@ -162,6 +162,12 @@ fn what_is_the_agents_own_is_out_of_reach_and_a_part_may_have_any_name() {
         let told = laid(&local, &DOCUMENT.replace("/var/log/p", path), &around);
         assert!(told.contains("it is the agent's own"), "{path}: {told}");
     }
+    // The state directory of the command line is out of reach, too.
+    let document = DOCUMENT.replace("/var/log/p", "/data/*/config/*");
+    let state = Some(std::path::Path::new("/data/forebay"));
+    let options = Options { pushed: Some(&document), state, ..Options::default() };
+    let told = load_with(&local, &around, options).unwrap_err().to_string();
+    assert!(told.contains("it is the agent's own"), "{told}");
     let named = DOCUMENT.replace("source.p", "source.file").replace("sink.p", "sink.env");
     assert_eq!(laid(&local, &named, &around), "file env");
 }

@@ -11,7 +11,9 @@ pub use mqtt::connect;
 
 use super::settings::Settings;
 use crate::flow::stop::Stop;
+use crate::platform::random;
 use std::path::PathBuf;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
@@ -42,6 +44,26 @@ pub struct Arrived {
     pub by: &'static str,
     /// The answer to the carrier.
     pub answer: oneshot::Sender<Handled>,
+}
+
+/// A connection to a broker that lasted so long was a good one.
+const LASTING: Duration = Duration::from_secs(60);
+/// The first and the longest pause before a new connection, in milliseconds.
+const PAUSE_MS: (u64, u64) = (1000, 60_000);
+
+/// The pauses between connections to a broker.
+#[derive(Debug, Default)]
+struct Reconnects {
+    failures: u32,
+}
+
+impl Reconnects {
+    /// The pause after a connection that lasted so long. One that ends soon each time is no success: a broker may refuse
+    /// after it has accepted.
+    fn pause(&mut self, lasted: Duration) -> Duration {
+        self.failures = if lasted < LASTING { self.failures + 1 } else { 1 };
+        random::backoff(PAUSE_MS.0, PAUSE_MS.1, self.failures)
+    }
 }
 
 /// What each carrier is given.

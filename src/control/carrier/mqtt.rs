@@ -1,16 +1,16 @@
 //! A broker that has the document as a retained message, for one device or for all of its fleet; reports go there too,
 //! retained.
 
-use super::{Around, Handled, Wish};
+use super::{Around, Handled, Reconnects, Wish};
 use crate::control::document::LONGEST;
 use crate::control::settings::Mqtt;
-use crate::platform::{clock, random, tls};
-use crate::section::Login;
+use crate::monitor::mqtt_options;
+use crate::platform::{clock, random};
 use crate::telemetry::event;
 use crate::telemetry::outage::{Outage, Tell};
 use rumqttc::{
-    AsyncClient, Broker, ConnectionError, Event, EventLoop, MqttOptions, Packet, PublishOptions, QoS, StateError,
-    SubscribeReasonCode, TlsConfiguration, Transport, mqttbytes,
+    AsyncClient, ConnectionError, Event, EventLoop, Packet, PublishOptions, QoS, StateError, SubscribeReasonCode,
+    mqttbytes,
 };
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -19,24 +19,19 @@ use std::time::{Duration, Instant};
 const AGAIN: Duration = Duration::from_secs(5);
 /// The bytes of a packet besides the document.
 const FRAME: usize = 64 << 10;
-/// A connection that lasted so long was a good one.
-const LASTING: Duration = Duration::from_secs(60);
-/// The first and the longest pause before a new connection, in milliseconds.
-const PAUSE_MS: (u64, u64) = (1000, 60_000);
 
 pub async fn run(mqtt: Mqtt, fleet: String, mut around: Around) {
     let topic = |device: &str, what: &str| format!("{}/{fleet}/{device}/{what}", mqtt.prefix);
     let topics = [topic(&around.device, "desired"), topic("all", "desired")];
     let reported = topic(&around.device, "reported");
     let mut outage = Outage::default();
-    let mut failures = 0;
-    let mut connected: Option<Instant> = None;
+    let mut reconnects = Reconnects::default();
     loop {
+        let began = Instant::now();
         let error = match connect(&mqtt, &around.device) {
             Ok((client, events)) => {
                 let mut stop = around.stop.clone();
                 let session = Session { client, events, topics: &topics, reported: &reported };
-                connected = Some(Instant::now());
                 let told = || {
                     if outage.over(clock::boot_ms()).is_some() {
                         tracing::info!(
@@ -53,9 +48,6 @@ pub async fn run(mqtt: Mqtt, fleet: String, mut around: Around) {
             }
             Err(error) => error,
         };
-        // A connection that ends soon each time is no success: a broker may refuse after it has accepted.
-        let is_new = connected.take().is_none_or(|since| since.elapsed() < LASTING);
-        failures = if is_new { failures + 1 } else { 1 };
         if outage.failed(&error, clock::boot_ms()) != Tell::Nothing {
             tracing::warn!(
                 event = event::CONTROL_DOWN,
@@ -64,7 +56,7 @@ pub async fn run(mqtt: Mqtt, fleet: String, mut around: Around) {
                 "the broker of the configuration cannot be reached"
             );
         }
-        if around.stop.pause(random::backoff(PAUSE_MS.0, PAUSE_MS.1, failures)).await.is_err() {
+        if around.stop.pause(reconnects.pause(began.elapsed())).await.is_err() {
             return;
         }
     }
@@ -76,14 +68,7 @@ pub async fn run(mqtt: Mqtt, fleet: String, mut around: Around) {
 /// The roots to trust cannot be read.
 pub fn connect(mqtt: &Mqtt, device: &str) -> Result<(AsyncClient, EventLoop), String> {
     let id = format!("forebay-{device}-config-{}", random::u32());
-    let mut options = MqttOptions::new(id, Broker::tcp(mqtt.place.host.clone(), mqtt.place.port));
-    if mqtt.is_tls {
-        let config = tls::client_with(mqtt.tls.trust()).map_err(|error| error.to_string())?;
-        options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(config)));
-    }
-    if let Some(Login { user, password }) = &mqtt.login {
-        options.set_credentials(user.clone(), password.now().expose().as_bytes().to_vec());
-    }
+    let mut options = mqtt_options(id, &mqtt.place, mqtt.is_tls.then_some(&mqtt.tls), mqtt.login.as_ref())?;
     options.set_max_packet_size(LONGEST + FRAME, LONGEST + FRAME);
     AsyncClient::builder(options).capacity(8).try_build().map_err(|error| error.to_string())
 }

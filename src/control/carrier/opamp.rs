@@ -3,11 +3,12 @@
 //!
 //! The document is the one file of the offered configuration. Field numbers are those of `opamp.proto`.
 
-use super::web::{body, client, pause, proven, words};
+use super::web::{PATIENCE, body, pause, proven};
 use super::{Around, Handled, Wish};
 use crate::control::Report;
 use crate::control::document::LONGEST;
 use crate::control::settings::Opamp;
+use crate::monitor::{web_client, web_error};
 use crate::platform::protobuf::{Message, Value, bytes_of, fields};
 use crate::platform::{clock, digest};
 use crate::telemetry::event;
@@ -104,9 +105,10 @@ impl Talk {
         let report = serde_json::from_str::<Report>(&around.report.borrow()).ok();
         self.number += 1;
         let message = self.message(&around.device, report.as_ref()).into_bytes();
-        let request = client(&self.server.tls).map_err(plain)?.post(&self.server.url).body(message);
+        let request = web_client(&self.server.tls, PATIENCE).map_err(plain)?.post(&self.server.url).body(message);
         let request = request.header(CONTENT_TYPE, "application/x-protobuf");
-        let answer = proven(request, self.server.token.as_ref()).send().await.map_err(|error| plain(words(error)))?;
+        let answer =
+            proven(request, self.server.token.as_ref()).send().await.map_err(|error| plain(web_error(error)))?;
         if answer.status() != StatusCode::OK {
             let seconds = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
             return Err((format!("the server answers {}", answer.status()), seconds.map(Duration::from_secs)));

@@ -4,17 +4,16 @@
 //! A text of a twin has at most 4 KiB and all desired properties 32 KiB. So a document is either a list of pieces
 //! (`parts`), or an address with its SHA-256 (`url`, `sha256`).
 
-use super::web::{body, client, words};
-use super::{Around, Handled, Wish};
+use super::web::{PATIENCE, body};
+use super::{Around, Handled, Reconnects, Wish};
 use crate::control::document::LONGEST;
 use crate::control::settings::IotHub;
-use crate::platform::{clock, digest, random, sas, tls};
+use crate::monitor::{mqtt_options, web_client, web_error};
+use crate::platform::{clock, digest, sas};
+use crate::section::{Login, Place, Secret};
 use crate::telemetry::event;
 use crate::telemetry::outage::{Outage, Tell};
-use rumqttc::{
-    AsyncClient, Broker, Event, EventLoop, MqttOptions, Packet, Publish, PublishOptions, QoS, TlsConfiguration,
-    Transport,
-};
+use rumqttc::{AsyncClient, Event, EventLoop, Packet, Publish, PublishOptions, QoS};
 use serde::Deserialize;
 use std::time::{Duration, Instant};
 
@@ -23,9 +22,6 @@ const LIFE_S: u64 = 3600;
 const RENEWED: Duration = Duration::from_secs(3300);
 /// The pause before a document that could not be taken is handed over again.
 const AGAIN: Duration = Duration::from_secs(5);
-/// A connection that lasted so long was a good one.
-const LASTING: Duration = Duration::from_secs(60);
-const PAUSE_MS: (u64, u64) = (1000, 60_000);
 /// Twins are smaller than this, in bytes.
 const LARGEST: usize = 256 << 10;
 const ANSWERS: &str = "$iothub/twin/res/";
@@ -54,7 +50,7 @@ struct Named {
 
 pub async fn run(hub: IotHub, mut around: Around) {
     let mut outage = Outage::default();
-    let mut failures = 0;
+    let mut reconnects = Reconnects::default();
     loop {
         let began = Instant::now();
         let error = match connect(&hub) {
@@ -75,23 +71,22 @@ pub async fn run(hub: IotHub, mut around: Around) {
             }
             Err(error) => error,
         };
-        failures = if began.elapsed() < LASTING { failures + 1 } else { 1 };
         if outage.failed(&error, clock::boot_ms()) != Tell::Nothing {
             tracing::warn!(event = event::CONTROL_DOWN, by = "iothub", error, "the IoT Hub cannot be reached");
         }
-        if around.stop.pause(random::backoff(PAUSE_MS.0, PAUSE_MS.1, failures)).await.is_err() {
+        if around.stop.pause(reconnects.pause(began.elapsed())).await.is_err() {
             return;
         }
     }
 }
 
 fn connect(hub: &IotHub) -> Result<(AsyncClient, EventLoop), String> {
-    let mut options = MqttOptions::new(hub.device.clone(), Broker::tcp(hub.host.clone(), hub.port));
-    let config = tls::client_with(hub.tls.trust()).map_err(|error| error.to_string())?;
-    options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(config)));
+    let place = Place { host: hub.host.clone(), port: hub.port };
     let key = digest::decoded(hub.key.expose()).unwrap_or_default();
-    let token = sas::sign(&format!("{}/devices/{}", hub.host, hub.device), None, &key, clock::wall_s() + LIFE_S);
-    options.set_credentials(format!("{}/{}/?api-version=2021-04-12", hub.host, hub.device), token.into_bytes());
+    let resource = format!("{}/devices/{}", hub.host, hub.device);
+    let password = Secret::new(sas::sign(&resource, None, &key, clock::wall_s() + LIFE_S));
+    let login = Login { user: format!("{}/{}/?api-version=2021-04-12", hub.host, hub.device), password };
+    let mut options = mqtt_options(hub.device.clone(), &place, Some(&hub.tls), Some(&login))?;
     options.set_max_packet_size(LARGEST, LARGEST);
     AsyncClient::builder(options).capacity(8).try_build().map_err(|error| error.to_string())
 }
@@ -203,7 +198,7 @@ impl Session<'_> {
 /// The document that the property has, or names.
 async fn document(hub: &IotHub, named: &Named) -> Result<Vec<u8>, String> {
     let Some(url) = &named.url else { return Ok(named.parts.concat().into_bytes()) };
-    let answer = client(&hub.tls)?.get(url).send().await.map_err(words)?;
+    let answer = web_client(&hub.tls, PATIENCE)?.get(url).send().await.map_err(web_error)?;
     if !answer.status().is_success() {
         return Err(format!("the server answers {}", answer.status()));
     }

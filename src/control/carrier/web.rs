@@ -7,16 +7,17 @@
 use super::{Around, Handled, Wish};
 use crate::control::document::LONGEST;
 use crate::control::settings::Web;
-use crate::platform::{clock, random, tls};
-use crate::section::{ClientTls, Secret};
+use crate::monitor::{web_client, web_error};
+use crate::platform::{clock, random};
+use crate::section::Secret;
+use crate::telemetry::event;
 use crate::telemetry::outage::{Outage, Tell};
-use crate::telemetry::{event, people};
 use reqwest::header::{CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
-use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use reqwest::{RequestBuilder, Response, StatusCode};
 use std::time::Duration;
 
 /// An answer must be whole within this time: 1 MiB takes 30 s at 280 kbit/s.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 /// The longest pause after failures.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 
@@ -82,12 +83,12 @@ pub fn pause(every: Duration, failures: u32) -> Duration {
 impl Server {
     /// Asks for the document; false when there is none.
     async fn ask(&mut self, around: &Around) -> Result<bool, String> {
-        let client = client(&self.web.tls)?;
+        let client = web_client(&self.web.tls, PATIENCE)?;
         let mut request = proven(client.get(&self.document), self.web.token.as_ref());
         if let Some((name, value)) = &self.known {
             request = request.header(name, value);
         }
-        let answer = request.send().await.map_err(words)?;
+        let answer = request.send().await.map_err(web_error)?;
         match answer.status() {
             StatusCode::OK => {
                 let said = |name| answer.headers().get(name).cloned();
@@ -123,21 +124,15 @@ impl Server {
         if report.is_empty() || report == self.told {
             return Ok(());
         }
-        let request = client(&self.web.tls)?.put(url).header(CONTENT_TYPE, "application/json").body(report.clone());
-        let answer = proven(request, self.web.token.as_ref()).send().await.map_err(words)?;
+        let request =
+            web_client(&self.web.tls, PATIENCE)?.put(url).header(CONTENT_TYPE, "application/json").body(report.clone());
+        let answer = proven(request, self.web.token.as_ref()).send().await.map_err(web_error)?;
         if !answer.status().is_success() {
             return Err(format!("the server answers {} to a report", answer.status()));
         }
         self.told = report;
         Ok(())
     }
-}
-
-/// A client. It is made anew each time: the roots may have changed.
-pub fn client(tls: &ClientTls) -> Result<Client, String> {
-    let config = tls::client_with(tls.trust()).map_err(|error| error.to_string())?;
-    let client = Client::builder().tls_backend_preconfigured((*config).clone()).timeout(PATIENCE);
-    client.redirect(reqwest::redirect::Policy::none()).build().map_err(words)
 }
 
 pub fn proven(request: RequestBuilder, token: Option<&Secret>) -> RequestBuilder {
@@ -150,7 +145,7 @@ pub fn proven(request: RequestBuilder, token: Option<&Secret>) -> RequestBuilder
 /// The body of an answer; one that is longer than `most` is cut behind it.
 pub async fn body(mut answer: Response, most: usize) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
-    while let Some(more) = answer.chunk().await.map_err(words)? {
+    while let Some(more) = answer.chunk().await.map_err(web_error)? {
         bytes.extend_from_slice(&more);
         if bytes.len() > most {
             break;
@@ -159,13 +154,10 @@ pub async fn body(mut answer: Response, most: usize) -> Result<Vec<u8>, String> 
     Ok(bytes)
 }
 
-pub fn words(error: reqwest::Error) -> String {
-    people::cause(&error.without_url())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::section::ClientTls;
     use std::io::{Read, Write};
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
