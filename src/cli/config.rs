@@ -1,7 +1,7 @@
 //! `forebay config` and `forebay sample-config`: the configuration described, shown, and changed by signed documents.
 
 use super::fail;
-use super::place::{self, Place};
+use super::place::Place;
 use crate::config::reference::Reference;
 use crate::config::{self, Config, Options, System};
 use crate::control::carrier::{self, BACK};
@@ -92,28 +92,20 @@ struct Of {
 }
 
 impl Of {
-    /// The configuration without its secrets, and its state directory.
+    /// The local file without its secrets, and the state directory. What was pushed is not laid over it: that may be
+    /// what is wrong.
     fn read(&self) -> Result<(PathBuf, Config, PathBuf), ExitCode> {
         let path = self.place.path()?;
-        let loaded = place::read(&path, true)?.map_err(|report| {
-            complain!("{}:\n{report}", path.display());
-            ExitCode::from(1)
-        });
-        let config = loaded?.0;
-        let state = self.state.clone().unwrap_or_else(|| config.state.clone());
+        let state = self.state.as_deref();
+        let options = Options { path: Some(&path), without_secrets: true, state, pushed: None };
+        let (config, _) = config::load_with(&text_of(&path)?, &System, options)
+            .map_err(|report| fail(1, format_args!("{}:\n{report}", path.display())))?;
+        let state = config.state.clone();
         Ok((path, config, state))
     }
 
     fn state(&self) -> Result<(PathBuf, State), ExitCode> {
-        let path = self.place.path()?;
-        // The local file alone says where it is: what was pushed may be what is wrong.
-        let options = Options { path: Some(&path), without_secrets: true, ..Options::default() };
-        let local = config::load_with(&text_of(&path)?, &System, options);
-        let dir = match (&self.state, local) {
-            (Some(state), _) => state.clone(),
-            (None, Ok((local, _))) => local.state,
-            (None, Err(report)) => return Err(fail(1, format_args!("{}:\n{report}", path.display()))),
-        };
+        let (_, _, dir) = self.read()?;
         let state = Ledger::look(&dir).map_err(|error| fail(2, error))?;
         Ok((dir, state))
     }
